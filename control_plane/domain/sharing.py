@@ -1,0 +1,27 @@
+"""Sharing places when there are too few: which environments should give one up. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+
+def places_to_give(living: Mapping[str, str], waiting: Collection[str]) -> dict[str, int]:
+    """How many executors of each environment should leave at the end of their quantum.
+
+    `living` maps executors to their environments, `waiting` are the environments with runs that could start now.
+    An environment without any place comes first; else a place moves only if that makes the shares more even. Who gets
+    the freed place is the fair queue's choice.
+    """
+    shares = Counter(living.values())
+    poor = sorted(shares.get(environment, 0) for environment in waiting)
+    giving: Counter[str] = Counter()
+    for share in poor:
+        richest = max(shares, key=lambda environment: (shares[environment], environment), default=None)
+        if richest is None or shares[richest] < (1 if share == 0 else share + 2):
+            break
+        shares[richest] -= 1
+        giving[richest] += 1
+        if not shares[richest]:
+            del shares[richest]
+    return dict(giving)

@@ -1,0 +1,297 @@
+"""What executors ask for: the next run (telling of the last one in the same breath), a start, a heartbeat, log lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+
+from sojourn.control_plane import faults
+from sojourn.control_plane.domain.fairness import Taken
+from sojourn.control_plane.engine.assigning import Assigning
+from sojourn.control_plane.engine.claiming import Claiming
+from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
+from sojourn.control_plane.engine.errors import Stale
+from sojourn.control_plane.engine.indexing import CURRENT, Index, lane_of, milliseconds
+from sojourn.control_plane.engine.outcomes import Outcome, Outcomes, Settled
+from sojourn.control_plane.engine.turns import Turns
+from sojourn.control_plane.queue.fair_queue import NotReady
+from sojourn.control_plane.store.records import Run
+from sojourn.control_plane.store.runs import Runs
+from sojourn.control_plane.telemetry.logs import Line, Logs
+from sojourn.sdk.protocol import Completion, SnapshotStatus
+
+#: While Redis is away or being rebuilt, an executor's poll is answered after this many seconds.
+_BREATH = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """An attempt that an executor tells of."""
+
+    run: str
+    snapshot: int
+    token: str
+    attempt: int
+    outcome: Outcome
+    lines: Sequence[Line] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NextRequest:
+    """`wait`: seconds to wait for a run; None: no run is wanted any more. `served`: runs this executor has had.
+
+    `again`: the same request was sent before and its answer was lost.
+    """
+
+    wait: float | None
+    served: int = 0
+    again: bool = False
+    completed: Completed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NextAnswer:
+    """`assignment`: a run, its attempt begun. `leave`: a reason to exit. Neither: ask again."""
+
+    settled: Settled | None = None
+    assignment: dict[str, Any] | None = None
+    leave: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """`state`: continue, cancel (from `snapshot` on) or stop."""
+
+    state: str
+    snapshot: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """`lease`: how long an executor may be silent. `quantum_runs`: runs before it may have to give way."""
+
+    lease: timedelta = timedelta(seconds=60)
+    quantum_runs: int = 20
+    quantum: timedelta = timedelta(seconds=1)
+
+
+class Attempts:
+    """The worker API's use cases."""
+
+    def __init__(
+        self,
+        *,
+        runs: Runs,
+        index: Index,
+        claiming: Claiming,
+        outcomes: Outcomes,
+        assigning: Assigning,
+        credentials: Credentials,
+        turns: Turns,
+        logs: Logs,
+        clock: Callable[[], datetime],
+        timing: Timing,
+    ):
+        self._runs = runs
+        self._index = index
+        self._claiming = claiming
+        self._outcomes = outcomes
+        self._assigning = assigning
+        self._credentials = credentials
+        self._turns = turns
+        self._logs = logs
+        self._clock = clock
+        self._timing = timing
+
+    # --- next
+
+    def next(self, executor: ExecutorIdentity, request: NextRequest, now: datetime) -> NextAnswer:
+        """Settles what is told, then finds the executor's next run, waiting for one if need be."""
+        settled = self._settle(executor, request.completed, now) if request.completed else None
+        if settled and settled.result is Completion.RETRY_IMMEDIATELY:
+            return NextAnswer(settled)
+        if request.wait is None:
+            self._free(settled, now)
+            return NextAnswer(settled, leave="no further run was asked for")
+        if request.served == 0 or request.again:
+            held = self._held(executor, settled, now)
+            if held is not None:
+                self._free(settled, now)
+                return held
+        if self._must_give_way(executor, request):
+            self._free(settled, now)
+            return NextAnswer(settled, leave="another environment is due")
+        return self._find(executor, settled, request.wait, now)
+
+    def _settle(self, executor: ExecutorIdentity, completed: Completed, now: datetime) -> Settled:
+        self._credentials.check_run(completed.token, completed.run, executor.executor)
+        if completed.lines:
+            self._logs.append(executor.environment, completed.run, completed.lines)
+        settled = self._outcomes.settle(
+            completed.run, completed.snapshot, executor.executor, completed.outcome, now
+        )
+        faults.point("attempt.after_settle")
+        return settled
+
+    def _free(self, settled: Settled | None, now: datetime) -> None:
+        """Tells the queue and the waiters of a settled run, when no dequeue follows that would do it."""
+        if settled and settled.moved:
+            self._index.settled([settled.moved], now)
+
+    def _must_give_way(self, executor: ExecutorIdentity, request: NextRequest) -> bool:
+        """Asked at the end of each quantum only: others wait for a place, and none is free."""
+        if request.served == 0:
+            return False
+        took = request.completed.outcome.usage_ms if request.completed else 0
+        long_run = took >= self._timing.quantum / timedelta(milliseconds=1)
+        if not long_run and request.served % self._timing.quantum_runs:
+            return False
+        return self._turns.must_give_way(executor.environment)
+
+    def _held(self, executor: ExecutorIdentity, settled: Settled | None, now: datetime) -> NextAnswer | None:
+        """The run that the executor was placed for, or was given in an answer that it never got."""
+        for run in self._runs.held_by(executor.executor):
+            if run.snapshot_status == SnapshotStatus.PENDING_EXECUTING:
+                started = self._begin(run.id, run.snapshot, executor, now)
+                if started:
+                    return NextAnswer(settled, self._assigning.assignment(started, now))
+            elif run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
+                self._outcomes.lose(run, {}, now)
+            elif run.snapshot_status == SnapshotStatus.EXECUTING:
+                return NextAnswer(settled, self._assigning.assignment(run, now))
+        return None
+
+    def _find(
+        self, executor: ExecutorIdentity, settled: Settled | None, wait: float, now: datetime
+    ) -> NextAnswer:
+        deadline = now + timedelta(seconds=wait)
+        with self._index.mailbox.open_executor(executor.organization, executor.executor) as box:
+            first = True
+            while True:
+                taken = self._take(executor, settled if first else None, deadline, now)
+                if taken is None:
+                    left = (deadline - now).total_seconds()
+                    message = box.get(max(left, 0)) if left > 0 else None
+                    taken = Taken.from_json(message) if message else self._last_look(executor, box)
+                    now = self._clock()
+                first = False
+                if taken is None:
+                    return NextAnswer(settled)
+                run = self._claiming.claim_and_start(taken, executor, now)
+                if run is not None:
+                    return NextAnswer(settled, self._assigning.assignment(run, now))
+
+    def _take(
+        self, executor: ExecutorIdentity, settled: Settled | None, deadline: datetime, now: datetime
+    ) -> Taken | None:
+        """Frees the settled run's slots and takes the next run, in one round trip; parks the executor if none is due."""
+        lanes = self._lanes(executor, now)
+        done = settled.moved if settled and settled.moved else None
+        requeued = done is not None and done.snapshot_status != SnapshotStatus.FINISHED
+        try:
+            taken = self._index.queue.ack_and_dequeue(
+                executor.organization,
+                milliseconds(now),
+                done=done.id if done else None,
+                lanes=lanes,
+                executor=executor.executor,
+                park_until_ms=milliseconds(deadline),
+            )
+        except NotReady:
+            self._index.ring("sweeper")
+            time.sleep(_BREATH)
+            return None
+        except redis.RedisError:
+            time.sleep(_BREATH)
+            return None
+        if done is not None:
+            self._index.announce(done)
+            if requeued:
+                self._index.settled([done], now)
+        return taken
+
+    def _last_look(self, executor: ExecutorIdentity, box: Any) -> Taken | None:
+        """No longer idle; a run that was handed over at the last moment is in the box."""
+        try:
+            self._index.queue.unpark(executor.organization, executor.executor)
+        except (redis.RedisError, NotReady):
+            return None
+        message = box.get(0)
+        return Taken.from_json(message) if message else None
+
+    def _lanes(self, executor: ExecutorIdentity, now: datetime) -> list[str]:
+        own = lane_of(executor.environment, executor.version, executor.machine)
+        if not self._claiming.is_current(executor, now):
+            return [own]
+        return [lane_of(executor.environment, CURRENT, executor.machine), own]
+
+    # --- the other calls
+
+    def start(self, executor: ExecutorIdentity, run_id: str, snapshot: int, token: str, now: datetime) -> dict[str, Any]:
+        """The assignment of a run that its executor tries again; `Stale` when the run has moved on."""
+        self._credentials.check_run(token, run_id, executor.executor)
+        run = self._begin(run_id, snapshot, executor, now)
+        if run is None:
+            held = self._runs.find(executor.environment, run_id)
+            lost_answer = (
+                held
+                and held.snapshot == snapshot + 1
+                and held.executor_id == executor.executor
+                and held.snapshot_status == SnapshotStatus.EXECUTING
+            )
+            if not lost_answer:
+                raise Stale
+            run = held
+        assert run is not None
+        return self._assigning.assignment(run, now)
+
+    def heartbeat(
+        self, executor: ExecutorIdentity, run_id: str, snapshot: int, token: str, wait: float, now: datetime
+    ) -> Beat:
+        """Renews the lease, then answers when `wait` seconds are over or something happened to the run."""
+        self._credentials.check_run(token, run_id, executor.executor)
+        with self._index.mailbox.open_run(executor.organization, run_id) as box:
+            beat = self._beat(executor, run_id, snapshot, now)
+            if beat.state == "continue" and wait > 0 and box.get(wait):
+                beat = self._beat(executor, run_id, snapshot, self._clock())
+            return beat
+
+    def _beat(self, executor: ExecutorIdentity, run_id: str, snapshot: int, now: datetime) -> Beat:
+        row = self._runs.beat(
+            {
+                "run": run_id,
+                "snapshot": snapshot,
+                "executor": executor.executor,
+                "lease_until": now + self._timing.lease,
+            }
+        )
+        if row is None or not row["ours"]:
+            return Beat("stop")
+        if row["renewed"]:
+            return Beat("continue")
+        if row["snapshot_status"] == SnapshotStatus.PENDING_CANCEL:
+            return Beat("cancel", row["snapshot"])
+        return Beat("stop")
+
+    def append_logs(self, executor: ExecutorIdentity, run_id: str, token: str, lines: Sequence[Line]) -> None:
+        """Keeps log lines of a run that the executor has, or has just had."""
+        self._credentials.check_run(token, run_id, executor.executor)
+        self._logs.append(executor.environment, run_id, lines)
+
+    def _begin(self, run_id: str, snapshot: int, executor: ExecutorIdentity, now: datetime) -> Run | None:
+        return self._runs.start(
+            {
+                "run": run_id,
+                "snapshot": snapshot,
+                "executor": executor.executor,
+                "at": now,
+                "lease_until": now + self._timing.lease,
+            }
+        )
+
+

@@ -1,0 +1,163 @@
+"""`sojourn fsck`: the invariants, checked read-only on a live or a still system.
+
+What a sweep would mend within its bound is a violation only when it is still there at a second look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
+from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
+from sojourn.control_plane.store.database import Database, Row
+from sojourn.control_plane.store.versions import Versions
+from sojourn.sdk.protocol import SnapshotStatus
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Violation:
+    """A broken invariant (`I1` …): what is wrong, and with which run where it is one run's."""
+
+    invariant: str
+    run: str
+    text: str
+
+
+#: Invariants that PostgreSQL alone can show: (name, what is wrong, a query for the ids that are).
+_STORE: tuple[tuple[str, str, str], ...] = (
+    (
+        "I1",
+        "it has not exactly one terminal row in its history",
+        "SELECT r.id FROM runs r WHERE (r.snapshot_status = 'FINISHED') <>"
+        " (1 = (SELECT count(*) FROM snapshots s WHERE s.run_id = r.id AND s.status = 'FINISHED'))",
+    ),
+    (
+        "I2",
+        "its history has gaps, or its head is not the run's snapshot",
+        "SELECT r.id FROM runs r LEFT JOIN LATERAL (SELECT count(*) AS n, min(seq) AS low, max(seq) AS high"
+        " FROM snapshots s WHERE s.run_id = r.id) h ON true"
+        " WHERE h.n IS DISTINCT FROM r.snapshot OR h.low IS DISTINCT FROM 1 OR h.high IS DISTINCT FROM r.snapshot",
+    ),
+    (
+        "I2",
+        "a row of its history does not begin where the one before ended",
+        "SELECT run_id AS id FROM (SELECT run_id, from_status, lag(status) OVER (PARTITION BY run_id ORDER BY seq)"
+        " AS before, seq FROM snapshots) s WHERE seq > 1 AND from_status IS DISTINCT FROM before",
+    ),
+    (
+        "I2",
+        "the head of its history shows other statuses than the run",
+        "SELECT r.id FROM runs r JOIN snapshots s ON s.run_id = r.id AND s.seq = r.snapshot"
+        " WHERE s.status <> r.snapshot_status OR s.run_status <> r.status",
+    ),
+    (
+        "I2",
+        "its history belongs to no run",
+        "SELECT DISTINCT s.run_id AS id FROM snapshots s LEFT JOIN runs r ON r.id = s.run_id WHERE r.id IS NULL",
+    ),
+    (
+        "I3",
+        "its attempts are not numbered 1 to n, or are more than it may have",
+        "SELECT r.id FROM runs r JOIN (SELECT run_id, count(*) AS n, count(DISTINCT attempt) AS numbers,"
+        " max(attempt) AS high FROM snapshots WHERE event = 'START' GROUP BY run_id) a ON a.run_id = r.id"
+        " WHERE a.n <> a.numbers OR a.high <> a.n OR a.n > r.max_attempts OR a.high <> r.attempt",
+    ),
+    (
+        "I4",
+        "it completed with an error, or ended otherwise with an output",
+        "SELECT id FROM runs WHERE (status = 'COMPLETED' AND error IS NOT NULL)"
+        " OR (status <> 'COMPLETED' AND output IS NOT NULL)",
+    ),
+    (
+        "I17",
+        "it began before it was due, or its dates are out of order",
+        "SELECT id FROM runs WHERE started_at < delayed_until OR started_at < created_at OR executed_at < started_at"
+        " OR finished_at < executed_at",
+    ),
+    (
+        "I19",
+        "it, its version and its environment are not one tenant's",
+        "SELECT r.id FROM runs r JOIN environments e ON e.id = r.environment_id"
+        " LEFT JOIN versions v ON v.id = r.version_id LEFT JOIN runs p ON p.id = r.parent_run_id"
+        " WHERE e.organization_id <> r.organization_id OR e.project_id <> r.project_id"
+        " OR v.environment_id <> r.environment_id OR p.environment_id <> r.environment_id",
+    ),
+)
+
+
+class Checks:
+    """`patience`: how late a lease or a due date may be before that is a violation (two sweeps and a lease)."""
+
+    def __init__(self, database: Database, versions: Versions, queue: FairQueue, patience: timedelta):
+        self._database = database
+        self._versions = versions
+        self._queue = queue
+        self._patience = patience
+
+    def check(self, now: datetime) -> list[Violation]:
+        """Everything that is wrong, sorted."""
+        found = [*self._store_rules(), *self._drivers(now)]
+        for organization in self._versions.organizations():
+            found += self._queue_rules(organization)
+        return sorted(set(found))
+
+    def _store_rules(self) -> Iterator[Violation]:
+        for invariant, text, query in _STORE:
+            for row in self._database.rows(query + " LIMIT 1000"):
+                yield Violation(invariant, row["id"], text)
+
+    def _drivers(self, now: datetime) -> Iterator[Violation]:
+        """I5: nothing waits for a moment, or for an executor, that has long passed."""
+        overdue = now - self._patience
+        for row in self._database.rows(
+            "SELECT id FROM runs WHERE snapshot_status = 'DELAYED' AND available_at < %s LIMIT 1000", overdue
+        ):
+            yield Violation("I5", row["id"], "it is due for long and nobody queued it")
+        for row in self._database.rows(
+            "SELECT id FROM runs WHERE snapshot_status <> 'FINISHED' AND lease_until < %s LIMIT 1000", overdue
+        ):
+            yield Violation("I5", row["id"], "its executor's lease lapsed long ago")
+
+    def _queue_rules(self, organization: str) -> Iterator[Violation]:
+        """I5, I6, I10: queue and store agree, as sets."""
+        try:
+            audit = self._queue.audit(organization)
+        except NotReady:
+            yield Violation("I6", "", f"the queue of {organization} was lost and is not rebuilt")
+            return
+        rows = self._database.rows(
+            "SELECT id, snapshot_status, environment_id, queue, concurrency_key FROM runs"
+            " WHERE organization_id = %s AND snapshot_status <> 'FINISHED'",
+            organization,
+        )
+        queued = {row["id"] for row in rows if row["snapshot_status"] == SnapshotStatus.QUEUED}
+        holding = [row for row in rows if row["snapshot_status"] in SLOT_HOLDING]
+        in_flight = {row["id"] for row in holding}
+        yield from _difference("I5", queued - audit.waiting - audit.inflight, "it is QUEUED but in no queue")
+        yield from _difference("I6", audit.waiting - queued, "it waits in the queue but is not QUEUED")
+        yield from _difference("I6", audit.inflight - in_flight - queued, "it is in flight but nobody runs it")
+        expected = _slots(organization, holding)
+        for name in expected.keys() | audit.slots.keys():
+            should, has = expected.get(name, set()), set(audit.slots.get(name, ()))
+            yield from _difference("I10", should - has, f"it does not hold its slot in {name}")
+            yield from _difference("I10", has - should - queued, f"it holds a slot in {name} that is not its own")
+
+
+def _slots(organization: str, holding: Iterable[Row]) -> dict[tuple[str, ...], set[str]]:
+    """The slot sets as the store has them, under the queue's names for them."""
+    slots: dict[tuple[str, ...], set[str]] = {}
+    for row in holding:
+        environment, queue, key = row["environment_id"], row["queue"], row["concurrency_key"] or ""
+        names: list[tuple[str, ...]] = [("org",), ("env", environment), ("queue", environment, queue)]
+        if key:
+            names.append(("key", environment, queue, key))
+        for name in names:
+            slots.setdefault(name, set()).add(row["id"])
+    return slots
+
+
+def _difference(invariant: str, runs: Iterable[str], text: str) -> Iterator[Violation]:
+    for run in sorted(runs):
+        yield Violation(invariant, run, text)

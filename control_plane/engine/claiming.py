@@ -1,0 +1,101 @@
+"""From the queue's hand to an executor's: what was dequeued is claimed in the store, or goes back where it belongs."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sojourn.control_plane import faults
+from sojourn.control_plane.domain.fairness import Taken
+from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING, Event
+from sojourn.control_plane.engine.credentials import ExecutorIdentity
+from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.store.database import Row, StoreUnavailable
+from sojourn.control_plane.store.records import Run, build
+from sojourn.control_plane.store.runs import Move, Runs
+from sojourn.control_plane.store.versions import Versions
+
+_CURRENT_FOR = timedelta(seconds=1)
+
+
+class Claiming:
+    """`lease`: an executor's time between heartbeats; `placement`: the time a placed executor has to show up."""
+
+    def __init__(self, runs: Runs, versions: Versions, index: Index, *, lease: timedelta, placement: timedelta):
+        self._runs = runs
+        self._versions = versions
+        self._index = index
+        self._lease = lease
+        self._placement = placement
+        self._current: dict[str, tuple[str | None, datetime]] = {}
+
+    def claim_and_start(self, taken: Taken, executor: ExecutorIdentity, now: datetime) -> Run | None:
+        """A warm start: the run with its attempt begun, or None when it was not to be had."""
+        row = self._claim(
+            taken,
+            {
+                "run": taken.run,
+                "executor": executor.executor,
+                "version": executor.version,
+                "start": True,
+                "at": now,
+                "lease_until": now + self._lease,
+            },
+            now,
+        )
+        if row is None and executor.environment in self._current:
+            del self._current[executor.environment]
+        return None if row is None else build(Run, row)
+
+    def claim_for_placement(self, taken: Taken, executor: str, now: datetime) -> Run | None:
+        """A cold start: the run, promised to an executor that is about to be placed."""
+        row = self._claim(
+            taken,
+            {"run": taken.run, "executor": executor, "start": False, "at": now, "lease_until": now + self._placement},
+            now,
+        )
+        return None if row is None else build(Run, row)
+
+    def is_current(self, executor: ExecutorIdentity, now: datetime) -> bool:
+        """Whether unpinned runs would start on the executor's version. May lag a second: the claim checks again."""
+        known = self._current.get(executor.environment)
+        if known is None or known[1] <= now:
+            current = self._versions.current(executor.environment)
+            known = (current.id if current else None, now + _CURRENT_FOR)
+            self._current[executor.environment] = known
+        return known[0] == executor.version
+
+    def _claim(self, taken: Taken, wish: dict[str, object], now: datetime) -> Row | None:
+        faults.point("claim.after_dequeue")
+        try:
+            row = self._runs.claim([wish]).get(taken.run)
+        except StoreUnavailable:
+            self._index.nack(taken.organization, taken.run, now)
+            raise
+        faults.point("claim.after_claim")
+        verdict = row["verdict"] if row else "gone"
+        if verdict == "claimed":
+            return row
+        if verdict == "other_version":
+            self._index.nack(taken.organization, taken.run, now)
+        elif verdict == "version_missing":
+            assert row is not None
+            self._park(taken, int(row["was"]), now)
+        else:
+            self._put_right(taken, now)
+        return None
+
+    def _park(self, taken: Taken, snapshot: int, now: datetime) -> None:
+        """The current version lost the run's task: it waits for one that has it."""
+        moved = self._runs.move(
+            Move(taken.run, snapshot, Event.VERSION_MISSING, now, description="no version has its task")
+        )
+        if moved:
+            self._index.settled([moved], now)
+        else:
+            self._put_right(taken, now)
+
+    def _put_right(self, taken: Taken, now: datetime) -> None:
+        """The queue had an entry that the store knows better: its slots stay only if somebody runs it."""
+        status = self._runs.standing([taken.run]).get(taken.run)
+        if status not in SLOT_HOLDING:
+            self._index.ack(taken.organization, taken.run, now)

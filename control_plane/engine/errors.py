@@ -1,0 +1,74 @@
+"""What the engine refuses, each with a code that a caller can act on.
+
+    EngineError
+    ├── RunNotFound            no such run in this environment
+    ├── VersionNotFound        the version to lock to was never deployed here
+    ├── ParentIsOver           a child was triggered by a run that has ended
+    ├── QueueFull              the environment has as many waiting runs as it may
+    ├── ManifestInvalid        a deployment's manifest cannot be used
+    ├── ArchiveInvalid         a deployment's archive is not what its hash says
+    ├── CredentialRefused      an executor's credential or a run's token is not valid
+    └── Stale                  the run has moved on; the caller must drop it
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """The request cannot be carried out."""
+
+    code = "ENGINE_ERROR"
+
+    def __init__(self, message: str | None = None, *, field: str | None = None, next_step: str | None = None):
+        super().__init__(message or self.__doc__)
+        self.message = message or self.__doc__ or ""
+        self.field = field
+        self.next_step = next_step
+
+
+class RunNotFound(EngineError):
+    """There is no such run in this environment."""
+
+    code = "RUN_NOT_FOUND"
+
+
+class VersionNotFound(EngineError):
+    """That version was never deployed to this environment."""
+
+    code = "VERSION_NOT_FOUND"
+
+
+class ParentIsOver(EngineError):
+    """The run that triggers this one has ended."""
+
+    code = "PARENT_IS_OVER"
+
+
+class QueueFull(EngineError):
+    """The queue has as many waiting runs as it may hold."""
+
+    code = "QUEUE_FULL"
+
+
+class ManifestInvalid(EngineError):
+    """The manifest cannot be used."""
+
+    code = "MANIFEST_INVALID"
+
+
+class ArchiveInvalid(EngineError):
+    """The archive is not what its hash says."""
+
+    code = "ARCHIVE_INVALID"
+
+
+class CredentialRefused(EngineError):
+    """The credential is not valid."""
+
+    code = "CREDENTIAL_REFUSED"
+
+
+class Stale(EngineError):
+    """The run has moved on without this executor."""
+
+    code = "STALE"

@@ -1,0 +1,128 @@
+"""Telling the queue and the waiters what happened to runs. Never decides anything, never fails its caller.
+
+The store has it already. What does not reach Redis is found by the sweep, within seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import redis
+
+from sojourn.control_plane.domain.fairness import Entry
+from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
+from sojourn.control_plane.queue.mailbox import Mailbox
+from sojourn.control_plane.queue.wakeups import Wakeups
+from sojourn.control_plane.store.records import Moved, Run
+from sojourn.sdk.protocol import SnapshotStatus
+
+log = logging.getLogger(__name__)
+
+#: The lane's version of a run that was not pinned yet.
+CURRENT = "current"
+
+
+def milliseconds(moment: datetime) -> int:
+    """Unix time in ms, as the queue counts."""
+    return int(moment.timestamp() * 1000)
+
+
+def entry_of(run: Run | Moved) -> Entry:
+    """A QUEUED run as the queue takes it."""
+    assert run.queued_at is not None
+    return Entry(
+        run=run.id,
+        organization=run.organization_id,
+        environment=run.environment_id,
+        version=run.version_id or run.locked_version_id or CURRENT,
+        machine=run.machine,
+        queue=run.queue,
+        key=run.concurrency_key or "",
+        score=milliseconds(run.queued_at) - run.priority_ms,
+    )
+
+
+def lane_of(environment: str, version: str, machine: str) -> str:
+    """The text form of a lane."""
+    return f"{environment}|{version}|{machine}"
+
+
+class Index:
+    """The queue and the channels, behind calls that only log when Redis is away."""
+
+    def __init__(self, queue: FairQueue, mailbox: Mailbox, wakeups: Wakeups):
+        self.queue = queue
+        self.mailbox = mailbox
+        self._wakeups = wakeups
+
+    def enqueue(self, runs: Sequence[Run | Moved], now: datetime) -> None:
+        """Adds QUEUED runs; wakes the dispatcher when one found no idle executor."""
+        if not runs:
+            return
+        try:
+            handed = self.queue.enqueue([entry_of(run) for run in runs], milliseconds(now))
+            if not all(handed):
+                self._wakeups.ring("dispatcher")
+        except NotReady:
+            self.ring("sweeper")
+        except redis.RedisError as error:
+            log.warning("enqueue left to the sweep: %s", error)
+
+    def settled(self, moved: Iterable[Run | Moved], now: datetime) -> None:
+        """After moves: frees what runs no longer hold, queues those that may run, wakes whoever waits for them."""
+        moved = list(moved)
+        for run in moved:
+            if run.snapshot_status not in _KEEP_SLOTS:
+                self.ack(run.organization_id, run.id, now)
+        # Taken out first: its lane may be another one now, since its first claim pins a run to a version.
+        self.enqueue([run for run in moved if run.snapshot_status == SnapshotStatus.QUEUED], now)
+        if any(run.snapshot_status == SnapshotStatus.DELAYED for run in moved):
+            self.ring("stager")
+        for run in moved:
+            self.announce(run)
+
+    def ack(self, organization: str, run_id: str, now: datetime) -> None:
+        """Takes a run out of the queue for good."""
+        try:
+            self.queue.ack(organization, run_id, milliseconds(now))
+            self._wakeups.ring("dispatcher")
+        except NotReady:
+            self.ring("sweeper")
+        except redis.RedisError as error:
+            log.warning("ack of %s left to the sweep: %s", run_id, error)
+
+    def nack(self, organization: str, run_id: str, now: datetime) -> None:
+        """Gives a run that was dequeued, but not claimed, its place in the queue back."""
+        try:
+            self.queue.nack(organization, run_id, milliseconds(now))
+            self._wakeups.ring("dispatcher")
+        except NotReady:
+            self.ring("sweeper")
+        except redis.RedisError as error:
+            log.warning("nack of %s left to the sweep: %s", run_id, error)
+
+    def announce(self, run: Run | Moved) -> None:
+        """Tells whoever waits for the run: clients for its result, its executor for a cancellation."""
+        try:
+            self.mailbox.publish_run(run.organization_id, run.id, run.status)
+        except redis.RedisError as error:
+            log.warning("nobody was told of %s: %s", run.id, error)
+
+    def ring(self, service: str) -> None:
+        """Wakes a scheduler's service before its next look."""
+        try:
+            self._wakeups.ring(service)
+        except redis.RedisError as error:
+            log.warning("%s was not woken: %s", service, error)
+
+
+_KEEP_SLOTS = frozenset(
+    {
+        SnapshotStatus.PENDING_EXECUTING,
+        SnapshotStatus.EXECUTING,
+        SnapshotStatus.EXECUTING_WITH_WAITPOINTS,
+        SnapshotStatus.PENDING_CANCEL,
+    }
+)

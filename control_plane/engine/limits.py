@@ -1,0 +1,49 @@
+"""Limits and weights: kept in the store, pushed to the queue whenever they change."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+import redis
+
+from sojourn.control_plane.domain.fairness import EnvironmentLimits, Limits, QueueLimits
+from sojourn.control_plane.engine.indexing import Index, milliseconds
+from sojourn.control_plane.queue.fair_queue import NotReady
+from sojourn.control_plane.store.versions import Versions
+
+log = logging.getLogger(__name__)
+
+
+class Limiting:
+    """Reads an organization's whole configuration and replaces the queue's."""
+
+    def __init__(self, versions: Versions, index: Index):
+        self._versions = versions
+        self._index = index
+
+    def of(self, organization: str) -> Limits:
+        """What the queue must know of an organization, as the store has it now."""
+        owner, environments, queues = self._versions.limits(organization)
+        return Limits(
+            concurrency=owner["concurrency_limit"],
+            weight=owner["weight"],
+            environments={
+                row["id"]: EnvironmentLimits(row["concurrency_limit"], row["burst"], row["weight"], row["paused"])
+                for row in environments
+            },
+            queues={
+                (row["environment_id"], row["name"]): QueueLimits(row["concurrency_limit"], row["weight"], row["paused"])
+                for row in queues
+            },
+        )
+
+    def push(self, organization: str, now: datetime) -> None:
+        """Makes the queue follow the store; if Redis is away, its rebuild does so."""
+        try:
+            self._index.queue.set_limits(organization, self.of(organization), milliseconds(now))
+            self._index.ring("dispatcher")
+        except NotReady:
+            self._index.ring("sweeper")
+        except redis.RedisError as error:
+            log.warning("limits of %s left to the rebuild: %s", organization, error)

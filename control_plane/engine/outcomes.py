@@ -1,0 +1,263 @@
+"""What an executor says of an attempt, and what becomes of the run: success, retry, failure, cancelled, handed back."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sojourn.control_plane.domain.failure import (
+    Decision,
+    Fail,
+    Failure,
+    RetryNow,
+    RetryOptions,
+    decide,
+    internal_error,
+    truncated,
+)
+from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.store.records import Moved, Run
+from sojourn.control_plane.store.runs import Move, Runs
+from sojourn.control_plane.store.versions import Versions
+from sojourn.sdk.protocol import (
+    MAX_ATTEMPTS,
+    MAX_OUTPUT_BYTES,
+    Completion,
+    ErrorCode,
+    RunStatus,
+    SnapshotStatus,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended, as its executor has it. `output` is JSON text; `retry_in` is the executor's wish."""
+
+    ok: bool
+    output: str | None = None
+    output_type: str = "application/json"
+    error: Mapping[str, Any] | None = None
+    retry_in: timedelta | None = None
+    skipped_retrying: bool = False
+    hand_back: bool = False
+    usage_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The answer to *complete*. With RETRY_IMMEDIATELY the executor starts again at `retry_at` from `snapshot`."""
+
+    result: Completion
+    moved: Moved | None = None
+    snapshot: int | None = None
+    retry_at: datetime | None = None
+
+
+class Outcomes:
+    """Turns outcomes into moves; the only caller of SUCCEED, FAIL, RETRY_* and HAND_BACK."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        versions: Versions,
+        index: Index,
+        *,
+        immediate_below: timedelta,
+        lease: timedelta,
+        unit_random: Callable[[], float] = random.random,
+    ):
+        self._runs = runs
+        self._versions = versions
+        self._index = index
+        self._immediate_below = immediate_below
+        self._lease = lease
+        self._unit_random = unit_random
+
+    def settle(self, run_id: str, snapshot: int, executor: str, outcome: Outcome, now: datetime) -> Settled:
+        """Applies an outcome that came with `snapshot`. Told twice, it answers the same twice.
+
+        Does not touch the queue: the caller frees the slots with whatever it asks of the queue next.
+        """
+        if outcome.ok:
+            unusable = _unusable(outcome.output)
+            if unusable is None:
+                moved = self._runs.move(_success(run_id, snapshot, outcome, now))
+                return Settled(Completion.RUN_FINISHED, moved) if moved else self._late(
+                    run_id, snapshot, executor, outcome, now
+                )
+            outcome = Outcome(ok=False, error=unusable, skipped_retrying=True, usage_ms=outcome.usage_ms)
+        run = self._runs.any(run_id)
+        if run is None or run.executor_id != executor:
+            return Settled(Completion.STALE)
+        if run.snapshot != snapshot or run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
+            return self._late(run_id, snapshot, executor, outcome, now)
+        wish = self._hand_back(run, outcome, now) if outcome.hand_back else self._failed(run, outcome, now)
+        moved = self._runs.move(wish)
+        if moved is None:
+            return self._late(run_id, snapshot, executor, outcome, now)
+        return _answer(wish.event, moved, wish.changes.get("lease_until"), self._lease)
+
+    def lose(self, run: Run, error: Mapping[str, Any], now: datetime) -> Moved | None:
+        """A run whose executor is gone: its attempt failed with `error`; None if it has moved on."""
+        if run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
+            wish = _acknowledged(run.id, run.snapshot, 0, now)
+        elif run.snapshot_status == SnapshotStatus.PENDING_EXECUTING:
+            wish = self._never_started(run, now)
+        else:
+            wish = self._failed(run, Outcome(ok=False, error=error), now, executor_lost=True)
+        moved = self._runs.move(wish)
+        if moved:
+            self._index.settled([moved], now)
+        return moved
+
+    def _late(self, run_id: str, snapshot: int, executor: str, outcome: Outcome, now: datetime) -> Settled:
+        """The snapshot was not the newest: a repetition, a cancellation that came between, or somebody else's run."""
+        run = self._runs.any(run_id)
+        if run is None or run.executor_id != executor:
+            return Settled(Completion.STALE)
+        if run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
+            moved = self._runs.move(_acknowledged(run_id, run.snapshot, outcome.usage_ms, now))
+            return Settled(Completion.RUN_FINISHED, moved) if moved else Settled(Completion.STALE)
+        return self._repeated(run, snapshot)
+
+    def _repeated(self, run: Run, snapshot: int) -> Settled:
+        """What this executor was told, or would have been, when it said the same before."""
+        after = next((row for row in self._runs.history(run.id) if row.seq == snapshot + 1), None)
+        if after is None or after.executor_id != run.executor_id:
+            return Settled(Completion.STALE)
+        if after.event == Event.RETRY_NOW and run.snapshot == after.seq:
+            retry_at = run.lease_until - self._lease if run.lease_until else after.created_at
+            return Settled(Completion.RETRY_IMMEDIATELY, snapshot=after.seq, retry_at=retry_at)
+        results = {
+            Event.SUCCEED: Completion.RUN_FINISHED,
+            Event.FAIL: Completion.RUN_FINISHED,
+            Event.CANCEL_ACKNOWLEDGED: Completion.RUN_FINISHED,
+            Event.RETRY_LATER: Completion.RETRY_QUEUED,
+            Event.HAND_BACK: Completion.RETRY_QUEUED,
+        }
+        return Settled(results.get(Event(after.event), Completion.STALE))
+
+    def _failed(self, run: Run, outcome: Outcome, now: datetime, *, executor_lost: bool = False) -> Move:
+        error = truncated(outcome.error or internal_error(ErrorCode.UNSPECIFIED_ERROR, "the executor gave no error"))
+        failure = Failure(
+            error,
+            retry_at=None if outcome.retry_in is None else now + outcome.retry_in,
+            skipped_retrying=outcome.skipped_retrying,
+            executor_lost=executor_lost,
+        )
+        decision = decide(
+            failure,
+            attempt=run.attempt,
+            max_attempts=run.max_attempts,
+            machine=run.machine,
+            options=self._options(run),
+            now=now,
+            immediate_below=self._immediate_below,
+            unit_random=self._unit_random(),
+        )
+        return self._move_for(decision, run, error, outcome, now)
+
+    def _move_for(
+        self, decision: Decision, run: Run, error: Mapping[str, Any], outcome: Outcome, now: datetime
+    ) -> Move:
+        if isinstance(decision, Fail):
+            return _failure(run.id, run.snapshot, decision.status, error, outcome.usage_ms, now)
+        if isinstance(decision, RetryNow):
+            event, changes = Event.RETRY_NOW, {"lease_until": decision.at + self._lease}
+        else:
+            event = Event.RETRY_LATER
+            changes = {"available_at": decision.at, "queued_at": decision.at, "lease_until": None, "dequeues": 0}
+            if decision.machine:
+                changes["machine"] = decision.machine
+        return Move(run.id, run.snapshot, event, now, changes=changes, usage_ms=outcome.usage_ms, error=error)
+
+    def _hand_back(self, run: Run, outcome: Outcome, now: datetime) -> Move:
+        changes = {"lease_until": None, "max_attempts": min(run.max_attempts + 1, MAX_ATTEMPTS), "dequeues": 0}
+        return Move(
+            run.id, run.snapshot, Event.HAND_BACK, now, changes=changes, usage_ms=outcome.usage_ms, error=outcome.error
+        )
+
+    def _never_started(self, run: Run, now: datetime) -> Move:
+        if run.dequeues < MAX_DEQUEUES:
+            return Move(run.id, run.snapshot, Event.REQUEUE, now, changes={"lease_until": None})
+        error = internal_error(
+            ErrorCode.TASK_RUN_DEQUEUED_MAX_RETRIES, f"no executor took it up in {run.dequeues} placements"
+        )
+        return _failure(run.id, run.snapshot, RunStatus.SYSTEM_FAILURE, error, 0, now)
+
+    def _options(self, run: Run) -> RetryOptions:
+        task = self._versions.task(run.version_id, run.task) if run.version_id else None
+        return RetryOptions.from_manifest(task.retry if task else None)
+
+
+#: Placements without a start before a run is given up.
+MAX_DEQUEUES = 12
+
+
+def _answer(event: Event, moved: Moved, lease_until: Any, lease: timedelta) -> Settled:
+    if event is Event.RETRY_NOW:
+        return Settled(Completion.RETRY_IMMEDIATELY, moved, moved.snapshot, lease_until - lease)
+    if event in (Event.RETRY_LATER, Event.HAND_BACK):
+        return Settled(Completion.RETRY_QUEUED, moved)
+    return Settled(Completion.RUN_FINISHED, moved)
+
+
+def _success(run_id: str, snapshot: int, outcome: Outcome, now: datetime) -> Move:
+    changes = {
+        "output": outcome.output,
+        "output_type": outcome.output_type,
+        "error": None,
+        "finished_at": now,
+        "lease_until": None,
+    }
+    return Move(run_id, snapshot, Event.SUCCEED, now, changes=changes, usage_ms=outcome.usage_ms)
+
+
+def _failure(
+    run_id: str, snapshot: int, status: RunStatus, error: Mapping[str, Any], usage_ms: int, now: datetime
+) -> Move:
+    # A run that failed gives its idempotency key back, so that the next trigger tries again.
+    changes = {"error": error, "finished_at": now, "lease_until": None, "idempotency_key": None}
+    return Move(
+        run_id, snapshot, Event.FAIL, now, shows=status, changes=changes, usage_ms=usage_ms, error=error
+    )
+
+
+def _acknowledged(run_id: str, snapshot: int, usage_ms: int, now: datetime) -> Move:
+    changes = {"finished_at": now, "lease_until": None}
+    return Move(run_id, snapshot, Event.CANCEL_ACKNOWLEDGED, now, changes=changes, usage_ms=usage_ms)
+
+
+def _unusable(output: str | None) -> dict[str, str] | None:
+    """Why a run cannot end with this output; None if it can. User code wrote it, so nothing is taken for granted."""
+    if output is None:
+        return None
+    if len(output) > MAX_OUTPUT_BYTES:
+        return internal_error(ErrorCode.TASK_OUTPUT_ERROR, f"the output is larger than {MAX_OUTPUT_BYTES} bytes")
+    try:
+        output.encode("utf-8")
+        json.loads(output, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        return internal_error(ErrorCode.TASK_OUTPUT_ERROR, f"the output is not JSON: {str(error)[:200]}")
+    return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def stalled_error(seconds: float) -> dict[str, str]:
+    """The error of an attempt whose executor stopped beating."""
+    return internal_error(ErrorCode.TASK_RUN_STALLED_EXECUTING, f"its executor has not been heard of for {seconds:g} s")
+
+
+def executor_gone_error(reason: str) -> dict[str, str]:
+    """The error of an attempt whose executor is known to have ended."""
+    return internal_error(ErrorCode.TASK_RUN_CRASHED, f"its executor is gone: {reason}")
+
+

@@ -1,0 +1,109 @@
+"""Cold starts: the next run in the fair order, claimed for an executor that is about to be placed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+import redis
+
+from sojourn.control_plane import faults
+from sojourn.control_plane.domain import ids
+from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.engine.claiming import Claiming
+from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
+from sojourn.control_plane.engine.indexing import Index, milliseconds
+from sojourn.control_plane.queue.fair_queue import NotReady
+from sojourn.control_plane.store.records import Run
+from sojourn.control_plane.store.runs import Move, Runs
+from sojourn.control_plane.store.versions import Versions
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An executor to be placed for a run. `lane` is the one the run waited in."""
+
+    run: Run
+    identity: ExecutorIdentity
+    version_hash: str
+    lane: str
+    credential: str
+
+
+class Placing:
+    """What the dispatcher needs of the engine."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        versions: Versions,
+        index: Index,
+        claiming: Claiming,
+        credentials: Credentials,
+        random: Callable[[int], bytes] = os.urandom,
+    ):
+        self._runs = runs
+        self._versions = versions
+        self._index = index
+        self._claiming = claiming
+        self._credentials = credentials
+        self._random = random
+
+    def next_order(self, now: datetime, skip_lanes: Collection[str] = ()) -> Order | None:
+        """The order for the run whose turn it is; None when nothing waits that could be placed."""
+        skipped: set[str] = set()
+        while organization := self._choose(now, skipped):
+            try:
+                taken = self._index.queue.dequeue(organization, milliseconds(now), skip_lanes=skip_lanes)
+            except NotReady:
+                self._index.ring("sweeper")
+                taken = None
+            if taken is None:
+                skipped.add(organization)
+                continue
+            faults.point("scheduler.after_pop")
+            executor = ids.make("executor", now, self._random(ids.RANDOM_BYTES))
+            run = self._claiming.claim_for_placement(taken, executor, now)
+            faults.point("scheduler.after_claim")
+            if run is not None:
+                return self._order(run, executor, taken.lane)
+        return None
+
+    def waiting_environments(self, now: datetime, skip_lanes: Collection[str] = ()) -> set[str]:
+        """The environments with runs that could start now, over all organizations."""
+        try:
+            return {
+                lane.split("|", 1)[0]
+                for organization in self._index.queue.due_organizations(milliseconds(now))
+                for lane in self._index.queue.waiting_lanes(organization)
+                if lane not in skip_lanes
+            }
+        except (redis.RedisError, NotReady):
+            return set()
+
+    def return_order(self, order: Order, reason: str, now: datetime) -> None:
+        """No executor could be placed: the run goes back to the queue at once, with the reason in its history."""
+        moved = self._runs.move(
+            Move(
+                order.run.id,
+                order.run.snapshot,
+                Event.REQUEUE,
+                now,
+                changes={"lease_until": None, "dequeues": max(order.run.dequeues - 1, 0)},
+                description=reason,
+            )
+        )
+        if moved:
+            self._index.settled([moved], now)
+
+    def _choose(self, now: datetime, skipped: Collection[str]) -> str | None:
+        return self._index.queue.choose(milliseconds(now), skip=skipped)
+
+    def _order(self, run: Run, executor: str, lane: str) -> Order:
+        assert run.version_id
+        version = self._versions.find(run.version_id)
+        assert version
+        identity = ExecutorIdentity(executor, run.organization_id, run.environment_id, run.version_id, run.machine)
+        return Order(run, identity, version.content_hash, lane, self._credentials.for_executor(identity))

@@ -1,0 +1,156 @@
+"""Making the queue agree with the store again: after a loss all of it, otherwise bit by bit.
+
+The store is the truth. A run that is QUEUED there waits in the queue; one that holds slots there holds them in the
+queue; everything else has no business in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sojourn.control_plane import faults
+from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
+from sojourn.control_plane.engine.indexing import Index, entry_of, milliseconds
+from sojourn.control_plane.engine.limits import Limiting
+from sojourn.control_plane.queue.fair_queue import NotReady
+from sojourn.control_plane.store.records import Run
+from sojourn.control_plane.store.runs import Runs
+from sojourn.control_plane.store.versions import Versions
+from sojourn.sdk.protocol import SnapshotStatus
+
+log = logging.getLogger(__name__)
+
+_BATCH = 1_000
+_LEASES_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Repaired:
+    """What a sweep mended; all zero on a healthy system."""
+
+    rebuilt: int = 0
+    enqueued: int = 0
+    removed: int = 0
+    requeued: int = 0
+
+    def __add__(self, other: Repaired) -> Repaired:
+        return Repaired(*[getattr(self, f.name) + getattr(other, f.name) for f in fields(self)])
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, f.name) for f in fields(self))
+
+
+class Recovery:
+    """Bounded passes over one organization at a time; running two at once does no harm."""
+
+    def __init__(self, runs: Runs, versions: Versions, index: Index, limiting: Limiting):
+        self._runs = runs
+        self._versions = versions
+        self._index = index
+        self._limiting = limiting
+        self._cursors: dict[str, str] = {}
+
+    def sweep(self, organization: str, now: datetime) -> Repaired:
+        """One pass: leases that lapsed, a stretch of the runs that wait, and everything the queue holds."""
+        try:
+            return (
+                self._leases(organization, now)
+                + self._missing(organization, now)
+                + self._superfluous(organization, now)
+            )
+        except NotReady:
+            return self.rebuild(organization, now)
+
+    def rebuild(self, organization: str, now: datetime) -> Repaired:
+        """All of the queue from the store: limits, slots, waiting runs; ready at the very end."""
+        queue, now_ms = self._index.queue, milliseconds(now)
+        queue.begin_rebuild(organization, self._limiting.of(organization), now_ms)
+        for runs in self._stretches(organization, sorted(SLOT_HOLDING)):
+            queue.restore(organization, in_flight=[entry_of(run) for run in runs], now_ms=now_ms)
+        faults.point("recovery.half_rebuilt")
+        for runs in self._stretches(organization, [SnapshotStatus.QUEUED]):
+            queue.restore(organization, waiting=[entry_of(run) for run in runs], now_ms=now_ms)
+        queue.finish_rebuild(organization, now_ms)
+        self._index.ring("dispatcher")
+        log.info("the queue of %s was rebuilt", organization)
+        return Repaired(rebuilt=1)
+
+    def _leases(self, organization: str, now: datetime) -> Repaired:
+        """In-flight runs whose lease lapsed: most simply run for long; some were dequeued and never claimed."""
+        repaired = Repaired()
+        lapsed = self._index.queue.expire(organization, milliseconds(now), _LEASES_AT_ONCE)
+        standing = self._runs.standing(lapsed) if lapsed else {}
+        alive = [run for run in lapsed if standing.get(run) in SLOT_HOLDING]
+        if alive:
+            self._index.queue.extend(organization, alive, milliseconds(now))
+        for run in lapsed:
+            status = standing.get(run)
+            if status == SnapshotStatus.QUEUED:
+                self._index.nack(organization, run, now)
+                repaired += Repaired(requeued=1)
+            elif status not in SLOT_HOLDING:
+                self._index.ack(organization, run, now)
+                repaired += Repaired(removed=1)
+        return repaired
+
+    def _missing(self, organization: str, now: datetime) -> Repaired:
+        """Runs of the store that the queue does not know, a stretch at a time: QUEUED ones first, then slot holders."""
+        after = self._cursors.get(organization, "")
+        statuses = [SnapshotStatus.QUEUED, *sorted(SLOT_HOLDING)]
+        runs = self._runs.live(organization, statuses, after, _BATCH)
+        self._cursors[organization] = runs[-1].id if len(runs) == _BATCH else ""
+        newest = self._runs.newest_queued(organization, now, _BATCH) if len(runs) == _BATCH else []
+        return self._compare(organization, [*runs, *newest], now)
+
+    def _compare(self, organization: str, runs: Sequence[Run], now: datetime) -> Repaired:
+        if not runs:
+            return Repaired()
+        known = self._index.queue.members(organization, [run.id for run in runs])
+        waiting = [
+            run
+            for run, state in zip(runs, known, strict=True)
+            if run.snapshot_status == SnapshotStatus.QUEUED and state is None
+        ]
+        slotless = [
+            run
+            for run, state in zip(runs, known, strict=True)
+            if run.snapshot_status in SLOT_HOLDING and state != "inflight"
+        ]
+        # They may have moved on since they were read: only what still stands so is mended.
+        standing = self._runs.standing([run.id for run in (*waiting, *slotless)])
+        waiting = [run for run in waiting if standing.get(run.id) == SnapshotStatus.QUEUED]
+        slotless = [run for run in slotless if standing.get(run.id) in SLOT_HOLDING]
+        self._index.enqueue(waiting, now)
+        if slotless:
+            self._index.queue.restore(
+                organization, in_flight=[entry_of(run) for run in slotless], now_ms=milliseconds(now)
+            )
+        return Repaired(enqueued=len(waiting) + len(slotless))
+
+    def _superfluous(self, organization: str, now: datetime) -> Repaired:
+        """Members of the queue that the store says are over, or stand elsewhere: their slots are freed."""
+        removed = 0
+        for chunk in _chunks(sorted(self._index.queue.audit(organization).runs()), _BATCH):
+            standing = self._runs.standing(chunk)
+            for run in chunk:
+                if standing.get(run) not in _BELONGS:
+                    self._index.ack(organization, run, now)
+                    removed += 1
+        return Repaired(removed=removed)
+
+    def _stretches(self, organization: str, statuses: Sequence[str]) -> Iterator[list[Run]]:
+        after = ""
+        while runs := self._runs.live(organization, statuses, after, _BATCH):
+            yield runs
+            after = runs[-1].id
+
+
+_BELONGS = SLOT_HOLDING | {SnapshotStatus.QUEUED}
+
+
+def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

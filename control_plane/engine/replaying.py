@@ -1,0 +1,44 @@
+"""Replaying: a new run of the same task with the same payload and options, on the current version."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sojourn.control_plane.engine.errors import RunNotFound
+from sojourn.control_plane.engine.triggering import Triggered, Triggering, TriggerRequest
+from sojourn.control_plane.store.records import Environment
+from sojourn.control_plane.store.runs import Runs
+
+
+class Replaying:
+    """Copies everything but the idempotency key, the version and the place among other runs."""
+
+    def __init__(self, runs: Runs, triggering: Triggering):
+        self._runs = runs
+        self._triggering = triggering
+
+    def replay(
+        self, environment: Environment, run_id: str, now: datetime, *, request_key: str | None = None
+    ) -> Triggered:
+        """The new run; `RunNotFound` for one that this environment does not have."""
+        run = self._runs.find(environment.id, run_id)
+        if run is None:
+            raise RunNotFound
+        request = TriggerRequest(
+            task=run.task,
+            payload=run.payload,
+            payload_type=run.payload_type,
+            queue=run.queue,
+            concurrency_key=run.concurrency_key,
+            priority_ms=run.priority_ms,
+            request_key=request_key,
+            tags=run.tags,
+            metadata=run.metadata,
+            machine=run.machine,
+            max_attempts=run.max_attempts,
+            max_duration=run.max_duration,
+            is_test=run.is_test,
+            source="api",
+            replay_of=run.id,
+        )
+        return self._triggering.trigger(environment, request, now)

@@ -1,0 +1,157 @@
+"""A trigger becomes a run: stored, then queued. Whoever has the answer has a run that no fault can lose."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sojourn.control_plane import faults
+from sojourn.control_plane.domain import ids
+from sojourn.control_plane.engine.combining import Combiner
+from sojourn.control_plane.engine.errors import EngineError, QueueFull, VersionNotFound
+from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.store.database import Row
+from sojourn.control_plane.store.records import Environment, Moved, build
+from sojourn.control_plane.store.runs import Runs
+from sojourn.sdk.protocol import SnapshotStatus
+
+DEFAULT_IDEMPOTENCY_SECONDS = 30 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRequest:
+    """What a caller asks for; None means "as the task has it". `payload` and `metadata` are JSON texts."""
+
+    task: str
+    payload: str | None = None
+    payload_type: str = "application/json"
+    queue: str | None = None
+    concurrency_key: str | None = None
+    delay_until: datetime | None = None
+    ttl_seconds: int | None = None
+    priority_ms: int = 0
+    idempotency_key: str | None = None
+    idempotency_ttl_seconds: int = DEFAULT_IDEMPOTENCY_SECONDS
+    idempotency_options: dict[str, Any] | None = None
+    request_key: str | None = None
+    tags: Sequence[str] = ()
+    metadata: str | None = None
+    machine: str | None = None
+    max_attempts: int | None = None
+    max_duration: int | None = None
+    version: str | None = None
+    is_test: bool = False
+    parent_run_id: str | None = None
+    source: str = "api"
+    replay_of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """The run's id; `cached` when an idempotency key led to a run that was there before."""
+
+    id: str
+    cached: bool
+
+
+class Triggering:
+    """Concurrent triggers of one process share a statement and a pipeline."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        index: Index,
+        *,
+        queue_size_limit: int = 0,
+        random: Callable[[int], bytes] = os.urandom,
+    ):
+        self._runs = runs
+        self._index = index
+        self._limit = queue_size_limit
+        self._random = random
+        self._combiner: Combiner[dict[str, Any], Row | None] = Combiner(self._store)
+
+    def trigger(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered:
+        """Stores and queues a run, or finds the one that the request's keys already stand for."""
+        if self._limit and self._index.size(environment) >= self._limit:
+            raise QueueFull(
+                f"{environment.slug} has {self._limit} waiting runs, which is its limit",
+                next_step="wait until some have run, or raise SOJOURN_QUEUE_SIZE_LIMIT",
+            )
+        document = self._document(environment, request, now)
+        if self._combiner.submit(document) is not None:
+            return Triggered(document["id"], cached=False)
+        return self._known(environment, request, document, now)
+
+    def _store(self, documents: Sequence[dict[str, Any]]) -> list[Row | None]:
+        stored = self._runs.insert(documents)
+        faults.point("trigger.after_store")
+        queued = [
+            build(Moved, row) for row in stored.values() if row["snapshot_status"] == SnapshotStatus.QUEUED
+        ]
+        self._index.enqueue(queued, documents[0]["at"])
+        if any(row["snapshot_status"] == SnapshotStatus.DELAYED for row in stored.values()):
+            self._index.ring("stager")
+        return [stored.get(document["id"]) for document in documents]
+
+    def _known(
+        self, environment: Environment, request: TriggerRequest, document: dict[str, Any], now: datetime
+    ) -> Triggered:
+        """Nothing was stored: the keys say why, or the version does not exist."""
+        if self._runs.find(environment.id, document["id"]):
+            return Triggered(document["id"], cached=False)  # stored, but the answer was lost on the way
+        if request.request_key:
+            made = self._runs.by_request(environment.id, request.request_key)
+            if made:
+                return Triggered(made, cached=False)
+        if request.idempotency_key:
+            holder = self._runs.by_idempotency_key(environment.id, request.task, request.idempotency_key)
+            expired = holder and holder.idempotency_expires_at and holder.idempotency_expires_at <= now
+            if holder and not expired:
+                return Triggered(holder.id, cached=True)
+            self._runs.forget_idempotency_key(environment.id, request.task, request.idempotency_key, now)
+            if self._combiner.submit(document) is not None:
+                return Triggered(document["id"], cached=False)
+            holder = self._runs.by_idempotency_key(environment.id, request.task, request.idempotency_key)
+            if holder:
+                return Triggered(holder.id, cached=True)
+        if request.version:
+            raise VersionNotFound(
+                f"version {request.version} was never deployed to {environment.slug}",
+                field="options.lockToVersion",
+                next_step="deploy it, or leave the option out to use the current version",
+            )
+        raise EngineError("the run could not be stored: try again")
+
+    def _document(self, environment: Environment, request: TriggerRequest, now: datetime) -> dict[str, Any]:
+        key_until = now + timedelta(seconds=request.idempotency_ttl_seconds) if request.idempotency_key else None
+        return {
+            "id": ids.make("run", now, self._random(ids.RANDOM_BYTES)),
+            "environment": environment.id,
+            "task": request.task,
+            "payload": request.payload,
+            "payload_type": request.payload_type,
+            "queue": request.queue,
+            "concurrency_key": request.concurrency_key,
+            "machine": request.machine,
+            "priority_ms": request.priority_ms,
+            "version": request.version,
+            "max_attempts": request.max_attempts,
+            "max_duration": request.max_duration,
+            "ttl_seconds": request.ttl_seconds,
+            "tags": sorted(set(request.tags)),
+            "metadata": request.metadata,
+            "idempotency_key": request.idempotency_key,
+            "idempotency_expires_at": key_until,
+            "idempotency_options": request.idempotency_options,
+            "request_key": request.request_key,
+            "parent": request.parent_run_id,
+            "source": request.source,
+            "is_test": request.is_test,
+            "replay_of": request.replay_of,
+            "at": now,
+            "delay_until": request.delay_until,
+        }

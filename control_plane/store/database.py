@@ -1,0 +1,185 @@
+"""The connection to PostgreSQL: Peewee's pool, named statements prepared once a connection, errors the edge can act on.
+
+A named statement is a file in `sql/` that takes one JSON document and returns rows, so that one call is one round
+trip and one transaction. All of them may be sent again after a broken connection: they compare before they set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import psycopg2
+import psycopg2.extras
+from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
+
+Row = dict[str, Any]
+T = TypeVar("T")
+
+#: SQLSTATE classes and codes that say "this connection is of no use": shutdown, read-only after a failover, lost.
+_DISCARD = ("08", "57P", "25006")
+
+
+class StoreUnavailable(Exception):
+    """PostgreSQL cannot be reached."""
+
+
+class _Connection(psycopg2.extensions.connection):
+    """A driver connection that knows which named statements it has prepared."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.prepared: set[str] = set()
+
+
+class Database:
+    """`url` as `postgresql://user@host:port/name` or with `?host=/socket/dir`; at most `connections` at once."""
+
+    def __init__(self, url: str, connections: int = 20, application: str = "sojourn"):
+        options = dict(_options(url), application_name=application)
+        self.peewee = PooledPostgresqlDatabase(
+            options.pop("dbname", "postgres"),
+            max_connections=connections,
+            timeout=20,
+            connection_factory=_Connection,
+            connect_timeout=5,
+            **options,
+        )
+
+    def call(self, name: str, document: Any) -> list[Row]:
+        """The rows that `sql/<name>.sql` returns for one JSON document. Sent once more if the connection was dead."""
+        argument = json.dumps(document, default=_to_json)
+        return self._with_connection(lambda connection: _execute(connection, name, argument))
+
+    def rows(self, sql: str, *parameters: Any) -> list[Row]:
+        """The rows of an ad-hoc statement with `%s` parameters."""
+
+        def run(connection: _Connection) -> list[Row]:
+            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                cursor.execute(sql, parameters)
+                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+
+        return self._with_connection(run)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Everything that `rows`, `call` and Peewee do inside is one transaction."""
+        try:
+            with self.peewee.connection_context(), self.peewee.atomic():
+                yield
+        except Exception as error:
+            if _is_lost(error):
+                self.peewee.close_idle()
+                raise StoreUnavailable(str(error).strip()) from error
+            raise
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.peewee.close_all()
+
+    def _with_connection(self, use: Callable[[_Connection], T]) -> T:
+        if self.peewee.in_transaction():
+            return use(self.peewee.connection())
+        try:
+            return self._once(use)
+        except StoreUnavailable:
+            self.peewee.close_idle()
+            return self._once(use)
+
+    def _once(self, use: Callable[[_Connection], T]) -> T:
+        try:
+            self.peewee.connect(reuse_if_open=True)
+        except MaxConnectionsExceeded as error:
+            raise StoreUnavailable("every connection to PostgreSQL is busy") from error
+        except Exception as error:
+            raise StoreUnavailable(str(error).strip()) from error
+        try:
+            return use(self.peewee.connection())
+        except Exception as error:
+            if _is_lost(error):
+                self.peewee.manual_close()
+                raise StoreUnavailable(str(error).strip()) from error
+            raise
+        finally:
+            self.peewee.close()
+
+
+class AdvisoryLock:
+    """A lock that lives as long as one connection of its own."""
+
+    def __init__(self, url: str, number: int):
+        self._options = dict(_options(url), connect_timeout=5, application_name="sojourn-leader")
+        self._number = number
+        self._connection: psycopg2.extensions.connection | None = None
+        self._held = False
+
+    def held(self) -> bool:
+        """Whether the lock is held, trying to get it without waiting."""
+        try:
+            if self._connection is None:
+                self._connection = psycopg2.connect(**self._options)
+                self._connection.autocommit = True
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT 1" if self._held else f"SELECT pg_try_advisory_lock({int(self._number)})")
+                self._held = self._held or bool(cursor.fetchone()[0])
+            return self._held
+        except psycopg2.Error as error:
+            self.release()
+            raise StoreUnavailable(str(error).strip()) from error
+
+    def release(self) -> None:
+        """Gives it up."""
+        connection, self._connection, self._held = self._connection, None, False
+        if connection is not None:
+            connection.close()
+
+
+def _execute(connection: _Connection, name: str, argument: str) -> list[Row]:
+    with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+        if name not in connection.prepared:
+            cursor.execute(f"PREPARE {name} (jsonb) AS {statement(name)}")
+            connection.prepared.add(name)
+        cursor.execute(f"EXECUTE {name} (%s)", (argument,))
+        return [dict(row) for row in cursor.fetchall()]
+
+
+@cache
+def statement(name: str) -> str:
+    """The text of `sql/<name>.sql`."""
+    return (files(__package__) / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _is_lost(error: BaseException) -> bool:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, psycopg2.Error):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return False
+    code = cause.pgcode or ""
+    if code.startswith(_DISCARD):
+        return True
+    return isinstance(cause, psycopg2.OperationalError | psycopg2.InterfaceError) and not code
+
+
+def _options(url: str) -> dict[str, Any]:
+    """libpq's options out of a URL; the user's text never reaches an error message."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise ValueError("a PostgreSQL URL begins with postgresql://")
+    named = {
+        "dbname": unquote(parts.path.lstrip("/")) or None,
+        "user": unquote(parts.username or "") or None,
+        "password": unquote(parts.password or "") or None,
+        "host": parts.hostname,
+        "port": parts.port,
+    }
+    return {name: value for name, value in named.items() if value is not None} | dict(parse_qsl(parts.query))
+
+
+def _to_json(value: Any) -> str:
+    return str(value.isoformat()) if hasattr(value, "isoformat") else str(value)

@@ -1,0 +1,51 @@
+"""Brings a database to this release's schema: numbered SQL files, upwards only, each in one transaction."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from sojourn.control_plane.store.database import Database
+
+#: Two processes that migrate at once take turns.
+_LOCK = 7_340_001
+
+
+class SchemaTooNew(Exception):
+    """The database was migrated by a newer release than this one; upgrade Sojourn or restore a backup."""
+
+
+def migrations() -> list[tuple[int, str]]:
+    """(number, SQL) of every migration, in order."""
+    found = [path for path in files(__package__).iterdir() if path.name.endswith(".sql")]
+    return sorted((int(path.name.split("_", 1)[0]), path.read_text(encoding="utf-8")) for path in found)
+
+
+def current(database: Database) -> int:
+    """The number of the newest migration that the database has had; 0 for an empty one."""
+    known = database.rows("SELECT to_regclass('schema_migrations') IS NOT NULL AS known")[0]["known"]
+    if not known:
+        return 0
+    return int(database.rows("SELECT coalesce(max(number), 0) AS number FROM schema_migrations")[0]["number"])
+
+
+def latest() -> int:
+    """The number of this release's newest migration."""
+    return migrations()[-1][0]
+
+
+def migrate(database: Database) -> list[int]:
+    """Applies what is missing and says which numbers that were. Killed half-way, it can be run again."""
+    with database.transaction():
+        database.rows("SELECT pg_advisory_xact_lock(%s)", _LOCK)
+        database.rows(
+            "CREATE TABLE IF NOT EXISTS schema_migrations"
+            " (number int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        have = current(database)
+        if have > latest():
+            raise SchemaTooNew(f"the database's schema is number {have}; this release knows {latest()}")
+        missing = [(number, sql) for number, sql in migrations() if number > have]
+        for number, sql in missing:
+            database.rows(sql.replace("%", "%%"))
+            database.rows("INSERT INTO schema_migrations (number) VALUES (%s)", number)
+    return [number for number, _ in missing]

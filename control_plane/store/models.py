@@ -1,0 +1,260 @@
+"""The schema on one page, as Peewee sees it. The migrations make it; a test compares the two.
+
+The state of a run is never written through these: `move_runs.sql` and its siblings do that.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peewee import (
+    BigIntegerField,
+    BooleanField,
+    CompositeKey,
+    DatabaseProxy,
+    DoubleField,
+    IntegerField,
+    Model,
+    TextField,
+)
+from playhouse.postgres_ext import ArrayField, BinaryJSONField, DateTimeTZField
+
+#: Bound by `Database`-owning code with `bind`; no model knows a connection by itself.
+proxy = DatabaseProxy()
+
+
+class Table(Model):  # type: ignore[misc]
+    class Meta:
+        database = proxy
+        legacy_table_names = False
+
+
+class Organization(Table):
+    id = TextField(primary_key=True)
+    slug = TextField(unique=True)
+    name = TextField()
+    concurrency_limit = IntegerField(null=True)
+    weight = DoubleField(default=1)
+    created_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "organizations"
+
+
+class Project(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    ref = TextField(unique=True)
+    slug = TextField()
+    name = TextField()
+    created_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "projects"
+
+
+class Environment(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    project_id = TextField()
+    slug = TextField()
+    type = TextField()
+    concurrency_limit = IntegerField(default=100)
+    burst = DoubleField(default=1)
+    weight = DoubleField(default=1)
+    paused = BooleanField(default=False)
+    current_version_id = TextField(null=True)
+    created_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "environments"
+
+
+class ApiKey(Table):
+    id = TextField(primary_key=True)
+    environment_id = TextField()
+    is_root = BooleanField()
+    hash = TextField(unique=True)
+    sealed = TextField(null=True)
+    hint = TextField()
+    created_at = DateTimeTZField()
+    expires_at = DateTimeTZField(null=True)
+    revoked_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "api_keys"
+
+
+class PersonalToken(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    hash = TextField(unique=True)
+    hint = TextField()
+    created_at = DateTimeTZField()
+    revoked_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "personal_tokens"
+
+
+class DashboardSession(Table):
+    hash = TextField(primary_key=True)
+    organization_id = TextField()
+    kind = TextField()
+    created_at = DateTimeTZField()
+    expires_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "dashboard_sessions"
+
+
+class Version(Table):
+    id = TextField(primary_key=True)
+    environment_id = TextField()
+    number = TextField()
+    content_hash = TextField()
+    sdk_version = TextField()
+    python_version = TextField()
+    created_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "versions"
+
+
+class Task(Table):
+    version_id = TextField()
+    slug = TextField()
+    file_path = TextField()
+    export_name = TextField()
+    description = TextField(null=True)
+    queue = TextField()
+    machine = TextField()
+    retry = BinaryJSONField()
+    max_attempts = IntegerField()
+    max_duration = IntegerField(null=True)
+    ttl_seconds = IntegerField(null=True)
+    payload_schema = BinaryJSONField(null=True)
+
+    class Meta:
+        table_name = "tasks"
+        primary_key = CompositeKey("version_id", "slug")
+
+
+class Queue(Table):
+    id = TextField(primary_key=True)
+    environment_id = TextField()
+    name = TextField()
+    concurrency_limit = IntegerField(null=True)
+    weight = DoubleField(default=1)
+    paused = BooleanField(default=False)
+    created_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "queues"
+
+
+class Run(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    project_id = TextField()
+    environment_id = TextField()
+    task = TextField()
+    status = TextField()
+    snapshot = IntegerField()
+    snapshot_status = TextField()
+    payload = TextField(null=True)
+    payload_type = TextField()
+    output = TextField(null=True)
+    output_type = TextField(null=True)
+    error = BinaryJSONField(null=True)
+    queue = TextField()
+    concurrency_key = TextField(null=True)
+    machine = TextField()
+    priority_ms = BigIntegerField()
+    locked_version_id = TextField(null=True)
+    version_id = TextField(null=True)
+    attempt = IntegerField()
+    max_attempts = IntegerField()
+    max_duration = IntegerField(null=True)
+    dequeues = IntegerField()
+    queued_at = DateTimeTZField(null=True)
+    available_at = DateTimeTZField(null=True)
+    ttl_seconds = IntegerField(null=True)
+    ttl_expires_at = DateTimeTZField(null=True)
+    lease_until = DateTimeTZField(null=True)
+    executor_id = TextField(null=True)
+    warm_start = BooleanField(null=True)
+    tags: Any = ArrayField(TextField)
+    metadata = TextField(null=True)
+    asked = BinaryJSONField(null=True)
+    idempotency_key = TextField(null=True)
+    idempotency_expires_at = DateTimeTZField(null=True)
+    idempotency_options = BinaryJSONField(null=True)
+    request_key = TextField(null=True)
+    parent_run_id = TextField(null=True)
+    root_run_id = TextField(null=True)
+    depth = IntegerField()
+    source = TextField()
+    is_test = BooleanField()
+    replay_of = TextField(null=True)
+    usage_ms = BigIntegerField()
+    created_at = DateTimeTZField()
+    updated_at = DateTimeTZField()
+    delayed_until = DateTimeTZField(null=True)
+    started_at = DateTimeTZField(null=True)
+    executed_at = DateTimeTZField(null=True)
+    finished_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "runs"
+
+
+class Snapshot(Table):
+    run_id = TextField()
+    seq = IntegerField()
+    from_status = TextField(null=True)
+    event = TextField()
+    status = TextField()
+    run_status = TextField()
+    attempt = IntegerField()
+    executor_id = TextField(null=True)
+    warm = BooleanField(null=True)
+    error = BinaryJSONField(null=True)
+    description = TextField(null=True)
+    created_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "snapshots"
+        primary_key = CompositeKey("run_id", "seq")
+
+
+class RunLog(Table):
+    run_id = TextField()
+    attempt = IntegerField()
+    n = IntegerField()
+    environment_id = TextField()
+    at = DateTimeTZField()
+    stream = TextField()
+    level = TextField()
+    message = TextField()
+    properties = BinaryJSONField(null=True)
+
+    class Meta:
+        table_name = "run_logs"
+        primary_key = CompositeKey("run_id", "attempt", "n")
+
+
+TABLES = (
+    Organization,
+    Project,
+    Environment,
+    ApiKey,
+    PersonalToken,
+    DashboardSession,
+    Version,
+    Task,
+    Queue,
+    Run,
+    Snapshot,
+    RunLog,
+)

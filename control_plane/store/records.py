@@ -1,0 +1,177 @@
+"""What the store hands out: frozen values with the columns' names, never a row that is tied to a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """An environment with the names around it. `type` is DEVELOPMENT, STAGING, PRODUCTION or PREVIEW."""
+
+    id: str
+    slug: str
+    type: str
+    paused: bool
+    organization_id: str
+    organization_slug: str
+    organization_name: str
+    project_id: str
+    project_ref: str
+    project_slug: str
+    project_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's row. Texts in `payload`, `output` and `metadata` are JSON unless their type says otherwise."""
+
+    id: str
+    organization_id: str
+    project_id: str
+    environment_id: str
+    task: str
+    status: str
+    snapshot: int
+    snapshot_status: str
+    payload: str | None
+    payload_type: str
+    output: str | None
+    output_type: str | None
+    error: dict[str, Any] | None
+    queue: str
+    concurrency_key: str | None
+    machine: str
+    priority_ms: int
+    locked_version_id: str | None
+    version_id: str | None
+    attempt: int
+    max_attempts: int
+    max_duration: int | None
+    dequeues: int
+    queued_at: datetime | None
+    available_at: datetime | None
+    ttl_seconds: int | None
+    ttl_expires_at: datetime | None
+    lease_until: datetime | None
+    executor_id: str | None
+    warm_start: bool | None
+    tags: list[str]
+    metadata: str | None
+    idempotency_key: str | None
+    idempotency_expires_at: datetime | None
+    idempotency_options: dict[str, Any] | None
+    parent_run_id: str | None
+    root_run_id: str | None
+    depth: int
+    source: str
+    is_test: bool
+    replay_of: str | None
+    usage_ms: int
+    created_at: datetime
+    updated_at: datetime
+    delayed_until: datetime | None
+    started_at: datetime | None
+    executed_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a move answers about the run it moved: enough to tell the queue and the waiters."""
+
+    id: str
+    organization_id: str
+    environment_id: str
+    task: str
+    status: str
+    snapshot: int
+    snapshot_status: str
+    queue: str
+    concurrency_key: str | None
+    machine: str
+    version_id: str | None
+    locked_version_id: str | None
+    queued_at: datetime | None
+    priority_ms: int
+    attempt: int
+    executor_id: str | None
+    parent_run_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One row of a run's history."""
+
+    run_id: str
+    seq: int
+    from_status: str | None
+    event: str
+    status: str
+    run_status: str
+    attempt: int
+    executor_id: str | None
+    warm: bool | None
+    error: dict[str, Any] | None
+    description: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a run, read out of its history. `outcome` is None while it runs, else the event that ended it."""
+
+    number: int
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    error: dict[str, Any] | None
+    executor_id: str | None
+    warm: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A deployed background worker. `content_hash` names its tree of files."""
+
+    id: str
+    environment_id: str
+    number: str
+    content_hash: str
+    sdk_version: str
+    python_version: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task of a version. `retry` is as the manifest has it."""
+
+    version_id: str
+    slug: str
+    file_path: str
+    export_name: str
+    description: str | None
+    queue: str
+    machine: str
+    retry: dict[str, Any]
+    max_attempts: int
+    max_duration: int | None
+    ttl_seconds: int | None
+    payload_schema: dict[str, Any] | None
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def build(kind: type[T], row: Mapping[str, Any]) -> T:
+    """A `kind` out of a row that has at least its fields."""
+    return kind(*[row.get(name) for name in _names(kind)])

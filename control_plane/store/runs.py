@@ -1,0 +1,364 @@
+"""Runs: stored, moved by compare-and-set, read. Nothing else writes a run's state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sojourn.control_plane.domain import lifecycle
+from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.store.database import Database, Row
+from sojourn.control_plane.store.records import Attempt, Moved, Run, Snapshot, build
+from sojourn.sdk.protocol import RunStatus, SnapshotStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One wish: let `event` happen to `run` if it still stands at `snapshot`.
+
+    `shows` names the run status where the table allows several; `source` narrows the statuses it may happen in;
+    `changes` are columns that get new values with it.
+    """
+
+    run: str
+    snapshot: int
+    event: Event
+    at: datetime
+    shows: RunStatus | None = None
+    source: SnapshotStatus | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    usage_ms: int = 0
+    error: Mapping[str, Any] | None = None
+    description: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The move as `move_runs.sql` takes it. `IllegalMove` if the table has no such row."""
+        sources = [self.source] if self.source else lifecycle.sources(self.event)
+        rows = [lifecycle.move(source, self.event) for source in sources]
+        target = rows[0].target
+        if any(row.target is not target for row in rows):
+            raise ValueError(f"{self.event} leads to several statuses: name the source")
+        shows = self.shows or rows[0].shows[0]
+        if shows not in rows[0].shows:
+            raise ValueError(f"{self.event} does not show {shows}")
+        return {
+            "run": self.run,
+            "snapshot": self.snapshot,
+            "sources": sources,
+            "at": self.at,
+            "steps": [{"event": self.event, "status": target, "run_status": shows}],
+            "changes": self.changes,
+            "usage_ms": self.usage_ms,
+            "error": self.error,
+            "description": self.description,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilters:
+    """What a list of runs is narrowed to; empty means everything. Times are inclusive."""
+
+    statuses: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    versions: Sequence[str] = ()
+    tags: Sequence[str] = ()
+    queues: Sequence[str] = ()
+    machines: Sequence[str] = ()
+    is_test: bool | None = None
+    created_from: datetime | None = None
+    created_to: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Runs, newest first; `next` and `previous` are the ids to go on from."""
+
+    runs: list[Run]
+    next: str | None
+    previous: str | None
+
+
+class Runs:
+    """The one place where runs are written."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    # --- written
+
+    def insert(self, documents: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
+        """Stores triggered runs (see `trigger_runs.sql`); by id, those that were stored."""
+        return {row["id"]: row for row in self._database.call("trigger_runs", list(documents))}
+
+    def move(self, move: Move) -> Moved | None:
+        """Moves one run; None when the mover is late."""
+        moved = self.move_all([move])
+        return moved[0] if moved else None
+
+    def move_all(self, moves: Iterable[Move]) -> list[Moved]:
+        """Moves many runs in one statement; those that moved."""
+        documents = [move.document() for move in moves]
+        return [build(Moved, row) for row in self._database.call("move_runs", documents)] if documents else []
+
+    def claim(self, claims: Sequence[Mapping[str, Any]]) -> dict[str, Row]:
+        """Gives QUEUED runs to executors (see `claim_runs.sql`); the verdicts by run id."""
+        return {row["run"]: row for row in self._database.call("claim_runs", list(claims))}
+
+    def start(self, wish: Mapping[str, Any]) -> Run | None:
+        """Begins an attempt (see `start_run.sql`); None when the executor is late."""
+        rows = self._database.call("start_run", wish)
+        return build(Run, rows[0]) if rows else None
+
+    def beat(self, beat: Mapping[str, Any]) -> Row | None:
+        """Renews a lease (see `beat_run.sql`); None when there is no such run."""
+        rows = self._database.call("beat_run", beat)
+        return rows[0] if rows else None
+
+    def release_versioned(self, environment_id: str, at: datetime, limit: int) -> list[Moved]:
+        """Lets runs go whose task a version now has (see `release_versioned.sql`)."""
+        rows = self._database.call("release_versioned", {"environment": environment_id, "at": at, "limit": limit})
+        return [build(Moved, row) for row in rows]
+
+    def forget_idempotency_key(self, environment_id: str, task: str, key: str, now: datetime) -> bool:
+        """Frees a key whose time is over; whether one was freed."""
+        return bool(
+            self._database.rows(
+                "UPDATE runs SET idempotency_key = NULL WHERE environment_id = %s AND task = %s"
+                " AND idempotency_key = %s AND idempotency_expires_at <= %s RETURNING id",
+                environment_id,
+                task,
+                key,
+                now,
+            )
+        )
+
+    # --- read
+
+    def find(self, environment_id: str, run_id: str) -> Run | None:
+        """A run of that environment; another environment's is not there."""
+        rows = self._database.rows("SELECT * FROM runs WHERE id = %s AND environment_id = %s", run_id, environment_id)
+        return build(Run, rows[0]) if rows else None
+
+    def any(self, run_id: str) -> Run | None:
+        """A run whatever its environment: for the platform's own use, never for an answer to a user."""
+        rows = self._database.rows("SELECT * FROM runs WHERE id = %s", run_id)
+        return build(Run, rows[0]) if rows else None
+
+    def by_request(self, environment_id: str, request_key: str) -> str | None:
+        """The run that an HTTP request has made before."""
+        rows = self._database.rows(
+            "SELECT id FROM runs WHERE environment_id = %s AND request_key = %s", environment_id, request_key
+        )
+        return rows[0]["id"] if rows else None
+
+    def by_idempotency_key(self, environment_id: str, task: str, key: str) -> Run | None:
+        """The run that holds a key."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE environment_id = %s AND task = %s AND idempotency_key = %s",
+            environment_id,
+            task,
+            key,
+        )
+        return build(Run, rows[0]) if rows else None
+
+    def page(
+        self,
+        environment_id: str,
+        filters: RunFilters,
+        *,
+        after: str | None = None,
+        before: str | None = None,
+        size: int = 25,
+    ) -> Page:
+        """A page of runs, newest first: those after (older than) or before (newer than) a run's id."""
+        where, parameters = _conditions(filters)
+        if after:
+            where, parameters = [*where, "id < %s"], [*parameters, after]
+        if before:
+            where, parameters = [*where, "id > %s"], [*parameters, before]
+        order = "ASC" if before else "DESC"
+        rows = self._database.rows(
+            f"SELECT * FROM runs WHERE {' AND '.join(['environment_id = %s', *where])}"  # noqa: S608
+            f" ORDER BY id {order} LIMIT {int(size) + 1}",
+            environment_id,
+            *parameters,
+        )
+        more, runs = len(rows) > size, [build(Run, row) for row in rows[:size]]
+        if before:
+            runs.reverse()
+            return Page(runs, runs[-1].id if runs else None, runs[0].id if more else None)
+        return Page(runs, runs[-1].id if more else None, runs[0].id if runs and after else None)
+
+    def children(self, run_id: str, limit: int) -> list[Run]:
+        """Children of a run that are not over, oldest first."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE parent_run_id = %s AND snapshot_status NOT IN ('FINISHED', 'PENDING_CANCEL')"
+            " ORDER BY id LIMIT %s",
+            run_id,
+            limit,
+        )
+        return [build(Run, row) for row in rows]
+
+    def related(self, run: Run, limit: int = 100) -> list[Run]:
+        """A run's root and parent, if it has them, and its children, newest first."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE environment_id = %s AND (id = ANY(%s) OR parent_run_id = %s)"
+            " ORDER BY id DESC LIMIT %s",
+            run.environment_id,
+            [other for other in (run.root_run_id, run.parent_run_id) if other],
+            run.id,
+            limit,
+        )
+        return [build(Run, row) for row in rows]
+
+    def held_by(self, executor_id: str) -> list[Run]:
+        """The runs that an executor has and that are not over."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE executor_id = %s AND snapshot_status IN"
+            " ('PENDING_EXECUTING', 'EXECUTING', 'EXECUTING_WITH_WAITPOINTS', 'QUEUED_EXECUTING', 'PENDING_CANCEL')",
+            executor_id,
+        )
+        return [build(Run, row) for row in rows]
+
+    def busy_executors(self, executor_ids: Sequence[str]) -> set[str]:
+        """Those of some executors that have a run."""
+        rows = self._database.rows(
+            "SELECT DISTINCT executor_id AS id FROM runs WHERE executor_id = ANY(%s) AND snapshot_status IN"
+            " ('PENDING_EXECUTING', 'EXECUTING', 'EXECUTING_WITH_WAITPOINTS', 'QUEUED_EXECUTING', 'PENDING_CANCEL')",
+            list(executor_ids),
+        )
+        return {row["id"] for row in rows}
+
+    def history(self, run_id: str) -> list[Snapshot]:
+        """A run's snapshots, oldest first."""
+        rows = self._database.rows("SELECT * FROM snapshots WHERE run_id = %s ORDER BY seq", run_id)
+        return [build(Snapshot, row) for row in rows]
+
+    def attempts(self, run_id: str) -> list[Attempt]:
+        """A run's attempts, read out of its history."""
+        return attempts_of(self.history(run_id))
+
+    def due(self, now: datetime, limit: int) -> list[Run]:
+        """DELAYED runs whose time has come, the longest due first."""
+        return self._where("snapshot_status = 'DELAYED' AND available_at <= %s ORDER BY available_at", now, limit)
+
+    def next_due(self) -> datetime | None:
+        """When the next DELAYED run is due."""
+        rows = self._database.rows("SELECT min(available_at) AS at FROM runs WHERE snapshot_status = 'DELAYED'")
+        return rows[0]["at"]
+
+    def expiring(self, now: datetime, limit: int) -> list[Run]:
+        """Runs that were never dequeued and whose time to live is over."""
+        return self._where(
+            "snapshot_status IN ('QUEUED', 'RUN_CREATED') AND started_at IS NULL AND ttl_expires_at <= %s"
+            " ORDER BY ttl_expires_at",
+            now,
+            limit,
+        )
+
+    def lapsed(self, now: datetime, limit: int) -> list[Run]:
+        """Runs whose executor has not beaten in time."""
+        return self._where(
+            "snapshot_status IN ('EXECUTING', 'EXECUTING_WITH_WAITPOINTS', 'PENDING_CANCEL', 'PENDING_EXECUTING',"
+            " 'QUEUED_EXECUTING') AND lease_until <= %s ORDER BY lease_until",
+            now,
+            limit,
+        )
+
+    def live(self, organization_id: str, statuses: Sequence[str], after: str, limit: int) -> list[Run]:
+        """An organization's runs in those snapshot statuses, in the order of their ids, from `after` on."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE organization_id = %s AND snapshot_status = ANY(%s)"
+            " AND snapshot_status <> 'FINISHED' AND id > %s ORDER BY id LIMIT %s",
+            organization_id,
+            list(statuses),
+            after,
+            limit,
+        )
+        return [build(Run, row) for row in rows]
+
+    def newest_queued(self, organization_id: str, before: datetime, limit: int) -> list[Run]:
+        """The newest QUEUED runs: where a crash between the store and the queue shows first."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE organization_id = %s AND snapshot_status = 'QUEUED' AND created_at <= %s"
+            " ORDER BY id DESC LIMIT %s",
+            organization_id,
+            before,
+            limit,
+        )
+        return [build(Run, row) for row in rows]
+
+    def standing(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """The snapshot statuses of those runs that exist."""
+        rows = self._database.rows("SELECT id, snapshot_status FROM runs WHERE id = ANY(%s)", list(run_ids))
+        return {row["id"]: row["snapshot_status"] for row in rows}
+
+    def remove_finished(self, environment_id: str, before: datetime, limit: int) -> int:
+        """Deletes runs that ended before a date, with their history and log lines; how many."""
+        rows = self._database.rows(
+            "WITH gone AS (DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE environment_id = %s"
+            " AND snapshot_status = 'FINISHED' AND finished_at < %s ORDER BY id LIMIT %s) RETURNING id),"
+            " history AS (DELETE FROM snapshots s USING gone WHERE s.run_id = gone.id),"
+            " lines AS (DELETE FROM run_logs l USING gone WHERE l.run_id = gone.id)"
+            " SELECT count(*) AS n FROM gone",
+            environment_id,
+            before,
+            limit,
+        )
+        return int(rows[0]["n"])
+
+    def _where(self, condition: str, now: datetime, limit: int) -> list[Run]:
+        rows = self._database.rows(f"SELECT * FROM runs WHERE {condition} LIMIT %s", now, limit)  # noqa: S608
+        return [build(Run, row) for row in rows]
+
+
+_STARTS, _ENDS = Event.START, frozenset({Event.SUCCEED, Event.FAIL, Event.RETRY_NOW, Event.RETRY_LATER})
+_ENDS_ALL = _ENDS | {Event.HAND_BACK, Event.CANCEL_ACKNOWLEDGED}
+
+
+def attempts_of(history: Sequence[Snapshot]) -> list[Attempt]:
+    """The attempts that a history tells of: each from its START to the event that ended it."""
+    found: list[Attempt] = []
+    for row in history:
+        if row.event == _STARTS:
+            found.append(Attempt(row.attempt, row.created_at, None, None, None, row.executor_id, row.warm))
+        elif row.event in _ENDS_ALL and found and found[-1].ended_at is None:
+            last = found[-1]
+            found[-1] = Attempt(
+                last.number, last.started_at, row.created_at, row.event, row.error, last.executor_id, last.warm
+            )
+    return found
+
+
+def _conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
+    where: list[str] = []
+    parameters: list[Any] = []
+    for column, values in (
+        ("status", filters.statuses),
+        ("task", filters.tasks),
+        ("queue", filters.queues),
+        ("machine", filters.machines),
+    ):
+        if values:
+            where.append(f"{column} = ANY(%s)")
+            parameters.append(list(values))
+    if filters.versions:
+        where.append(
+            "version_id IN (SELECT v.id FROM versions v WHERE v.environment_id = runs.environment_id"
+            " AND v.number = ANY(%s))"
+        )
+        parameters.append(list(filters.versions))
+    if filters.tags:
+        where.append("tags && %s")
+        parameters.append(list(filters.tags))
+    for condition, value in (
+        ("is_test = %s", filters.is_test),
+        ("created_at >= %s", filters.created_from),
+        ("created_at <= %s", filters.created_to),
+    ):
+        if value is not None:
+            where.append(condition)
+            parameters.append(value)
+    return where, parameters

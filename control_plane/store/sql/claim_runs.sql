@@ -1,0 +1,60 @@
+-- Gives dequeued runs to executors, pinning each to its version; a warm executor's run begins at once.
+--
+-- $1: [{run, executor, version?, start, at, lease_until}]
+--     version  the id of the version that the executor has loaded; absent: any will do (it is not started yet)
+--     start    true: the executor waits on the line, so that dequeue and start are one move (two history rows)
+-- Returns a row for each run that exists: {run, verdict, version_id, ...the run's columns}. Verdicts:
+--     claimed          it is the executor's
+--     stale            it is not QUEUED: somebody else has it, or it is over
+--     version_missing  no version has its task
+--     other_version    it belongs to another version than the executor's
+-- Invariant: only a QUEUED run is claimed, once; its version never changes after its first claim.
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($1) AS w (
+        run text, executor text, version text, start boolean, at timestamptz, lease_until timestamptz)
+), locked AS MATERIALIZED (
+    SELECT r.id, r.task, r.snapshot, r.snapshot_status, w.executor, w.version, w.start, w.at, w.lease_until,
+        coalesce(r.version_id, r.locked_version_id, e.current_version_id) AS runs_on
+    FROM runs r
+    JOIN wanted w ON w.run = r.id
+    JOIN environments e ON e.id = r.environment_id
+    ORDER BY r.id
+    FOR UPDATE OF r
+), judged AS MATERIALIZED (
+    SELECT l.*, CASE
+        WHEN l.snapshot_status <> 'QUEUED' THEN 'stale'
+        WHEN t.slug IS NULL THEN 'version_missing'
+        WHEN l.version <> l.runs_on THEN 'other_version'
+        ELSE 'claimed' END AS verdict
+    FROM locked l
+    LEFT JOIN tasks t ON t.version_id = l.runs_on AND t.slug = l.task
+), moved AS (
+    UPDATE runs r SET
+        snapshot = r.snapshot + CASE WHEN j.start THEN 2 ELSE 1 END,
+        snapshot_status = CASE WHEN j.start THEN 'EXECUTING' ELSE 'PENDING_EXECUTING' END,
+        status = CASE WHEN j.start THEN 'EXECUTING' ELSE 'DEQUEUED' END,
+        version_id = j.runs_on,
+        executor_id = j.executor,
+        warm_start = j.start,
+        lease_until = j.lease_until,
+        dequeues = CASE WHEN j.start THEN 0 ELSE r.dequeues + 1 END,
+        attempt = CASE WHEN j.start THEN r.attempt + 1 ELSE r.attempt END,
+        started_at = coalesce(r.started_at, j.at),
+        executed_at = CASE WHEN j.start THEN coalesce(r.executed_at, j.at) ELSE r.executed_at END,
+        updated_at = j.at
+    FROM judged j
+    WHERE r.id = j.id AND j.verdict = 'claimed'
+    RETURNING r.*
+), history AS (
+    INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, executor_id, warm, created_at)
+    SELECT m.id, j.snapshot + 1, 'QUEUED', 'DEQUEUE', 'PENDING_EXECUTING', 'DEQUEUED',
+        CASE WHEN j.start THEN m.attempt - 1 ELSE m.attempt END, j.executor, j.start, j.at
+    FROM moved m JOIN judged j ON j.id = m.id
+    UNION ALL
+    SELECT m.id, j.snapshot + 2, 'PENDING_EXECUTING', 'START', 'EXECUTING', 'EXECUTING', m.attempt, j.executor,
+        true, j.at
+    FROM moved m JOIN judged j ON j.id = m.id
+    WHERE j.start
+)
+SELECT j.id AS run, j.verdict, j.runs_on, j.snapshot AS was, m.*
+FROM judged j LEFT JOIN moved m ON m.id = j.id

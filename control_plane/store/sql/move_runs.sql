@@ -1,0 +1,52 @@
+-- Moves runs: each one compare-and-set with its history rows, all in one statement.
+--
+-- $1: [{run, snapshot, sources, at, steps: [{event, status, run_status}], changes: {column: value}, usage_ms?,
+--       description?, error?}]
+--     snapshot   the fencing token the mover holds; another one means it is late
+--     sources    the snapshot statuses in which the first step's event can happen
+--     steps      the rows to append; the run comes to stand in the last one
+--     changes    columns that get a new value (null included); absent ones keep theirs
+-- Returns a row for each run that moved. A run that did not (stale, gone, in another status) has no row.
+-- Invariant: a run's row and its history change together or not at all. Rows are locked in the order of their ids.
+WITH moves AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($1) AS m (
+        run text, snapshot int, sources text[], at timestamptz, steps jsonb, changes jsonb, usage_ms bigint,
+        description text, error jsonb)
+), locked AS MATERIALIZED (
+    SELECT r.id, r.snapshot, r.snapshot_status
+    FROM runs r JOIN moves m ON m.run = r.id
+    WHERE r.snapshot = m.snapshot AND r.snapshot_status = ANY (m.sources)
+    ORDER BY r.id
+    FOR UPDATE OF r
+), moved AS (
+    UPDATE runs r SET
+        snapshot = r.snapshot + jsonb_array_length(m.steps),
+        snapshot_status = m.steps -> -1 ->> 'status',
+        status = m.steps -> -1 ->> 'run_status',
+        updated_at = m.at,
+        usage_ms = r.usage_ms + coalesce(m.usage_ms, 0),
+        (output, output_type, error, version_id, machine, attempt, dequeues, queued_at, available_at,
+         ttl_expires_at, lease_until, executor_id, warm_start, started_at, executed_at, finished_at, max_attempts,
+         idempotency_key, idempotency_expires_at) = (
+            SELECT p.output, p.output_type, p.error, p.version_id, p.machine, p.attempt, p.dequeues, p.queued_at,
+                   p.available_at, p.ttl_expires_at, p.lease_until, p.executor_id, p.warm_start, p.started_at,
+                   p.executed_at, p.finished_at, p.max_attempts, p.idempotency_key, p.idempotency_expires_at
+            FROM jsonb_populate_record(r, m.changes) p)
+    FROM moves m, locked l
+    WHERE r.id = m.run AND l.id = r.id
+    RETURNING r.id, r.organization_id, r.environment_id, r.task, r.status, r.snapshot, r.snapshot_status, r.queue,
+        r.concurrency_key, r.machine, r.version_id, r.locked_version_id, r.queued_at, r.priority_ms, r.attempt,
+        r.executor_id, r.warm_start, r.parent_run_id
+), history AS (
+    INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, executor_id, warm, error,
+                           description, created_at)
+    SELECT moved.id, l.snapshot + step.n,
+           CASE step.n WHEN 1 THEN l.snapshot_status ELSE m.steps -> (step.n - 2)::int ->> 'status' END,
+           step.row ->> 'event', step.row ->> 'status', step.row ->> 'run_status', moved.attempt, moved.executor_id,
+           moved.warm_start, m.error, m.description, m.at
+    FROM moved
+    JOIN moves m ON m.run = moved.id
+    JOIN locked l ON l.id = moved.id,
+    LATERAL jsonb_array_elements(m.steps) WITH ORDINALITY AS step (row, n)
+)
+SELECT * FROM moved

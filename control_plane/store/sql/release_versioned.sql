@@ -1,0 +1,47 @@
+-- Lets runs go that waited for a version, now that the environment's current (or their locked) version has the task.
+--
+-- $1: {environment, at, limit}
+-- Returns a row for each run that moved, with what the queue needs; oldest first. Fewer than `limit`: no more wait.
+-- Invariant: what the trigger named stays; only what it left open comes from the task.
+WITH given AS MATERIALIZED (
+    SELECT * FROM jsonb_to_record($1) AS g (environment text, at timestamptz, "limit" int)
+), locked AS MATERIALIZED (
+    SELECT r.id, r.snapshot, g.at, t.queue, t.machine, t.max_attempts, t.max_duration, t.ttl_seconds,
+        r.delayed_until > g.at AS early
+    FROM given g
+    JOIN environments e ON e.id = g.environment
+    JOIN runs r ON r.environment_id = e.id AND r.organization_id = e.organization_id
+        AND r.snapshot_status = 'RUN_CREATED'
+    JOIN tasks t ON t.version_id = coalesce(r.locked_version_id, e.current_version_id) AND t.slug = r.task
+    ORDER BY r.id
+    LIMIT (SELECT "limit" FROM given)
+    FOR UPDATE OF r SKIP LOCKED
+), moved AS (
+    UPDATE runs r SET
+        snapshot = r.snapshot + 1,
+        snapshot_status = CASE WHEN l.early THEN 'DELAYED' ELSE 'QUEUED' END,
+        status = CASE WHEN l.early THEN 'DELAYED' ELSE 'QUEUED' END,
+        queue = coalesce(r.asked ->> 'queue', l.queue),
+        machine = coalesce(r.asked ->> 'machine', l.machine),
+        max_attempts = coalesce((r.asked ->> 'max_attempts')::int, l.max_attempts),
+        max_duration = coalesce((r.asked ->> 'max_duration')::int, l.max_duration),
+        ttl_seconds = coalesce((r.asked ->> 'ttl_seconds')::int, l.ttl_seconds),
+        ttl_expires_at = CASE WHEN NOT coalesce(l.early, false)
+                AND coalesce((r.asked ->> 'ttl_seconds')::int, l.ttl_seconds) > 0
+            THEN l.at + make_interval(secs => coalesce((r.asked ->> 'ttl_seconds')::int, l.ttl_seconds)) END,
+        available_at = CASE WHEN l.early THEN r.delayed_until END,
+        asked = NULL,
+        updated_at = l.at
+    FROM locked l
+    WHERE r.id = l.id
+    RETURNING r.id, r.organization_id, r.environment_id, r.task, r.status, r.snapshot, r.snapshot_status, r.queue,
+        r.concurrency_key, r.machine, r.version_id, r.locked_version_id, r.queued_at, r.priority_ms, r.attempt,
+        r.updated_at
+), history AS (
+    INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, created_at)
+    SELECT id, snapshot, 'RUN_CREATED',
+        CASE snapshot_status WHEN 'DELAYED' THEN 'VERSION_FOUND_DELAYED' ELSE 'VERSION_FOUND' END,
+        snapshot_status, status, attempt, updated_at
+    FROM moved
+)
+SELECT * FROM moved

@@ -1,0 +1,63 @@
+-- Stores triggered runs, each with the first row of its history.
+--
+-- $1: [{id, environment, task, payload, payload_type, queue?, concurrency_key?, machine?, priority_ms, version?,
+--       max_attempts?, max_duration?, ttl_seconds?, tags, metadata?, idempotency_key?, idempotency_expires_at?,
+--       idempotency_options?, request_key?, parent?, source, is_test, replay_of?, at, delay_until?}]
+--     version: a version's number to lock to. Absent options come from the task of the locked or current version.
+-- Returns a row for each run that was stored, with what the queue needs to know.
+--     No row: the id, the idempotency key or the request key is taken, or the version to lock to does not exist.
+-- Invariant: run and history row are stored together. A run with no task in sight waits for a version.
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset($1) AS w (
+        id text, environment text, task text, payload text, payload_type text, queue text, concurrency_key text,
+        machine text, priority_ms bigint, version text, max_attempts int, max_duration int, ttl_seconds int,
+        tags text[], metadata text, idempotency_key text, idempotency_expires_at timestamptz,
+        idempotency_options jsonb, request_key text, parent text, source text, is_test boolean, replay_of text,
+        at timestamptz, delay_until timestamptz)
+), resolved AS MATERIALIZED (
+    SELECT w.*, e.organization_id, e.project_id, v.id AS lock_id, t.slug IS NOT NULL AS versioned,
+        coalesce(w.queue, t.queue, 'task/' || w.task) AS to_queue,
+        coalesce(w.machine, t.machine, 'small-1x') AS to_machine,
+        coalesce(w.max_attempts, t.max_attempts, 3) AS tries,
+        coalesce(w.max_duration, t.max_duration) AS duration,
+        coalesce(w.ttl_seconds, t.ttl_seconds) AS ttl,
+        p.id AS parent_id, coalesce(p.root_run_id, p.id) AS root_id, coalesce(p.depth + 1, 0) AS deep,
+        CASE WHEN t.slug IS NULL THEN 'RUN_CREATED' WHEN w.delay_until > w.at THEN 'DELAYED' ELSE 'QUEUED' END
+            AS stands,
+        CASE WHEN t.slug IS NULL THEN 'PENDING_VERSION' WHEN w.delay_until > w.at THEN 'DELAYED' ELSE 'QUEUED' END
+            AS shows,
+        CASE WHEN t.slug IS NULL THEN jsonb_strip_nulls(jsonb_build_object('queue', w.queue, 'machine', w.machine,
+            'max_attempts', w.max_attempts, 'max_duration', w.max_duration, 'ttl_seconds', w.ttl_seconds)) END AS asked
+    FROM wanted w
+    JOIN environments e ON e.id = w.environment
+    LEFT JOIN versions v ON v.environment_id = e.id AND v.number = w.version
+    LEFT JOIN tasks t ON t.version_id = coalesce(v.id, e.current_version_id) AND t.slug = w.task
+    LEFT JOIN runs p ON p.id = w.parent AND p.environment_id = e.id
+    WHERE w.version IS NULL OR v.id IS NOT NULL
+), stored AS (
+    INSERT INTO runs (
+        id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, payload,
+        payload_type, queue, concurrency_key, machine, priority_ms, locked_version_id, max_attempts, max_duration,
+        queued_at, available_at, ttl_seconds, ttl_expires_at, tags, metadata, asked, idempotency_key,
+        idempotency_expires_at, idempotency_options, request_key, parent_run_id, root_run_id, depth, source, is_test,
+        replay_of, created_at, updated_at, delayed_until)
+    SELECT id, organization_id, project_id, environment, task, shows, 1, stands, payload, payload_type, to_queue,
+        concurrency_key, to_machine, priority_ms, lock_id, tries, duration,
+        CASE WHEN delay_until > at THEN delay_until ELSE at END,
+        CASE WHEN delay_until > at THEN delay_until END, ttl,
+        CASE WHEN stands <> 'DELAYED' AND ttl > 0 THEN greatest(at, delay_until) + make_interval(secs => ttl) END,
+        tags, metadata, asked, idempotency_key, idempotency_expires_at, idempotency_options, request_key, parent_id,
+        root_id, deep, source, is_test, replay_of, at, at, CASE WHEN delay_until > at THEN delay_until END
+    FROM resolved ORDER BY id
+    ON CONFLICT DO NOTHING
+    RETURNING id, organization_id, environment_id, task, status, snapshot_status, queue, concurrency_key, machine,
+        locked_version_id, queued_at, priority_ms, created_at
+), history AS (
+    INSERT INTO snapshots (run_id, seq, event, status, run_status, attempt, created_at)
+    SELECT id, 1,
+        CASE snapshot_status WHEN 'QUEUED' THEN 'TRIGGER' WHEN 'DELAYED' THEN 'TRIGGER_DELAYED'
+            ELSE 'TRIGGER_UNVERSIONED' END,
+        snapshot_status, status, 0, created_at
+    FROM stored
+)
+SELECT * FROM stored

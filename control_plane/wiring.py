@@ -1,0 +1,156 @@
+"""Builds everything of the control plane out of a Config; the only place that does. Nomad is the scheduler's to wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import redis
+
+from sojourn.control_plane import faults
+from sojourn.control_plane.config import Config
+from sojourn.control_plane.engine.assigning import Assigning, Terms
+from sojourn.control_plane.engine.attempts import Attempts, Timing
+from sojourn.control_plane.engine.cancelling import Cancelling
+from sojourn.control_plane.engine.checks import Checks
+from sojourn.control_plane.engine.claiming import Claiming
+from sojourn.control_plane.engine.credentials import Credentials
+from sojourn.control_plane.engine.deployments import ArchiveStore, Deployments
+from sojourn.control_plane.engine.expiring import Expiring
+from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.limits import Limiting
+from sojourn.control_plane.engine.outcomes import Outcomes
+from sojourn.control_plane.engine.placing import Placing
+from sojourn.control_plane.engine.recovery import Recovery
+from sojourn.control_plane.engine.replaying import Replaying
+from sojourn.control_plane.engine.results import Results
+from sojourn.control_plane.engine.triggering import Triggering
+from sojourn.control_plane.engine.turns import Turns
+from sojourn.control_plane.queue.fair_queue import FairQueue
+from sojourn.control_plane.queue.mailbox import Mailbox
+from sojourn.control_plane.queue.wakeups import Wakeups
+from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.clock import DatabaseClock
+from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.runs import Runs
+from sojourn.control_plane.store.seal import Seal
+from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.telemetry.logs import Logs, PostgresLogs
+from sojourn.sdk import archive
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The connected parts, by their nouns."""
+
+    config: Config
+    database: Database
+    redis: redis.Redis
+    clock: DatabaseClock
+    access: Access
+    runs: Runs
+    versions: Versions
+    logs: Logs
+    queue: FairQueue
+    mailbox: Mailbox
+    wakeups: Wakeups
+    index: Index
+    credentials: Credentials
+    triggering: Triggering
+    cancelling: Cancelling
+    replaying: Replaying
+    results: Results
+    attempts: Attempts
+    outcomes: Outcomes
+    placing: Placing
+    expiring: Expiring
+    deployments: Deployments
+    limiting: Limiting
+    recovery: Recovery
+    turns: Turns
+    checks: Checks
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.mailbox.close()
+        self.redis.close()
+        self.database.close()
+
+
+def connect(config: Config, application: str = "sojourn") -> Platform:
+    """Everything, over lazily opened connections. `ValueError` for a URL or a master key that cannot be used."""
+    faults.switch_on(config.faults)
+    lease = timedelta(seconds=config.lease_seconds)
+    database = Database(config.database_url, connections=config.database_connections, application=application)
+    connection = redis.Redis.from_url(
+        config.redis_url, socket_timeout=10, socket_connect_timeout=2, health_check_interval=0
+    )
+    seal = Seal(config.master_key)
+    clock = DatabaseClock(database)
+    access, runs, versions = Access(database, seal), Runs(database), Versions(database)
+    logs = PostgresLogs(database)
+    queue = FairQueue(connection, lease_ms=int(config.dispatch_seconds * 1000))
+    mailbox, wakeups = Mailbox(connection), Wakeups(connection)
+    index = Index(queue, mailbox, wakeups)
+    credentials = Credentials(seal.derive("executors"))
+    limiting, turns = Limiting(versions, index), Turns(wakeups)
+    outcomes = Outcomes(
+        runs,
+        versions,
+        index,
+        immediate_below=timedelta(seconds=config.retry_immediate_max_seconds),
+        lease=lease,
+    )
+    claiming = Claiming(runs, versions, index, lease=lease, placement=timedelta(seconds=config.placement_seconds))
+    triggering = Triggering(runs, index, queue_size_limit=config.queue_size_limit)
+    terms = Terms(heartbeat=config.heartbeat_seconds, lease=config.lease_seconds, api_url=config.api_url)
+    return Platform(
+        config=config,
+        database=database,
+        redis=connection,
+        clock=clock,
+        access=access,
+        runs=runs,
+        versions=versions,
+        logs=logs,
+        queue=queue,
+        mailbox=mailbox,
+        wakeups=wakeups,
+        index=index,
+        credentials=credentials,
+        triggering=triggering,
+        cancelling=Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease),
+        replaying=Replaying(runs, triggering),
+        results=Results(runs, mailbox),
+        attempts=Attempts(
+            runs=runs,
+            index=index,
+            claiming=claiming,
+            outcomes=outcomes,
+            assigning=Assigning(access, versions, credentials, terms),
+            credentials=credentials,
+            turns=turns,
+            logs=logs,
+            clock=clock,
+            timing=Timing(lease, config.quantum_runs, timedelta(seconds=config.quantum_seconds)),
+        ),
+        outcomes=outcomes,
+        placing=Placing(runs, versions, index, claiming, credentials),
+        expiring=Expiring(runs, index),
+        deployments=Deployments(
+            database,
+            versions,
+            runs,
+            index,
+            ArchiveStore(Path(config.data_dir) / "archives"),
+            limiting,
+            verify=archive.tree_hash,
+        ),
+        limiting=limiting,
+        recovery=Recovery(runs, versions, index, limiting),
+        turns=turns,
+        checks=Checks(
+            database, versions, queue, patience=lease + timedelta(seconds=2 * config.sweep_seconds)
+        ),
+    )

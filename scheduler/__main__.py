@@ -1,0 +1,107 @@
+"""The scheduler's process: `python -m sojourn.scheduler`. Wires the placement, runs the services until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from sojourn.control_plane.config import Config, SettingError, load
+from sojourn.control_plane.store.database import AdvisoryLock
+from sojourn.control_plane.wiring import Platform, connect
+from sojourn.scheduler.dispatcher import Dispatcher
+from sojourn.scheduler.expirer import Expirer
+from sojourn.scheduler.leader import Leader
+from sojourn.scheduler.placement.base import Placement
+from sojourn.scheduler.placement.local import LocalPlacement
+from sojourn.scheduler.pruner import Pruner
+from sojourn.scheduler.reaper import Reaper
+from sojourn.scheduler.service import Loop, Service
+from sojourn.scheduler.stager import Stager
+from sojourn.scheduler.sweeper import Sweeper
+from sojourn.scheduler.undertaker import Undertaker
+
+LEADER_LOCK = 7_340_010
+
+
+def main() -> int:
+    """Runs until it is told to stop; 2 for settings that cannot be used."""
+    try:
+        config = load()
+    except SettingError as error:
+        print(f"sojourn scheduler: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    platform = connect(config, application="sojourn-scheduler")
+    leader = Leader(AdvisoryLock(config.database_url, LEADER_LOCK))
+    placement = local_placement(config, platform)
+    loops = [
+        Loop(service, platform.wakeups, platform.clock, leader.leads) for service in services(platform, placement)
+    ]
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    for loop in loops:
+        loop.start()
+    stopping.wait()
+    for loop in loops:
+        loop.stop()
+    placement.close(grace=config.drain_grace_seconds)
+    for loop in loops:
+        loop.join(2)
+    leader.resign()
+    platform.close()
+    return 0
+
+
+def local_placement(config: Config, platform: Platform) -> LocalPlacement:
+    """Executors as processes of this machine. When one ends, the undertaker is woken."""
+    data = Path(config.data_dir)
+    return LocalPlacement(
+        registry_dir=data / "executors",
+        places=config.places,
+        shim={
+            "apiUrl": config.api_url,
+            "versionsDir": str(data / "versions"),
+            "idleTimeout": config.idle_timeout_seconds,
+            "grace": {"cancel": config.cancel_grace_seconds, "term": config.term_grace_seconds},
+        },
+        on_ended=lambda: platform.index.ring("undertaker"),
+    )
+
+
+def services(platform: Platform, placement: Placement) -> Sequence[Service]:
+    """Every periodic service of this process."""
+    config = platform.config
+    lease = timedelta(seconds=config.lease_seconds)
+    reaper = Reaper(
+        platform.runs,
+        platform.outcomes,
+        stop=lambda executor: placement.stop(executor, grace=0),
+        lease=lease,
+        seconds=config.sweep_seconds,
+    )
+    return (
+        Dispatcher(platform.placing, placement, platform.runs, platform.turns),
+        Stager(platform.expiring),
+        Expirer(platform.expiring),
+        reaper,
+        Undertaker(placement, reaper, platform.index),
+        Sweeper(platform.versions, platform.recovery, config.sweep_seconds),
+        Pruner(
+            platform.access,
+            platform.versions,
+            platform.runs,
+            platform.logs,
+            log_days=config.log_retention_days,
+            run_days=config.run_retention_days,
+        ),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

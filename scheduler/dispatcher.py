@@ -1,0 +1,102 @@
+"""Dispatcher: the fair queue's next run gets an executor of its own, as long as there are places.
+
+When there are none, executors that had their turn are asked to give way, and idle ones to leave.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+
+from sojourn.control_plane import faults
+from sojourn.control_plane.domain.sharing import places_to_give
+from sojourn.control_plane.engine.placing import Order, Placing
+from sojourn.control_plane.engine.turns import Turns
+from sojourn.control_plane.store.runs import Runs
+from sojourn.scheduler.placement.base import CannotPlace, ExecutorSpec, Placement
+from sojourn.scheduler.service import Counts
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 50
+#: A lane that could not be placed is left alone this long, so that it does not keep others waiting.
+_SET_ASIDE = timedelta(seconds=2)
+_CROWDED_NAP, _NAP = 0.25, 2.0
+
+
+class Dispatcher:
+    """Woken whenever a run waits, a slot is freed or an executor ends."""
+
+    name = "dispatcher"
+
+    def __init__(self, placing: Placing, placement: Placement, runs: Runs, turns: Turns):
+        self._placing = placing
+        self._placement = placement
+        self._runs = runs
+        self._turns = turns
+        self._set_aside: dict[str, datetime] = {}
+        self._idle_before: set[str] = set()
+        self._crowded = False
+
+    def run_once(self, now: datetime) -> Counts:
+        self._set_aside = {lane: until for lane, until in self._set_aside.items() if until > now}
+        placed = 0
+        while placed < _AT_ONCE and self._placement.free() > 0:
+            order = self._placing.next_order(now, tuple(self._set_aside))
+            if order is None:
+                break
+            placed += self._place(order, now)
+        asked = self._make_room(now) if self._placement.free() == 0 else 0
+        return {"placed": placed, "asked": asked}
+
+    def interval(self, now: datetime) -> float:
+        return _CROWDED_NAP if self._crowded or self._set_aside else _NAP
+
+    def _place(self, order: Order, now: datetime) -> int:
+        identity = order.identity
+        spec = ExecutorSpec(
+            executor=identity.executor,
+            organization=identity.organization,
+            environment=identity.environment,
+            version=identity.version,
+            version_hash=order.version_hash,
+            machine=identity.machine,
+            lane=order.lane,
+            run=order.run.id,
+            credential=order.credential,
+        )
+        faults.point("scheduler.before_place")
+        try:
+            self._placement.place(spec)
+        except CannotPlace as error:
+            log.warning("%s was not placed: %s", order.run.id, error)
+            self._set_aside[order.lane] = now + _SET_ASIDE
+            self._placing.return_order(order, str(error), now)
+            return 0
+        faults.point("scheduler.after_place")
+        return 1
+
+    def _make_room(self, now: datetime) -> int:
+        """No place is free: those who wait get the places of executors that idle, or that had their turn."""
+        waiting = self._placing.waiting_environments(now, tuple(self._set_aside))
+        self._crowded = bool(waiting)
+        if not waiting:
+            self._idle_before = set()
+            return 0
+        living = {placed.executor: placed.environment for placed in self._placement.living()}
+        leaving = self._dismiss_idle(living, waiting)
+        for executor in leaving:
+            del living[executor]
+        giving = {} if leaving else places_to_give(living, waiting)
+        for environment, count in giving.items():
+            self._turns.want_places(environment, count)
+        return len(leaving) + sum(giving.values())
+
+    def _dismiss_idle(self, living: dict[str, str], waiting: set[str]) -> list[str]:
+        """Executors that had no run at two looks in a row are told to leave, as many as environments wait."""
+        idle = set(living) - self._runs.busy_executors(list(living))
+        leaving = sorted(idle & self._idle_before)[: len(waiting)]
+        self._idle_before = idle - set(leaving)
+        for executor in leaving:
+            self._placement.stop(executor, grace=0)
+        return leaving

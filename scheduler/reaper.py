@@ -1,0 +1,50 @@
+"""Reaper: runs whose executor fell silent, or is known to have ended, are retried or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from sojourn.control_plane.engine.outcomes import Outcomes, executor_gone_error, stalled_error
+from sojourn.control_plane.store.runs import Runs
+from sojourn.scheduler.placement.base import Ended
+from sojourn.scheduler.service import Counts
+
+_AT_ONCE = 200
+
+
+class Reaper:
+    """`stop` ends an executor that fell silent: should it come back, its calls are refused all the same."""
+
+    name = "reaper"
+
+    def __init__(
+        self, runs: Runs, outcomes: Outcomes, stop: Callable[[str], None], *, lease: timedelta, seconds: float
+    ):
+        self._runs = runs
+        self._outcomes = outcomes
+        self._stop = stop
+        self._lease = lease
+        self._seconds = seconds
+        self._more = False
+
+    def run_once(self, now: datetime) -> Counts:
+        lapsed = self._runs.lapsed(now, _AT_ONCE)
+        self._more = len(lapsed) == _AT_ONCE
+        reaped = 0
+        for run in lapsed:
+            if run.executor_id:
+                self._stop(run.executor_id)
+            reaped += self._outcomes.lose(run, stalled_error(self._lease.total_seconds()), now) is not None
+        return {"reaped": reaped}
+
+    def bury(self, ended: Iterable[Ended], now: datetime) -> int:
+        """What executors had that are gone: no lease needs to lapse for those."""
+        lost = 0
+        for executor in ended:
+            for run in self._runs.held_by(executor.executor):
+                lost += self._outcomes.lose(run, executor_gone_error(executor.reason), now) is not None
+        return lost
+
+    def interval(self, now: datetime) -> float:
+        return 0 if self._more else self._seconds

@@ -1,0 +1,33 @@
+"""Undertaker: executors that ended free their place, and what they still had is retried or failed at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sojourn.control_plane.engine.indexing import Index
+from sojourn.scheduler.placement.base import Placement
+from sojourn.scheduler.reaper import Reaper
+from sojourn.scheduler.service import Counts
+
+_NAP = 2.0
+
+
+class Undertaker:
+    """Woken by the placement whenever an executor ends."""
+
+    name = "undertaker"
+
+    def __init__(self, placement: Placement, reaper: Reaper, index: Index):
+        self._placement = placement
+        self._reaper = reaper
+        self._index = index
+
+    def run_once(self, now: datetime) -> Counts:
+        ended = self._placement.ended()
+        lost = self._reaper.bury(ended, now)
+        if ended:
+            self._index.ring("dispatcher")
+        return {"ended": len(ended), "lost": lost}
+
+    def interval(self, now: datetime) -> float:
+        return _NAP

@@ -1,0 +1,1 @@
+"""Sojourn's public face: what a developer imports to write and trigger tasks."""

@@ -1,0 +1,39 @@
+"""Fixtures by noun. Servers start once a session; every test has a database of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from sojourn.control_plane.store.database import Database
+from tests.support import postgres_server
+from tests.support.postgres_server import Databases
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    with postgres_server.server() as url:
+        made = Databases(url)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    url = databases.fresh()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    opened = Database(database_url, connections=5)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def now() -> datetime:
+    return datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
