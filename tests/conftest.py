@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+import redis
 
 from sojourn.control_plane.store.database import Database
-from tests.support import postgres_server
+from tests.support import postgres_server, redis_server
 from tests.support.postgres_server import Databases
 
 
@@ -37,3 +38,18 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def now() -> datetime:
     return datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    with redis_server.server() as url:
+        yield url
+
+
+@pytest.fixture
+def redis_connection(redis_url: str) -> Iterator[redis.Redis]:
+    connection = redis.Redis.from_url(redis_url)
+    connection.flushall()
+    yield connection
+    connection.flushall()
+    connection.close()

@@ -177,7 +177,7 @@ class Attempts:
                 if taken is None:
                     left = (deadline - now).total_seconds()
                     message = box.get(max(left, 0)) if left > 0 else None
-                    taken = Taken.from_json(message) if message else self._last_look(executor, box)
+                    taken = Taken.from_json(message, executor.organization) if message else self._last_look(executor, box)
                     now = self._clock()
                 first = False
                 if taken is None:
@@ -222,7 +222,7 @@ class Attempts:
         except (redis.RedisError, NotReady):
             return None
         message = box.get(0)
-        return Taken.from_json(message) if message else None
+        return Taken.from_json(message, executor.organization) if message else None
 
     def _lanes(self, executor: ExecutorIdentity, now: datetime) -> list[str]:
         own = lane_of(executor.environment, executor.version, executor.machine)

@@ -150,10 +150,7 @@ def _slots(organization: str, holding: Iterable[Row]) -> dict[tuple[str, ...], s
     slots: dict[tuple[str, ...], set[str]] = {}
     for row in holding:
         environment, queue, key = row["environment_id"], row["queue"], row["concurrency_key"] or ""
-        names: list[tuple[str, ...]] = [("org",), ("env", environment), ("queue", environment, queue)]
-        if key:
-            names.append(("key", environment, queue, key))
-        for name in names:
+        for name in (("org",), ("env", environment), ("queue", environment, queue), ("key", environment, queue, key)):
             slots.setdefault(name, set()).add(row["id"])
     return slots
 

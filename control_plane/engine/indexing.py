@@ -58,13 +58,11 @@ class Index:
         self._wakeups = wakeups
 
     def enqueue(self, runs: Sequence[Run | Moved], now: datetime) -> None:
-        """Adds QUEUED runs; wakes the dispatcher when one found no idle executor."""
+        """Adds QUEUED runs. The queue hands them to idle executors, or wakes the dispatcher."""
         if not runs:
             return
         try:
-            handed = self.queue.enqueue([entry_of(run) for run in runs], milliseconds(now))
-            if not all(handed):
-                self._wakeups.ring("dispatcher")
+            self.queue.enqueue([entry_of(run) for run in runs], milliseconds(now))
         except NotReady:
             self.ring("sweeper")
         except redis.RedisError as error:
@@ -83,11 +81,17 @@ class Index:
         for run in moved:
             self.announce(run)
 
+    def size(self, organization: str) -> int:
+        """How many runs the queue knows; 0 when it cannot be asked."""
+        try:
+            return self.queue.size(organization)
+        except redis.RedisError:
+            return 0
+
     def ack(self, organization: str, run_id: str, now: datetime) -> None:
         """Takes a run out of the queue for good."""
         try:
             self.queue.ack(organization, run_id, milliseconds(now))
-            self._wakeups.ring("dispatcher")
         except NotReady:
             self.ring("sweeper")
         except redis.RedisError as error:
@@ -97,7 +101,6 @@ class Index:
         """Gives a run that was dequeued, but not claimed, its place in the queue back."""
         try:
             self.queue.nack(organization, run_id, milliseconds(now))
-            self._wakeups.ring("dispatcher")
         except NotReady:
             self.ring("sweeper")
         except redis.RedisError as error:

@@ -76,9 +76,9 @@ class Triggering:
 
     def trigger(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered:
         """Stores and queues a run, or finds the one that the request's keys already stand for."""
-        if self._limit and self._index.size(environment) >= self._limit:
+        if self._limit and self._index.size(environment.organization_id) >= self._limit:
             raise QueueFull(
-                f"{environment.slug} has {self._limit} waiting runs, which is its limit",
+                f"{self._limit} runs wait or run already, which is the limit",
                 next_step="wait until some have run, or raise SOJOURN_QUEUE_SIZE_LIMIT",
             )
         document = self._document(environment, request, now)

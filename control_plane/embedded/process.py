@@ -1,0 +1,66 @@
+"""A server process of the stack: started with its output in a file, ended by its pid, never by its name."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+class StartFailed(Exception):
+    """A server did not come up; the text is for the person who started it."""
+
+
+def start(
+    command: Sequence[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
+) -> subprocess.Popen[bytes]:
+    """Starts a process in a session of its own, so that a terminal's Ctrl-C reaches only us.
+
+    It gets `death_signal` from the kernel should we die first: nothing of the stack outlives it.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def tie_to_parent() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
+
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ if environment is None else environment),
+            start_new_session=True,
+            preexec_fn=tie_to_parent,
+        )
+
+
+def end(process: subprocess.Popen[bytes], number: signal.Signals, seconds: float) -> None:
+    """Asks a process to end, and makes it."""
+    if process.poll() is not None:
+        return
+    process.send_signal(number)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def last_lines(log: Path, count: int = 5) -> str:
+    """The end of a log, for an error message."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - 8_192, 0))
+        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-count:])

@@ -1,0 +1,260 @@
+-- Shared by every script of an organization: the tree of environments, lanes, queues and keys, and its slots.
+-- KEYS[1] is the organization's prefix (see keys.py). Nothing here answers; a script's last lines do.
+--
+-- Fairness: a node serves its child with the lowest virtual time, then adds 1/weight to it. A child that gets work
+-- again enters at max(its own time, the node's clock), so that resting earns nothing.
+-- Invariants: a child is in at most one of ring, held and rest. In the ring: it has work and no limit holds it back.
+-- A slot is membership of a set. What is added is added before anything is removed.
+
+local P = KEYS[1]
+local call = redis.call
+
+local function esc(text) return #text .. ':' .. text end
+local function queue_id(env, queue) return env .. '/' .. esc(queue) end
+local function queue_node(lane, queue) return lane .. '/' .. esc(queue) end
+local function leaf_node(lane, queue, key) return lane .. '/' .. esc(queue) .. '/' .. key end
+local function key_slots(env, queue, key) return P .. 'slots:k:' .. queue_id(env, queue) .. '/' .. key end
+
+local function ready() return call('EXISTS', P .. 'ready') == 1 end
+
+-- The limits that govern a run: of the organization, the environment, the queue and the key. A missing one is none.
+local function caps(env, queue)
+  local found = call('HMGET', P .. 'limits', 'org', 'e:' .. env, 'b:' .. env, 'q:' .. queue_id(env, queue))
+  local none = math.huge
+  local org, e = tonumber(found[1]) or none, tonumber(found[2]) or none
+  local plain, q = tonumber(found[3]) or none, tonumber(found[4]) or none
+  -- One queue never uses the burst part. Its own limit holds for each concurrency key by itself.
+  local whole = plain
+  if q == 0 then whole = 0 end
+  return org, e, whole, math.min(q, plain)
+end
+
+local function weight(field)
+  return tonumber(call('HGET', P .. 'limits', 'w:' .. field) or '1') or 1
+end
+
+local function clock(node) return tonumber(call('HGET', P .. 'clocks', node) or '0') end
+
+local function full(set, cap)
+  if cap == math.huge then return false end
+  return call('SCARD', set) >= cap
+end
+
+-- Puts a child with work where it belongs: into the ring, or among the held when `held` is true.
+local function place(node, child, held)
+  local ring, other = P .. 'ring:' .. node, P .. 'held:' .. node
+  local into, from = ring, other
+  if held then into, from = other, ring end
+  if call('ZSCORE', into, child) then return end
+  local vt = call('ZSCORE', from, child) or call('ZSCORE', P .. 'rest:' .. node, child) or '0'
+  -- Being held back earns nothing either: it enters the ring no earlier than where the others are.
+  if not held then vt = string.format('%.17g', math.max(tonumber(vt), clock(node))) end
+  call('ZADD', into, vt, child)
+  call('ZREM', from, child)
+  call('ZREM', P .. 'rest:' .. node, child)
+end
+
+-- A child without work leaves ring and held; its time is kept only while it is ahead of the clock.
+local function retire(node, child)
+  local ring, held, rest = P .. 'ring:' .. node, P .. 'held:' .. node, P .. 'rest:' .. node
+  local vt = call('ZSCORE', ring, child) or call('ZSCORE', held, child)
+  if vt and tonumber(vt) > clock(node) then call('ZADD', rest, vt, child) end
+  call('ZREM', ring, child)
+  call('ZREM', held, child)
+  if call('EXISTS', ring, held) == 0 then
+    call('DEL', rest)
+    call('HDEL', P .. 'clocks', node)
+  end
+end
+
+-- After anything changed below `child`: 'ring' if it can serve, 'held' if it has work it cannot serve, else 'none'.
+local function state(child_node)
+  if call('EXISTS', P .. 'ring:' .. child_node) == 1 then return 'ring' end
+  if call('EXISTS', P .. 'held:' .. child_node) == 1 then return 'held' end
+  return 'none'
+end
+
+local function settle(node, child, child_state, blocked)
+  if child_state == 'none' then
+    retire(node, child)
+  else
+    place(node, child, blocked or child_state == 'held')
+  end
+end
+
+-- Brings one path of the tree, from a leaf upwards, in line with the work and the slots there are.
+local function refresh(env, lane, queue, key)
+  local _, e, q, k = caps(env, queue)
+  local qnode, qid = queue_node(lane, queue), queue_id(env, queue)
+  local leaf = call('EXISTS', P .. 'leaf:' .. leaf_node(lane, queue, key)) == 1
+  settle(qnode, key, leaf and 'ring' or 'none', leaf and full(key_slots(env, queue, key), k))
+  local below = state(qnode)
+  if below == 'none' then
+    call('SREM', P .. 'lanes:' .. qid, lane)
+  else
+    call('SADD', P .. 'lanes:' .. qid, lane)
+  end
+  settle(lane, queue, below, below ~= 'none' and full(P .. 'slots:q:' .. qid, q))
+  settle(env, lane, state(lane), false)
+  local whole = state(env)
+  settle('root', env, whole, whole ~= 'none' and full(P .. 'slots:e:' .. env, e))
+end
+
+-- The same for every lane in which the queue has work: its limit is one over all of them.
+local function refresh_queue(env, queue, key, but_for)
+  for _, lane in ipairs(call('SMEMBERS', P .. 'lanes:' .. queue_id(env, queue))) do
+    if lane ~= but_for then refresh(env, lane, queue, key) end
+  end
+end
+
+local function charge(node, child, w)
+  local ring = P .. 'ring:' .. node
+  local vt = call('ZSCORE', ring, child)
+  if tonumber(vt) > clock(node) then call('HSET', P .. 'clocks', node, vt) end
+  call('ZADD', ring, string.format('%.17g', tonumber(vt) + 1 / w), child)
+  -- What rests behind the clock has nothing to remember. Bounded: a few each time keep up with what enters.
+  local stale = call('ZRANGEBYSCORE', P .. 'rest:' .. node, '-inf', vt, 'LIMIT', 0, 4)
+  if #stale > 0 then call('ZREM', P .. 'rest:' .. node, unpack(stale)) end
+end
+
+local function hold_slots(run, env, queue, key)
+  call('SADD', P .. 'slots:org', run)
+  call('SADD', P .. 'slots:e:' .. env, run)
+  call('SADD', P .. 'slots:q:' .. queue_id(env, queue), run)
+  call('SADD', key_slots(env, queue, key), run)
+end
+
+local function free_slots(run, env, queue, key)
+  call('SREM', P .. 'slots:org', run)
+  call('SREM', P .. 'slots:e:' .. env, run)
+  call('SREM', P .. 'slots:q:' .. queue_id(env, queue), run)
+  call('SREM', key_slots(env, queue, key), run)
+end
+
+local function org_full()
+  local cap = tonumber(call('HGET', P .. 'limits', 'org') or '')
+  return cap and call('SCARD', P .. 'slots:org') >= cap
+end
+
+local function first(zset) return call('ZRANGE', zset, 0, 0)[1] end
+
+-- The lane to serve in an environment: the given one with the lowest virtual time, or the first that is not skipped.
+local function pick_lane(env, lanes, skip)
+  if lanes then
+    local best, best_vt
+    for _, lane in ipairs(lanes) do
+      local vt = tonumber(call('ZSCORE', P .. 'ring:' .. env, lane) or '')
+      if vt and (not best or vt < best_vt or (vt == best_vt and lane < best)) then best, best_vt = lane, vt end
+    end
+    return best
+  end
+  for _, lane in ipairs(call('ZRANGE', P .. 'ring:' .. env, 0, #skip)) do
+    local skipped = false
+    for _, name in ipairs(skip) do skipped = skipped or name == lane end
+    if not skipped then return lane end
+  end
+end
+
+-- Takes the next run: of the given lanes (all of one environment), or of any lane that is not skipped.
+-- Answers [run, environment, lane, queue, key, score], or nothing.
+local function take(lanes, skip, now, lease)
+  if org_full() then return nil end
+  local env, lane
+  if lanes then
+    env = string.match(lanes[1], '^(.-)|')
+    if not call('ZSCORE', P .. 'ring:root', env) then return nil end
+    lane = pick_lane(env, lanes, skip)
+  else
+    for _, candidate in ipairs(call('ZRANGE', P .. 'ring:root', 0, #skip)) do
+      lane = pick_lane(candidate, nil, skip)
+      if lane then env = candidate break end
+    end
+  end
+  if not lane then return nil end
+  local queue = first(P .. 'ring:' .. lane)
+  local qnode = queue_node(lane, queue)
+  local key = first(P .. 'ring:' .. qnode)
+  local leaf = P .. 'leaf:' .. leaf_node(lane, queue, key)
+  local head = call('ZRANGE', leaf, 0, 0, 'WITHSCORES')
+  local run = head[1]
+  hold_slots(run, env, queue, key)
+  call('ZADD', P .. 'inflight', now + lease, run)
+  charge('root', env, weight('e:' .. env))
+  charge(env, lane, 1)
+  charge(lane, queue, weight('q:' .. queue_id(env, queue)))
+  charge(qnode, key, 1)
+  call('ZREM', leaf, run)
+  refresh(env, lane, queue, key)
+  refresh_queue(env, queue, key, lane)
+  return { run, env, lane, queue, key, head[2] }
+end
+
+local function no_longer_idle(executor)
+  local lanes = call('HGET', P .. 'idlers', executor)
+  if not lanes then return end
+  for _, lane in ipairs(cjson.decode(lanes)) do call('ZREM', P .. 'idle:' .. lane, executor) end
+  call('HDEL', P .. 'idlers', executor)
+end
+
+local function park(executor, lanes, until_ms)
+  call('HSET', P .. 'idlers', executor, cjson.encode(lanes))
+  for _, lane in ipairs(lanes) do call('ZADD', P .. 'idle:' .. lane, until_ms, executor) end
+end
+
+-- Hands runs of a lane to executors that wait in it, at most `most`. Answers {run, executor, run, executor, ...}.
+-- An executor that nobody listens for is dropped: it will ask again if it lives.
+local function hand_over(lane, most, now, lease)
+  local handed, idle = {}, P .. 'idle:' .. lane
+  for _ = 1, most do
+    local executor
+    repeat
+      local waiting = call('ZREVRANGE', idle, 0, 0, 'WITHSCORES')
+      executor = waiting[1]
+      if executor and tonumber(waiting[2]) <= now then
+        no_longer_idle(executor)
+        call('ZREM', idle, executor)
+        executor = false
+      end
+    until executor ~= false
+    if not executor then return handed end
+    local channel = P .. 'executor:' .. executor
+    if call('PUBSUB', 'NUMSUB', channel)[2] == 0 then
+      no_longer_idle(executor)
+      call('ZREM', idle, executor)
+    else
+      local taken = take({ lane }, {}, now, lease)
+      if not taken then return handed end
+      no_longer_idle(executor)
+      call('PUBLISH', channel, cjson.encode(taken))
+      handed[#handed + 1] = taken[1]
+      handed[#handed + 1] = executor
+    end
+  end
+  return handed
+end
+
+-- The lanes of an environment that could serve now and in which an executor waits; a bounded look.
+local function hand_over_freed(env, now, lease)
+  for _, lane in ipairs(call('ZRANGE', P .. 'ring:' .. env, 0, 7)) do
+    if call('EXISTS', P .. 'idle:' .. lane) == 1 then hand_over(lane, 1, now, lease) end
+  end
+end
+
+-- Frees what a run held and lets those go on that its slots kept back.
+local function let_go(run, place_of, now, lease)
+  local env, queue, key = place_of[1], place_of[3], place_of[4]
+  local was_full = org_full()
+  free_slots(run, env, queue, key)
+  refresh_queue(env, queue, key)
+  local whole = state(env)
+  if whole ~= 'none' then
+    local _, e = caps(env, queue)
+    settle('root', env, whole, full(P .. 'slots:e:' .. env, e))
+    hand_over_freed(env, now, lease)
+  end
+  if was_full then
+    for _, other in ipairs(call('ZRANGE', P .. 'ring:root', 0, 7)) do hand_over_freed(other, now, lease) end
+  end
+end
+
+local function eligible() return (call('EXISTS', P .. 'ring:root') == 1 and not org_full()) and 1 or 0 end

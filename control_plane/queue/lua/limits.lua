@@ -1,0 +1,27 @@
+-- Replaces an organization's limits and weights, then brings the tree in line with them.
+-- KEYS[1] prefix. ARGV: now, lease, JSON list of field, value, field, value, ...
+-- Answers 1 when work is left that could start now, else 0. Works while the organization is not ready, too.
+-- Invariant: nobody loses a slot; a lower limit only keeps further runs back.
+call('DEL', P .. 'limits')
+local given = cjson.decode(ARGV[3])
+for i = 1, #given, 2 do call('HSET', P .. 'limits', given[i], given[i + 1]) end
+local envs = {}
+for _, set in ipairs({ 'ring:root', 'held:root' }) do
+  for _, env in ipairs(call('ZRANGE', P .. set, 0, -1)) do envs[#envs + 1] = env end
+end
+for _, env in ipairs(envs) do
+  for _, kind in ipairs({ 'ring:', 'held:' }) do
+    for _, lane in ipairs(call('ZRANGE', P .. kind .. env, 0, -1)) do
+      for _, sub in ipairs({ 'ring:', 'held:' }) do
+        for _, queue in ipairs(call('ZRANGE', P .. sub .. lane, 0, -1)) do
+          local qnode = queue_node(lane, queue)
+          for _, under in ipairs({ 'ring:', 'held:' }) do
+            for _, key in ipairs(call('ZRANGE', P .. under .. qnode, 0, -1)) do refresh(env, lane, queue, key) end
+          end
+        end
+      end
+    end
+  end
+end
+for _, env in ipairs(envs) do hand_over_freed(env, tonumber(ARGV[1]), tonumber(ARGV[2])) end
+return eligible()

@@ -1,0 +1,179 @@
+"""Being told at once: one pub/sub connection a process, to which any number of threads or greenlets listen.
+
+A message is a hint: whoever gets one, or none in time, looks at the store. Subscriptions stay for a while after their
+last use, so that an executor that asks again and again costs no round trip.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from types import TracebackType
+
+import redis
+
+from sojourn.control_plane.queue import keys
+
+log = logging.getLogger(__name__)
+
+_KEEP_SECONDS = 60.0
+_CONFIRM_SECONDS = 2.0
+_TIDY_SECONDS = 10.0
+
+
+class _Channel:
+    def __init__(self) -> None:
+        self.boxes: list[Box] = []
+        self.confirmed = threading.Event()
+        self.idle_since = 0.0
+
+
+class Box:
+    """What arrives on one channel while the box is open."""
+
+    def __init__(self, mailbox: Mailbox, channel: str):
+        self._mailbox = mailbox
+        self.channel = channel
+        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def get(self, seconds: float) -> str | None:
+        """The next message, or None if there is none within `seconds`."""
+        try:
+            if seconds <= 0:
+                return self._messages.get_nowait()
+            return self._messages.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def put(self, message: str) -> None:
+        """Called by the connection's reader."""
+        self._messages.put(message)
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._mailbox.close_box(self)
+
+
+class Mailbox:
+    """The reader starts with the first box, in whatever kind of thread the process has."""
+
+    def __init__(self, connection: redis.Redis):
+        self._redis = connection
+        self._lock = threading.Lock()
+        self._channels: dict[str, _Channel] = {}
+        self._pubsub: redis.client.PubSub | None = None
+        self._reader: threading.Thread | None = None
+        self._closed = False
+
+    def open(self, channel: str) -> Box:
+        """A box that misses nothing from now on, as long as Redis is there."""
+        box = Box(self, channel)
+        with self._lock:
+            known = self._channels.get(channel)
+            fresh = known is None
+            if known is None:
+                known = self._channels[channel] = _Channel()
+            known.boxes.append(box)
+            if fresh:
+                self._subscribe(channel)
+        known.confirmed.wait(_CONFIRM_SECONDS)
+        return box
+
+    def open_run(self, organization: str, run: str) -> Box:
+        """Told whenever something happens to a run."""
+        return self.open(keys.run_channel(organization, run))
+
+    def open_executor(self, organization: str, executor: str) -> Box:
+        """Told of the run that an idle executor is handed."""
+        return self.open(keys.executor_channel(organization, executor))
+
+    def publish_run(self, organization: str, run: str, message: str) -> None:
+        """Says that something happened to a run."""
+        self._redis.publish(keys.run_channel(organization, run), message)
+
+    def close_box(self, box: Box) -> None:
+        """The channel stays subscribed for a while."""
+        with self._lock:
+            channel = self._channels.get(box.channel)
+            if channel and box in channel.boxes:
+                channel.boxes.remove(box)
+                channel.idle_since = time.monotonic()
+
+    def close(self) -> None:
+        """Ends the reader."""
+        self._closed = True
+        with self._lock:
+            if self._pubsub is not None:
+                self._pubsub.close()
+
+    def _subscribe(self, channel: str) -> None:
+        """Under the lock. What fails here is made good by the reader when it connects again."""
+        try:
+            if self._pubsub is None:
+                self._pubsub = self._redis.pubsub(ignore_subscribe_messages=False)
+            self._pubsub.subscribe(channel)
+        except redis.RedisError as error:
+            log.warning("not subscribed yet: %s", error)
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read, name="mailbox", daemon=True)
+            self._reader.start()
+
+    def _read(self) -> None:
+        tidied = time.monotonic()
+        while not self._closed:
+            try:
+                message = self._pubsub.get_message(timeout=1.0) if self._pubsub else None
+                if message is not None:
+                    self._deliver(message)
+            except (redis.RedisError, OSError, ValueError) as error:
+                if self._closed:
+                    return
+                log.warning("mailbox connects again: %s", error)
+                time.sleep(0.2)
+                self._connect_again()
+            if time.monotonic() - tidied > _TIDY_SECONDS:
+                tidied = time.monotonic()
+                self._tidy()
+
+    def _deliver(self, message: dict[str, object]) -> None:
+        name = message["channel"]
+        channel = self._channels.get(name.decode() if isinstance(name, bytes) else str(name))
+        if channel is None:
+            return
+        if message["type"] == "subscribe":
+            channel.confirmed.set()
+        elif message["type"] == "message":
+            data = message["data"]
+            text = data.decode() if isinstance(data, bytes) else str(data)
+            for box in list(channel.boxes):
+                box.put(text)
+
+    def _connect_again(self) -> None:
+        """A new connection for every channel; whoever waits is woken, since a message may have been lost."""
+        with self._lock:
+            try:
+                if self._pubsub is not None:
+                    self._pubsub.close()
+                self._pubsub = self._redis.pubsub(ignore_subscribe_messages=False)
+                if self._channels:
+                    self._pubsub.subscribe(*self._channels)
+            except redis.RedisError:
+                return
+
+    def _tidy(self) -> None:
+        old = time.monotonic() - _KEEP_SECONDS
+        with self._lock:
+            stale = [name for name, c in self._channels.items() if not c.boxes and c.idle_since < old]
+            for name in stale:
+                del self._channels[name]
+            try:
+                if stale and self._pubsub is not None:
+                    self._pubsub.unsubscribe(*stale)
+            except redis.RedisError:
+                return
