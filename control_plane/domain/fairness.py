@@ -139,15 +139,15 @@ class FairQueueModel:
         self._hand_over(len(self.items), now_ms)
 
     def restore(self, waiting: Iterable[Entry] = (), in_flight: Iterable[Entry] = (), now_ms: int = 0) -> None:
-        """Puts runs where the store has them, whatever the limits; hands none over."""
-        for entry in in_flight:
-            item = self.items.setdefault(entry.run, _Item(entry.leaf, entry.score))
-            if item.lease_until is None:
-                self._occupy(entry.run, item, now_ms)
-                self._refresh()
-        for entry in waiting:
-            self.items.setdefault(entry.run, _Item(entry.leaf, entry.score))
-            self._refresh()
+        """Puts runs where the store has them, whatever the limits: a run in flight is not left waiting."""
+        self._restore(waiting, in_flight, now_ms)
+        self._hand_over(len(self.items), now_ms)
+
+    def rebuild(self, limits: Limits, waiting: Iterable[Entry], in_flight: Iterable[Entry], now_ms: int) -> None:
+        """Forgets everything but the idle executors, then restores. Nothing is handed over until all is there."""
+        self.limits = limits
+        self.items, self.slots, self.rings = {}, defaultdict(set), defaultdict(Ring)
+        self.restore(waiting, in_flight, now_ms)
 
     def members(self, runs: Iterable[str]) -> list[str | None]:
         """ "waiting", "inflight" or None for each."""
@@ -158,6 +158,16 @@ class FairQueueModel:
         return list(self._lanes_in_order()) if self._organization_has_room() else []
 
     # --- taking
+
+    def _restore(self, waiting: Iterable[Entry], in_flight: Iterable[Entry], now_ms: int) -> None:
+        for entry in in_flight:
+            item = self.items.setdefault(entry.run, _Item(entry.leaf, entry.score))
+            if item.lease_until is None:
+                self._occupy(entry.run, item, now_ms)
+                self._refresh()
+        for entry in waiting:
+            self.items.setdefault(entry.run, _Item(entry.leaf, entry.score))
+            self._refresh()
 
     def _enqueue(self, entry: Entry, now_ms: int) -> str | None:
         if entry.run in self.items:

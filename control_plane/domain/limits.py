@@ -55,6 +55,11 @@ class QueueLimits:
         """Whether nothing of the queue may start."""
         return self.paused or self.limit == 0
 
+    @property
+    def key_capacity(self) -> int | None:
+        """How many runs of one key may be in flight. With a limit of 0 the queue stops anyway."""
+        return None if self.limit is None else max(self.limit, 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -79,7 +84,7 @@ class Limits:
 
     def key_capacity(self, environment: str, queue: str) -> int | None:
         """How many runs of one key of the queue may be in flight."""
-        return self.queue(environment, queue).limit
+        return self.queue(environment, queue).key_capacity
 
 
 _FREE_ENVIRONMENT = EnvironmentLimits()
