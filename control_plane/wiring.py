@@ -150,7 +150,5 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         limiting=limiting,
         recovery=Recovery(runs, versions, index, limiting),
         turns=turns,
-        checks=Checks(
-            database, versions, queue, patience=lease + timedelta(seconds=2 * config.sweep_seconds)
-        ),
+        checks=Checks(database, versions, queue, patience=lease + timedelta(seconds=2 * config.sweep_seconds)),
     )

@@ -39,9 +39,7 @@ def main() -> int:
     platform = connect(config, application="sojourn-scheduler")
     leader = Leader(AdvisoryLock(config.database_url, LEADER_LOCK))
     placement = local_placement(config, platform)
-    loops = [
-        Loop(service, platform.wakeups, platform.clock, leader.leads) for service in services(platform, placement)
-    ]
+    loops = [Loop(service, platform.wakeups, platform.clock, leader.leads) for service in services(platform, placement)]
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -65,10 +63,14 @@ def local_placement(config: Config, platform: Platform) -> LocalPlacement:
         registry_dir=data / "executors",
         places=config.places,
         shim={
-            "apiUrl": config.api_url,
-            "versionsDir": str(data / "versions"),
-            "idleTimeout": config.idle_timeout_seconds,
-            "grace": {"cancel": config.cancel_grace_seconds, "term": config.term_grace_seconds},
+            "api_url": config.api_url,
+            "versions_dir": str(data / "versions"),
+            "idle_timeout": config.idle_timeout_seconds,
+            "heartbeat": config.heartbeat_seconds,
+            "lease": config.lease_seconds,
+            "cancel_grace": config.cancel_grace_seconds,
+            "term_grace": config.term_grace_seconds,
+            "drain_grace": config.drain_grace_seconds,
         },
         on_ended=lambda: platform.index.ring("undertaker"),
     )

@@ -18,9 +18,7 @@ class Pruner:
 
     name = "pruner"
 
-    def __init__(
-        self, access: Access, versions: Versions, runs: Runs, logs: Logs, *, log_days: int, run_days: int
-    ):
+    def __init__(self, access: Access, versions: Versions, runs: Runs, logs: Logs, *, log_days: int, run_days: int):
         self._access = access
         self._versions = versions
         self._runs = runs

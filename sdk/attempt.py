@@ -178,14 +178,15 @@ class Attempt:
 
     # --- failures
 
-    def _failed(
-        self, task: Task, error: BaseException, offered: dict[str, Any], code: ErrorCode | None
-    ) -> Outcome:
+    def _failed(self, task: Task, error: BaseException, offered: dict[str, Any], code: ErrorCode | None) -> Outcome:
         if self._cancelled.is_set():
             return _cancelled_outcome()
         told = _internal_error(code, str(error)) if code else describe(error)
         if isinstance(error, OutOfMemoryError | MemoryError):
-            return {"ok": False, "error": _internal_error(ErrorCode.TASK_PROCESS_OOM_KILLED, str(error) or "MemoryError")}
+            return {
+                "ok": False,
+                "error": _internal_error(ErrorCode.TASK_PROCESS_OOM_KILLED, str(error) or "MemoryError"),
+            }
         if _never_retried(error):
             return self._final_failure(task, told, error, offered)
         try:
@@ -311,9 +312,15 @@ def _users_own(error: BaseException) -> Any:
 def _never_retried(error: BaseException) -> bool:
     if isinstance(error, AbortTaskRunError):
         return True
-    return isinstance(error, ApiError) and error.status is not None and 400 <= error.status < 500 and error.status not in (
-        408,
-        429,
+    return (
+        isinstance(error, ApiError)
+        and error.status is not None
+        and 400 <= error.status < 500
+        and error.status
+        not in (
+            408,
+            429,
+        )
     )
 
 

@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from sojourn.sdk.errors import BY_STATUS, ApiConnectionError, ApiError, AuthenticationError, ConfigurationError, ServerError
+from sojourn.sdk.errors import (
+    BY_STATUS,
+    ApiConnectionError,
+    ApiError,
+    AuthenticationError,
+    ConfigurationError,
+    ServerError,
+)
 from sojourn.sdk.protocol import API_VERSION, VERSION
 
 

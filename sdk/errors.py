@@ -1,22 +1,22 @@
 """Every error of the SDK. The class docstring is the message where none is given; `code` is stable.
 
-    SojournError
-    ├── ConfigurationError         no key, no URL, a malformed option
-    ├── TaskDefinitionError        a task that cannot be registered
-    ├── PayloadError               a payload that does not fit the task's type hint     (not retried)
-    ├── OutputError                a return value that is not JSON, or too large        (not retried)
-    ├── AbortTaskRunError          raise it to fail the run without a retry
-    ├── OutOfMemoryError           raise it to say that memory ran out
-    ├── SubtaskUnwrapError         a triggered run that was unwrapped did not succeed
-    ├── RunTimeoutError            a result was not there in time
-    ├── OutsideRunError            something that exists only inside a run was used outside one
-    └── ApiError                   the API refused, or could not be reached
-        ├── ApiConnectionError     no answer
-        ├── BadRequestError 400    ├── AuthenticationError 401   ├── PermissionDeniedError 403
-        ├── NotFoundError 404      ├── ConflictError 409         ├── UnprocessableError 422
-        └── RateLimitError 429     └── ServerError 5xx
-    CompleteTaskWithOutput         not an error: ends the task as a success from anywhere in it
-    RunCancelledError              a BaseException that reaches the task's code when its run is cancelled
+SojournError
+├── ConfigurationError         no key, no URL, a malformed option
+├── TaskDefinitionError        a task that cannot be registered
+├── PayloadError               a payload that does not fit the task's type hint     (not retried)
+├── OutputError                a return value that is not JSON, or too large        (not retried)
+├── AbortTaskRunError          raise it to fail the run without a retry
+├── OutOfMemoryError           raise it to say that memory ran out
+├── SubtaskUnwrapError         a triggered run that was unwrapped did not succeed
+├── RunTimeoutError            a result was not there in time
+├── OutsideRunError            something that exists only inside a run was used outside one
+└── ApiError                   the API refused, or could not be reached
+    ├── ApiConnectionError     no answer
+    ├── BadRequestError 400    ├── AuthenticationError 401   ├── PermissionDeniedError 403
+    ├── NotFoundError 404      ├── ConflictError 409         ├── UnprocessableError 422
+    └── RateLimitError 429     └── ServerError 5xx
+CompleteTaskWithOutput         not an error: ends the task as a success from anywhere in it
+RunCancelledError              a BaseException that reaches the task's code when its run is cancelled
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
-class CompleteTaskWithOutput(Exception):  # noqa: N818 - it is no error
+class CompleteTaskWithOutput(Exception):
     """Raise it anywhere in a task to end it as a success with `output`."""
 
     def __init__(self, output: Any = None):

@@ -19,7 +19,10 @@ def main(directory: str, output: str) -> int:
     try:
         found = manifest.collect(Path(directory))
     except SystemExit as error:
-        print(f"importing the project ended Python ({error.code}): guard it with `if __name__ == '__main__':`", file=sys.stderr)
+        print(
+            f"importing the project ended Python ({error.code}): guard it with `if __name__ == '__main__':`",
+            file=sys.stderr,
+        )
         return 1
     except Exception as error:
         trace = error.__traceback__

@@ -1,11 +1,11 @@
 """Tasks in a test, in this process, with no platform: the same code that an executor runs, without its waits.
 
-    result = testing.run(hello, {"name": "Ada"})
-    assert result.ok and result.output == "Hello, Ada"
+result = testing.run(hello, {"name": "Ada"})
+assert result.ok and result.output == "Hello, Ada"
 
-    with testing.Platform():          # code under test may trigger tasks by any way it likes
-        handle = hello.trigger({"name": "Ada"})
-        assert handle.result().unwrap() == "Hello, Ada"
+with testing.Platform():          # code under test may trigger tasks by any way it likes
+    handle = hello.trigger({"name": "Ada"})
+    assert handle.result().unwrap() == "Hello, Ada"
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ def run(task: Task, payload: Any = None, *, run_id: str = "run_test", **run_fiel
     finally:
         loggers.send_to(before)
     output = json.loads(outcome["output"]) if outcome["ok"] and outcome["output"] is not None else None
-    return TestResult(
-        outcome["ok"], output, outcome.get("error"), number, tuple(delays), tuple(lines), task.id, run_id
-    )
+    return TestResult(outcome["ok"], output, outcome.get("error"), number, tuple(delays), tuple(lines), task.id, run_id)
 
 
 def _again(outcome: Mapping[str, Any], number: int, task: Task) -> bool:
@@ -141,7 +139,9 @@ class Platform:
         task = registry.tasks.get(task_id)
         if task is None:
             known = ", ".join(sorted(registry.tasks)) or "none"
-            return _response(404, {"error": f"no task {task_id!r} was imported; there are: {known}", "code": "NOT_FOUND"})
+            return _response(
+                404, {"error": f"no task {task_id!r} was imported; there are: {known}", "code": "NOT_FOUND"}
+            )
         from sojourn.sdk import context
 
         run_id = f"run_test{len(self.runs) + 1}"

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from sojourn.control_plane.domain.entries import Entry, Taken, decode, encode
+from sojourn.control_plane.domain.entries import Entry, Taken, decode
 from sojourn.control_plane.domain.limits import EnvironmentLimits, Limits, QueueLimits, cost
 from sojourn.control_plane.domain.tree import Ring
 

@@ -108,4 +108,3 @@ def _surroundings(environment: Environment, version: Version) -> dict[str, Any]:
 
 def _iso(moment: datetime) -> str:
     return moment.isoformat()
-

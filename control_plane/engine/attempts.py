@@ -132,9 +132,7 @@ class Attempts:
         self._credentials.check_run(completed.token, completed.run, executor.executor)
         if completed.lines:
             self._logs.append(executor.environment, completed.run, completed.lines)
-        settled = self._outcomes.settle(
-            completed.run, completed.snapshot, executor.executor, completed.outcome, now
-        )
+        settled = self._outcomes.settle(completed.run, completed.snapshot, executor.executor, completed.outcome, now)
         faults.point("attempt.after_settle")
         return settled
 
@@ -166,9 +164,7 @@ class Attempts:
                 return NextAnswer(settled, self._assigning.assignment(run, now))
         return None
 
-    def _find(
-        self, executor: ExecutorIdentity, settled: Settled | None, wait: float, now: datetime
-    ) -> NextAnswer:
+    def _find(self, executor: ExecutorIdentity, settled: Settled | None, wait: float, now: datetime) -> NextAnswer:
         deadline = now + timedelta(seconds=wait)
         with self._index.mailbox.open_executor(executor.organization, executor.executor) as box:
             first = True
@@ -177,7 +173,9 @@ class Attempts:
                 if taken is None:
                     left = (deadline - now).total_seconds()
                     message = box.get(max(left, 0)) if left > 0 else None
-                    taken = Taken.from_json(message, executor.organization) if message else self._last_look(executor, box)
+                    taken = (
+                        Taken.from_json(message, executor.organization) if message else self._last_look(executor, box)
+                    )
                     now = self._clock()
                 first = False
                 if taken is None:
@@ -232,7 +230,9 @@ class Attempts:
 
     # --- the other calls
 
-    def start(self, executor: ExecutorIdentity, run_id: str, snapshot: int, token: str, now: datetime) -> dict[str, Any]:
+    def start(
+        self, executor: ExecutorIdentity, run_id: str, snapshot: int, token: str, now: datetime
+    ) -> dict[str, Any]:
         """The assignment of a run that its executor tries again; `Stale` when the run has moved on."""
         self._credentials.check_run(token, run_id, executor.executor)
         run = self._begin(run_id, snapshot, executor, now)
@@ -293,5 +293,3 @@ class Attempts:
                 "lease_until": now + self._timing.lease,
             }
         )
-
-

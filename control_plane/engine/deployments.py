@@ -156,4 +156,3 @@ class Deployments:
 
     def _id(self, prefix: str, now: datetime) -> str:
         return ids.make(prefix, now, self._random(ids.RANDOM_BYTES))
-

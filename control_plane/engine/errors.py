@@ -1,14 +1,14 @@
 """What the engine refuses, each with a code that a caller can act on.
 
-    EngineError
-    ├── RunNotFound            no such run in this environment
-    ├── VersionNotFound        the version to lock to was never deployed here
-    ├── ParentIsOver           a child was triggered by a run that has ended
-    ├── QueueFull              the environment has as many waiting runs as it may
-    ├── ManifestInvalid        a deployment's manifest cannot be used
-    ├── ArchiveInvalid         a deployment's archive is not what its hash says
-    ├── CredentialRefused      an executor's credential or a run's token is not valid
-    └── Stale                  the run has moved on; the caller must drop it
+EngineError
+├── RunNotFound            no such run in this environment
+├── VersionNotFound        the version to lock to was never deployed here
+├── ParentIsOver           a child was triggered by a run that has ended
+├── QueueFull              the environment has as many waiting runs as it may
+├── ManifestInvalid        a deployment's manifest cannot be used
+├── ArchiveInvalid         a deployment's archive is not what its hash says
+├── CredentialRefused      an executor's credential or a run's token is not valid
+└── Stale                  the run has moved on; the caller must drop it
 """
 
 from __future__ import annotations

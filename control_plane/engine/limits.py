@@ -33,7 +33,9 @@ class Limiting:
                 for row in environments
             },
             queues={
-                (row["environment_id"], row["name"]): QueueLimits(row["concurrency_limit"], row["weight"], row["paused"])
+                (row["environment_id"], row["name"]): QueueLimits(
+                    row["concurrency_limit"], row["weight"], row["paused"]
+                )
                 for row in queues
             },
         )

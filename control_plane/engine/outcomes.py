@@ -87,8 +87,10 @@ class Outcomes:
             unusable = _unusable(outcome.output)
             if unusable is None:
                 moved = self._runs.move(_success(run_id, snapshot, outcome, now))
-                return Settled(Completion.RUN_FINISHED, moved) if moved else self._late(
-                    run_id, snapshot, executor, outcome, now
+                return (
+                    Settled(Completion.RUN_FINISHED, moved)
+                    if moved
+                    else self._late(run_id, snapshot, executor, outcome, now)
                 )
             outcome = Outcome(ok=False, error=unusable, skipped_retrying=True, usage_ms=outcome.usage_ms)
         run = self._runs.any(run_id)
@@ -223,9 +225,7 @@ def _failure(
 ) -> Move:
     # A run that failed gives its idempotency key back, so that the next trigger tries again.
     changes = {"error": error, "finished_at": now, "lease_until": None, "idempotency_key": None}
-    return Move(
-        run_id, snapshot, Event.FAIL, now, shows=status, changes=changes, usage_ms=usage_ms, error=error
-    )
+    return Move(run_id, snapshot, Event.FAIL, now, shows=status, changes=changes, usage_ms=usage_ms, error=error)
 
 
 def _acknowledged(run_id: str, snapshot: int, usage_ms: int, now: datetime) -> Move:
@@ -259,5 +259,3 @@ def stalled_error(seconds: float) -> dict[str, str]:
 def executor_gone_error(reason: str) -> dict[str, str]:
     """The error of an attempt whose executor is known to have ended."""
     return internal_error(ErrorCode.TASK_RUN_CRASHED, f"its executor is gone: {reason}")
-
-

@@ -89,9 +89,7 @@ class Triggering:
     def _store(self, documents: Sequence[dict[str, Any]]) -> list[Row | None]:
         stored = self._runs.insert(documents)
         faults.point("trigger.after_store")
-        queued = [
-            build(Moved, row) for row in stored.values() if row["snapshot_status"] == SnapshotStatus.QUEUED
-        ]
+        queued = [build(Moved, row) for row in stored.values() if row["snapshot_status"] == SnapshotStatus.QUEUED]
         self._index.enqueue(queued, documents[0]["at"])
         if any(row["snapshot_status"] == SnapshotStatus.DELAYED for row in stored.values()):
             self._index.ring("stager")

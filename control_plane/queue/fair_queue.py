@@ -70,7 +70,9 @@ class FairQueue:
                 handed.append(text(answer[0]) or None if answer else None)
                 if answer is None:
                     lost.add(entry.organization)
-            self._follow((entry.organization, answer[1:]) for entry, answer in zip(chunk, answers, strict=True) if answer)
+            self._follow(
+                (entry.organization, answer[1:]) for entry, answer in zip(chunk, answers, strict=True) if answer
+            )
         if lost:
             raise NotReady(lost)
         return handed
@@ -289,7 +291,8 @@ class FairQueue:
         for organization, (due, handed, cost) in reports:
             if handed:
                 self._turns.charge(organization, handed * float(cost))
-            (became_due.add if due else became_due.discard)(organization)
+            if due:
+                became_due.add(organization)
         for organization in sorted(became_due):
             self._turns.announce(organization)
 

@@ -11,8 +11,8 @@ import pytest
 import redis
 
 from sojourn.control_plane.domain.fairness import (
-    EnvironmentLimits,
     Entry,
+    EnvironmentLimits,
     FairQueueModel,
     Limits,
     QueueLimits,
@@ -195,7 +195,9 @@ class History:
         assert self.queue.dequeue(ORGANIZATION, self.now) is None
         for run in sorted(self.model.items):
             self.queue.ack(ORGANIZATION, run, self.now)
-        left_over = {name.decode() for name in self.connection.keys(keys.prefix(ORGANIZATION).replace("{", "[{]") + "*")}
+        left_over = {
+            name.decode() for name in self.connection.keys(keys.prefix(ORGANIZATION).replace("{", "[{]") + "*")
+        }
         assert left_over == {keys.prefix(ORGANIZATION) + "ready"}
         self.pubsub.close()
 

@@ -1,0 +1,194 @@
+"""Settings: one table from which the configuration, the environment variables, the help and the docs page come."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, make_dataclass
+from typing import TYPE_CHECKING, Any
+
+
+class SettingError(ValueError):
+    """A setting's value cannot be used; the text names the variable and what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """`variable` is the environment variable; `kind` reads its text; `takes` says what that may be."""
+
+    name: str
+    kind: Callable[[str], Any]
+    default: Any
+    help: str
+    takes: str
+    variable: str
+    secret: bool = False
+
+
+def _number(low: float, high: float) -> tuple[Callable[[str], float], str]:
+    def read(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return read, f"a number from {low:g} to {high:g}"
+
+
+def _whole(low: int, high: int) -> tuple[Callable[[str], int], str]:
+    def read(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return read, f"a whole number from {low} to {high}"
+
+
+def _url(*schemes: str) -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            raise ValueError
+        return text
+
+    return read, "a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes)
+
+
+def _choice(*words: str) -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError
+        return text.lower()
+
+    return read, "one of " + ", ".join(words)
+
+
+_TEXT: tuple[Callable[[str], str], str] = (str, "a text")
+_CORES = os.cpu_count() or 2
+
+
+def _setting(
+    name: str,
+    kind: tuple[Callable[[str], Any], str],
+    default: Any,
+    help: str,
+    *,
+    variable: str | None = None,
+    secret: bool = False,
+) -> Setting:
+    return Setting(name, kind[0], default, help, kind[1], variable or f"SOJOURN_{name.upper()}", secret)
+
+
+SETTINGS: tuple[Setting, ...] = (
+    _setting(
+        "database_url",
+        _url("postgresql", "postgres"),
+        "",
+        "PostgreSQL, which holds everything. Absent: `sojourn up` starts one in the data directory.",
+        variable="DATABASE_URL",
+        secret=True,
+    ),
+    _setting(
+        "redis_url",
+        _url("redis", "rediss", "unix"),
+        "",
+        "Redis, the queue's index; it can be emptied at any moment. Absent: `sojourn up` starts one.",
+        variable="REDIS_URL",
+        secret=True,
+    ),
+    _setting("data_dir", _TEXT, "", "Where archives, version trees, logs and the embedded servers' data are kept."),
+    _setting("host", _TEXT, "127.0.0.1", "The address that the control plane listens on."),
+    _setting("port", _whole(0, 65535), 3030, "The port that the control plane listens on."),
+    _setting(
+        "api_url", _url("http", "https"), "", "How executors and users reach the API. Absent: made of host and port."
+    ),
+    _setting("master_key", _TEXT, "", "32 bytes in URL-safe base 64 that seal secrets at rest.", secret=True),
+    _setting("web_workers", _whole(1, 64), 2, "Processes of the control plane."),
+    _setting("database_connections", _whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),
+    _setting("places", _whole(1, 1000), max(4, 2 * _CORES), "Local executors at once."),
+    _setting("heartbeat_seconds", _number(0.05, 600), 10.0, "How often an executor beats."),
+    _setting("lease_seconds", _number(0.5, 3600), 60.0, "How long an executor may be silent before it is given up."),
+    _setting("sweep_seconds", _number(0.1, 600), 10.0, "How often leases are looked at and the queue is swept."),
+    _setting("dispatch_seconds", _number(0.5, 600), 10.0, "How long a run may be out of the queue and not claimed."),
+    _setting("placement_seconds", _number(1, 3600), 60.0, "How long a placed executor may take to show up."),
+    _setting("idle_timeout_seconds", _number(0, 86400), 60.0, "How long an executor without a run stays warm."),
+    _setting("quantum_runs", _whole(1, 100000), 20, "Runs an executor serves before it may have to give way."),
+    _setting("quantum_seconds", _number(0, 3600), 1.0, "A run that takes this long ends its executor's turn."),
+    _setting(
+        "retry_immediate_max_seconds",
+        _number(0, 3600),
+        5.0,
+        "A shorter wait before a retry is spent in the executor, a longer one in the queue.",
+    ),
+    _setting("cancel_grace_seconds", _number(0, 3600), 30.0, "How long `on_cancel` hooks may take."),
+    _setting("term_grace_seconds", _number(0, 600), 1.0, "From SIGTERM to SIGKILL for a task's process."),
+    _setting("drain_grace_seconds", _number(0, 3600), 5.0, "How long a run may go on when its executor must leave."),
+    _setting("queue_size_limit", _whole(0, 100000000), 1000000, "Live runs of an organization at most; 0: no limit."),
+    _setting("log_retention_days", _whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
+    _setting("run_retention_days", _whole(0, 3650), 0, "Days that finished runs are kept; 0: for good."),
+    _setting("faults", _TEXT, "", "Fault points to switch on, for tests."),
+    _setting("log_level", _choice("debug", "info", "warning", "error"), "info", "What is logged."),
+)
+
+if TYPE_CHECKING:
+
+    class Config:
+        """The settings by name; frozen."""
+
+        database_url: str
+        redis_url: str
+        data_dir: str
+        host: str
+        port: int
+        api_url: str
+        master_key: str
+        web_workers: int
+        database_connections: int
+        places: int
+        heartbeat_seconds: float
+        lease_seconds: float
+        sweep_seconds: float
+        dispatch_seconds: float
+        placement_seconds: float
+        idle_timeout_seconds: float
+        quantum_runs: int
+        quantum_seconds: float
+        retry_immediate_max_seconds: float
+        cancel_grace_seconds: float
+        term_grace_seconds: float
+        drain_grace_seconds: float
+        queue_size_limit: int
+        log_retention_days: int
+        run_retention_days: int
+        faults: str
+        log_level: str
+
+        def __init__(self, **settings: Any) -> None: ...
+else:
+    Config = make_dataclass("Config", [setting.name for setting in SETTINGS], frozen=True)
+
+
+def load(environment: Mapping[str, str] | None = None, **given: Any) -> Config:
+    """The configuration out of environment variables; `given` settings go before them. `SettingError` names the bad one."""
+    environment = os.environ if environment is None else environment
+    values = {setting.name: _read(setting, environment) for setting in SETTINGS} | given
+    if not values["api_url"]:
+        values["api_url"] = f"http://{values['host']}:{values['port']}"
+    return Config(**values)
+
+
+def to_environment(config: Config) -> dict[str, str]:
+    """The variables that make `load` give the same configuration, for the processes of a stack."""
+    values = {setting.variable: getattr(config, setting.name) for setting in SETTINGS}
+    return {variable: str(value) for variable, value in values.items() if value != ""}
+
+
+def _read(setting: Setting, environment: Mapping[str, str]) -> Any:
+    text = environment.get(setting.variable, "")
+    if text == "":
+        return setting.default
+    try:
+        return setting.kind(text)
+    except ValueError:
+        shown = "that value" if setting.secret else repr(text)
+        raise SettingError(f"{setting.variable} cannot be {shown}: it takes {setting.takes}") from None
