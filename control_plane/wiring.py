@@ -70,6 +70,8 @@ class Platform:
     recovery: Recovery
     turns: Turns
     checks: Checks
+    #: Signs what the edge hands out, cursors for one.
+    signing_key: bytes
 
     def close(self) -> None:
         """Closes every connection."""
@@ -151,4 +153,5 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         recovery=Recovery(runs, versions, index, limiting),
         turns=turns,
         checks=Checks(database, versions, queue, patience=lease + timedelta(seconds=2 * config.sweep_seconds)),
+        signing_key=seal.derive("edge"),
     )

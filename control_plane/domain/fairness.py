@@ -1,63 +1,197 @@
-"""The fair queue's specification: the same verbs as the one in Redis, over dictionaries and sorted lists. Pure.
+"""The fair queue's words and rules in plain Python: the specification that the Lua scripts are tested against.
 
-The tree is organization → environment → lane → queue → concurrency key → runs. Each node has a `Ring` of the children
-that can serve now. A child is in its parent's ring exactly when it has room below its limits and something to serve:
-a key if runs wait in it, every other node if its own ring is not empty. Nothing else decides who may be taken.
+A queue is a tree: organization, environments, lanes, queues, concurrency keys, runs. Each node serves its children in
+deficit round robin at a cost of one per run, kept as virtual time: the child with the lowest time is served and its
+time grows by 1/weight, so that a choice costs a look at the front of a sorted set however many children there are.
+A child's deficit is the distance between its time and the node's clock (the time of the child served last). A child
+that gets work again, or that a limit held back, enters at max(its own time, the clock): resting earns nothing, and a
+debt is not forgotten while others are served.
 
-Tests drive this model and the scripts of `control_plane/queue/lua` with the same steps and compare every answer.
+A run that is taken holds a slot in its organization, environment, queue and key. A node whose slots are used up, or
+that is paused (a limit of 0), is held back, out of its parent's ring, until one is free.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-
-from sojourn.control_plane.domain.entries import Entry, Taken, decode
-from sojourn.control_plane.domain.limits import EnvironmentLimits, Limits, QueueLimits, cost
-from sojourn.control_plane.domain.tree import Ring
-
-__all__ = ["Entry", "EnvironmentLimits", "FairQueueModel", "Limits", "QueueLimits", "Taken"]
-
-ROOT = ""
-
-
-@dataclass(slots=True)
-class _Item:
-    leaf: str
-    score: int
-    lease_until: int | None = None  # None: it waits
+import json
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class _Parked:
-    lanes: tuple[str, ...]
-    at: int
-    until: int
+class Entry:
+    """A due run as the queue takes it. `version` is a version's id or "current"; `key` "" stands for none.
+
+    `score` is the moment it was queued, in ms, minus its priority in ms: the lowest goes first.
+    """
+
+    run: str
+    organization: str
+    environment: str
+    version: str
+    machine: str
+    queue: str
+    key: str
+    score: int
+
+    @property
+    def lane(self) -> str:
+        """What kind of executor can take it."""
+        return f"{self.environment}|{self.version}|{self.machine}"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A run that was dequeued, and the place it was taken from."""
+
+    run: str
+    organization: str
+    environment: str
+    lane: str
+    queue: str
+    key: str
+    score: int
+
+    @classmethod
+    def from_json(cls, text: str | bytes, organization: str) -> Taken:
+        """As an executor's channel carries it."""
+        run, environment, lane, queue, key, score = json.loads(text)
+        return cls(run, organization, environment, lane, queue, key, int(float(score)))
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentLimits:
+    """`burst` stretches the limit for the environment as a whole; one queue alone never uses the stretch."""
+
+    concurrency: int | None = None
+    burst: float = 1.0
+    weight: float = 1.0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """The limit of a queue, which holds for each concurrency key by itself."""
+
+    concurrency: int | None = None
+    weight: float = 1.0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """An organization's whole configuration; what is absent has no limit and weight 1."""
+
+    concurrency: int | None = None
+    weight: float = 1.0
+    environments: Mapping[str, EnvironmentLimits] = field(default_factory=dict)
+    queues: Mapping[tuple[str, str], QueueLimits] = field(default_factory=dict)
+
+    def of_environment(self, environment: str) -> float:
+        """Slots of an environment, burst included."""
+        limits = self.environments.get(environment, EnvironmentLimits())
+        if limits.paused:
+            return 0
+        return math.inf if limits.concurrency is None else math.floor(limits.concurrency * limits.burst)
+
+    def plain(self, environment: str) -> float:
+        """Slots of an environment without the burst: what one queue may use."""
+        limits = self.environments.get(environment, EnvironmentLimits())
+        return math.inf if limits.concurrency is None else limits.concurrency
+
+    def of_queue(self, environment: str, queue: str) -> float:
+        """Slots of a queue over all its keys."""
+        limits = self.queues.get((environment, queue), QueueLimits())
+        return 0 if limits.paused or limits.concurrency == 0 else self.plain(environment)
+
+    def of_key(self, environment: str, queue: str) -> float:
+        """Slots of each key of a queue."""
+        limits = self.queues.get((environment, queue), QueueLimits())
+        if limits.paused:
+            return 0
+        own = math.inf if limits.concurrency is None else limits.concurrency
+        return min(own, self.plain(environment))
+
+    def environment_weight(self, environment: str) -> float:
+        """Its share among the organization's environments."""
+        return self.environments.get(environment, EnvironmentLimits()).weight
+
+    def queue_weight(self, environment: str, queue: str) -> float:
+        """Its share among the lane's queues."""
+        return self.queues.get((environment, queue), QueueLimits()).weight
+
+
+class _Node:
+    """Children of one node: those that can serve, those held back, those at rest; and the clock."""
+
+    def __init__(self) -> None:
+        self.ring: dict[str, float] = {}
+        self.held: dict[str, float] = {}
+        self.rest: dict[str, float] = {}
+        self.clock = 0.0
+
+    def first(self, among: Collection[str] | None = None, skip: Collection[str] = ()) -> str | None:
+        """The child with the lowest virtual time, ties by name."""
+        names = [name for name in self.ring if (among is None or name in among) and name not in skip]
+        return min(names, key=lambda name: (self.ring[name], name.encode()), default=None)
+
+    def settle(self, child: str, work: str, blocked: bool) -> None:
+        """`work`: none, held or ring, as the child's own children stand."""
+        if work == "none":
+            self._retire(child)
+            return
+        held = blocked or work == "held"
+        into, other = (self.held, self.ring) if held else (self.ring, self.held)
+        if child not in into:
+            time = other.pop(child, self.rest.pop(child, 0.0))
+            into[child] = time if held else max(time, self.clock)
+
+    def charge(self, child: str, weight: float) -> None:
+        """The child was served."""
+        self.clock = max(self.clock, self.ring[child])
+        self.ring[child] += 1 / weight
+
+    def work(self) -> str:
+        """What a parent must know of this node."""
+        return "ring" if self.ring else "held" if self.held else "none"
+
+    def _retire(self, child: str) -> None:
+        time = self.ring.pop(child, None)
+        time = self.held.pop(child, time)
+        if time is not None and time > self.clock:
+            self.rest[child] = time
+        if not self.ring and not self.held:
+            self.rest.clear()
+            self.clock = 0.0
 
 
 class FairQueueModel:
-    """One organization. `listens` says whether an executor would hear that it is handed a run.
+    """One organization's queue: the same verbs and answers as the scripts, over plain dicts."""
 
-    All times are in ms since the epoch. A run is waiting, or in flight with a lease, or unknown.
-    """
+    def __init__(self, organization: str, lease_ms: int = 10_000, limits: Limits | None = None):
+        self.organization = organization
+        self.lease_ms = lease_ms
+        self.limits = limits or Limits()
+        self.items: dict[str, tuple[str, str, str, str, int]] = {}
+        self.leaves: dict[tuple[str, str, str], dict[str, int]] = {}
+        self.nodes: dict[object, _Node] = {}
+        self.inflight: dict[str, float] = {}
+        self.slots: dict[tuple[str, ...], set[str]] = {}
+        self.idle: dict[str, dict[str, int]] = {}
+        self.listening: set[str] = set()
+        #: (executor, run) of every hand-over, in order.
+        self.handed: list[tuple[str, str]] = []
 
-    def __init__(self, organization: str, lease_ms: int = 10_000, listens: Callable[[str], bool] = lambda _: True):
-        self._organization = organization
-        self._lease_ms = lease_ms
-        self._listens = listens
-        self.limits = Limits()
-        self.items: dict[str, _Item] = {}
-        self.slots: dict[str, set[str]] = defaultdict(set)
-        self.rings: dict[str, Ring] = defaultdict(Ring)
-        self.parked: dict[str, _Parked] = {}
-        self.handed: list[Taken] = []
+    # --- the verbs
 
-    # --- verbs
-
-    def enqueue(self, entries: Iterable[Entry], now_ms: int) -> list[str | None]:
-        """Adds runs; for each the executor it was handed to. A run that is known already is left as it is."""
-        return [self._enqueue(entry, now_ms) for entry in entries]
+    def enqueue(self, entries: Iterable[Entry], now_ms: int) -> None:
+        """Adds due runs; a known one stays as it is."""
+        for entry in entries:
+            if entry.run in self.items:
+                continue
+            self._add(entry)
+            self._hand_over(entry.lane, now_ms)
 
     def dequeue(
         self,
@@ -68,228 +202,214 @@ class FairQueueModel:
         executor: str | None = None,
         park_until_ms: int | None = None,
     ) -> Taken | None:
-        """The next run: of any lane but some, or of the given ones. If there is none, the executor is parked."""
-        if executor is not None:
-            self.unpark(executor)
-        lane = self._next_lane(skip_lanes) if lanes is None else self._best_lane(lanes)
-        if lane is not None:
-            return self._take(lane, executor, now_ms)
-        if executor is not None and lanes and park_until_ms is not None and park_until_ms > now_ms:
-            self.parked[executor] = _Parked(tuple(lanes), now_ms, park_until_ms)
-        return None
-
-    def unpark(self, executor: str) -> None:
-        """The executor is not idle any more."""
-        self.parked.pop(executor, None)
-
-    def ack(self, run: str, now_ms: int) -> None:
-        """The run is over: nothing of it stays. The slot it frees may hand another run to an idle executor."""
-        if self.items.pop(run, None):
-            self._give_up_slots(run)
-            self._refresh()
-            self._hand_over(1, now_ms)
-
-    def ack_and_dequeue(self, done: str | None, now_ms: int, *, lanes: Sequence[str], executor: str,
-                        park_until_ms: int | None = None) -> Taken | None:  # fmt: skip
-        """The executor whose run is over has the first claim on the slot; only then other idle executors."""
-        if done is not None and self.items.pop(done, None):
-            self._give_up_slots(done)
-            self._refresh()
-        taken = self.dequeue(now_ms, lanes=lanes, executor=executor, park_until_ms=park_until_ms)
-        self._hand_over(1, now_ms)
+        """Takes the next run, or lets the executor wait."""
+        if executor:
+            self._no_longer_idle(executor)
+        taken = self._take(lanes, skip_lanes, now_ms)
+        if taken is None and lanes and executor and park_until_ms is not None:
+            for lane in lanes:
+                self.idle.setdefault(lane, {})[executor] = park_until_ms
         return taken
 
+    def unpark(self, executor: str) -> None:
+        """The executor waits no longer."""
+        self._no_longer_idle(executor)
+
+    def ack(self, run: str, now_ms: int) -> None:
+        """The run is done with the queue."""
+        if run not in self.items:
+            return
+        environment, lane, queue, key, _ = self.items.pop(run)
+        self.inflight.pop(run, None)
+        if self._leave_leaf(run, lane, queue, key):
+            self._refresh(environment, lane, queue, key)
+        self._let_go(run, environment, queue, key, now_ms)
+
     def nack(self, run: str, now_ms: int, score: int | None = None) -> None:
-        """A run in flight waits again, in its old place unless another score is given."""
-        item = self.items.get(run)
-        if item and item.lease_until is not None:
-            item.score, item.lease_until = item.score if score is None else score, None
-            self._give_up_slots(run)
-            self._refresh()
-            self._hand_over(1, now_ms)
+        """The run waits again."""
+        if run not in self.items:
+            return
+        environment, lane, queue, key, old = self.items[run]
+        score = old if score is None else score
+        self.items[run] = (environment, lane, queue, key, score)
+        self.leaves.setdefault((lane, queue, key), {})[run] = score
+        self.inflight.pop(run, None)
+        self._free(run, environment, queue, key)
+        self._refresh(environment, lane, queue, key)
+        self._let_go(run, environment, queue, key, now_ms)
 
     def release(self, run: str, now_ms: int) -> None:
-        """A run in flight is blocked: it keeps nothing here and is enqueued again once it may go on."""
-        item = self.items.get(run)
-        if item and item.lease_until is not None:
-            self.ack(run, now_ms)
+        """The run is blocked: it keeps its place in flight, not its slots."""
+        if run in self.items:
+            environment, _, queue, key, _ = self.items[run]
+            self.inflight[run] = math.inf
+            self._let_go(run, environment, queue, key, now_ms)
 
     def extend(self, runs: Iterable[str], now_ms: int) -> None:
-        """Runs in flight get a new lease."""
+        """Pushes leases."""
         for run in runs:
-            item = self.items.get(run)
-            if item and item.lease_until is not None:
-                item.lease_until = now_ms + self._lease_ms
+            if run in self.inflight:
+                self.inflight[run] = now_ms + self.lease_ms
 
     def expire(self, now_ms: int, limit: int) -> list[str]:
-        """Runs whose lease lapsed, longest ago first; each is told once a lease."""
-        lapsed = sorted(
-            (item.lease_until, run)
-            for run, item in self.items.items()
-            if item.lease_until is not None and item.lease_until <= now_ms
-        )
-        runs = [run for _, run in lapsed[:limit]]
-        self.extend(runs, now_ms)
-        return runs
+        """Runs whose lease lapsed; pushed by one lease."""
+        lapsed = sorted((at, run) for run, at in self.inflight.items() if at <= now_ms)[:limit]
+        for _, run in lapsed:
+            self.inflight[run] = now_ms + self.lease_ms
+        return [run for _, run in lapsed]
 
     def set_limits(self, limits: Limits, now_ms: int) -> None:
-        """Replaces all limits. Runs in flight stay, even above a new limit."""
+        """Replaces the configuration."""
         self.limits = limits
-        self._refresh()
-        self._hand_over(len(self.items), now_ms)
+        environments = self._children("root")
+        for environment in environments:
+            for lane in self._children(environment):
+                for queue in self._children(lane):
+                    for key in self._children((lane, queue)):
+                        self._refresh(environment, lane, queue, key)
+        for environment in environments:
+            self._hand_over_freed(environment, now_ms)
 
-    def restore(self, waiting: Iterable[Entry] = (), in_flight: Iterable[Entry] = (), now_ms: int = 0) -> None:
-        """Puts runs where the store has them, whatever the limits: a run in flight is not left waiting."""
-        self._restore(waiting, in_flight, now_ms)
-        self._hand_over(len(self.items), now_ms)
+    def eligible(self) -> bool:
+        """Whether something could be taken now."""
+        return bool(self._node("root").ring) and not self._organization_full()
 
-    def rebuild(self, limits: Limits, waiting: Iterable[Entry], in_flight: Iterable[Entry], now_ms: int) -> None:
-        """Forgets everything but the idle executors, then restores. Nothing is handed over until all is there."""
-        self.limits = limits
-        self.items, self.slots, self.rings = {}, defaultdict(set), defaultdict(Ring)
-        self.restore(waiting, in_flight, now_ms)
+    # --- the rules
 
-    def members(self, runs: Iterable[str]) -> list[str | None]:
-        """ "waiting", "inflight" or None for each."""
-        return [self._state(run) for run in runs]
+    def _add(self, entry: Entry) -> None:
+        self.items[entry.run] = (entry.environment, entry.lane, entry.queue, entry.key, entry.score)
+        leaf = self.leaves.setdefault((entry.lane, entry.queue, entry.key), {})
+        leaf[entry.run] = entry.score
+        if len(leaf) == 1:
+            self._refresh(entry.environment, entry.lane, entry.queue, entry.key)
 
-    def waiting_lanes(self) -> list[str]:
-        """The lanes that could serve a run now, in the order of their turns."""
-        return list(self._lanes_in_order()) if self._organization_has_room() else []
-
-    # --- taking
-
-    def _restore(self, waiting: Iterable[Entry], in_flight: Iterable[Entry], now_ms: int) -> None:
-        for entry in in_flight:
-            item = self.items.setdefault(entry.run, _Item(entry.leaf, entry.score))
-            if item.lease_until is None:
-                self._occupy(entry.run, item, now_ms)
-                self._refresh()
-        for entry in waiting:
-            self.items.setdefault(entry.run, _Item(entry.leaf, entry.score))
-            self._refresh()
-
-    def _enqueue(self, entry: Entry, now_ms: int) -> str | None:
-        if entry.run in self.items:
+    def _take(self, lanes: Sequence[str] | None, skip: Collection[str], now_ms: int) -> Taken | None:
+        if self._organization_full():
             return None
-        self.items[entry.run] = _Item(entry.leaf, entry.score)
-        self._refresh()
-        before = len(self.handed)
-        self._hand_over(1, now_ms, [entry.lane])
-        handed = self.handed[before:]
-        return handed[0].handed_to if handed and handed[0].run == entry.run else None
-
-    def _take(self, lane: str, executor: str | None, now_ms: int) -> Taken:
-        environment = lane.split("|", 1)[0]
-        queue = self.rings[lane].in_order()[0]
-        key = self.rings[f"{lane}|{queue}"].in_order()[0]
-        leaf = f"{lane}|{queue}|{key}"
-        run = min(self._waiting(leaf))[1]
-        queue_weight = self.limits.queue(environment, decode(queue)).weight
-        self.rings[ROOT].serve(environment, cost(self.limits.environment(environment).weight))
-        self.rings[environment].serve(lane, 1.0)
-        self.rings[lane].serve(queue, cost(queue_weight))
-        self.rings[f"{lane}|{queue}"].serve(key, 1.0)
-        self._occupy(run, self.items[run], now_ms)
-        self._refresh()
-        return Taken.at_leaf(self._organization, run, leaf, self.items[run].score, executor)
-
-    def _next_lane(self, skip: Collection[str]) -> str | None:
-        if not self._organization_has_room():
+        place = self._pick(lanes, skip)
+        if place is None:
             return None
-        return next((lane for lane in self._lanes_in_order() if lane not in skip), None)
+        environment, lane = place
+        queue = self._node(lane).first()
+        assert queue is not None
+        key = self._node((lane, queue)).first()
+        assert key is not None
+        leaf = self.leaves[(lane, queue, key)]
+        run = min(leaf, key=lambda name: (leaf[name], name.encode()))
+        score = leaf[run]
+        for name in _slot_names(environment, queue, key):
+            self.slots.setdefault(name, set()).add(run)
+        self.inflight[run] = now_ms + self.lease_ms
+        self._node("root").charge(environment, self.limits.environment_weight(environment))
+        self._node(environment).charge(lane, 1)
+        self._node(lane).charge(queue, self.limits.queue_weight(environment, queue))
+        self._node((lane, queue)).charge(key, 1)
+        self._leave_leaf(run, lane, queue, key)
+        self._refresh(environment, lane, queue, key)
+        self._refresh_queue(environment, queue, key)
+        return Taken(run, self.organization, environment, lane, queue, key, score)
 
-    def _best_lane(self, lanes: Iterable[str]) -> str | None:
-        """Of the lanes that can serve, the one whose environment, then itself, is furthest behind; else the first."""
-        if not self._organization_has_room():
-            return None
-        root, best = self.rings[ROOT].times, {}
-        for lane in lanes:
-            environment = lane.split("|", 1)[0]
-            own = self.rings[environment].times.get(lane)
-            if environment in root and own is not None:
-                best[lane] = (root[environment], own)
-        return min(best, key=best.__getitem__, default=None)
+    def _pick(self, lanes: Sequence[str] | None, skip: Collection[str]) -> tuple[str, str] | None:
+        root = self._node("root")
+        if lanes:
+            environment = lanes[0].split("|", 1)[0]
+            lane = self._node(environment).first(among=lanes) if environment in root.ring else None
+            return None if lane is None else (environment, lane)
+        for environment in _in_order(root)[: len(skip) + 1]:
+            lane = self._node(environment).first(skip=skip)
+            if lane is not None:
+                return environment, lane
+        return None
 
-    def _hand_over(self, limit: int, now_ms: int, lanes: Sequence[str] | None = None) -> None:
-        """Takes up to `limit` runs for idle executors, those parked last first."""
-        while limit > 0:
-            idle = {lane for parked in self.parked.values() for lane in parked.lanes}
-            lane = self._best_lane(sorted(idle if lanes is None else idle & set(lanes)))
-            if lane is None:
-                return
-            executor = max((e for e, parked in self.parked.items() if lane in parked.lanes), key=self._since)
-            if self.parked.pop(executor).until > now_ms and self._listens(executor):
-                self.handed.append(self._take(lane, executor, now_ms))
-                limit -= 1
+    def _refresh(self, environment: str, lane: str, queue: str, key: str) -> None:
+        """Brings one path, from a leaf upwards, in line with the work and the slots there are."""
+        limits, leaf = self.limits, (lane, queue, key) in self.leaves
+        full = self._used("key", environment, queue, key) >= limits.of_key(environment, queue)
+        self._node((lane, queue)).settle(key, "ring" if leaf else "none", full)
+        full = self._used("queue", environment, queue) >= limits.of_queue(environment, queue)
+        self._node(lane).settle(queue, self._node((lane, queue)).work(), full)
+        self._node(environment).settle(lane, self._node(lane).work(), False)
+        self._refresh_environment(environment)
 
-    def _since(self, executor: str) -> tuple[int, bytes]:
-        return self.parked[executor].at, executor.encode()
+    def _refresh_environment(self, environment: str) -> None:
+        full = self._used("env", environment) >= self.limits.of_environment(environment)
+        self._node("root").settle(environment, self._node(environment).work(), full)
 
-    # --- the tree
+    def _refresh_queue(self, environment: str, queue: str, key: str) -> None:
+        """The same for every lane in which the queue has work."""
+        for lane in self._children(environment):
+            if queue in self._children(lane):
+                self._refresh(environment, lane, queue, key)
 
-    def _lanes_in_order(self) -> Iterator[str]:
-        for environment in self.rings[ROOT].in_order():
-            yield from self.rings[environment].in_order()
+    def _let_go(self, run: str, environment: str, queue: str, key: str, now_ms: int) -> None:
+        was_full = self._organization_full()
+        self._free(run, environment, queue, key)
+        self._refresh_queue(environment, queue, key)
+        if self._node(environment).work() != "none":
+            self._refresh_environment(environment)
+            self._hand_over_freed(environment, now_ms)
+        if was_full:
+            for other in _in_order(self._node("root"))[:8]:
+                self._hand_over_freed(other, now_ms)
 
-    def _waiting(self, leaf: str) -> list[tuple[int, str]]:
-        return [(item.score, run) for run, item in self.items.items() if item.lease_until is None and item.leaf == leaf]
+    def _free(self, run: str, environment: str, queue: str, key: str) -> None:
+        for name in _slot_names(environment, queue, key):
+            members = self.slots.get(name, set())
+            members.discard(run)
+            if not members:
+                self.slots.pop(name, None)
 
-    def _refresh(self) -> None:
-        """Lets every node that became able to serve enter its parent's ring, then those leave that are not."""
-        able = self._able()
-        for parent, child in sorted(able):
-            self.rings[parent].enter(child)
-        for parent, ring in self.rings.items():
-            for child in [child for child in ring.times if (parent, child) not in able]:
-                ring.leave(child)
+    def _hand_over_freed(self, environment: str, now_ms: int) -> None:
+        for lane in _in_order(self._node(environment))[:8]:
+            self._hand_over(lane, now_ms)
 
-    def _able(self) -> set[tuple[str, str]]:
-        """All (parent, child) whose child can serve a run: a pass from the leaves to the root."""
-        able = set()
-        for item in self.items.values():
-            environment, version, machine, queue, key = item.leaf.split("|")
-            lane = f"{environment}|{version}|{machine}"
-            if item.lease_until is not None or not self._key_has_room(environment, queue, key):
+    def _hand_over(self, lane: str, now_ms: int) -> None:
+        """One run of a lane to the executor that waits longest into the future, if somebody listens for it."""
+        waiting = self.idle.get(lane, {})
+        while waiting:
+            executor = max(waiting, key=lambda name: (waiting[name], name.encode()))
+            if waiting[executor] <= now_ms:
+                self._no_longer_idle(executor)
                 continue
-            able.add((f"{lane}|{queue}", key))
-            if self._queue_has_room(environment, queue):
-                able |= {(lane, queue), (environment, lane)}
-                if self._has_room(environment, self.limits.environment(environment).capacity):
-                    able.add((ROOT, environment))
-        return able
+            if executor not in self.listening:
+                self._no_longer_idle(executor)
+                return
+            taken = self._take([lane], (), now_ms)
+            if taken is not None:
+                self._no_longer_idle(executor)
+                self.handed.append((executor, taken.run))
+            return
 
-    # --- slots
+    def _no_longer_idle(self, executor: str) -> None:
+        for lane in list(self.idle):
+            self.idle[lane].pop(executor, None)
+            if not self.idle[lane]:
+                del self.idle[lane]
 
-    def _occupy(self, run: str, item: _Item, now_ms: int) -> None:
-        item.lease_until = now_ms + self._lease_ms
-        for name in slot_names(item.leaf):
-            self.slots[name].add(run)
+    def _leave_leaf(self, run: str, lane: str, queue: str, key: str) -> bool:
+        leaf = self.leaves.get((lane, queue, key), {})
+        left = leaf.pop(run, None) is not None
+        if not leaf:
+            self.leaves.pop((lane, queue, key), None)
+        return left
 
-    def _give_up_slots(self, run: str) -> None:
-        for name in list(self.slots):
-            self.slots[name].discard(run)
-            if not self.slots[name]:
-                del self.slots[name]
+    def _organization_full(self) -> bool:
+        return self.limits.concurrency is not None and self._used("org") >= self.limits.concurrency
 
-    def _has_room(self, name: str, capacity: int | None) -> bool:
-        return capacity is None or len(self.slots.get(name, ())) < capacity
+    def _used(self, *name: str) -> int:
+        return len(self.slots.get(name, ()))
 
-    def _organization_has_room(self) -> bool:
-        return self._has_room(ROOT, self.limits.concurrency)
+    def _node(self, name: object) -> _Node:
+        return self.nodes.setdefault(name, _Node())
 
-    def _queue_has_room(self, environment: str, queue: str) -> bool:
-        return self._has_room(f"{environment}|{queue}", self.limits.queue_capacity(environment, decode(queue)))
-
-    def _key_has_room(self, environment: str, queue: str, key: str) -> bool:
-        return self._has_room(f"{environment}|{queue}|{key}", self.limits.key_capacity(environment, decode(queue)))
-
-    def _state(self, run: str) -> str | None:
-        item = self.items.get(run)
-        return None if item is None else "waiting" if item.lease_until is None else "inflight"
+    def _children(self, name: object) -> list[str]:
+        node = self._node(name)
+        return [*node.ring, *node.held]
 
 
-def slot_names(leaf: str) -> tuple[str, str, str, str]:
-    """The slot sets that a run of this leaf is a member of: organization, environment, queue, key."""
-    environment, _, _, queue, key = leaf.split("|")
-    return ROOT, environment, f"{environment}|{queue}", f"{environment}|{queue}|{key}"
+def _in_order(node: _Node) -> list[str]:
+    return sorted(node.ring, key=lambda name: (node.ring[name], name.encode()))
+
+
+def _slot_names(environment: str, queue: str, key: str) -> list[tuple[str, ...]]:
+    return [("org",), ("env", environment), ("queue", environment, queue), ("key", environment, queue, key)]

@@ -1,81 +1,84 @@
-"""The fair queue in Redis: which due run is next, who holds which slot, which executors are idle.
-
-It is an index of PostgreSQL. Everything in it can be lost and built again; `NotReady` says when that is to be done.
-What it means is said by `domain/fairness.py`, how it is stored by `keys.py`. All times are ms since the epoch.
-"""
+"""The fair queue over Redis: one method a script. An index of the store: lost, it is rebuilt; wrong, it is swept."""
 
 from __future__ import annotations
 
-import secrets
-import threading
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from redis import Redis
+import redis
 
-from sojourn.control_plane.domain.entries import Entry, Taken
-from sojourn.control_plane.domain.limits import EnvironmentLimits, Limits, QueueLimits
+from sojourn.control_plane.domain.fairness import Entry, Limits, Taken
 from sojourn.control_plane.queue import keys
-from sojourn.control_plane.queue.audit import Audit, read_audit
-from sojourn.control_plane.queue.scripts import Call, Scripts, text
-from sojourn.control_plane.queue.turns import OrganizationTurns
+from sojourn.control_plane.queue.scripts import Scripts
 
-__all__ = ["Audit", "Entry", "FairQueue", "NotReady", "Taken"]
-
-_AT_ONCE = 500
-_HANDED_AT_ONCE = 50
-_LANES_AT_MOST = 1_000
+_INDEX = (keys.ORGANIZATIONS, keys.ORGANIZATIONS_AT_REST, keys.ORGANIZATIONS_CLOCK)
+_SCAN = 1_000
 
 
 class NotReady(Exception):
-    """Redis has lost what it knew of these organizations, or they are being rebuilt."""
+    """Redis has lost this organization's state; it must be rebuilt from the store first."""
 
-    def __init__(self, organizations: Iterable[str]):
-        self.organizations = sorted(set(organizations))
-        super().__init__(f"not ready: {', '.join(self.organizations)}")
+    def __init__(self, organizations: Collection[str]):
+        super().__init__(f"to be rebuilt: {', '.join(sorted(organizations))}")
+        self.organizations = frozenset(organizations)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an organization's queue holds. `slots` maps ("org",), ("env", e), ("queue", e, q), ("key", e, q, k) to runs."""
+
+    waiting: frozenset[str]
+    inflight: frozenset[str]
+    slots: Mapping[tuple[str, ...], frozenset[str]]
+
+    def runs(self) -> set[str]:
+        """Every run that is mentioned anywhere."""
+        return set(self.waiting) | set(self.inflight) | {run for members in self.slots.values() for run in members}
 
 
 class FairQueue:
-    """May be shared by threads and greenlets. Every call raises redis-py's errors when Redis is away.
+    """`lease_ms`: how long a dequeued run may go unclaimed before `expire` lists it."""
 
-    `lease_ms`: how long a run that was taken may be unheard of before `expire` lists it.
-    """
+    def __init__(self, connection: redis.Redis, lease_ms: int = 10_000):
+        self._redis = connection
+        self._scripts = Scripts(connection)
+        self._lease = lease_ms
 
-    def __init__(self, redis: Redis, lease_ms: int = 10_000):
-        self._redis = redis
-        self._lease_ms = lease_ms
-        self._scripts = Scripts(redis)
-        self._turns = OrganizationTurns(redis, self._scripts)
-        self._rebuilds: dict[str, str] = {}
-        self._lock = threading.Lock()
-
-    # --- runs
+    # --- on a run's way
 
     def enqueue(self, entries: Sequence[Entry], now_ms: int) -> list[str | None]:
-        """Adds runs; for each the idle executor it was handed to, or None: it waits, or was known already.
+        """Adds due runs; for each the executor that it was handed to, or None. A known run stays as it is.
 
-        `NotReady` names the organizations whose runs were not stored; the others were.
+        `NotReady` names organizations of which nothing was added; the others' entries were.
         """
-        handed: list[str | None] = []
-        lost: set[str] = set()
-        for start in range(0, len(entries), _AT_ONCE):
-            chunk = entries[start : start + _AT_ONCE]
-            answers = self._scripts.run_many(
-                [
-                    Call("enqueue", (keys.prefix(e.organization),), (now_ms, self._lease_ms, e.run, e.leaf, e.score))
-                    for e in chunk
-                ]
+        by_organization: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_organization.setdefault(entry.organization, []).append(entry)
+        answers = self._scripts.run(
+            *(
+                ("enqueue", [keys.prefix(organization)], [now_ms, self._lease, _pack(group)])
+                for organization, group in by_organization.items()
             )
-            for entry, answer in zip(chunk, answers, strict=True):
-                handed.append(text(answer[0]) or None if answer else None)
-                if answer is None:
-                    lost.add(entry.organization)
-            self._follow(
-                (entry.organization, answer[1:]) for entry, answer in zip(chunk, answers, strict=True) if answer
-            )
+        )
+        lost, handed = set(), {}
+        for organization, answer in zip(by_organization, answers, strict=True):
+            if answer == b"NOTREADY":
+                lost.add(organization)
+                continue
+            pairs = json.loads(answer[1])
+            handed.update(pairs or {})
+            if answer[0]:
+                self._note(organization, due=True)
         if lost:
             raise NotReady(lost)
-        return handed
+        return [handed.get(entry.run) for entry in entries]
+
+    def choose(self, now_ms: int, skip: Collection[str] = ()) -> str | None:
+        """The organization whose turn it is, as the index knows; it is not charged yet."""
+        answer = self._scripts.run(("choose", [keys.ORGANIZATIONS], list(skip)))[0]
+        return answer.decode() if answer else None
 
     def dequeue(
         self,
@@ -87,23 +90,14 @@ class FairQueue:
         executor: str | None = None,
         park_until_ms: int | None = None,
     ) -> Taken | None:
-        """The next run, with its slots and a lease: of any lane but `skip_lanes`, or for an executor of `lanes`.
-
-        Of several lanes the one furthest behind is served, the first of equals. If there is no run, the executor is
-        idle until `park_until_ms` and hears on its channel of what it is handed; no longer once it asks again.
-        """
-        named = list(skip_lanes) if lanes is None else list(lanes)
-        count = -1 if lanes is None else len(named)
-        answer = self._ask(
-            organization, "dequeue", now_ms, self._lease_ms, executor or "", park_until_ms or 0, count, *named
-        )
-        if len(answer) == 1:
-            if not answer[0]:
-                self._turns.retire(organization)
-            return None
-        run, leaf, score, cost = map(text, answer)
-        self._turns.charge(organization, float(cost))
-        return Taken.at_leaf(organization, run, leaf, int(score), executor)
+        """Takes the next run of the given lanes, or of any that is not skipped. An executor may wait if none is due."""
+        call = self._dequeue_call(organization, now_ms, lanes, skip_lanes, executor, park_until_ms)
+        taken = self._taken(organization, self._scripts.run(call)[0])
+        if taken:
+            self._charge(organization)
+        elif lanes is None and not skip_lanes:
+            self._note(organization, due=False)
+        return taken
 
     def ack_and_dequeue(
         self,
@@ -113,189 +107,235 @@ class FairQueue:
         done: str | None,
         lanes: Sequence[str],
         executor: str,
-        park_until_ms: int | None = None,
+        park_until_ms: int | None,
     ) -> Taken | None:
-        """`ack` of the run that is over, then `dequeue` for its executor, as one step: no other gets its slot between."""
-        answer = self._ask(
-            organization,
-            "ack_and_dequeue",
-            now_ms,
-            self._lease_ms,
-            executor,
-            park_until_ms or 0,
-            len(lanes),
-            done or "",
-            *lanes,
-        )
-        self._follow([(organization, answer[:3])])
-        if len(answer) == 3:
-            return None
-        run, leaf, score = map(text, answer[3:])
-        self._turns.charge(organization, float(answer[2]))
-        return Taken.at_leaf(organization, run, leaf, int(score), executor)
-
-    def ack(self, organization: str, run: str, now_ms: int) -> None:
-        """Takes a run out for good, wherever it is. Its slot may hand another run to an idle executor."""
-        self._tell(organization, "ack", now_ms, self._lease_ms, run, "")
-
-    def release(self, organization: str, run: str, now_ms: int) -> None:
-        """Takes a run in flight out because it is blocked: it keeps nothing, and is enqueued again when it may go on."""
-        self._tell(organization, "ack", now_ms, self._lease_ms, run, "1")
-
-    def nack(self, organization: str, run: str, now_ms: int, score: int | None = None) -> None:
-        """Lets a run in flight wait again, in its old place unless a score is given."""
-        self._tell(organization, "nack", now_ms, self._lease_ms, run, "" if score is None else score)
-
-    def extend(self, organization: str, runs: Sequence[str], now_ms: int) -> None:
-        """Gives runs in flight a new lease."""
-        for start in range(0, len(runs), _AT_ONCE):
-            self._ask(organization, "extend", now_ms + self._lease_ms, *runs[start : start + _AT_ONCE])
-
-    def expire(self, organization: str, now_ms: int, limit: int) -> list[str]:
-        """Runs in flight whose lease lapsed; each is told to one caller a lease. The store says what becomes of them."""
-        due, *runs = self._ask(organization, "expire", now_ms, self._lease_ms, limit)
-        if due:
-            self._turns.announce(organization)
-        return [text(run) for run in runs]
-
-    def members(self, organization: str, runs: Sequence[str]) -> list[str | None]:
-        """ "waiting", "inflight" or None, for each."""
-        states: list[str | None] = []
-        for start in range(0, len(runs), _AT_ONCE):
-            answer = self._ask(organization, "members", *runs[start : start + _AT_ONCE])
-            states += [text(state) or None for state in answer]
-        return states
-
-    # --- executors and organizations
+        """The warm path in one round trip: `done` leaves the queue, and the executor's next run is taken."""
+        call = self._dequeue_call(organization, now_ms, lanes, (), executor, park_until_ms)
+        if done is None:
+            answers = [0, *self._scripts.run(call)]
+        else:
+            answers = self._scripts.run(("ack", [keys.prefix(organization)], [now_ms, self._lease, done]), call)
+        self._check(organization, answers[0])
+        taken = self._taken(organization, answers[1])
+        if taken:
+            self._charge(organization)
+        elif answers[0]:
+            self._note(organization, due=True)
+        return taken
 
     def unpark(self, organization: str, executor: str) -> None:
-        """The executor is idle no longer. What it was handed before is in its mailbox."""
-        self._scripts.run("unpark", (keys.prefix(organization),), executor)
+        """The executor waits no longer; what it was handed before is in its mailbox."""
+        self._scripts.run(("unpark", [keys.prefix(organization)], [executor]))
 
-    def choose(self, now_ms: int, skip: Collection[str] = ()) -> str | None:
-        """The organization whose turn it is, of those that have due work. `dequeue` charges it."""
-        return self._turns.choose(skip)
+    def ack(self, organization: str, run: str, now_ms: int) -> None:
+        """The run is done with the queue; unknown ones are no error."""
+        self._let_go("ack", organization, [now_ms, self._lease, run])
 
-    def due_organizations(self, now_ms: int) -> list[str]:
-        """Organizations with due work, next one first."""
-        return self._turns.in_order()
+    def nack(self, organization: str, run: str, now_ms: int, score: int | None = None) -> None:
+        """A dequeued run gets its place back, or the one that `score` gives it."""
+        self._let_go("nack", organization, [now_ms, self._lease, run, "" if score is None else score])
 
-    def waiting_lanes(self, organization: str) -> list[str]:
-        """The lanes with runs that could start now, next one first; no more than 1,000."""
-        return [text(lane) for lane in self._ask(organization, "lanes", _LANES_AT_MOST)]
+    def release(self, organization: str, run: str, now_ms: int) -> None:
+        """A blocked run gives its slots up and stays in flight."""
+        self._let_go("release", organization, [now_ms, self._lease, run])
 
-    # --- limits
+    def extend(self, organization: str, runs: Iterable[str], now_ms: int) -> None:
+        """Pushes the leases of runs in flight."""
+        answer = self._scripts.run(("extend", [keys.prefix(organization)], [now_ms, self._lease, *runs]))[0]
+        self._check(organization, answer)
+
+    def expire(self, organization: str, now_ms: int, limit: int) -> list[str]:
+        """Runs in flight whose lease lapsed, each pushed by one lease."""
+        answer = self._scripts.run(("expire", [keys.prefix(organization)], [now_ms, self._lease, limit]))[0]
+        self._check(organization, answer)
+        return [run.decode() for run in answer]
+
+    # --- configuration and rebuilding
 
     def set_limits(self, organization: str, limits: Limits, now_ms: int) -> None:
-        """Replaces all limits. What may start because of it is handed to idle executors; runs in flight stay."""
-        self._ask(organization, "set_limits", "replace", *_flat(keys.organization_fields(limits)))
-        self._hand_over(organization, now_ms)
+        """Replaces an organization's limits and weights."""
+        if not self.is_ready(organization):
+            raise NotReady({organization})
+        self._set_limits(organization, limits, now_ms)
 
-    def update_limits(
-        self,
-        organization: str,
-        now_ms: int,
-        *,
-        environments: Mapping[str, EnvironmentLimits] | None = None,
-        queues: Mapping[tuple[str, str], QueueLimits] | None = None,
-    ) -> None:
-        """Replaces the limits of some environments and queues, for instance to pause one."""
-        self._ask(organization, "set_limits", "merge", *_flat(keys.fields(environments or {}, queues or {})))
-        self._hand_over(organization, now_ms)
-
-    # --- repair
+    def is_ready(self, organization: str) -> bool:
+        """Whether the organization's state is complete."""
+        return bool(self._redis.exists(keys.prefix(organization) + "ready"))
 
     def begin_rebuild(self, organization: str, limits: Limits, now_ms: int) -> None:
-        """Clears all but the idle executors. Until `finish_rebuild` every verb but `restore` raises `NotReady`.
+        """Before `restore` and `finish_rebuild`: limits first, so that nothing is let in beyond them.
 
-        Of two rebuilds at once the one that began last counts; what the other restores, and its end, are ignored.
+        What is there stays; the sweep removes what is too much.
         """
-        prefix, token = keys.prefix(organization), secrets.token_hex(8)
-        self._scripts.run("begin_rebuild", (prefix,), token, *_flat(keys.organization_fields(limits)))
-        with self._lock:
-            self._rebuilds[organization] = token
-        kept = tuple(prefix + name for name in keys.KEPT_BY_REBUILD)
-        found = (text(key) for key in self._redis.scan_iter(match=f"{prefix}*", count=1_000))
-        doomed = [key for key in found if not key.startswith(kept)]
-        for start in range(0, len(doomed), _AT_ONCE):
-            self._redis.unlink(*doomed[start : start + _AT_ONCE])
+        self._set_limits(organization, limits, now_ms)
 
     def restore(
-        self,
-        organization: str,
-        waiting: Sequence[Entry] = (),
-        in_flight: Sequence[Entry] = (),
-        *,
-        now_ms: int,
+        self, organization: str, *, in_flight: Sequence[Entry] = (), waiting: Sequence[Entry] = (), now_ms: int
     ) -> None:
-        """Puts runs where the store has them, whatever the limits; during a rebuild, or to mend a live organization.
-
-        A run that waits here and is in flight there is moved; one that is in flight here is left so. `NotReady` if the
-        organization is neither ready nor in a rebuild of this process.
-        """
-        token = self._rebuilds.get(organization, "")
-        wanted = [("inflight", entry) for entry in in_flight] + [("waiting", entry) for entry in waiting]
-        due = False
-        for start in range(0, len(wanted), _AT_ONCE):
-            answers = self._scripts.run_many(
-                [
-                    Call(
-                        "restore",
-                        (keys.prefix(organization),),
-                        (now_ms, self._lease_ms, token, state, entry.run, entry.leaf, entry.score),
-                    )
-                    for state, entry in wanted[start : start + _AT_ONCE]
-                ]
-            )
-            if None in answers:
-                if token:
-                    return  # another rebuild has begun since, and does it
-                raise NotReady([organization])
-            due = due or any(answer[0] for answer in answers)
-        if due:
-            self._hand_over(organization, now_ms)
+        """Puts runs back; those in flight get their slots whatever the limits say."""
+        arguments = [now_ms, self._lease, _pack(in_flight), _pack(waiting)]
+        eligible = self._scripts.run(("restore", [keys.prefix(organization)], arguments))[0]
+        if eligible and self.is_ready(organization):
+            self._note(organization, due=True)
 
     def finish_rebuild(self, organization: str, now_ms: int) -> None:
-        """Opens the organization again, if this is still the rebuild that counts."""
-        with self._lock:
-            token = self._rebuilds.pop(organization, "")
-        if self._scripts.run("finish_rebuild", (keys.prefix(organization),), token):
-            self._hand_over(organization, now_ms)
+        """The organization's state is complete."""
+        if self._scripts.run(("finish_rebuild", [keys.prefix(organization)], []))[0]:
+            self._note(organization, due=True)
+
+    # --- reading
+
+    def due_organizations(self, now_ms: int) -> list[str]:
+        """Organizations with work that could start, as the index knows, in the order of their turns."""
+        return [name.decode() for name in self._redis.zrange(keys.ORGANIZATIONS, 0, -1)]
+
+    def waiting_lanes(self, organization: str) -> list[str]:
+        """Lanes with work that could start now, in the order of their turns."""
+        prefix = keys.prefix(organization)
+        environments = self._redis.zrange(prefix + "ring:root", 0, -1)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for environment in environments:
+                pipeline.zrange(prefix.encode() + b"ring:" + environment, 0, -1)
+            return [lane.decode() for lanes in pipeline.execute() for lane in lanes]
+
+    def size(self, organization: str) -> int:
+        """How many runs the queue knows, waiting and in flight."""
+        return int(self._redis.hlen(keys.prefix(organization) + "items"))
+
+    def members(self, organization: str, runs: Sequence[str]) -> list[str | None]:
+        """For each run: "waiting", "inflight", or None when the queue does not know it. `NotReady` after a loss."""
+        prefix = keys.prefix(organization)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.exists(prefix + "ready")
+            pipeline.hmget(prefix + "items", list(runs))
+            pipeline.zmscore(prefix + "inflight", list(runs))
+            ready, items, leases = pipeline.execute()
+        if not ready:
+            raise NotReady({organization})
+        return [
+            None if item is None else "waiting" if lease is None else "inflight"
+            for item, lease in zip(items, leases, strict=True)
+        ]
 
     def audit(self, organization: str) -> Audit:
-        """What the queue holds: read bit by bit, so that on a live organization it is no single moment's picture."""
-        self._ask(organization, "members")
-        return read_audit(self._redis, organization)
+        """Everything that is known of runs; not one moment's picture on a live system. `NotReady` after a loss."""
+        prefix = keys.prefix(organization)
+        if not self.is_ready(organization):
+            raise NotReady({organization})
+        known = {run.decode() for run, _ in self._redis.hscan_iter(prefix + "items", count=_SCAN)}
+        inflight = {run.decode() for run, _ in self._redis.zscan_iter(prefix + "inflight", count=_SCAN)}
+        slots = {}
+        start = len(prefix) + len("slots:")
+        for name in self._redis.scan_iter(match=_literal(prefix) + "slots:*", count=_SCAN):
+            members = frozenset(run.decode() for run in self._redis.sscan_iter(name, count=_SCAN))
+            slots[_slot_name(name[start:])] = members
+        return Audit(frozenset(known - inflight), frozenset(inflight), slots)
 
-    # --- within
+    # --- inside
 
-    def _ask(self, organization: str, verb: str, *arguments: Any) -> Any:
-        answer = self._scripts.run(verb, (keys.prefix(organization),), *arguments)
-        if answer is None:
-            raise NotReady([organization])
-        return answer
+    def _set_limits(self, organization: str, limits: Limits, now_ms: int) -> None:
+        arguments = [now_ms, self._lease, json.dumps(_limit_fields(limits))]
+        eligible = self._scripts.run(("limits", [keys.prefix(organization)], arguments))[0]
+        if limits.weight == 1:
+            self._redis.hdel(keys.ORGANIZATIONS_WEIGHTS, organization)
+        else:
+            self._redis.hset(keys.ORGANIZATIONS_WEIGHTS, organization, limits.weight)
+        if eligible and self.is_ready(organization):
+            self._note(organization, due=True)
 
-    def _tell(self, organization: str, verb: str, *arguments: Any) -> None:
-        self._follow([(organization, self._ask(organization, verb, *arguments))])
+    def _let_go(self, verb: str, organization: str, arguments: Sequence[Any]) -> None:
+        answer = self._scripts.run((verb, [keys.prefix(organization)], arguments))[0]
+        self._check(organization, answer)
+        if answer:
+            self._note(organization, due=True)
 
-    def _hand_over(self, organization: str, now_ms: int) -> None:
-        handed = _HANDED_AT_ONCE
-        while handed == _HANDED_AT_ONCE:
-            answer = self._ask(organization, "hand_over", now_ms, self._lease_ms, _HANDED_AT_ONCE)
-            self._follow([(organization, answer)])
-            handed = answer[1]
+    def _dequeue_call(
+        self,
+        organization: str,
+        now_ms: int,
+        lanes: Sequence[str] | None,
+        skip_lanes: Collection[str],
+        executor: str | None,
+        park_until_ms: int | None,
+    ) -> tuple[str, list[str], list[Any]]:
+        arguments = [
+            now_ms,
+            self._lease,
+            json.dumps(list(lanes)) if lanes else "",
+            json.dumps(sorted(skip_lanes)) if skip_lanes else "",
+            executor or "",
+            "" if park_until_ms is None else park_until_ms,
+        ]
+        return ("dequeue", [keys.prefix(organization)], arguments)
 
-    def _follow(self, reports: Iterable[tuple[str, Sequence[Any]]]) -> None:
-        """What scripts report, per organization: it became due; so many runs were handed over at that cost."""
-        became_due = set()
-        for organization, (due, handed, cost) in reports:
-            if handed:
-                self._turns.charge(organization, handed * float(cost))
-            if due:
-                became_due.add(organization)
-        for organization in sorted(became_due):
-            self._turns.announce(organization)
+    def _taken(self, organization: str, answer: Any) -> Taken | None:
+        self._check(organization, answer)
+        if not answer:
+            return None
+        run, environment, lane, queue, key = (part.decode() for part in answer[:5])
+        return Taken(run, organization, environment, lane, queue, key, int(float(answer[5])))
+
+    def _charge(self, organization: str) -> None:
+        self._scripts.run(("charge_organization", [*_INDEX, keys.ORGANIZATIONS_WEIGHTS], [organization]))
+
+    def _note(self, organization: str, *, due: bool) -> None:
+        """Brings the index of organizations in line; the dispatcher is woken for work that is due."""
+        index = [*_INDEX, keys.wake("dispatcher")]
+        if due:
+            self._scripts.run(("index_organization", index, [organization, 1]))
+            return
+        # Work that came between the look and the removal is found by the look that follows it.
+        answers = self._scripts.run(
+            ("index_organization", index, [organization, 0]), ("eligible", [keys.prefix(organization)], [])
+        )
+        if answers[1]:
+            self._scripts.run(("index_organization", index, [organization, 1]))
+
+    @staticmethod
+    def _check(organization: str, answer: Any) -> None:
+        if answer == b"NOTREADY":
+            raise NotReady({organization})
 
 
-def _flat(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    return [word for pair in pairs for word in pair]
+def _pack(entries: Iterable[Entry]) -> str:
+    rows = [[e.run, e.environment, e.lane, e.queue, e.key, e.score] for e in entries]
+    return json.dumps(rows, ensure_ascii=False)
+
+
+def _limit_fields(limits: Limits) -> list[str | float]:
+    fields: list[str | float] = []
+    if limits.concurrency is not None:
+        fields += ["org", limits.concurrency]
+    for name, environment in limits.environments.items():
+        if environment.concurrency is not None or environment.paused:
+            fields += [f"e:{name}", limits.of_environment(name)]
+        if environment.concurrency is not None:
+            fields += [f"b:{name}", environment.concurrency]
+        if environment.weight != 1:
+            fields += [f"w:e:{name}", environment.weight]
+    for (name, queue), own in limits.queues.items():
+        place = f"{name}/{len(queue.encode())}:{queue}"
+        if own.concurrency is not None or own.paused:
+            fields += [f"q:{place}", 0 if own.paused else own.concurrency or 0]
+        if own.weight != 1:
+            fields += [f"w:q:{place}", own.weight]
+    return fields
+
+
+def _literal(pattern: str) -> str:
+    return "".join(f"\\{char}" if char in "*?[]\\^-" else char for char in pattern)
+
+
+def _slot_name(name: bytes) -> tuple[str, ...]:
+    """`org`, `e:<env>`, `q:<env>/<length>:<queue>`, `k:<env>/<length>:<queue>/<key>` taken apart."""
+    if name == b"org":
+        return ("org",)
+    kind, _, rest = name.partition(b":")
+    if kind == b"e":
+        return ("env", rest.decode())
+    environment, _, rest = rest.partition(b"/")
+    length, _, rest = rest.partition(b":")
+    queue, key = rest[: int(length)], rest[int(length) + 1 :]
+    if kind == b"q":
+        return ("queue", environment.decode(), queue.decode())
+    return ("key", environment.decode(), queue.decode(), key.decode())

@@ -1,206 +1,179 @@
-"""Messages to whoever waits for them: one subscribed connection a process, any number of waiters on it.
+"""Being told at once: one pub/sub connection a process, to which any number of threads or greenlets listen.
 
-Messages are hints. What nobody waits for is dropped, and what is lost while Redis is away is found by looking again.
+A message is a hint: whoever gets one, or none in time, looks at the store. Subscriptions stay for a while after their
+last use, so that an executor that asks again and again costs no round trip.
 """
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from types import TracebackType
 
-from redis import Redis
-from redis.exceptions import RedisError
+import redis
 
 from sojourn.control_plane.queue import keys
-from sojourn.control_plane.queue.scripts import text
 
-#: Seconds that a channel stays subscribed after its last use, so that coming back costs no round trip.
-_WARM = 60.0
-#: Seconds of silence after which the server is asked for a sign, and silences after which the connection is dropped.
-_TICK, _SILENCES = 5.0, 3
-#: Seconds to wait for a subscription to be confirmed; without it the waiter goes on and relies on looking again.
-_CONFIRMED_WITHIN = 2.0
-_BACK_OFF = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
-_BOX_SIZE = 100
+log = logging.getLogger(__name__)
+
+_KEEP_SECONDS = 60.0
+_CONFIRM_SECONDS = 2.0
+_TIDY_SECONDS = 10.0
+
+
+class _Channel:
+    def __init__(self) -> None:
+        self.boxes: list[Box] = []
+        self.confirmed = threading.Event()
+        self.idle_since = 0.0
 
 
 class Box:
-    """What came in on one channel while it was open."""
+    """What arrives on one channel while the box is open."""
 
-    def __init__(self) -> None:
-        self._messages: queue.Queue[str | None] = queue.Queue(_BOX_SIZE)
+    def __init__(self, mailbox: Mailbox, channel: str):
+        self._mailbox = mailbox
+        self.channel = channel
+        self._messages: queue.SimpleQueue[str] = queue.SimpleQueue()
 
-    def get(self, timeout: float) -> str | None:
-        """The next message, or None after `timeout` seconds, or at once after the connection was lost."""
+    def get(self, seconds: float) -> str | None:
+        """The next message, or None if there is none within `seconds`."""
         try:
-            return self._messages.get(timeout=timeout) if timeout > 0 else self._messages.get_nowait()
+            if seconds <= 0:
+                return self._messages.get_nowait()
+            return self._messages.get(timeout=seconds)
         except queue.Empty:
             return None
 
-    def put(self, message: str | None) -> None:
-        """Adds a message; one too many is dropped, its reader has plenty to look at."""
-        with contextlib.suppress(queue.Full):
-            self._messages.put_nowait(message)
+    def put(self, message: str) -> None:
+        """Called by the connection's reader."""
+        self._messages.put(message)
 
+    def __enter__(self) -> Box:
+        return self
 
-@dataclass(eq=False, slots=True)
-class _Channel:
-    boxes: set[Box] = field(default_factory=set)
-    confirmed: threading.Event = field(default_factory=threading.Event)
-    last_used: float = 0.0
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._mailbox.close_box(self)
 
 
 class Mailbox:
-    """May be shared by threads and greenlets; it connects when first used, so make it, but do not use it, before a fork."""
+    """The reader starts with the first box, in whatever kind of thread the process has."""
 
-    def __init__(self, redis: Redis, monotonic: Callable[[], float] = time.monotonic, warm: float = _WARM):
-        self._redis = redis
-        self._monotonic = monotonic
-        self._warm = warm
-        pool = redis.connection_pool
-        self._connection: Any = pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
-        self._connection.register_connect_callback(self._subscribe_all)
+    def __init__(self, connection: redis.Redis):
+        self._redis = connection
+        self._lock = threading.Lock()
         self._channels: dict[str, _Channel] = {}
-        self._lock = threading.RLock()
-        self._closed = threading.Event()
+        self._pubsub: redis.client.PubSub | None = None
         self._reader: threading.Thread | None = None
-        self._connected = False
+        self._closed = False
 
-    @contextmanager
-    def open(self, channel: str) -> Iterator[Box]:
-        """A box that gets every message published to the channel from now on."""
-        box = Box()
-        state = self._join(channel, box)
-        state.confirmed.wait(_CONFIRMED_WITHIN)
-        try:
-            yield box
-        finally:
-            with self._lock:
-                state.boxes.discard(box)
-                state.last_used = self._monotonic()
+    def open(self, channel: str) -> Box:
+        """A box that misses nothing from now on, as long as Redis is there."""
+        box = Box(self, channel)
+        with self._lock:
+            known = self._channels.get(channel)
+            fresh = known is None
+            if known is None:
+                known = self._channels[channel] = _Channel()
+            known.boxes.append(box)
+            if fresh:
+                self._subscribe(channel)
+        known.confirmed.wait(_CONFIRM_SECONDS)
+        return box
 
-    def open_executor(self, organization: str, executor: str) -> contextlib.AbstractContextManager[Box]:
-        """What the executor is handed: texts for `Taken.from_json`."""
-        return self.open(keys.executor_channel(organization, executor))
-
-    def open_run(self, organization: str, run: str) -> contextlib.AbstractContextManager[Box]:
-        """A message whenever something happened to the run: its status then."""
+    def open_run(self, organization: str, run: str) -> Box:
+        """Told whenever something happens to a run."""
         return self.open(keys.run_channel(organization, run))
 
-    def publish(self, channel: str, message: str) -> int:
-        """Sends; how many connections heard it. Raises redis-py's errors."""
-        return int(self._redis.execute_command("PUBLISH", channel, message))
+    def open_executor(self, organization: str, executor: str) -> Box:
+        """Told of the run that an idle executor is handed."""
+        return self.open(keys.executor_channel(organization, executor))
 
-    def publish_run(self, organization: str, run: str, status: str) -> int:
-        """Tells whoever waits for the run."""
-        return self.publish(keys.run_channel(organization, run), status)
+    def publish_run(self, organization: str, run: str, message: str) -> None:
+        """Says that something happened to a run."""
+        self._redis.publish(keys.run_channel(organization, run), message)
+
+    def close_box(self, box: Box) -> None:
+        """The channel stays subscribed for a while."""
+        with self._lock:
+            channel = self._channels.get(box.channel)
+            if channel and box in channel.boxes:
+                channel.boxes.remove(box)
+                channel.idle_since = time.monotonic()
 
     def close(self) -> None:
-        """Ends the connection; all boxes wake up."""
-        self._closed.set()
+        """Ends the reader."""
+        self._closed = True
         with self._lock:
-            self._connection.disconnect()
-            reader = self._reader
-        if reader:
-            reader.join(_TICK)
+            if self._pubsub is not None:
+                self._pubsub.close()
 
-    # --- subscribing, from any thread
-
-    def _join(self, channel: str, box: Box) -> _Channel:
-        with self._lock:
-            state = self._channels.get(channel)
-            new = state is None
-            if state is None:
-                state = self._channels[channel] = _Channel()
-            state.boxes.add(box)
-            if self._reader is None:
-                self._reader = threading.Thread(target=self._read, name="mailbox", daemon=True)
-                self._reader.start()
-            elif new:
-                self._send("SUBSCRIBE", channel)
-            return state
-
-    def _send(self, *words: str) -> None:
-        """If it fails, or before there is a connection, the reader subscribes to all of them when it has one."""
-        if self._connected:
-            try:
-                self._connection.send_command(*words, check_health=False)
-            except (RedisError, OSError):
-                self._connected = False
-
-    def _subscribe_all(self, connection: Any) -> None:
-        """On every new connection, whoever made it."""
-        with self._lock:
-            for state in self._channels.values():
-                state.confirmed.clear()
-            self._connected = True
-            if self._channels:
-                connection.send_command("SUBSCRIBE", *self._channels, check_health=False)
-
-    # --- reading, in a thread of its own
+    def _subscribe(self, channel: str) -> None:
+        """Under the lock. What fails here is made good by the reader when it connects again."""
+        try:
+            if self._pubsub is None:
+                self._pubsub = self._redis.pubsub(ignore_subscribe_messages=False)
+            self._pubsub.subscribe(channel)
+        except redis.RedisError as error:
+            log.warning("not subscribed yet: %s", error)
+        if self._reader is None:
+            self._reader = threading.Thread(target=self._read, name="mailbox", daemon=True)
+            self._reader.start()
 
     def _read(self) -> None:
-        failures = 0
-        while not self._closed.is_set():
+        tidied = time.monotonic()
+        while not self._closed:
             try:
-                self._connection.connect()
-                failures = 0
-                self._read_until_silent()
-            except (RedisError, OSError, AttributeError):  # the last: closed by another thread in the middle of a read
-                self._lose()
-                self._closed.wait(_BACK_OFF[min(failures, len(_BACK_OFF) - 1)])
-                failures += 1
-        self._lose()
+                message = self._pubsub.get_message(timeout=1.0) if self._pubsub else None
+                if message is not None:
+                    self._deliver(message)
+            except (redis.RedisError, OSError, ValueError) as error:
+                if self._closed:
+                    return
+                log.warning("mailbox connects again: %s", error)
+                time.sleep(0.2)
+                self._connect_again()
+            if time.monotonic() - tidied > _TIDY_SECONDS:
+                tidied = time.monotonic()
+                self._tidy()
 
-    def _read_until_silent(self) -> None:
-        silences = 0
-        while silences < _SILENCES and not self._closed.is_set():
-            if self._connection.can_read(timeout=_TICK):
-                silences = 0
-                self._deliver(self._connection.read_response())
-            else:
-                silences += 1
-                with self._lock:
-                    self._send("PING")
-            self._forget_unused()
-        raise ConnectionError("no sign of life from Redis")
-
-    def _deliver(self, answer: Any) -> None:
-        if not isinstance(answer, list) or len(answer) != 3:
+    def _deliver(self, message: dict[str, object]) -> None:
+        name = message["channel"]
+        channel = self._channels.get(name.decode() if isinstance(name, bytes) else str(name))
+        if channel is None:
             return
-        kind, channel = text(answer[0]), text(answer[1])
-        with self._lock:
-            state = self._channels.get(channel)
-            boxes = list(state.boxes) if state else []
-        if state and kind == "subscribe":
-            state.confirmed.set()
-        elif kind == "message":
-            for box in boxes:
-                box.put(text(answer[2]))
+        if message["type"] == "subscribe":
+            channel.confirmed.set()
+        elif message["type"] == "message":
+            data = message["data"]
+            text = data.decode() if isinstance(data, bytes) else str(data)
+            for box in list(channel.boxes):
+                box.put(text)
 
-    def _forget_unused(self) -> None:
-        now = self._monotonic()
+    def _connect_again(self) -> None:
+        """A new connection for every channel; whoever waits is woken, since a message may have been lost."""
         with self._lock:
-            unused = [
-                name for name, state in self._channels.items() if not state.boxes and now - state.last_used > self._warm
-            ]
-            for name in unused:
+            try:
+                if self._pubsub is not None:
+                    self._pubsub.close()
+                self._pubsub = self._redis.pubsub(ignore_subscribe_messages=False)
+                if self._channels:
+                    self._pubsub.subscribe(*self._channels)
+            except redis.RedisError:
+                return
+
+    def _tidy(self) -> None:
+        old = time.monotonic() - _KEEP_SECONDS
+        with self._lock:
+            stale = [name for name, c in self._channels.items() if not c.boxes and c.idle_since < old]
+            for name in stale:
                 del self._channels[name]
-            if unused:
-                self._send("UNSUBSCRIBE", *unused)
-
-    def _lose(self) -> None:
-        """The connection is gone: everybody wakes up and looks for themselves."""
-        with self._lock:
-            self._connected = False
-            self._connection.disconnect()
-            for state in self._channels.values():
-                state.confirmed.clear()
-                for box in state.boxes:
-                    box.put(None)
+            try:
+                if stale and self._pubsub is not None:
+                    self._pubsub.unsubscribe(*stale)
+            except redis.RedisError:
+                return

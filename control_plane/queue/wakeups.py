@@ -1,44 +1,37 @@
-"""Waking the scheduler's services, and small offers that whoever comes first takes."""
+"""Waking the scheduler's services, and small offers that executors may take."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
-from redis import Redis
+import redis
 
 from sojourn.control_plane.queue import keys
-from sojourn.control_plane.queue.scripts import Scripts
 
-#: One blocking look, in seconds: below the time after which a connection counts as dead.
-_LOOK = 5.0
-_OFFER_FOR_MS = 5_000
+#: An offer that nobody takes lapses after this many seconds.
+_OFFER_SECONDS = 5
+
+_TAKE = "local n = tonumber(redis.call('GET', KEYS[1]) or '0') if n > 0 then redis.call('DECR', KEYS[1]) end return n"
 
 
 class Wakeups:
-    """A ring is not lost when nobody waits for it: the next wait returns at once."""
+    """A ring is remembered until somebody waits, once: rings before it come to nothing more."""
 
-    def __init__(self, redis: Redis, monotonic: Callable[[], float] = time.monotonic):
-        self._redis = redis
-        self._scripts = Scripts(redis)
-        self._monotonic = monotonic
+    def __init__(self, connection: redis.Redis):
+        self._redis = connection
 
     def ring(self, service: str) -> None:
-        """Wakes one waiter of the service. Ringing again before it looked adds nothing."""
-        self._scripts.run("ring", (keys.wake(service),))
+        """Wakes a service, now or when it next waits."""
+        name = keys.wake(service)
+        if not self._redis.exists(name):
+            self._redis.rpush(name, 1)
 
-    def wait(self, service: str, timeout: float) -> bool:
-        """Whether somebody rang, within `timeout` seconds or since the last look. Raises redis-py's errors."""
-        key, deadline = keys.wake(service), self._monotonic() + timeout
-        while (left := deadline - self._monotonic()) > 0.001:
-            if self._redis.blpop([key], timeout=min(left, _LOOK)) is not None:
-                return True
-        return self._redis.lpop(key) is not None
+    def wait(self, service: str, seconds: float) -> bool:
+        """Waits for a ring; whether there was one."""
+        return self._redis.blpop([keys.wake(service)], timeout=max(seconds, 0.01)) is not None
 
     def offer(self, name: str, count: int) -> None:
-        """Replaces what is on offer; it lapses after 5 s."""
-        self._redis.set(keys.offers(name), max(count, 0), px=_OFFER_FOR_MS)
+        """Offers `count` of something for a few seconds; an older offer of the same is replaced."""
+        self._redis.set(keys.offer(name), count, ex=_OFFER_SECONDS)
 
     def take(self, name: str) -> bool:
-        """Whether one was left; it is the caller's then."""
-        return bool(self._scripts.run("take", (keys.offers(name),)))
+        """Takes one of what is offered; whether there was one."""
+        return int(self._redis.eval(_TAKE, 1, keys.offer(name))) > 0

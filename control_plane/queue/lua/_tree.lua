@@ -1,336 +1,260 @@
--- The tree of one organization. Prepended, after _ring.lua, to every script of an organization; see domain/fairness.py.
+-- Shared by every script of an organization: the tree of environments, lanes, queues and keys, and its slots.
+-- KEYS[1] is the organization's prefix (see keys.py). Nothing here answers; a script's last lines do.
 --
--- KEYS[1] is the prefix of all its keys, hash tag included; the keys are built here and described in keys.py.
--- A leaf's name is <environment>|<version>|<machine>|<queue>|<key>, its first three parts are the lane.
--- Invariant: a child is in its parent's ring if and only if it has room below its limits and something to serve.
--- Additions come first and removals last, since Lua does not roll back.
+-- Fairness: a node serves its child with the lowest virtual time, then adds 1/weight to it. A child that gets work
+-- again enters at max(its own time, the node's clock), so that resting earns nothing.
+-- Invariants: a child is in at most one of ring, held and rest. In the ring: it has work and no limit holds it back.
+-- A slot is membership of a set. What is added is added before anything is removed.
 
 local P = KEYS[1]
-local LIMITS, ITEMS, INFLIGHT, IDLE = P .. 'limits', P .. 'items', P .. 'inflight', P .. 'idle'
-local RING, REST, RUNS = P .. 'ring:', P .. 'rest:', P .. 'runs:'
-local SLOTS, LANES, PARKED, IDLE_IN = P .. 'slots:', P .. 'lanes:', P .. 'parked:', P .. 'idle:'
-local ROOT, ROOT_REST = RING, REST
-local HUGE = math.huge
-local TRIES = 16
-local LANES_AT_ONCE = 100
--- Records of idle executors go by themselves, should nobody do it, this long (ms) after their time.
-local FORGOTTEN_AFTER = 3600000
+local call = redis.call
 
--- Set when a lane, or the whole organization, became able to serve: only then can an idle executor be given a run.
-local woke = false
+local function esc(text) return #text .. ':' .. text end
+local function queue_id(env, queue) return env .. '/' .. esc(queue) end
+local function queue_node(lane, queue) return lane .. '/' .. esc(queue) end
+local function leaf_node(lane, queue, key) return lane .. '/' .. esc(queue) .. '/' .. key end
+local function key_slots(env, queue, key) return P .. 'slots:k:' .. queue_id(env, queue) .. '/' .. key end
 
--- The state ('ready', 'building:<token>' or nil), the organization's capacity, its cost of a run.
-local function organization()
-  local values = call('HMGET', LIMITS, '=state', '=organization')
-  local capacity, cost = string.match(values[2] or '', '^(%S+) (%S+)')
-  return values[1], tonumber(capacity) or HUGE, tonumber(cost) or 1
+local function ready() return call('EXISTS', P .. 'ready') == 1 end
+
+-- The limits that govern a run: of the organization, the environment, the queue and the key. A missing one is none.
+local function caps(env, queue)
+  local found = call('HMGET', P .. 'limits', 'org', 'e:' .. env, 'b:' .. env, 'q:' .. queue_id(env, queue))
+  local none = math.huge
+  local org, e = tonumber(found[1]) or none, tonumber(found[2]) or none
+  local plain, q = tonumber(found[3]) or none, tonumber(found[4]) or none
+  -- One queue never uses the burst part. Its own limit holds for each concurrency key by itself.
+  local whole = plain
+  if q == 0 then whole = 0 end
+  return org, e, whole, math.min(q, plain)
 end
 
-local function unpack_limits(packed)
-  if not packed then
-    return HUGE, 1, HUGE
-  end
-  local capacity, cost, below = string.match(packed, '^(%S+) (%S+) (%S+)')
-  return tonumber(capacity) or HUGE, tonumber(cost), tonumber(below) or HUGE
+local function weight(field)
+  return tonumber(call('HGET', P .. 'limits', 'w:' .. field) or '1') or 1
 end
 
-local function limits_of(environment, queue)
-  local packed = call('HMGET', LIMITS, environment, environment .. '|' .. queue)
-  local limits, of_each = {}, nil
-  limits.environment, limits.environment_cost, of_each = unpack_limits(packed[1])
-  limits.queue, limits.queue_cost, limits.key = unpack_limits(packed[2])
-  limits.queue = math.min(limits.queue, of_each)
-  return limits
+local function clock(node) return tonumber(call('HGET', P .. 'clocks', node) or '0') end
+
+local function full(set, cap)
+  if cap == math.huge then return false end
+  return call('SCARD', set) >= cap
 end
 
-local function split(leaf)
-  local lane, environment, queue, key = string.match(leaf, '^(([^|]*)|[^|]*|[^|]*)|([^|]*)|(.*)$')
-  return { leaf = leaf, lane = lane, environment = environment, queue = queue, key = key,
-           of_queue = environment .. '|' .. queue, of_key = environment .. '|' .. queue .. '|' .. key }
+-- Puts a child with work where it belongs: into the ring, or among the held when `held` is true.
+local function place(node, child, held)
+  local ring, other = P .. 'ring:' .. node, P .. 'held:' .. node
+  local into, from = ring, other
+  if held then into, from = other, ring end
+  if call('ZSCORE', into, child) then return end
+  local vt = call('ZSCORE', from, child) or call('ZSCORE', P .. 'rest:' .. node, child) or '0'
+  -- Being held back earns nothing either: it enters the ring no earlier than where the others are.
+  if not held then vt = string.format('%.17g', math.max(tonumber(vt), clock(node))) end
+  call('ZADD', into, vt, child)
+  call('ZREM', from, child)
+  call('ZREM', P .. 'rest:' .. node, child)
 end
 
-local function environment_of(lane)
-  return string.match(lane, '^[^|]*')
-end
-
-local function has_room(name, capacity)
-  return capacity == HUGE or call('SCARD', SLOTS .. name) < capacity
-end
-
--- Whether the organization could serve a run now.
-local function is_due(capacity)
-  return call('EXISTS', ROOT) == 1 and (capacity == HUGE or call('ZCARD', INFLIGHT) < capacity)
-end
-
--- Some commands are refused when memory is full, unless the script has written before: then the queue could not drain.
-local function write_though_full()
-  call('DEL', P .. 'nothing')
-end
-
--- Opening: something below became able to serve.
-
-local function open_environment(environment)
-  enter(ROOT, ROOT_REST, environment)
-  woke = true
-end
-
-local function open_queue(node, lane, limits)
-  if not enter(RING .. lane, REST .. lane, node.queue) then
-    return
-  end
-  local first = enter(RING .. node.environment, REST .. node.environment, lane)
-  woke = true
-  if first and has_room(node.environment, limits.environment) then
-    open_environment(node.environment)
+-- A child without work leaves ring and held; its time is kept only while it is ahead of the clock.
+local function retire(node, child)
+  local ring, held, rest = P .. 'ring:' .. node, P .. 'held:' .. node, P .. 'rest:' .. node
+  local vt = call('ZSCORE', ring, child) or call('ZSCORE', held, child)
+  if vt and tonumber(vt) > clock(node) then call('ZADD', rest, vt, child) end
+  call('ZREM', ring, child)
+  call('ZREM', held, child)
+  if call('EXISTS', ring, held) == 0 then
+    call('DEL', rest)
+    call('HDEL', P .. 'clocks', node)
   end
 end
 
-local function open_key(node, lane, limits)
-  local name = lane .. '|' .. node.queue
-  if enter(RING .. name, REST .. name, node.key) then
-    call('SADD', LANES .. node.of_queue, lane)
-    if has_room(node.of_queue, limits.queue) then
-      open_queue(node, lane, limits)
+-- After anything changed below `child`: 'ring' if it can serve, 'held' if it has work it cannot serve, else 'none'.
+local function state(child_node)
+  if call('EXISTS', P .. 'ring:' .. child_node) == 1 then return 'ring' end
+  if call('EXISTS', P .. 'held:' .. child_node) == 1 then return 'held' end
+  return 'none'
+end
+
+local function settle(node, child, child_state, blocked)
+  if child_state == 'none' then
+    retire(node, child)
+  else
+    place(node, child, blocked or child_state == 'held')
+  end
+end
+
+-- Brings one path of the tree, from a leaf upwards, in line with the work and the slots there are.
+local function refresh(env, lane, queue, key)
+  local _, e, q, k = caps(env, queue)
+  local qnode, qid = queue_node(lane, queue), queue_id(env, queue)
+  local leaf = call('EXISTS', P .. 'leaf:' .. leaf_node(lane, queue, key)) == 1
+  settle(qnode, key, leaf and 'ring' or 'none', leaf and full(key_slots(env, queue, key), k))
+  local below = state(qnode)
+  if below == 'none' then
+    call('SREM', P .. 'lanes:' .. qid, lane)
+  else
+    call('SADD', P .. 'lanes:' .. qid, lane)
+  end
+  settle(lane, queue, below, below ~= 'none' and full(P .. 'slots:q:' .. qid, q))
+  settle(env, lane, state(lane), false)
+  local whole = state(env)
+  settle('root', env, whole, whole ~= 'none' and full(P .. 'slots:e:' .. env, e))
+end
+
+-- The same for every lane in which the queue has work: its limit is one over all of them.
+local function refresh_queue(env, queue, key, but_for)
+  for _, lane in ipairs(call('SMEMBERS', P .. 'lanes:' .. queue_id(env, queue))) do
+    if lane ~= but_for then refresh(env, lane, queue, key) end
+  end
+end
+
+local function charge(node, child, w)
+  local ring = P .. 'ring:' .. node
+  local vt = call('ZSCORE', ring, child)
+  if tonumber(vt) > clock(node) then call('HSET', P .. 'clocks', node, vt) end
+  call('ZADD', ring, string.format('%.17g', tonumber(vt) + 1 / w), child)
+  -- What rests behind the clock has nothing to remember. Bounded: a few each time keep up with what enters.
+  local stale = call('ZRANGEBYSCORE', P .. 'rest:' .. node, '-inf', vt, 'LIMIT', 0, 4)
+  if #stale > 0 then call('ZREM', P .. 'rest:' .. node, unpack(stale)) end
+end
+
+local function hold_slots(run, env, queue, key)
+  call('SADD', P .. 'slots:org', run)
+  call('SADD', P .. 'slots:e:' .. env, run)
+  call('SADD', P .. 'slots:q:' .. queue_id(env, queue), run)
+  call('SADD', key_slots(env, queue, key), run)
+end
+
+local function free_slots(run, env, queue, key)
+  call('SREM', P .. 'slots:org', run)
+  call('SREM', P .. 'slots:e:' .. env, run)
+  call('SREM', P .. 'slots:q:' .. queue_id(env, queue), run)
+  call('SREM', key_slots(env, queue, key), run)
+end
+
+local function org_full()
+  local cap = tonumber(call('HGET', P .. 'limits', 'org') or '')
+  return cap and call('SCARD', P .. 'slots:org') >= cap
+end
+
+local function first(zset) return call('ZRANGE', zset, 0, 0)[1] end
+
+-- The lane to serve in an environment: the given one with the lowest virtual time, or the first that is not skipped.
+local function pick_lane(env, lanes, skip)
+  if lanes then
+    local best, best_vt
+    for _, lane in ipairs(lanes) do
+      local vt = tonumber(call('ZSCORE', P .. 'ring:' .. env, lane) or '')
+      if vt and (not best or vt < best_vt or (vt == best_vt and lane < best)) then best, best_vt = lane, vt end
+    end
+    return best
+  end
+  for _, lane in ipairs(call('ZRANGE', P .. 'ring:' .. env, 0, #skip)) do
+    local skipped = false
+    for _, name in ipairs(skip) do skipped = skipped or name == lane end
+    if not skipped then return lane end
+  end
+end
+
+-- Takes the next run: of the given lanes (all of one environment), or of any lane that is not skipped.
+-- Answers [run, environment, lane, queue, key, score], or nothing.
+local function take(lanes, skip, now, lease)
+  if org_full() then return nil end
+  local env, lane
+  if lanes then
+    env = string.match(lanes[1], '^(.-)|')
+    if not call('ZSCORE', P .. 'ring:root', env) then return nil end
+    lane = pick_lane(env, lanes, skip)
+  else
+    for _, candidate in ipairs(call('ZRANGE', P .. 'ring:root', 0, #skip)) do
+      lane = pick_lane(candidate, nil, skip)
+      if lane then env = candidate break end
     end
   end
+  if not lane then return nil end
+  local queue = first(P .. 'ring:' .. lane)
+  local qnode = queue_node(lane, queue)
+  local key = first(P .. 'ring:' .. qnode)
+  local leaf = P .. 'leaf:' .. leaf_node(lane, queue, key)
+  local head = call('ZRANGE', leaf, 0, 0, 'WITHSCORES')
+  local run = head[1]
+  hold_slots(run, env, queue, key)
+  call('ZADD', P .. 'inflight', now + lease, run)
+  charge('root', env, weight('e:' .. env))
+  charge(env, lane, 1)
+  charge(lane, queue, weight('q:' .. queue_id(env, queue)))
+  charge(qnode, key, 1)
+  call('ZREM', leaf, run)
+  refresh(env, lane, queue, key)
+  refresh_queue(env, queue, key, lane)
+  return { run, env, lane, queue, key, head[2] }
 end
 
--- Closing: something below has no room or nothing to serve any more.
-
-local function close_queue(node, lane)
-  if leave(RING .. lane, REST .. lane, node.queue) and leave(RING .. node.environment, REST .. node.environment, lane) then
-    leave(ROOT, ROOT_REST, node.environment)
-  end
+local function no_longer_idle(executor)
+  local lanes = call('HGET', P .. 'idlers', executor)
+  if not lanes then return end
+  for _, lane in ipairs(cjson.decode(lanes)) do call('ZREM', P .. 'idle:' .. lane, executor) end
+  call('HDEL', P .. 'idlers', executor)
 end
 
-local function close_key(node, lane)
-  local name = lane .. '|' .. node.queue
-  if leave(RING .. name, REST .. name, node.key) then
-    call('SREM', LANES .. node.of_queue, lane)
-    close_queue(node, lane)
-  end
+local function park(executor, lanes, until_ms)
+  call('HSET', P .. 'idlers', executor, cjson.encode(lanes))
+  for _, lane in ipairs(lanes) do call('ZADD', P .. 'idle:' .. lane, until_ms, executor) end
 end
 
--- Runs in and out of leaves and slots.
-
-local function add_waiting(node, run, score, limits)
-  local runs = RUNS .. node.leaf
-  call('ZADD', runs, score, run)
-  if call('ZCARD', runs) == 1 then
-    call('SADD', LANES .. node.of_key, node.lane)
-    if has_room(node.of_key, limits.key) then
-      open_key(node, node.lane, limits)
-    end
-  end
-end
-
-local function remove_waiting(node, run)
-  local runs = RUNS .. node.leaf
-  call('ZREM', runs, run)
-  if call('EXISTS', runs) == 0 then
-    call('SREM', LANES .. node.of_key, node.lane)
-    close_key(node, node.lane)
-  end
-end
-
--- Puts a run into all its slots. Returns which nodes are full now: key, queue, environment.
-local function occupy(node, run, limits, lease_until)
-  call('ZADD', INFLIGHT, lease_until, run)
-  call('SADD', SLOTS .. node.of_key, run)
-  call('SADD', SLOTS .. node.of_queue, run)
-  call('SADD', SLOTS .. node.environment, run)
-  return not has_room(node.of_key, limits.key),
-    not has_room(node.of_queue, limits.queue),
-    not has_room(node.environment, limits.environment)
-end
-
--- A full key or queue leaves the ring of every lane where it has work.
-local function close_full(node, key_full, queue_full)
-  if key_full then
-    for _, lane in ipairs(call('SMEMBERS', LANES .. node.of_key)) do
-      close_key(node, lane)
-    end
-  end
-  if queue_full then
-    for _, lane in ipairs(call('SMEMBERS', LANES .. node.of_queue)) do
-      close_queue(node, lane)
-    end
-  end
-end
-
-local function just_freed(name, capacity)
-  return capacity ~= HUGE and call('SCARD', SLOTS .. name) == capacity - 1
-end
-
--- Takes a run out of all its slots and lets those in that waited for one of them.
-local function free(node, run, organization_capacity)
-  local limits = limits_of(node.environment, node.queue)
-  call('ZREM', INFLIGHT, run)
-  call('SREM', SLOTS .. node.of_key, run)
-  call('SREM', SLOTS .. node.of_queue, run)
-  call('SREM', SLOTS .. node.environment, run)
-  if just_freed(node.of_key, limits.key) then
-    for _, lane in ipairs(call('SMEMBERS', LANES .. node.of_key)) do
-      open_key(node, lane, limits)
-    end
-  end
-  if just_freed(node.of_queue, limits.queue) then
-    for _, lane in ipairs(call('SMEMBERS', LANES .. node.of_queue)) do
-      open_queue(node, lane, limits)
-    end
-  end
-  if just_freed(node.environment, limits.environment) and call('EXISTS', RING .. node.environment) == 1 then
-    open_environment(node.environment)
-  end
-  if organization_capacity ~= HUGE and call('ZCARD', INFLIGHT) == organization_capacity - 1 then
-    woke = true
-  end
-end
-
--- Choosing and taking.
-
--- Of the lanes that can serve, the one whose environment, then itself, is furthest behind; the first of equals.
-local function best_lane(lanes)
-  local chosen, least, own, environment, time
-  for _, lane in ipairs(lanes) do
-    local its = environment_of(lane)
-    if its ~= environment then
-      environment, time = its, tonumber(call('ZSCORE', ROOT, its))
-    end
-    local here = time and tonumber(call('ZSCORE', RING .. environment, lane))
-    if here and (not chosen or time < least or (time == least and here < own)) then
-      chosen, least, own = lane, time, here
-    end
-  end
-  return chosen
-end
-
--- The lane whose turn it is, but for some. Looks at no more lanes than are skipped, plus one.
-local function next_lane(skip)
-  local i = 0
-  while true do
-    local environment = call('ZRANGE', ROOT, i, i)[1]
-    if not environment then
-      return nil
-    end
-    local j = 0
-    while true do
-      local lane = call('ZRANGE', RING .. environment, j, j)[1]
-      if not lane then
-        break
-      elseif not skip[lane] then
-        return lane
+-- Hands runs of a lane to executors that wait in it, at most `most`. Answers {run, executor, run, executor, ...}.
+-- An executor that nobody listens for is dropped: it will ask again if it lives.
+local function hand_over(lane, most, now, lease)
+  local handed, idle = {}, P .. 'idle:' .. lane
+  for _ = 1, most do
+    local executor
+    repeat
+      local waiting = call('ZREVRANGE', idle, 0, 0, 'WITHSCORES')
+      executor = waiting[1]
+      if executor and tonumber(waiting[2]) <= now then
+        no_longer_idle(executor)
+        call('ZREM', idle, executor)
+        executor = false
       end
-      j = j + 1
-    end
-    i = i + 1
-  end
-end
-
--- The run that a lane would serve next, with what `take` needs. Reads only.
-local function pick(lane)
-  local queues = head(RING .. lane)
-  local keys = head(RING .. lane .. '|' .. queues[1])
-  local node = split(lane .. '|' .. queues[1] .. '|' .. keys[1])
-  local runs = head(RUNS .. node.leaf)
-  return { node = node, queues = queues, keys = keys, run = runs[1], score = runs[2], more = runs[3] ~= nil }
-end
-
--- Takes a picked run: into its slots, out of its leaf, and every node on the way is charged.
-local function take(picked, lease_until)
-  local node, lane = picked.node, picked.node.lane
-  local environment, in_lane = node.environment, lane .. '|' .. node.queue
-  local limits = limits_of(environment, node.queue)
-  local key_full, queue_full, environment_full = occupy(node, picked.run, limits, lease_until)
-  call('ZREM', RUNS .. node.leaf, picked.run)
-  if not picked.more then
-    call('SREM', LANES .. node.of_key, lane)
-  end
-  local none = serve(RING .. in_lane, REST .. in_lane, node.key, 1, picked.more and not key_full, picked.keys)
-  if none then
-    call('SREM', LANES .. node.of_queue, lane)
-  end
-  none = serve(RING .. lane, REST .. lane, node.queue, limits.queue_cost, not none and not queue_full, picked.queues)
-  local ring, rest = RING .. environment, REST .. environment
-  none = serve(ring, rest, lane, 1, not none, head(ring))
-  serve(ROOT, ROOT_REST, environment, limits.environment_cost, not none and not environment_full, head(ROOT))
-  close_full(node, key_full, queue_full)
-end
-
--- Idle executors.
-
--- The executor is idle in no lane any more. Returns until when it was (ms), or nil.
-local function unpark(executor)
-  local parked = call('GET', PARKED .. executor)
-  if not parked then
-    return nil
-  end
-  local until_ms
-  for word in string.gmatch(parked, '%S+') do
-    if not until_ms then
-      until_ms = tonumber(word)
+    until executor ~= false
+    if not executor then return handed end
+    local channel = P .. 'executor:' .. executor
+    if call('PUBSUB', 'NUMSUB', channel)[2] == 0 then
+      no_longer_idle(executor)
+      call('ZREM', idle, executor)
     else
-      call('ZREM', IDLE_IN .. word, executor)
-      if call('EXISTS', IDLE_IN .. word) == 0 then
-        call('ZREM', IDLE, word)
-      end
-    end
-  end
-  call('DEL', PARKED .. executor)
-  return until_ms
-end
-
--- Clears what is left of an idle executor whose own record is gone, or of a lane without any.
-local function forget_idle(lane, executor)
-  if executor then
-    call('ZREM', IDLE_IN .. lane, executor)
-  end
-  if call('EXISTS', IDLE_IN .. lane) == 0 then
-    call('ZREM', IDLE, lane)
-  end
-end
-
-local function announce_to(executor, picked)
-  local owner = string.match(P, '{(.-)}')
-  local message = cjson.encode({ owner, picked.run, picked.node.leaf, picked.score, executor })
-  return call('PUBLISH', P .. 'executor:' .. executor, message) > 0
-end
-
--- Lanes with idle executors: the given one if it has any, else all.
-local function idle_lanes(only)
-  if only then
-    return call('EXISTS', IDLE_IN .. only) == 1 and { only } or {}
-  end
-  return call('ZRANGE', IDLE, 0, LANES_AT_ONCE - 1)
-end
-
--- Gives up to `limit` runs to idle executors, those parked last first. Executors that do not listen are dropped.
--- Returns a list of {run, executor}.
-local function hand_over(only, limit, capacity, now, lease)
-  local handed, tries = {}, TRIES
-  while #handed < limit and tries > 0 do
-    local lanes = idle_lanes(only)
-    local lane = lanes[1] and is_due(capacity) and best_lane(lanes)
-    if not lane then
-      break
-    end
-    local executor = call('ZREVRANGE', IDLE_IN .. lane, 0, 0)[1]
-    local until_ms = executor and unpark(executor)
-    local picked = until_ms and until_ms > now and pick(lane)
-    if picked and announce_to(executor, picked) then
-      take(picked, now + lease)
-      handed[#handed + 1] = { picked.run, executor }
-    else
-      forget_idle(lane, executor)
-      tries = tries - 1
+      local taken = take({ lane }, {}, now, lease)
+      if not taken then return handed end
+      no_longer_idle(executor)
+      call('PUBLISH', channel, cjson.encode(taken))
+      handed[#handed + 1] = taken[1]
+      handed[#handed + 1] = executor
     end
   end
   return handed
 end
 
--- What every verb that changes something reports beside its own result: whether the organization became due, how many
--- runs were handed over, and what each costs the organization.
-local function report(capacity, cost, handed)
-  local due = woke and is_due(capacity) and 1 or 0
-  return due, #handed, string.format('%.17g', cost)
+-- The lanes of an environment that could serve now and in which an executor waits; a bounded look.
+local function hand_over_freed(env, now, lease)
+  for _, lane in ipairs(call('ZRANGE', P .. 'ring:' .. env, 0, 7)) do
+    if call('EXISTS', P .. 'idle:' .. lane) == 1 then hand_over(lane, 1, now, lease) end
+  end
 end
+
+-- Frees what a run held and lets those go on that its slots kept back.
+local function let_go(run, place_of, now, lease)
+  local env, queue, key = place_of[1], place_of[3], place_of[4]
+  local was_full = org_full()
+  free_slots(run, env, queue, key)
+  refresh_queue(env, queue, key)
+  local whole = state(env)
+  if whole ~= 'none' then
+    local _, e = caps(env, queue)
+    settle('root', env, whole, full(P .. 'slots:e:' .. env, e))
+    hand_over_freed(env, now, lease)
+  end
+  if was_full then
+    for _, other in ipairs(call('ZRANGE', P .. 'ring:root', 0, 7)) do hand_over_freed(other, now, lease) end
+  end
+end
+
+local function eligible() return (call('EXISTS', P .. 'ring:root') == 1 and not org_full()) and 1 or 0 end

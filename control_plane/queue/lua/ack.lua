@@ -1,14 +1,16 @@
--- Takes a run out for good, wherever it is, and gives the slot it frees to an idle executor's next run.
---
--- KEYS  the organization's prefix
--- ARGV  now and lease in ms · run · '1' to do so only if it is in flight (a blocked run that keeps nothing), else ''
--- Gives nil when not ready, else {due, runs handed over, cost of each}.
--- Invariant: nothing of the run stays. An unknown run changes nothing.
-local now, lease, run, in_flight_only = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
-
-local state, capacity, cost = organization()
-if state ~= 'ready' then
-  return nil
+-- A run is done with the queue: out of everything. Its slots may let others go on.
+-- KEYS[1] prefix. ARGV: now, lease, run
+-- Answers NOTREADY, or 1 when work is left that could start now, else 0.
+-- Invariant: an unknown run changes nothing.
+if not ready() then return 'NOTREADY' end
+local run = ARGV[3]
+local item = call('HGET', P .. 'items', run)
+if item then
+  local at = cjson.decode(item)
+  local env, lane, queue, key = at[1], at[2], at[3], at[4]
+  call('HDEL', P .. 'items', run)
+  call('ZREM', P .. 'inflight', run)
+  if call('ZREM', P .. 'leaf:' .. leaf_node(lane, queue, key), run) == 1 then refresh(env, lane, queue, key) end
+  let_go(run, at, tonumber(ARGV[1]), tonumber(ARGV[2]))
 end
-forget(run, capacity, in_flight_only)
-return { report(capacity, cost, woke and hand_over(nil, 1, capacity, now, lease) or {}) }
+return eligible()

@@ -1,22 +1,20 @@
--- Adds a run that is due; hands one over at once if an idle executor of its lane can have it.
---
--- KEYS  the organization's prefix
--- ARGV  now and lease in ms · run · leaf · score
--- Gives nil when not ready, else {executor the run was handed to or '', due, runs handed over, cost of each}.
--- Invariant: a run that is known, waiting or in flight, is left as it is.
-local now, lease, run, leaf, score = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
-
-local state, capacity, cost = organization()
-if state ~= 'ready' then
-  return nil
-end
-local handed, executor = {}, ''
-if call('HSETNX', ITEMS, run, score .. '|' .. leaf) == 1 then
-  local node = split(leaf)
-  add_waiting(node, run, score, limits_of(node.environment, node.queue))
-  handed = hand_over(node.lane, 1, capacity, now, lease)
-  if handed[1] and handed[1][1] == run then
-    executor = handed[1][2]
+-- Adds due runs, each to the leaf of its lane, queue and key. Hands each to an executor that waits in its lane.
+-- KEYS[1] prefix. ARGV: now (ms), lease (ms), then a JSON list [[run, environment, lane, queue, key, score], ...]
+-- Answers NOTREADY, or [eligible, JSON {run: executor}]: eligible is 1 when work is left that could start now.
+-- Invariant: a run that is known already, waiting or in flight, stays as it is.
+if not ready() then return 'NOTREADY' end
+local now, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
+local handed = {}
+for _, e in ipairs(cjson.decode(ARGV[3])) do
+  local run, env, lane, queue, key, score = e[1], e[2], e[3], e[4], e[5], e[6]
+  if call('HSETNX', P .. 'items', run, cjson.encode({ env, lane, queue, key, score })) == 1 then
+    local leaf = P .. 'leaf:' .. leaf_node(lane, queue, key)
+    call('ZADD', leaf, score, run)
+    if call('ZCARD', leaf) == 1 then refresh(env, lane, queue, key) end
+    if call('EXISTS', P .. 'idle:' .. lane) == 1 then
+      local pairs_ = hand_over(lane, 1, now, lease)
+      if pairs_[1] then handed[pairs_[1]] = pairs_[2] end
+    end
   end
 end
-return { executor, report(capacity, cost, handed) }
+return { eligible(), cjson.encode(handed) }

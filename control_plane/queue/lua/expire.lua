@@ -1,18 +1,9 @@
--- Lists runs in flight whose lease lapsed, longest ago first, and gives each one lease more.
---
--- KEYS  the organization's prefix
--- ARGV  now and lease in ms · how many at most
--- Gives nil when not ready, else {due, run …}.
--- Invariant: a run stays in flight with its slots until the caller has asked the store; no two callers get it at once.
-local now, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
-
-local state, capacity = organization()
-if state ~= 'ready' then
-  return nil
-end
-local runs = call('ZRANGEBYSCORE', INFLIGHT, '-inf', now, 'LIMIT', 0, ARGV[3])
-for _, run in ipairs(runs) do
-  call('ZADD', INFLIGHT, now + lease, run)
-end
-table.insert(runs, 1, is_due(capacity) and 1 or 0)
-return runs
+-- Lists runs whose lease lapsed. The caller asks the store what became of them, and nacks, acks or extends each.
+-- KEYS[1] prefix. ARGV: now, lease, limit
+-- Answers NOTREADY, or the runs.
+-- Invariant: their leases are pushed by one, so that two callers do not both get them.
+if not ready() then return 'NOTREADY' end
+local now = tonumber(ARGV[1])
+local lapsed = call('ZRANGEBYSCORE', P .. 'inflight', '-inf', now, 'LIMIT', 0, tonumber(ARGV[3]))
+for _, run in ipairs(lapsed) do call('ZADD', P .. 'inflight', now + tonumber(ARGV[2]), run) end
+return lapsed

@@ -1,26 +1,19 @@
--- Gives a run in flight its place back: it waits again and holds no slot.
---
--- KEYS  the organization's prefix
--- ARGV  now and lease in ms · run · score or '' for the one it had
--- Gives nil when not ready, else {due, runs handed over, cost of each}.
--- Invariant: the run is added to its leaf before it leaves its slots. A run that is not in flight is left as it is.
-local now, lease, run, score = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
-
-local state, capacity, cost = organization()
-if state ~= 'ready' then
-  return nil
+-- Gives a run that was dequeued its place in the queue back.
+-- KEYS[1] prefix. ARGV: now, lease, run, score or '' for the one it had
+-- Answers NOTREADY, or 1 when work is left that could start now, else 0.
+-- Invariant: it waits again before it lets its slots go. An unknown run changes nothing; one that waits stays.
+if not ready() then return 'NOTREADY' end
+local run = ARGV[3]
+local item = call('HGET', P .. 'items', run)
+if item then
+  local at = cjson.decode(item)
+  local env, lane, queue, key = at[1], at[2], at[3], at[4]
+  if ARGV[4] ~= '' then at[5] = tonumber(ARGV[4]) end
+  call('HSET', P .. 'items', run, cjson.encode(at))
+  call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), at[5], run)
+  call('ZREM', P .. 'inflight', run)
+  free_slots(run, env, queue, key)
+  refresh(env, lane, queue, key)
+  let_go(run, at, tonumber(ARGV[1]), tonumber(ARGV[2]))
 end
-local item = call('HGET', ITEMS, run)
-if item and call('ZSCORE', INFLIGHT, run) then
-  local old, leaf = string.match(item, '^([^|]*)|(.*)$')
-  local node = split(leaf)
-  write_though_full()
-  if score ~= '' and score ~= old then
-    call('HSET', ITEMS, run, score .. '|' .. leaf)
-  else
-    score = old
-  end
-  add_waiting(node, run, score, limits_of(node.environment, node.queue))
-  free(node, run, capacity)
-end
-return { report(capacity, cost, woke and hand_over(nil, 1, capacity, now, lease) or {}) }
+return eligible()

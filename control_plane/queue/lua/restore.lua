@@ -1,30 +1,27 @@
--- Puts a run where the store has it, whatever the limits, and hands nothing over.
---
--- KEYS  the organization's prefix
--- ARGV  now and lease in ms · token of the rebuild or '' · 'waiting' or 'inflight' · run · leaf · score
--- Gives nil when neither ready nor being rebuilt under this token, else {due}.
--- Invariant: a known run that should wait is left as it is; one that should be in flight no longer waits.
-local now, lease, token, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local run, leaf, score = ARGV[5], ARGV[6], ARGV[7]
-
-local state, capacity = organization()
-if state ~= 'ready' and (token == '' or state ~= 'building:' .. token) then
-  return nil
-end
-local new = call('HSETNX', ITEMS, run, score .. '|' .. leaf) == 1
-local known = new and leaf or string.match(call('HGET', ITEMS, run), '^[^|]*|(.*)$')
-local node = split(known)
-local limits = limits_of(node.environment, node.queue)
-if wanted == 'waiting' and new then
-  add_waiting(node, run, score, limits)
-elseif wanted == 'inflight' and not call('ZSCORE', INFLIGHT, run) then
-  local key_full, queue_full, environment_full = occupy(node, run, limits, now + lease)
-  if not new then
-    remove_waiting(node, run)
+-- Puts runs that already hold slots, or wait, back into an organization's state; used by a rebuild and by the sweep.
+-- KEYS[1] prefix. ARGV: now, lease, JSON list of runs in flight, JSON list of waiting runs, each as for enqueue
+-- Answers 1 when work is left that could start now, else 0.
+-- Invariant: a run in flight holds its slots, whatever the limits say; one that waited before waits no longer.
+local now, lease = tonumber(ARGV[1]), tonumber(ARGV[2])
+for _, e in ipairs(cjson.decode(ARGV[3])) do
+  local run, env, lane, queue, key, score = e[1], e[2], e[3], e[4], e[5], e[6]
+  local before = call('HGET', P .. 'items', run)
+  hold_slots(run, env, queue, key)
+  if not call('ZSCORE', P .. 'inflight', run) then call('ZADD', P .. 'inflight', now + lease, run) end
+  call('HSET', P .. 'items', run, cjson.encode({ env, lane, queue, key, score }))
+  if before then
+    local at = cjson.decode(before)
+    if call('ZREM', P .. 'leaf:' .. leaf_node(at[2], at[3], at[4]), run) == 1 then
+      refresh(at[1], at[2], at[3], at[4])
+    end
   end
-  close_full(node, key_full, queue_full)
-  if environment_full then
-    leave(ROOT, ROOT_REST, node.environment)
+  refresh_queue(env, queue, key)
+end
+for _, e in ipairs(cjson.decode(ARGV[4])) do
+  local run, env, lane, queue, key, score = e[1], e[2], e[3], e[4], e[5], e[6]
+  if call('HSETNX', P .. 'items', run, cjson.encode({ env, lane, queue, key, score })) == 1 then
+    call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), score, run)
+    refresh(env, lane, queue, key)
   end
 end
-return { state == 'ready' and woke and is_due(capacity) and 1 or 0 }
+return eligible()

@@ -1,7 +1,5 @@
--- An executor is idle no longer.
---
--- KEYS  the organization's prefix
--- ARGV  executor
--- Gives 1. Needs no ready organization. Invariant: no run is handed to the executor after this.
-unpark(ARGV[1])
+-- An executor waits no longer.
+-- KEYS[1] prefix. ARGV: executor
+-- Answers 1. Invariant: a run that it was handed before is on its channel already.
+no_longer_idle(ARGV[1])
 return 1

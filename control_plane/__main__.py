@@ -1,0 +1,160 @@
+"""`python -m sojourn.control_plane stack | migrate | fsck | doctor | code`: what the command line starts.
+
+Exit codes: 0 done; 1 something was found; 2 the settings or the machine do not allow it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from sojourn.control_plane.config import Config, SettingError, load
+from sojourn.control_plane.embedded import credentials
+from sojourn.control_plane.embedded.data_dir import DataDir, DataDirError, StackRuns
+from sojourn.control_plane.embedded.process import StartFailed
+from sojourn.control_plane.embedded.stack import Stack
+from sojourn.control_plane.store.database import Database, StoreUnavailable
+from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command."""
+    parser = argparse.ArgumentParser(prog="python -m sojourn.control_plane", description=__doc__)
+    parser.add_argument("command", choices=["stack", "migrate", "fsck", "doctor", "code"])
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--ready-fd", type=int, help="where the stack says that it is ready, as one line of JSON")
+    parser.add_argument("--repair", action="store_true", help="fsck: sweep first")
+    given = parser.parse_args(arguments)
+    try:
+        config = load(**{"port": given.port} if given.port is not None else {})
+        return _COMMANDS[given.command](config, given)
+    except (SettingError, DataDirError, StartFailed, SchemaTooNew) as error:
+        return _fail(str(error))
+    except StoreUnavailable as error:
+        return _fail(f"PostgreSQL cannot be reached: {str(error).splitlines()[0]}")
+    except redis.RedisError as error:
+        return _fail(f"Redis cannot be reached: {error}")
+
+
+def _stack(config: Config, given: argparse.Namespace) -> int:
+    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    data_dir = DataDir(given.data_dir or Path(config.data_dir or "."))
+    try:
+        data_dir.open()
+    except StackRuns as running:
+        _tell(given.ready_fd, {"running": running.state})
+        return 2
+    stack = Stack(config, data_dir)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: stack.ask_to_stop())
+    try:
+        _tell(given.ready_fd, {"ready": stack.start()})
+        stack.watch()
+    except StartFailed as error:
+        _tell(given.ready_fd, {"failed": str(error)})
+        return 2 if given.ready_fd is not None else _fail(str(error))
+    except (StoreUnavailable, SchemaTooNew) as error:
+        _tell(given.ready_fd, {"failed": str(error).splitlines()[0]})
+        return 2
+    finally:
+        stack.stop()
+    return 0
+
+
+def _migrate(config: Config, given: argparse.Namespace) -> int:
+    database = Database(config.database_url, connections=1)
+    applied = migrate(database)
+    print(json.dumps({"applied": applied}))
+    return 0
+
+
+def _running(config: Config, given: argparse.Namespace) -> Config:
+    """The settings of the stack that runs on a data directory, unless URLs are given."""
+    if config.database_url and config.redis_url and config.master_key:
+        return config
+    from dataclasses import replace
+
+    from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
+    from sojourn.control_plane.embedded.redis import EmbeddedRedis
+
+    path = given.data_dir or Path(config.data_dir or ".")
+    if not (path / credentials.MASTER_KEY).exists():
+        raise DataDirError(f"{path} has no stack's data: name its directory by --data-dir")
+    own: dict[str, Any] = {"data_dir": str(path)}
+    if not config.database_url:
+        own["database_url"] = EmbeddedPostgres(path / "postgres").url.replace("/postgres?", "/sojourn?")
+    if not config.redis_url:
+        own["redis_url"] = EmbeddedRedis(path).url
+    own["master_key"] = config.master_key or credentials.master_key(path)
+    return replace(config, **own)  # type: ignore[type-var]
+
+
+def _fsck(config: Config, given: argparse.Namespace) -> int:
+    from sojourn.control_plane.wiring import connect
+
+    platform = connect(_running(config, given), application="sojourn-fsck")
+    try:
+        if given.repair:
+            for organization in platform.versions.organizations():
+                platform.recovery.sweep(organization, platform.clock())
+        violations = platform.checks.check(platform.clock())
+    finally:
+        platform.close()
+    print(json.dumps({"violations": [asdict(violation) for violation in violations]}))
+    return 1 if violations else 0
+
+
+def _doctor(config: Config, given: argparse.Namespace) -> int:
+    from sojourn.control_plane import doctor
+
+    try:
+        config = _running(config, given)
+    except DataDirError:
+        pass
+    findings = doctor.examine(config)
+    print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+    return 1 if any(finding.state == "bad" for finding in findings) else 0
+
+
+def _code(config: Config, given: argparse.Namespace) -> int:
+    """A fresh one-time code for the dashboard."""
+    from sojourn.control_plane.wiring import connect
+
+    platform = connect(_running(config, given), application="sojourn-code")
+    try:
+        installation = platform.access.installation(platform.clock())
+        if installation is None:
+            raise DataDirError("nothing is installed there yet: run `sojourn up`")
+        code = platform.access.create_dashboard_code(installation.organization_id, platform.clock())
+    finally:
+        platform.close()
+    print(json.dumps({"code": code}))
+    return 0
+
+
+def _tell(fd: int | None, message: dict[str, Any]) -> None:
+    if fd is None:
+        print(json.dumps(message), flush=True)
+        return
+    with open(fd, "w", closefd=True) as pipe:
+        pipe.write(json.dumps(message) + "\n")
+
+
+def _fail(text: str) -> int:
+    print(f"sojourn: {text}", file=sys.stderr)
+    return 2
+
+
+_COMMANDS = {"stack": _stack, "migrate": _migrate, "fsck": _fsck, "doctor": _doctor, "code": _code}
+
+if __name__ == "__main__":
+    sys.exit(main())

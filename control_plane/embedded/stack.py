@@ -1,0 +1,257 @@
+"""The real stack on one machine: PostgreSQL, Redis, control plane, scheduler; watched, restarted, ended together."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sojourn.control_plane.config import Config, to_environment
+from sojourn.control_plane.embedded import credentials, process
+from sojourn.control_plane.embedded.data_dir import DataDir
+from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
+from sojourn.control_plane.embedded.process import StartFailed
+from sojourn.control_plane.embedded.redis import EmbeddedRedis
+from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.clock import DatabaseClock
+from sojourn.control_plane.store.database import Database, StoreUnavailable
+from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
+from sojourn.control_plane.store.seal import Seal
+
+log = logging.getLogger(__name__)
+
+_DATABASE = "sojourn"
+_LONGEST_PAUSE = 5.0
+_READY_SECONDS = 30
+
+
+class Stack:
+    """`start`, then `watch` until somebody asks it to stop; `stop` leaves nothing behind."""
+
+    def __init__(self, config: Config, data_dir: DataDir):
+        self._config = config
+        self._data_dir = data_dir
+        self._postgres: EmbeddedPostgres | None = None
+        self._redis: EmbeddedRedis | None = None
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._starters: dict[str, Callable[[], subprocess.Popen[bytes] | None]] = {}
+        self._stopping = threading.Event()
+        self._environment: Mapping[str, str] = {}
+
+    def start(self) -> dict[str, Any]:
+        """Everything up, ready and found; what `status` prints. `StartFailed` says in one line what is wrong."""
+        _port_is_free(self._config.host, self._config.port)
+        self._start_servers()
+        config = self._connected_config()
+        found = self._prepare_store(config)
+        self._environment = {**os.environ, **to_environment(config), "PYTHONUNBUFFERED": "1"}
+        self._run("control-plane", [*_python("gunicorn"), *_gunicorn_arguments()])
+        self._run("scheduler", _python("sojourn.scheduler"))
+        self._wait_until_ready(config)
+        state = {"api_url": config.api_url, "data_dir": str(self._data_dir.path), "services": self._pids()}
+        self._data_dir.write_state(state)
+        return found
+
+    def watch(self) -> None:
+        """Starts again what dies, with a growing pause, until `ask_to_stop`."""
+        pauses = dict.fromkeys(self._children, 0.1)
+        since = dict.fromkeys(self._children, time.monotonic())
+        while not self._stopping.wait(0.1):
+            for name, child in list(self._children.items()):
+                if child.poll() is None:
+                    if time.monotonic() - since[name] > 10 * _LONGEST_PAUSE:
+                        pauses[name] = 0.1
+                    continue
+                log.warning("%s ended (%s) and is started again", name, child.returncode)
+                if self._stopping.wait(pauses[name]):
+                    return
+                pauses[name], since[name] = min(pauses[name] * 2, _LONGEST_PAUSE), time.monotonic()
+                self._start_again(name)
+
+    def ask_to_stop(self) -> None:
+        """Makes `watch` return."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """In reverse order: the scheduler takes its executors with it."""
+        self._stopping.set()
+        grace = self._config.drain_grace_seconds
+        for name, seconds in (("scheduler", grace + 10), ("control-plane", 8)):
+            child = self._children.get(name)
+            if child is not None:
+                process.end(child, signal.SIGTERM, seconds)
+        self._end_executors()
+        if self._redis is not None:
+            self._redis.stop()
+        if self._postgres is not None:
+            self._postgres.stop()
+        self._data_dir.clear_state()
+
+    # --- starting
+
+    def _start_servers(self) -> None:
+        """The embedded ones, both at once; those that the user named are theirs."""
+        path = self._data_dir.path
+        if not self._config.redis_url:
+            self._redis = EmbeddedRedis(path)
+            self._redis.launch()
+        if not self._config.database_url:
+            self._postgres = EmbeddedPostgres(path / "postgres")
+            self._postgres.launch()
+        if self._redis is not None:
+            self._redis.wait_until_ready()
+            self._keep("redis", self._redis)
+        if self._postgres is not None:
+            self._postgres.wait_until_ready()
+            self._keep("postgres", self._postgres)
+
+    def _keep(self, name: str, server: EmbeddedPostgres | EmbeddedRedis) -> None:
+        assert server.child
+        self._children[name] = server.child
+
+        def start_again() -> subprocess.Popen[bytes] | None:
+            server.launch()
+            return server.child
+
+        self._starters[name] = start_again
+
+    def _connected_config(self) -> Config:
+        given: dict[str, Any] = {"data_dir": str(self._data_dir.path)}
+        if self._redis is not None:
+            given["redis_url"] = self._redis.url
+        else:
+            _redis_answers(self._config.redis_url)
+        if self._postgres is not None:
+            given["database_url"] = _own_database(self._postgres.url)
+        if not self._config.master_key:
+            given["master_key"] = credentials.master_key(self._data_dir.path)
+        return replace(self._config, **given)  # type: ignore[type-var]
+
+    def _prepare_store(self, config: Config) -> dict[str, Any]:
+        database = Database(config.database_url, connections=2, application="sojourn-stack")
+        try:
+            migrate(database)
+            clock = DatabaseClock(database)
+            access = Access(database, Seal(config.master_key))
+            found = credentials.credentials(self._data_dir.path, access, config.api_url, clock())
+            installation = access.installation(clock())
+            assert installation
+            code = access.create_dashboard_code(installation.organization_id, clock())
+            return {**found, "dashboard_url": f"{config.api_url}/?code={code}"}
+        except StoreUnavailable as error:
+            raise StartFailed(f"PostgreSQL cannot be reached (DATABASE_URL): {_first_line(error)}") from error
+        except SchemaTooNew as error:
+            raise StartFailed(f"{error}: upgrade Sojourn, or use another database") from error
+        finally:
+            database.close()
+
+    def _run(self, name: str, command: list[str]) -> None:
+        def begin() -> subprocess.Popen[bytes]:
+            path = self._data_dir.path / "logs" / f"{name}.log"
+            return process.start(command, path, environment=self._environment, death_signal=signal.SIGTERM)
+
+        self._starters[name] = begin
+        self._children[name] = begin()
+
+    def _start_again(self, name: str) -> None:
+        try:
+            child = self._starters[name]()
+            if child is not None:
+                self._children[name] = child
+                running = self._data_dir.running()
+                if running:
+                    self._data_dir.write_state({**running, "services": self._pids()})
+        except (StartFailed, OSError) as error:
+            log.error("%s does not start: %s", name, error)
+
+    def _wait_until_ready(self, config: Config) -> None:
+        deadline = time.monotonic() + _READY_SECONDS
+        host = "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104 - compared, not bound
+        while not _answers(host, config.port):
+            for name in ("control-plane", "scheduler"):
+                if self._children[name].poll() is not None:
+                    told = process.last_lines(self._data_dir.path / "logs" / f"{name}.log")
+                    raise StartFailed(f"the {name} did not start: {told}")
+            if time.monotonic() > deadline:
+                raise StartFailed(f"the control plane was not ready within {_READY_SECONDS} s")
+            time.sleep(0.03)
+
+    def _pids(self) -> dict[str, int]:
+        return {name: child.pid for name, child in self._children.items()}
+
+    def _end_executors(self) -> None:
+        """What a scheduler that was killed has left."""
+        from sojourn.control_plane.embedded.data_dir import start_time
+
+        for path in (self._data_dir.path / "executors").glob("*.json"):
+            try:
+                entry = json.loads(path.read_text())
+                if start_time(entry["pid"]) == entry["started"]:
+                    os.killpg(entry["pid"], signal.SIGKILL)
+            except (OSError, ValueError, KeyError):
+                log.debug("no executor to end: %s", path.name)
+            path.unlink(missing_ok=True)
+
+
+def _python(module: str) -> list[str]:
+    return [sys.executable, "-m", module]
+
+
+def _gunicorn_arguments() -> list[str]:
+    settings = Path(__file__).with_name("gunicorn_conf.py")
+    return ["--config", str(settings), "sojourn.control_plane.serve:application()"]
+
+
+def _port_is_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StartFailed(f"port {port} on {host} cannot be used ({error.strerror}): choose one by --port") from error
+
+
+def _redis_answers(url: str) -> None:
+    import redis
+
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as connection:
+            connection.ping()
+    except (redis.RedisError, ValueError) as error:
+        raise StartFailed(f"Redis cannot be reached (REDIS_URL): {_first_line(error)}") from error
+
+
+def _own_database(maintenance_url: str) -> str:
+    database = Database(maintenance_url, connections=1)
+    try:
+        if not database.rows("SELECT 1 FROM pg_database WHERE datname = %s", _DATABASE):
+            database.rows(f"CREATE DATABASE {_DATABASE}")
+    finally:
+        database.close()
+    return maintenance_url.replace("/postgres?", f"/{_DATABASE}?")
+
+
+def _answers(host: str, port: int) -> bool:
+    import http.client
+
+    try:
+        connection = http.client.HTTPConnection(host, port, timeout=2)
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    """An error without what might name a secret: drivers never repeat the password, and a URL is not shown."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
