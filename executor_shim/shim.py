@@ -68,7 +68,15 @@ class Shim:
         self._served = 0
         self._waits = False
         self._draining = False
+        self._exit_code: int | None = None
         self._selector = selectors.DefaultSelector()
+        self._alarms: dict[str, Callable[[_Running, Child, float], None]] = {
+            "memory": self._watch_memory,
+            "logs": self._flush_logs,
+            "duration": self._too_long,
+            "cancel": self._cancel_over,
+            "drain": self._drain_over,
+        }
 
     def serve(self) -> int:
         """Until it leaves; the exit code: 0, or 1 when the control plane refuses it."""
@@ -113,7 +121,7 @@ class Shim:
                     idle_since = time.monotonic()
                     continue
             elif work is None:
-                if answer.get("leave") or not wanted:
+                if answer.get("leave") or not wanted or self._draining:
                     self._step(Event.DRAIN if self._draining else Event.LEAVE)
                     return
                 completion = None
@@ -122,17 +130,20 @@ class Shim:
             idle_since = time.monotonic()
 
     def _next(self, completion: dict[str, Any] | None, wait: float | None) -> dict[str, Any]:
-        """SIGTERM cuts an idle wait short; what a call tells is never cut."""
-        self._waits = completion is None and wait is not None and self._served > 0
+        """SIGTERM cuts the wait short: what was told is told again, which changes nothing, and no run is wanted."""
         try:
-            if self._waits and self._draining:
+            self._waits = True
+            if self._draining:
                 raise _Draining
-            return self._control.next(
+            answer = self._control.next(
                 wait=wait, served=self._served, completion=completion, patience=self._settings.lease
             )
+            self._waits = False
+            return answer
         except _Draining:
+            self._waits = False
             self._control.close()
-            return self._control.next(wait=None, served=self._served, completion=None, patience=1)
+            return self._control.next(wait=None, served=self._served, completion=completion, patience=2)
         finally:
             self._waits = False
 
@@ -157,6 +168,9 @@ class Shim:
                 if news is not None:
                     self._step(Event.CANCEL if news.state == "cancel" else Event.STOP)
                     return None
+            if self._draining:
+                self._step(Event.ENDED)
+                return None
             work: dict[str, Any] = self._control.start(run, snapshot, token, self._settings.lease)["work"]
         except Refused as error:
             if error.status in (401, 410):
@@ -246,9 +260,8 @@ class Shim:
                 str(message.get("message")),
                 properties if isinstance(properties, dict) else None,
             )
-        elif message.get("type") == "outcome" and isinstance(message.get("outcome"), dict):
-            if running.killed is None:
-                running.outcome = message["outcome"]
+        elif message.get("type") == "outcome" and isinstance(message.get("outcome"), dict) and running.killed is None:
+            running.outcome = message["outcome"]
 
     def _on_news(self, running: _Running, child: Child) -> None:
         news = self._heartbeat.news()
@@ -267,7 +280,7 @@ class Shim:
         now = time.monotonic()
         due = [name for name, moment in running.alarms.items() if moment <= now]
         for name in due:
-            self._alarms[name](self, running, child, now)
+            self._alarms[name](running, child, now)
 
     def _watch_memory(self, running: _Running, child: Child, now: float) -> None:
         running.alarms["memory"] = now + _MEMORY_WATCH
@@ -289,14 +302,6 @@ class Shim:
 
     def _drain_over(self, running: _Running, child: Child, now: float) -> None:
         self._kill(running, child, Killed.DRAINED, "")
-
-    _alarms: dict[str, Callable[[Shim, _Running, Child, float], None]] = {
-        "memory": _watch_memory,
-        "logs": _flush_logs,
-        "duration": _too_long,
-        "cancel": _cancel_over,
-        "drain": _drain_over,
-    }
 
     def _kill(self, running: _Running, child: Child, why: Killed, detail: str) -> None:
         running.killed, running.detail = why, detail
@@ -379,7 +384,6 @@ class Shim:
     def _step(self, event: Event) -> None:
         self._phase = after(self._phase, event)
 
-    _exit_code: int | None = None
 
 
 def _leaves_nothing(outcome: dict[str, Any]) -> bool:

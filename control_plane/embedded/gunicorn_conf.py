@@ -23,3 +23,15 @@ def post_fork(server: Any, worker: Any) -> None:
     from psycogreen.gevent import patch_psycopg
 
     patch_psycopg()
+
+
+def post_worker_init(worker: Any) -> None:
+    """When the worker is told to leave, its long polls are answered first; nobody waits for them to run out."""
+    import gevent
+
+    def watch() -> None:
+        while worker.alive:
+            gevent.sleep(0.1)
+        worker.wsgi.interrupt()
+
+    gevent.spawn(watch)

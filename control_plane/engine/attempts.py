@@ -117,6 +117,7 @@ class Attempts:
             return NextAnswer(settled)
         if request.wait is None:
             self._free(settled, now)
+            self._take_back(executor, now)
             return NextAnswer(settled, leave="no further run was asked for")
         if request.served == 0 or request.again:
             held = self._held(executor, settled, now)
@@ -140,6 +141,17 @@ class Attempts:
         """Tells the queue and the waiters of a settled run, when no dequeue follows that would do it."""
         if settled and settled.moved:
             self._index.settled([settled.moved], now)
+
+    def _take_back(self, executor: ExecutorIdentity, now: datetime) -> None:
+        """An executor that leaves runs nothing: what it was given in an answer that it did not read goes back."""
+        for run in self._runs.held_by(executor.executor):
+            if run.snapshot_status == SnapshotStatus.EXECUTING:
+                returned = self._outcomes.settle(
+                    run.id, run.snapshot, executor.executor, Outcome(ok=False, hand_back=True), now
+                )
+                self._free(returned, now)
+            else:
+                self._outcomes.lose(run, {}, now)
 
     def _must_give_way(self, executor: ExecutorIdentity, request: NextRequest) -> bool:
         """Asked at the end of each quantum only: others wait for a place, and none is free."""

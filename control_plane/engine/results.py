@@ -37,7 +37,7 @@ class Results:
                 if lifecycle.is_final(run.status):
                     return run
                 left = deadline - self._monotonic()
-                if left <= 0:
+                if left <= 0 or self._mailbox.interrupted:
                     return None
                 box.get(min(left, _LOOK_AGAIN))
 

@@ -41,11 +41,13 @@ class Box:
     def get(self, seconds: float) -> str | None:
         """The next message, or None if there is none within `seconds`."""
         try:
-            if seconds <= 0:
-                return self._messages.get_nowait()
-            return self._messages.get(timeout=seconds)
+            if seconds <= 0 or self._mailbox.interrupted:
+                message = self._messages.get_nowait()
+            else:
+                message = self._messages.get(timeout=seconds)
         except queue.Empty:
             return None
+        return message or None
 
     def put(self, message: str) -> None:
         """Called by the connection's reader."""
@@ -70,6 +72,8 @@ class Mailbox:
         self._pubsub: redis.client.PubSub | None = None
         self._reader: threading.Thread | None = None
         self._closed = False
+        #: Nobody waits any more: the process is about to end.
+        self.interrupted = False
 
     def open(self, channel: str) -> Box:
         """A box that misses nothing from now on, as long as Redis is there."""
@@ -96,6 +100,14 @@ class Mailbox:
     def publish_run(self, organization: str, run: str, message: str) -> None:
         """Says that something happened to a run."""
         self._redis.publish(keys.run_channel(organization, run), message)
+
+    def interrupt(self) -> None:
+        """Ends every wait at once, and those to come: callers answer what they have."""
+        self.interrupted = True
+        with self._lock:
+            boxes = [box for channel in self._channels.values() for box in channel.boxes]
+        for box in boxes:
+            box.put("")
 
     def close_box(self, box: Box) -> None:
         """The channel stays subscribed for a while."""

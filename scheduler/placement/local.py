@@ -193,7 +193,7 @@ class LocalPlacement:
         while True:
             with self._lock:
                 fds = {local.pidfd: name for name, local in self._local.items()}
-                soonest = min((l.deadline for l in self._local.values() if l.deadline), default=None)
+                soonest = min((each.deadline for each in self._local.values() if each.deadline), default=None)
             timeout = None if soonest is None else max(soonest - time.monotonic(), 0)
             # A living shim's tree is looked at now and then, so that it is known should the shim be killed.
             readable, _, _ = select.select([*fds, self._wake], [], [], min(timeout, 1.0) if timeout else timeout or 1.0)

@@ -1,0 +1,64 @@
+"""`deploy`: collect a project, index it in a process of its own, register a version, make it current."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from sojourn.cli import output, profile
+from sojourn.cli.output import USAGE, fail
+from sojourn.sdk import archive
+
+_INDEX_SECONDS = 120
+
+
+def add(group: click.Group) -> None:
+    """Registers the command."""
+
+    @output.command(group, "deploy")
+    @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+    @click.option("--env", "environment", default="dev", show_default=True, help="The environment to deploy to.")
+    @click.option("--data-dir", help="The stack to deploy to, if it is not the default one.")
+    def deploy(directory: Path, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """Deploy the tasks of DIRECTORY: every function marked @task in its Python files."""
+        client = profile.client(environment, data_dir)
+        manifest = _index(directory)
+        try:
+            packed, content_hash = archive.pack(directory)
+        except archive.ArchiveError as error:
+            fail(f"{directory} cannot be packed: {error}", USAGE)
+        made = client.deploy(manifest, content_hash, base64.b64encode(packed).decode())
+        if as_json:
+            output.show_json(made)
+            return
+        word = "is current already" if made["isCached"] else "is now current"
+        click.echo(f"version {made['version']} {word} in {environment} ({len(packed) / 1024:.0f} KB)")
+        rows = [(t["id"], t["file"], t["machine"], (t["queue"] or {}).get("name", "")) for t in manifest["tasks"]]
+        output.table(("task", "file", "machine", "queue"), rows)
+
+
+def _index(directory: Path) -> dict[str, list[dict[str, object]]]:
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "manifest.json"
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "sojourn.sdk.index", str(directory), str(target)],
+                stdout=sys.stderr,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=_INDEX_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            fail(f"importing {directory} took more than {_INDEX_SECONDS} s: does a module do work when imported?", USAGE)
+        if done.returncode or not target.exists():
+            fail(f"{directory} cannot be imported:\n{output.clean(done.stderr.strip())}", USAGE)
+        manifest: dict[str, list[dict[str, object]]] = json.loads(target.read_text())
+    if not manifest["tasks"]:
+        fail(f"no task was found in {directory}: mark a function with @task", USAGE)
+    return manifest

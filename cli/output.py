@@ -1,0 +1,105 @@
+"""What a person reads (tables, colours) and what a machine reads (`--json`); errors in one line; exit codes.
+
+0 done · 1 the run failed, or a check found something · 2 wrong usage, or this machine does not allow it ·
+3 the API refused · 4 there is no such thing · 130 interrupted
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+import click
+
+from sojourn.sdk.errors import ApiConnectionError, ApiError, AuthenticationError, NotFoundError, SojournError
+
+OK, FAILED, USAGE, REFUSED, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_COLOURS = {
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "CRASHED": "red",
+    "SYSTEM_FAILURE": "red",
+    "TIMED_OUT": "red",
+    "EXECUTING": "blue",
+    "DEQUEUED": "blue",
+}
+
+
+def command(group: click.Group, name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command with `--json`, whose errors are lines and exit codes."""
+
+    def register(function: Callable[..., Any]) -> click.Command:
+        wrapped = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")(guarded(function))
+        return group.command(name, **settings)(wrapped)
+
+    return register
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Turns what goes wrong into a line on stderr and an exit code."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except NotFoundError as error:
+            fail(str(error), NOT_FOUND)
+        except (ApiConnectionError, AuthenticationError) as error:
+            fail(str(error), USAGE)
+        except ApiError as error:
+            fail(str(error), REFUSED)
+        except SojournError as error:
+            fail(str(error), USAGE)
+        except KeyboardInterrupt:
+            fail("interrupted", INTERRUPTED)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(OK)
+
+    return run
+
+
+def fail(text: str, code: int) -> NoReturn:
+    """One line on stderr, and out."""
+    click.echo(f"sojourn: {clean(text)}", err=True)
+    sys.exit(code)
+
+
+def show_json(value: Any) -> None:
+    """One JSON document."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    """A table; a status gets its colour."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*[Text(clean(str(cell)), style=_COLOURS.get(str(cell), "")) for cell in row])
+    Console(highlight=False).print(drawn)
+
+
+def clean(text: str) -> str:
+    """Text from elsewhere without what a terminal would act on."""
+    return "".join(char for char in text if char in "\n\t" or (char.isprintable() and char != "\x1b"))
+
+
+def duration(milliseconds: float | None) -> str:
+    """`340 ms`, `4.2 s`, `3 m 12 s`."""
+    if milliseconds is None:
+        return ""
+    if milliseconds < 1_000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 60_000:
+        return f"{milliseconds / 1_000:.1f} s"
+    return f"{int(milliseconds // 60_000)} m {int(milliseconds % 60_000 // 1_000)} s"

@@ -1,0 +1,219 @@
+"""`trigger` and `runs …`: ask for runs, look at them, act on them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sojourn.cli import output, profile
+from sojourn.cli.output import FAILED, OK, USAGE, clean, fail
+from sojourn.sdk.client import Client
+from sojourn.sdk.protocol import FINAL_STATUSES
+
+
+def add(group: click.Group) -> None:
+    """Registers the commands."""
+    _add_trigger(group)
+
+    @group.group()
+    def runs() -> None:
+        """Look at runs and act on them."""
+
+    _add_list(runs)
+    _add_single(runs)
+
+
+def _environment(function: Any) -> Any:
+    function = click.option("--data-dir", help="The stack to talk to, if it is not the default one.")(function)
+    return click.option("--env", "environment", default="dev", show_default=True, help="The environment.")(function)
+
+
+def _add_trigger(group: click.Group) -> None:
+    @output.command(group, "trigger")
+    @click.argument("task")
+    @click.option("--payload", help="The payload as JSON.")
+    @click.option("--file", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="… from a file.")
+    @click.option("--wait", is_flag=True, help="Wait for the result; exit 1 if the run fails.")
+    @click.option("--follow", is_flag=True, help="Print the run's log as it comes, then its result.")
+    @click.option("--delay", help="Start later: a duration like 10m, or an ISO date.")
+    @click.option("--ttl", help="Give up if it has not started within this time.")
+    @click.option("--queue", help="The queue to put it into.")
+    @click.option("--key", "concurrency_key", help="A concurrency key.")
+    @click.option("--idempotency-key", help="The same key leads to the same run.")
+    @click.option("--priority", type=float, help="Seconds of head start in its queue.")
+    @click.option("--max-attempts", type=int, help="Attempts, the first included.")
+    @click.option("--machine", help="A machine preset.")
+    @click.option("--tag", "tags", multiple=True, help="A tag; may be given again.")
+    @_environment
+    def trigger(
+        task: str,
+        payload: str | None,
+        file: Path | None,
+        wait: bool,
+        follow: bool,
+        environment: str,
+        data_dir: str | None,
+        as_json: bool,
+        **given: Any,
+    ) -> None:
+        """Trigger TASK."""
+        client = profile.client(environment, data_dir)
+        made = client.trigger(task, _payload(payload, file), _options(given))
+        if not wait and not follow:
+            output.show_json(made) if as_json else click.echo(made["id"])
+            return
+        if follow:
+            _follow(client, made["id"], as_json)
+        else:
+            _wait(client, made["id"])
+        sys.exit(_conclude(client.retrieve(made["id"]), as_json))
+
+
+def _add_list(runs: click.Group) -> None:
+    @output.command(runs, "list")
+    @click.option("--status", help="Only these statuses, separated by commas.")
+    @click.option("--task", help="Only runs of these tasks, separated by commas.")
+    @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
+    @_environment
+    def list_(
+        status: str | None, task: str | None, limit: int, environment: str, data_dir: str | None, as_json: bool
+    ) -> None:
+        """The newest runs."""
+        query: dict[str, Any] = {"page[size]": limit}
+        if status:
+            query["filter[status]"] = status.upper()
+        if task:
+            query["filter[taskIdentifier]"] = task
+        page = profile.client(environment, data_dir).list_runs(query)
+        if as_json:
+            output.show_json(page)
+            return
+        rows = [(r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), r["createdAt"]) for r in page["data"]]
+        output.table(("status", "task", "run", "duration", "triggered"), rows)
+
+
+def _add_single(runs: click.Group) -> None:
+    @output.command(runs, "get")
+    @click.argument("run")
+    @_environment
+    def get(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """One run with its timeline."""
+        client = profile.client(environment, data_dir)
+        found, timeline = client.retrieve(run), client.timeline(run)
+        if as_json:
+            output.show_json({**found, "timeline": timeline["snapshots"], "attempts": timeline["attempts"]})
+            return
+        _conclude(found, False)
+        rows = [(s["at"][11:23], s["event"], s["status"], s.get("description", "")) for s in timeline["snapshots"]]
+        output.table(("at", "event", "status", ""), rows)
+
+    @output.command(runs, "logs")
+    @click.argument("run")
+    @click.option("--follow", is_flag=True, help="Go on until the run is over.")
+    @_environment
+    def logs(run: str, follow: bool, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """A run's log."""
+        client = profile.client(environment, data_dir)
+        if follow:
+            _follow(client, run, as_json)
+        else:
+            _print_lines(client, run, None, as_json)
+
+    @output.command(runs, "cancel")
+    @click.argument("run")
+    @_environment
+    def cancel(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """Cancel a run; one that is over stays as it is."""
+        client = profile.client(environment, data_dir)
+        client.cancel(run)
+        found = client.retrieve(run)
+        output.show_json(found) if as_json else click.echo(f"{found['id']} is {found['status']}")
+
+    @output.command(runs, "replay")
+    @click.argument("run")
+    @_environment
+    def replay(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """A new run of the same task with the same payload."""
+        made = profile.client(environment, data_dir).replay(run)
+        output.show_json(made) if as_json else click.echo(made["id"])
+
+
+def _payload(text: str | None, file: Path | None) -> Any:
+    if text is not None and file is not None:
+        fail("--payload and --file are one too many", USAGE)
+    if file is not None:
+        text = file.read_text(encoding="utf-8")
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        fail(f"the payload is not JSON ({error}); a text is written with its quotes: --payload '\"hello\"'", USAGE)
+
+
+def _options(given: dict[str, Any]) -> dict[str, Any]:
+    names = {
+        "delay": "delay",
+        "ttl": "ttl",
+        "concurrency_key": "concurrencyKey",
+        "idempotency_key": "idempotencyKey",
+        "priority": "priority",
+        "max_attempts": "maxAttempts",
+        "machine": "machine",
+    }
+    options = {wire: given[name] for name, wire in names.items() if given.get(name) is not None}
+    if given.get("queue"):
+        options["queue"] = {"name": given["queue"]}
+    if given.get("tags"):
+        options["tags"] = list(given["tags"])
+    return options
+
+
+def _wait(client: Client, run: str) -> None:
+    while client.result(run, wait=30) is None:
+        continue
+
+
+def _follow(client: Client, run: str, as_json: bool) -> None:
+    """Prints lines as they come; the last look is after the end, so that none is missed."""
+    after: str | None = None
+    while True:
+        over = client.retrieve(run)["status"] in FINAL_STATUSES
+        after = _print_lines(client, run, after, as_json)
+        if over:
+            return
+        time.sleep(0.3)
+
+
+def _print_lines(client: Client, run: str, after: str | None, as_json: bool) -> str | None:
+    while True:
+        page = client.logs(run, after)
+        for line in page["lines"]:
+            if as_json:
+                click.echo(json.dumps(line))
+            else:
+                properties = " ".join(f"{k}={v!r}" for k, v in line.get("properties", {}).items())
+                told = f"{line['at'][11:23]} {line['level']:<5} {line['message']} {properties}"
+                click.echo(clean(told.rstrip()))
+        if not page.get("next"):
+            return after
+        after = page["next"]
+
+
+def _conclude(run: dict[str, Any], as_json: bool) -> int:
+    if as_json:
+        output.show_json(run)
+    else:
+        click.echo(f"{run['taskIdentifier']} {run['id']}: {run['status']}, {run['attemptCount']} attempt(s), "
+                   f"{output.duration(run['durationMs'])}")
+        if "output" in run:
+            click.echo("output: " + clean(json.dumps(run["output"], ensure_ascii=False)))
+        if "error" in run:
+            error = run["error"]
+            click.echo(clean(f"error: {error.get('name', '')} {error.get('message', '')}".replace("  ", " ")))
+    return OK if run["status"] == "COMPLETED" else FAILED
