@@ -53,6 +53,8 @@ class Child:
         self.stderr = self._process.stderr.fileno()
         for fd in (self.result, self.stdout, self.stderr):
             os.set_blocking(fd, False)
+        #: Readable once the process has ended: what it left behind may hold its pipes open.
+        self.ended = os.pidfd_open(self._process.pid)
         self.decoder = frames.Decoder()
         self.runs = 0
 
@@ -104,7 +106,7 @@ class Child:
 
     def close(self) -> None:
         """Closes the pipes; an idle process ends by that."""
-        for fd in (self.control, self.result):
+        for fd in (self.control, self.result, self.ended):
             try:
                 os.close(fd)
             except OSError:

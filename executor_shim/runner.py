@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -18,7 +19,8 @@ from typing import Any
 from sojourn.executor_shim import frames
 from sojourn.sdk import logger as loggers
 from sojourn.sdk import manifest
-from sojourn.sdk.attempt import Attempt, flush_standard_streams
+from sojourn.sdk.attempt import CANCEL_SIGNAL, Attempt, flush_standard_streams
+from sojourn.sdk.errors import RunCancelledError
 from sojourn.sdk.protocol import MAX_ERROR_TEXT_BYTES, ErrorCode, ErrorKind
 from sojourn.sdk.registry import registry
 
@@ -38,6 +40,7 @@ class Runner:
 
     def serve(self) -> None:
         """Until the shim closes its end."""
+        signal.signal(CANCEL_SIGNAL, self._on_cancel)
         threading.Thread(target=self._listen, name="sojourn-control", daemon=True).start()
         loggers.send_to(self._log)
         logging.getLogger().addHandler(loggers.RunHandler())
@@ -60,6 +63,12 @@ class Runner:
                     attempt.cancel(message.get("reason", ""))
             else:
                 self._inbox.put(message)
+
+    def _on_cancel(self, *_: object) -> None:
+        """In the main thread, in the middle of whatever the task does there."""
+        attempt = self._attempt
+        if attempt is not None and attempt.is_running:
+            raise RunCancelledError
 
     def _prepare(self) -> None:
         """What every run needs is imported before the first one comes."""

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 _MEMORY_WATCH, _LOG_FLUSH = 0.1, 1.0
 _FLUSH_LINES = 200
 _READ = 1 << 16
+_LAST_READS = 256
 
 
 class _Draining(Exception):
@@ -229,6 +230,12 @@ class Shim:
 
     def _read(self, running: _Running, child: Child, kind: str, fd: int) -> bool:
         """Takes what a pipe has; False when the process has closed its result pipe: it is over."""
+        if kind == "ended":
+            # What it still told is in the pipe; bounded, since what it left behind may go on writing.
+            for _ in range(_LAST_READS):
+                if running.outcome is not None or not self._read(running, child, "result", child.result):
+                    break
+            return False
         try:
             data = os.read(fd, _READ)
         except BlockingIOError:
@@ -365,7 +372,7 @@ class Shim:
 
     def _fresh_child(self) -> Child:
         child = self._child = Child(self._tree, {})
-        for kind, fd in (("result", child.result), ("stdout", child.stdout), ("stderr", child.stderr)):
+        for kind, fd in _descriptors(child):
             self._selector.register(fd, selectors.EVENT_READ, kind)
         return child
 
@@ -373,7 +380,7 @@ class Shim:
         child, self._child = self._child, None
         if child is None:
             return
-        for fd in (child.result, child.stdout, child.stderr):
+        for _, fd in _descriptors(child):
             try:
                 self._selector.unregister(fd)
             except KeyError:
@@ -384,6 +391,15 @@ class Shim:
     def _step(self, event: Event) -> None:
         self._phase = after(self._phase, event)
 
+
+
+def _descriptors(child: Child) -> tuple[tuple[str, int], ...]:
+    return (
+        ("result", child.result),
+        ("stdout", child.stdout),
+        ("stderr", child.stderr),
+        ("ended", child.ended),
+    )
 
 
 def _leaves_nothing(outcome: dict[str, Any]) -> bool:

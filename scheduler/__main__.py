@@ -48,7 +48,8 @@ def main() -> int:
     stopping.wait()
     for loop in loops:
         loop.stop()
-    placement.close(grace=config.drain_grace_seconds)
+    # The executors' own grace comes first; only one that does not keep to it is ended by force.
+    placement.close(grace=config.drain_grace_seconds + config.term_grace_seconds + 3)
     for loop in loops:
         loop.join(2)
     leader.resign()

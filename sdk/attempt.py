@@ -41,6 +41,9 @@ from sojourn.sdk.task import Task
 
 Outcome = dict[str, Any]
 
+#: SIGUSR1: the executor's process raises `RunCancelledError` in its handler.
+CANCEL_SIGNAL = 10
+
 
 class _MiddlewareError(Exception):
     """A middleware raised, not the task."""
@@ -97,7 +100,12 @@ class Attempt:
         if loop_task is not None:
             loop_task.get_loop().call_soon_threadsafe(loop_task.cancel)
         elif thread is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(RunCancelledError))
+            _interrupt(thread)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether user code is under way, so that an interruption reaches it and nothing else."""
+        return self._thread is not None
 
     # --- the way of an attempt
 
@@ -247,6 +255,17 @@ class Attempt:
                 asyncio.run(value)
         except Exception as error:
             logger.error(f"the hook {getattr(hook, '__name__', hook)} raised {type(error).__name__}: {error}")
+
+
+def _interrupt(thread: int) -> None:
+    """`RunCancelledError` in a thread. A signal cuts a blocking call short; without a handler for it, or in another
+    thread than the first, the error comes with the thread's next step."""
+    import signal
+
+    if thread == threading.main_thread().ident and callable(signal.getsignal(CANCEL_SIGNAL)):
+        signal.pthread_kill(thread, CANCEL_SIGNAL)
+    else:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(RunCancelledError))
 
 
 def run_attempt(registry: Registry, assignment: Mapping[str, Any]) -> Outcome:

@@ -18,7 +18,7 @@ from typing import Any
 
 from sojourn.control_plane.config import Config, to_environment
 from sojourn.control_plane.embedded import credentials, process
-from sojourn.control_plane.embedded.data_dir import DataDir
+from sojourn.control_plane.embedded.data_dir import DataDir, start_time
 from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.embedded.redis import EmbeddedRedis
@@ -86,7 +86,7 @@ class Stack:
         """In reverse order: the scheduler takes its executors with it."""
         self._stopping.set()
         grace = self._config.drain_grace_seconds
-        for name, seconds in (("scheduler", grace + 10), ("control-plane", 8)):
+        for name, seconds in (("scheduler", grace + 15), ("control-plane", 8)):
             child = self._children.get(name)
             if child is not None:
                 process.end(child, signal.SIGTERM, seconds)
@@ -190,9 +190,7 @@ class Stack:
         return {name: child.pid for name, child in self._children.items()}
 
     def _end_executors(self) -> None:
-        """What a scheduler that was killed has left."""
-        from sojourn.control_plane.embedded.data_dir import start_time
-
+        """What a scheduler that was killed has left. The files stay: the next scheduler tells what these executors had."""
         for path in (self._data_dir.path / "executors").glob("*.json"):
             try:
                 entry = json.loads(path.read_text())
@@ -200,7 +198,6 @@ class Stack:
                     os.killpg(entry["pid"], signal.SIGKILL)
             except (OSError, ValueError, KeyError):
                 log.debug("no executor to end: %s", path.name)
-            path.unlink(missing_ok=True)
 
 
 def _python(module: str) -> list[str]:
@@ -209,7 +206,7 @@ def _python(module: str) -> list[str]:
 
 def _gunicorn_arguments() -> list[str]:
     settings = Path(__file__).with_name("gunicorn_conf.py")
-    return ["--config", str(settings), "sojourn.control_plane.serve:application()"]
+    return ["--config", str(settings), "--no-control-socket", "sojourn.control_plane.serve:application()"]
 
 
 def _port_is_free(host: str, port: int) -> None:

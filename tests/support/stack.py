@@ -1,0 +1,117 @@
+"""A real stack for tests: `sojourn up` as its user would, on a directory of its own."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sojourn.sdk import archive
+from sojourn.sdk.client import Client
+
+#: Short times, so that faults are over quickly.
+FAST = {
+    "SOJOURN_HEARTBEAT_SECONDS": "0.5",
+    "SOJOURN_LEASE_SECONDS": "3",
+    "SOJOURN_SWEEP_SECONDS": "1",
+    "SOJOURN_DISPATCH_SECONDS": "2",
+    "SOJOURN_PLACEMENT_SECONDS": "8",
+    "SOJOURN_DRAIN_GRACE_SECONDS": "1",
+    "SOJOURN_PLACES": "4",
+    "SOJOURN_IDLE_TIMEOUT_SECONDS": "10",
+}
+
+
+class Stack:
+    """Started by `up`; `kill` ends one of its processes without a word."""
+
+    def __init__(self, **settings: str):
+        self.data_dir = Path(tempfile.mkdtemp(prefix="sojourn-test-"))
+        self.environment = {**os.environ, **FAST, **settings, "SOJOURN_DATA_DIR": str(self.data_dir)}
+        for name in ("DATABASE_URL", "REDIS_URL", "SOJOURN_API_URL", "SOJOURN_SECRET_KEY"):
+            self.environment.pop(name, None)
+        self.port = free_port()
+        self.found: dict[str, Any] = {}
+
+    def up(self) -> dict[str, Any]:
+        self.found = json.loads(self.cli("up", "--detach", "--json", "--port", str(self.port)).stdout)
+        return self.found
+
+    def down(self) -> None:
+        self.cli("down", timeout=60)
+        shutil.rmtree(self.data_dir, ignore_errors=True)
+
+    def cli(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "sojourn.cli", *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=timeout,
+        )
+
+    def client(self, environment: str = "dev") -> Client:
+        return Client(self.found["api_url"], self.found["environments"][environment]["secret_key"])
+
+    def deploy(self, directory: Path, environment: str = "dev") -> dict[str, Any]:
+        with tempfile.NamedTemporaryFile(suffix=".json") as manifest:
+            subprocess.run([sys.executable, "-m", "sojourn.sdk.index", str(directory), manifest.name], check=True)
+            found = json.loads(Path(manifest.name).read_text())
+        packed, content_hash = archive.pack(directory)
+        return self.client(environment).deploy(found, content_hash, base64.b64encode(packed).decode())
+
+    def services(self) -> dict[str, int]:
+        found: dict[str, int] = json.loads((self.data_dir / "stack.json").read_text())["services"]
+        return found
+
+    def kill(self, service: str) -> None:
+        """kill -9 of a service; returns when its successor is there."""
+        before = self.services()[service]
+        os.kill(before, signal.SIGKILL)
+        until(lambda: self.services()[service] != before, 20, f"{service} is started again")
+
+    def executors(self) -> list[int]:
+        """The pids of the executors' shims."""
+        found = []
+        for path in (self.data_dir / "executors").glob("*.json"):
+            try:
+                found.append(int(json.loads(path.read_text())["pid"]))
+            except (ValueError, FileNotFoundError):
+                continue
+        return found
+
+    def violations(self) -> list[dict[str, str]]:
+        done = self.cli("fsck", "--json", check=False)
+        found: list[dict[str, str]] = json.loads(done.stdout)["violations"]
+        return found
+
+    def logs(self) -> str:
+        """What the processes wrote, for a failed test."""
+        return "\n".join(f"--- {p.name}\n{p.read_text()[-4000:]}" for p in (self.data_dir / "logs").glob("*.log"))
+
+
+def until(holds: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Looks again and again until something holds; an error that names it after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.05)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

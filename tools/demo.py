@@ -1,0 +1,119 @@
+"""The demo: starts the real stack in a temporary directory, deploys `examples/`, runs them, shows it, stops."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from sojourn.sdk.client import Client
+
+ROOT = Path(__file__).resolve().parent.parent
+SOJOURN = [sys.executable, "-m", "sojourn.cli"]
+FAN = 20
+
+
+def main() -> int:
+    """0 when every run ended as it should."""
+    data = Path(tempfile.mkdtemp(prefix="sojourn-demo-"))
+    started = time.monotonic()
+    say("starting PostgreSQL, Redis, control plane and scheduler …")
+    found = run("up", "--detach", "--json", "--data-dir", str(data), "--port", str(free_port()))
+    try:
+        say(f"ready after {time.monotonic() - started:.1f} s: {found['api_url']}")
+        environment = {**os.environ, "SOJOURN_DATA_DIR": str(data)}
+        subprocess.run([*SOJOURN, "deploy", str(ROOT / "examples")], check=True, env=environment)
+        client = Client(found["api_url"], found["environments"]["dev"]["secret_key"])
+        good = [retried(client), fanned_out(client), cancelled(client)]
+        check = subprocess.run([*SOJOURN, "fsck"], env=environment).returncode == 0
+        say(f"dashboard: {run('status', '--json', '--data-dir', str(data))['dashboard_url']}")
+        return 0 if all(good) and check else 1
+    finally:
+        say("stopping …")
+        subprocess.run([*SOJOURN, "down", "--data-dir", str(data)], check=False, stdout=subprocess.DEVNULL)
+        shutil.rmtree(data, ignore_errors=True)
+
+
+def retried(client: Client) -> bool:
+    """A task that fails once and then succeeds."""
+    say("\na task that fails once, then succeeds")
+    made = client.trigger("flaky", {"order": 17})
+    result = finish(client, made["id"])
+    show(client, made["id"])
+    return bool(result["ok"]) and json.loads(result["output"])["attempts"] == 2
+
+
+def fanned_out(client: Client) -> bool:
+    """A task that triggers 20 others."""
+    say(f"\na fan-out of {FAN}")
+    made = client.trigger("fan-out", FAN)
+    children = json.loads(finish(client, made["id"])["output"])
+    squares = [json.loads(finish(client, child)["output"]) for child in children]
+    show(client, made["id"])
+    say(f"  squares: {squares}")
+    return squares == [n * n for n in range(FAN)]
+
+
+def cancelled(client: Client) -> bool:
+    """A task that is cancelled while it runs; its hook tells so in its log."""
+    say("\na task that is cancelled while it runs")
+    made = client.trigger("nap", 60)
+    while client.retrieve(made["id"])["status"] != "EXECUTING":
+        time.sleep(0.05)
+    client.cancel(made["id"])
+    result = finish(client, made["id"])
+    while client.timeline(made["id"])["snapshots"][-1]["status"] != "FINISHED":
+        time.sleep(0.05)
+    show(client, made["id"])
+    return bool(result["status"] == "CANCELED")
+
+
+def finish(client: Client, run_id: str) -> dict[str, Any]:
+    """The run's result."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        result = client.result(run_id, wait=10)
+        if result is not None:
+            return result
+    raise SystemExit(f"{run_id} did not end within 60 s")
+
+
+def show(client: Client, run_id: str) -> None:
+    """A run's timeline, log and result."""
+    run_, timeline = client.retrieve(run_id), client.timeline(run_id)
+    for row in timeline["snapshots"]:
+        say(f"  {row['at'][11:23]}  {row['event']:<20} {row['status']:<18} attempt {row['attempt']}")
+    for line in client.logs(run_id)["lines"]:
+        say(f"  {line['at'][11:23]}  {line['level']:<5} {line['message']}")
+    told = run_.get("output", (run_.get("error") or {}).get("message"))
+    say(f"  -> {run_['status']}: {json.dumps(told)[:100]}")
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    """A command of the CLI, its JSON read."""
+    done = subprocess.run([*SOJOURN, *arguments], stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def say(text: str) -> None:
+    """A line, at once."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
