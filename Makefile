@@ -46,6 +46,7 @@ lint: $(VENV)/.dev ## Linter, formatter, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 format: $(VENV)/.dev ## Format the code
 	$(BIN)/ruff check --fix --select I .
@@ -59,6 +60,7 @@ bench: $(VENV)/.dev ## What matters, measured beside the bare parts
 
 docs: $(VENV)/.dev ## Draw the generated pages again
 	$(BIN)/python tools/pages.py
+	$(BIN)/python tools/wire_page.py
 
 clean: ## Remove what the commands above made
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

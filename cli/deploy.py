@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,7 +44,7 @@ def add(group: click.Group) -> None:
         output.table(("task", "file", "machine", "queue"), rows)
 
 
-def _index(directory: Path) -> dict[str, list[dict[str, object]]]:
+def _index(directory: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "manifest.json"
         try:
@@ -58,7 +59,7 @@ def _index(directory: Path) -> dict[str, list[dict[str, object]]]:
             fail(f"importing {directory} took more than {_INDEX_SECONDS} s: does a module do work when imported?", USAGE)
         if done.returncode or not target.exists():
             fail(f"{directory} cannot be imported:\n{output.clean(done.stderr.strip())}", USAGE)
-        manifest: dict[str, list[dict[str, object]]] = json.loads(target.read_text())
+        manifest: dict[str, Any] = json.loads(target.read_text())
     if not manifest["tasks"]:
         fail(f"no task was found in {directory}: mark a function with @task", USAGE)
     return manifest

@@ -93,7 +93,10 @@ def _add_list(runs: click.Group) -> None:
         if as_json:
             output.show_json(page)
             return
-        rows = [(r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), r["createdAt"]) for r in page["data"]]
+        rows = [
+            (r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), r["createdAt"])
+            for r in page["data"]
+        ]
         output.table(("status", "task", "run", "duration", "triggered"), rows)
 
 
@@ -109,7 +112,7 @@ def _add_single(runs: click.Group) -> None:
             output.show_json({**found, "timeline": timeline["snapshots"], "attempts": timeline["attempts"]})
             return
         _conclude(found, False)
-        rows = [(s["at"][11:23], s["event"], s["status"], s.get("description", "")) for s in timeline["snapshots"]]
+        rows = [(s["createdAt"][11:23], s["event"], s["status"], s.get("description", "")) for s in timeline["snapshots"]]
         output.table(("at", "event", "status", ""), rows)
 
     @output.command(runs, "logs")
@@ -209,8 +212,10 @@ def _conclude(run: dict[str, Any], as_json: bool) -> int:
     if as_json:
         output.show_json(run)
     else:
-        click.echo(f"{run['taskIdentifier']} {run['id']}: {run['status']}, {run['attemptCount']} attempt(s), "
-                   f"{output.duration(run['durationMs'])}")
+        click.echo(
+            f"{run['taskIdentifier']} {run['id']}: {run['status']}, {run['attemptCount']} attempt(s), "
+            f"{output.duration(run['durationMs'])}"
+        )
         if "output" in run:
             click.echo("output: " + clean(json.dumps(run["output"], ensure_ascii=False)))
         if "error" in run:

@@ -112,7 +112,16 @@ def add(group: click.Group) -> None:
 
 def _start(path: Path, port: int | None, detach: bool) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     read, write = os.pipe()
-    command = [sys.executable, "-m", "sojourn.control_plane", "stack", "--data-dir", str(path), "--ready-fd", str(write)]
+    command = [
+        sys.executable,
+        "-m",
+        "sojourn.control_plane",
+        "stack",
+        "--data-dir",
+        str(path),
+        "--ready-fd",
+        str(write),
+    ]
     if port is not None:
         command += ["--port", str(port)]
     process = subprocess.Popen(

@@ -1,0 +1,1 @@
+"""Stores runs, queues them fairly, answers users and executors."""

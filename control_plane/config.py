@@ -99,9 +99,7 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("data_dir", _TEXT, "", "Where archives, version trees, logs and the embedded servers' data are kept."),
     _setting("host", _TEXT, "127.0.0.1", "The address that the control plane listens on."),
     _setting("port", _whole(0, 65535), 3030, "The port that the control plane listens on."),
-    _setting(
-        "api_url", _url("http", "https"), "", "How executors and users reach the API. Absent: made of host and port."
-    ),
+    _setting("api_url", _url("http", "https"), "", "How executors and users reach the API. Absent: made of host and port."),
     _setting("master_key", _TEXT, "", "32 bytes in URL-safe base 64 that seal secrets at rest.", secret=True),
     _setting("web_workers", _whole(1, 64), 2, "Processes of the control plane."),
     _setting("database_connections", _whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),

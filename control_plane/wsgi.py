@@ -1,30 +1,148 @@
-"""The control plane as a WSGI application."""
+"""The control plane as a WSGI application: API and dashboard over one platform. Gunicorn serves `application()`."""
 
 from __future__ import annotations
 
+import logging
+import secrets
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import falcon
+import redis
 
-from sojourn.control_plane.api import problems
+from sojourn.control_plane import config, wiring
+from sojourn.control_plane.api.auth import Gate
+from sojourn.control_plane.api.cursor import Cursors
+from sojourn.control_plane.api.deployments import Deployments
+from sojourn.control_plane.api.edge import add_routes, keep_encoded_slashes
+from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.health import Health
+from sojourn.control_plane.api.openapi import Page
+from sojourn.control_plane.api.problems import CODES, Problem, of_engine, of_status
 from sojourn.control_plane.api.routes import ROUTES
+from sojourn.control_plane.api.runs import Runs
+from sojourn.control_plane.api.tasks import Tasks
+from sojourn.control_plane.api.worker import Worker
+from sojourn.control_plane.engine.errors import EngineError
+from sojourn.control_plane.store import migrations
+from sojourn.control_plane.store.database import StoreUnavailable
+from sojourn.control_plane.store.seal import Seal
 from sojourn.control_plane.wiring import Platform
-from sojourn.web import routes as pages
+from sojourn.web.routes import add_pages
+
+log = logging.getLogger(__name__)
+
+Params = dict[str, Any]
 
 
-def create_app(platform: Platform) -> falcon.App:
-    """Every route of the table and every page, over a connected platform."""
-    app = falcon.App()
-    app.req_options.strip_url_path_trailing_slash = False
+class App(falcon.App):
+    """Falcon's, but an encoded slash stays inside its segment of the path."""
+
+    def __call__(self, env: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        keep_encoded_slashes(env)
+        body: Iterable[bytes] = super().__call__(env, start_response)
+        return body
+
+
+class SecurityHeaders:
+    """Falcon middleware: what every answer carries unless its responder said otherwise."""
+
+    def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool) -> None:
+        headers = resp._headers
+        headers["x-content-type-options"] = "nosniff"
+        if "cache-control" not in headers:
+            headers["cache-control"] = "no-store"
+
+
+def application() -> App:
+    """The application of a process that gunicorn started; settings come from the environment."""
+    return create_app(wiring.connect(config.load(), application="sojourn-web"))
+
+
+def create_app(platform: Platform) -> App:
+    """Every address of the API and the dashboard, over `platform`."""
+    app = App(middleware=[SecurityHeaders()])
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True
-    for route in ROUTES:
-        app.add_route(route.template, route.resource(platform))
-    pages.add(app, platform)
-    problems.install(app)
-    app.add_sink(_nowhere)
+    app.resp_options.secure_cookies_by_default = False
+    _add_error_handlers(app)
+    gate = Gate(platform.access, platform.credentials)
+    add_routes(app, ROUTES, resources(platform), gate, platform.clock)
+    add_pages(app, platform)
     return app
 
 
-def _nowhere(request: falcon.Request, response: falcon.Response, **_: Any) -> None:
-    raise problems.Problem("NOT_FOUND")
+def resources(platform: Platform) -> dict[str, object]:
+    """What the routes' actions are looked up in."""
+    cursors = Cursors(Seal(platform.config.master_key).derive("cursors"))
+    return {
+        "tasks": Tasks(platform.triggering),
+        "runs": Runs(
+            platform.runs,
+            platform.versions,
+            platform.cancelling,
+            platform.replaying,
+            platform.results,
+            platform.logs,
+            cursors,
+        ),
+        "deployments": Deployments(platform.deployments, platform.versions),
+        "page": Page(),
+        "health": Health(
+            {
+                "database": lambda: platform.database.rows("SELECT 1"),
+                "queue": platform.redis.ping,
+                "schema": lambda: _check_schema(platform),
+            }
+        ),
+        "worker": Worker(platform.attempts, platform.deployments, platform.versions, platform.clock),
+    }
+
+
+def _check_schema(platform: Platform) -> None:
+    have, need = migrations.current(platform.database), migrations.latest()
+    if have != need:
+        raise RuntimeError(f"the database's schema is number {have}; this release works with {need}")
+
+
+def _add_error_handlers(app: falcon.App) -> None:
+    app.add_error_handler(Exception, _on_unexpected)
+    app.add_error_handler(falcon.HTTPError, _on_falcon)
+    app.add_error_handler(StoreUnavailable, _on_unavailable)
+    app.add_error_handler(redis.RedisError, _on_unavailable)
+    app.add_error_handler(EngineError, _on_engine)
+    app.add_error_handler(Problem, _on_problem)
+
+
+def _on_problem(req: falcon.Request, resp: falcon.Response, error: Problem, params: Params) -> None:
+    resp.status = error.status
+    resp.content_type = "application/json"
+    resp.data = error.body()
+    resp.set_headers(error.all_headers())
+
+
+def _on_engine(req: falcon.Request, resp: falcon.Response, error: EngineError, params: Params) -> None:
+    _on_problem(req, resp, of_engine(error), params)
+
+
+def _on_falcon(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: Params) -> None:
+    given = {name.lower(): value for name, value in dict(error.headers or {}).items()}
+    headers = {"Allow": given["allow"]} if "allow" in given else None
+    problem = Problem(of_status(error.status_code), headers=headers)
+    problem.status = error.status_code
+    _on_problem(req, resp, problem, params)
+
+
+def _on_unavailable(req: falcon.Request, resp: falcon.Response, error: Exception, params: Params) -> None:
+    log.warning("%s %s: %s: %s", req.method, req.path, type(error).__name__, error)
+    _on_problem(req, resp, Problem("UNAVAILABLE"), params)
+
+
+def _on_unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, params: Params) -> None:
+    request_id = secrets.token_hex(8)
+    log.error("request %s: %s %s failed", request_id, req.method, req.path, exc_info=error)
+    internal = CODES["INTERNAL"]
+    resp.status = internal.status
+    resp.content_type = "application/json"
+    body = {"error": internal.meaning, "code": "INTERNAL", "nextStep": internal.todo, "requestId": request_id}
+    resp.data = to_json(body)

@@ -1,0 +1,1 @@
+"""The supervisor beside the user's code."""

@@ -42,9 +42,7 @@ def error_of(exit_code: int | None, killed: Killed | None, detail: str = "", las
         return _by_signal(-exit_code, last_lines)
     if exit_code == 0:
         return _error(ErrorCode.TASK_RUN_CRASHED, "the process exited with code 0 before the task returned", last_lines)
-    return _error(
-        ErrorCode.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE, f"the process exited with code {exit_code}", last_lines
-    )
+    return _error(ErrorCode.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE, f"the process exited with code {exit_code}", last_lines)
 
 
 def _by_signal(number: int, last_lines: str) -> dict[str, Any]:

@@ -392,7 +392,6 @@ class Shim:
         self._phase = after(self._phase, event)
 
 
-
 def _descriptors(child: Child) -> tuple[tuple[str, int], ...]:
     return (
         ("result", child.result),

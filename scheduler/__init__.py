@@ -1,0 +1,1 @@
+"""The loops that keep runs moving, and the placement of executors."""

@@ -89,7 +89,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         seconds=config.sweep_seconds,
     )
     return (
-        Dispatcher(platform.placing, placement, platform.runs, platform.turns),
+        Dispatcher(platform.placing, placement, platform.turns),
         Stager(platform.expiring),
         Expirer(platform.expiring),
         reaper,

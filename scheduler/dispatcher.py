@@ -12,7 +12,6 @@ from sojourn.control_plane import faults
 from sojourn.control_plane.domain.sharing import places_to_give
 from sojourn.control_plane.engine.placing import Order, Placing
 from sojourn.control_plane.engine.turns import Turns
-from sojourn.control_plane.store.runs import Runs
 from sojourn.scheduler.placement.base import CannotPlace, ExecutorSpec, Placement
 from sojourn.scheduler.service import Counts
 
@@ -29,10 +28,9 @@ class Dispatcher:
 
     name = "dispatcher"
 
-    def __init__(self, placing: Placing, placement: Placement, runs: Runs, turns: Turns):
+    def __init__(self, placing: Placing, placement: Placement, turns: Turns):
         self._placing = placing
         self._placement = placement
-        self._runs = runs
         self._turns = turns
         self._set_aside: dict[str, datetime] = {}
         self._idle_before: set[str] = set()
@@ -93,8 +91,8 @@ class Dispatcher:
         return len(leaving) + sum(giving.values())
 
     def _dismiss_idle(self, living: dict[str, str], waiting: set[str]) -> list[str]:
-        """Executors that had no run at two looks in a row are told to leave, as many as environments wait."""
-        idle = set(living) - self._runs.busy_executors(list(living))
+        """Executors that waited for a run at two looks in a row are told to leave, as many as environments wait."""
+        idle = set(living) & self._placing.idle_executors()
         leaving = sorted(idle & self._idle_before)[: len(waiting)]
         self._idle_before = idle - set(leaving)
         for executor in leaving:

@@ -18,9 +18,7 @@ class Reaper:
 
     name = "reaper"
 
-    def __init__(
-        self, runs: Runs, outcomes: Outcomes, stop: Callable[[str], None], *, lease: timedelta, seconds: float
-    ):
+    def __init__(self, runs: Runs, outcomes: Outcomes, stop: Callable[[str], None], *, lease: timedelta, seconds: float):
         self._runs = runs
         self._outcomes = outcomes
         self._stop = stop
@@ -43,7 +41,11 @@ class Reaper:
         lost = 0
         for executor in ended:
             for run in self._runs.held_by(executor.executor):
-                lost += self._outcomes.lose(run, executor_gone_error(executor.reason), now) is not None
+                if executor.exit_code == 0:
+                    # It left of its own accord, so it ran nothing: what it was given on its way out is not charged.
+                    lost += self._outcomes.take_back(run, now) is not None
+                else:
+                    lost += self._outcomes.lose(run, executor_gone_error(executor.reason), now) is not None
         return lost
 
     def interval(self, now: datetime) -> float:

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
-import redis
-
-from sojourn.control_plane.queue.wakeups import Wakeups
+from sojourn.control_plane.queue.wakeups import QueueUnavailable, Wakeups
 from sojourn.control_plane.store.database import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -77,7 +75,7 @@ class Loop:
             if any(counts.values()):
                 log.debug("%s: %s", self._service.name, dict(counts))
             return self._service.interval(now)
-        except (StoreUnavailable, redis.RedisError) as error:
+        except (StoreUnavailable, QueueUnavailable) as error:
             log.warning("%s waits: %s", self._service.name, error)
         except Exception:
             log.exception("%s failed; it goes on", self._service.name)
@@ -93,5 +91,5 @@ class Loop:
             try:
                 if self._wakeups.wait(self._service.name, min(left, _BACK_OFF)):
                     return
-            except redis.RedisError:
+            except QueueUnavailable:
                 self._stopping.wait(min(left, _BACK_OFF))

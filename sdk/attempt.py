@@ -52,9 +52,7 @@ class _MiddlewareError(Exception):
 class Attempt:
     """One attempt. `run` is called once; `cancel` may be called meanwhile from another thread."""
 
-    def __init__(
-        self, registry: Registry, assignment: Mapping[str, Any], unit_random: Callable[[], float] = random.random
-    ):
+    def __init__(self, registry: Registry, assignment: Mapping[str, Any], unit_random: Callable[[], float] = random.random):
         self._registry = registry
         self._assignment = assignment
         self._unit_random = unit_random

@@ -8,8 +8,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from sojourn.sdk.errors import (
@@ -20,34 +19,8 @@ from sojourn.sdk.errors import (
     ConfigurationError,
     ServerError,
 )
+from sojourn.sdk.exchange import Request, Response, Transport
 from sojourn.sdk.protocol import API_VERSION, VERSION
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """`body` is JSON text in bytes, or None. `timeout` in seconds."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
-    timeout: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """`headers` have lower-case names."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Transport(Protocol):
-    """Sends one request; `ApiConnectionError` when no answer comes."""
-
-    def __call__(self, request: Request) -> Response: ...
-
 
 ATTEMPTS = 5
 _FIRST_WAIT, _FACTOR, _LONGEST_WAIT = 1.0, 1.6, 30.0

@@ -61,7 +61,7 @@ def _task(task: Task, directory: Path) -> dict[str, Any]:
         file = Path(task.file).resolve().relative_to(directory)
     except ValueError:
         raise TaskDefinitionError(f"task {task.id!r} is defined in {task.file}, outside the project") from None
-    queue = None
+    queue: dict[str, str | int] | None = None
     if task.queue is not None:
         queue = {"name": task.queue.name}
         if task.queue.concurrency_limit is not None:

@@ -47,7 +47,7 @@ class Retry:
         """The options that a user gave in either form."""
         if given is None:
             return cls()
-        if isinstance(given, cls):
+        if isinstance(given, Retry):
             return given
         known = set(cls.__dataclass_fields__)
         unknown = set(given) - known

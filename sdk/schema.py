@@ -116,9 +116,7 @@ def _tuple(value: Any, arguments: tuple[Any, ...], path: str) -> Any:
         return tuple(convert(item, arguments[0], f"{path}[{index}]") for index, item in enumerate(value))
     if len(value) != len(arguments):
         return _fail(path, f"a list of {len(arguments)}", value)
-    return tuple(
-        convert(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(value, arguments, strict=True))
-    )
+    return tuple(convert(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(value, arguments, strict=True)))
 
 
 def _union(value: Any, arguments: tuple[Any, ...], path: str) -> Any:

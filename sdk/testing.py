@@ -21,9 +21,10 @@ from urllib.parse import unquote
 from sojourn.sdk import client as clients
 from sojourn.sdk import logger as loggers
 from sojourn.sdk.attempt import Attempt
-from sojourn.sdk.client import Client, Request, Response
+from sojourn.sdk.client import Client
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import SubtaskUnwrapError
+from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.protocol import MACHINES, ErrorCode
 from sojourn.sdk.registry import registry
 from sojourn.sdk.task import Task
@@ -139,9 +140,7 @@ class Platform:
         task = registry.tasks.get(task_id)
         if task is None:
             known = ", ".join(sorted(registry.tasks)) or "none"
-            return _response(
-                404, {"error": f"no task {task_id!r} was imported; there are: {known}", "code": "NOT_FOUND"}
-            )
+            return _response(404, {"error": f"no task {task_id!r} was imported; there are: {known}", "code": "NOT_FOUND"})
         from sojourn.sdk import context
 
         run_id = f"run_test{len(self.runs) + 1}"

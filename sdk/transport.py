@@ -8,8 +8,8 @@ import socket
 import ssl
 from urllib.parse import urlsplit
 
-from sojourn.sdk.client import Request, Response
 from sojourn.sdk.errors import ApiConnectionError, ConfigurationError
+from sojourn.sdk.exchange import Request, Response
 
 _KEPT = 32
 

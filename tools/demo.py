@@ -72,7 +72,7 @@ def cancelled(client: Client) -> bool:
     while client.timeline(made["id"])["snapshots"][-1]["status"] != "FINISHED":
         time.sleep(0.05)
     show(client, made["id"])
-    return bool(result["status"] == "CANCELED")
+    return not result["ok"] and client.retrieve(made["id"])["status"] == "CANCELED"
 
 
 def finish(client: Client, run_id: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def show(client: Client, run_id: str) -> None:
     """A run's timeline, log and result."""
     run_, timeline = client.retrieve(run_id), client.timeline(run_id)
     for row in timeline["snapshots"]:
-        say(f"  {row['at'][11:23]}  {row['event']:<20} {row['status']:<18} attempt {row['attempt']}")
+        say(f"  {row['createdAt'][11:23]}  {row['event']:<20} {row['status']:<18} attempt {row['attempt']}")
     for line in client.logs(run_id)["lines"]:
         say(f"  {line['at'][11:23]}  {line['level']:<5} {line['message']}")
     told = run_.get("output", (run_.get("error") or {}).get("message"))

@@ -1,70 +1,89 @@
-"""`/runs/{id}`: one run with its timeline, attempts, log, payload and output."""
+"""One run: where it stands, its timeline, attempts, log, payload and output."""
 
 from __future__ import annotations
 
-import json
+import re
+from datetime import datetime
+from typing import Any
 
 import falcon
-from jinja2 import Environment as Templates
 
-from sojourn.control_plane.domain.lifecycle import is_final
-from sojourn.control_plane.store.records import Run
-from sojourn.control_plane.wiring import Platform
-from sojourn.web.session import NoSession, Sessions, secure
+from sojourn.control_plane.domain import ids, lifecycle
+from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.records import Environment, Run, Snapshot
+from sojourn.control_plane.store.runs import Runs, attempts_of
+from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.telemetry.logs import Logs
+from sojourn.sdk.protocol import SnapshotStatus
+from sojourn.web.pages import Pages
+from sojourn.web.session import Refused, Sessions
 
 _LINES = 500
+_AFTER = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 
 
 class RunPage:
-    """The whole page, or with `?fragment=1` only what changes."""
+    """`GET /runs/{run}`; with `fragment=1` what changes while the run goes on."""
 
-    def __init__(self, platform: Platform, sessions: Sessions, templates: Templates):
-        self._platform = platform
+    def __init__(
+        self,
+        pages: Pages,
+        sessions: Sessions,
+        access: Access,
+        runs: Runs,
+        versions: Versions,
+        logs: Logs,
+    ):
+        self._pages = pages
         self._sessions = sessions
-        self._templates = templates
+        self._access = access
+        self._runs = runs
+        self._versions = versions
+        self._logs = logs
 
-    def on_get(self, request: falcon.Request, response: falcon.Response, run_id: str) -> None:
-        secure(response)
-        try:
-            environments = self._sessions.environments(request)
-        except NoSession:
-            response.status = falcon.HTTP_401
-            response.text = self._templates.get_template("sign_in.html").render()
-            return
-        run = self._find(run_id, [environment.id for environment in environments])
-        if run is None:
-            response.status = falcon.HTTP_404
-            response.text = self._templates.get_template("not_found.html").render()
-            return
-        version = self._platform.versions.find(run.version_id) if run.version_id else None
-        lines, _ = self._platform.logs.read(run.environment_id, run.id, after=None, limit=_LINES)
-        name = "_fragments/run.html" if request.get_param("fragment") else "run.html"
-        response.text = self._templates.get_template(name).render(
-            run=run,
-            live=not is_final(run.status),
-            version=version,
-            history=self._platform.runs.history(run.id),
-            attempts=self._platform.runs.attempts(run.id),
+    def on_get(self, req: falcon.Request, resp: falcon.Response, run: str) -> None:
+        """The page."""
+        environments = self._access.environments(self._sessions.organization(req))
+        environment, found = self._find(environments, run)
+        history = self._runs.history(found.id)
+        after = req.params.get("after", "")
+        after = after if isinstance(after, str) and _AFTER.fullmatch(after) else None
+        lines, following = self._logs.read(environment.id, found.id, after=after, limit=_LINES)
+        version_id = found.version_id or found.locked_version_id
+        version = self._versions.find(version_id) if version_id else None
+        self._pages.show(
+            req,
+            resp,
+            "_fragments/run.html" if req.params.get("fragment") else "run.html",
+            environments=environments,
+            environment=environment,
+            run=found,
+            version=version.number if version else "",
+            over=found.snapshot_status == SnapshotStatus.FINISHED,
+            took=found.finished_at - found.executed_at if found.finished_at and found.executed_at else None,
+            waited=found.executed_at - found.created_at if found.executed_at else None,
+            steps=[_step(row, found.created_at) for row in history],
+            attempts=attempts_of(history),
+            related=self._runs.related(found, 25),
             lines=lines,
-            payload=_pretty(run.payload),
-            output=_pretty(run.output),
-            environment=next(e for e in environments if e.id == run.environment_id),
+            after=after,
+            more=following if len(lines) == _LINES else None,
         )
 
-    def _find(self, run_id: str, environments: list[str]) -> Run | None:
-        if not run_id.isascii() or not run_id.isprintable() or len(run_id) > 64:
-            return None
-        for environment in environments:
-            run = self._platform.runs.find(environment, run_id)
-            if run is not None:
-                return run
-        return None
+    def _find(self, environments: list[Environment], run: str) -> tuple[Environment, Run]:
+        if ids.is_id(run, "run"):
+            for environment in environments:
+                found = self._runs.find(environment.id, run)
+                if found:
+                    return environment, found
+        raise Refused(404, "No such run", "It may have been removed when its time was over.")
 
 
-def _pretty(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
-        return text
+def _step(row: Snapshot, since: datetime) -> dict[str, Any]:
+    source = SnapshotStatus(row.from_status) if row.from_status else None
+    return {
+        "row": row,
+        "why": row.description or lifecycle.move(source, Event(row.event)).why,
+        "offset": row.created_at - since,
+    }

@@ -1,49 +1,96 @@
-"""`/`: the newest runs of an environment."""
+"""The runs of an environment, newest first: the dashboard's first page."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import falcon
-from jinja2 import Environment as Templates
 
-from sojourn.control_plane.store.runs import RunFilters
-from sojourn.control_plane.wiring import Platform
-from sojourn.sdk.protocol import RunStatus
-from sojourn.web import filters
-from sojourn.web.session import NoSession, Sessions, secure
+from sojourn.control_plane.domain import ids
+from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.records import Environment, Run
+from sojourn.control_plane.store.runs import RunFilters, Runs
+from sojourn.control_plane.store.versions import Versions
+from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
+from sojourn.web.pages import Pages
+from sojourn.web.session import Refused, Sessions
 
-_SHOWN = 50
+_SIZE = 25
 
 
 class RunsPage:
-    """The whole page, or with `?fragment=1` only its table."""
+    """`GET /`; with `fragment=1` the table alone, for the page to renew itself."""
 
-    def __init__(self, platform: Platform, sessions: Sessions, templates: Templates):
-        self._platform = platform
+    def __init__(self, pages: Pages, sessions: Sessions, access: Access, runs: Runs, versions: Versions):
+        self._pages = pages
         self._sessions = sessions
-        self._templates = templates
+        self._access = access
+        self._runs = runs
+        self._versions = versions
 
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        secure(response)
-        if self._sessions.sign_in(request, response):
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """The page; `code` is a one-time code that opens a session."""
+        code = _single(req, "code")
+        if code:
+            self._sessions.enter(req, resp, code)
+            resp.status = 303
+            resp.location = "/"
             return
-        try:
-            environments = self._sessions.environments(request)
-        except NoSession:
-            response.status = falcon.HTTP_401
-            response.text = self._templates.get_template("sign_in.html").render()
-            return
-        slug = request.get_param("env") or "dev"
-        environment = next((e for e in environments if e.slug == slug), environments[0])
-        status = request.get_param("status")
-        statuses = (status,) if status in set(RunStatus) else ()
-        page = self._platform.runs.page(environment.id, RunFilters(statuses=statuses), size=_SHOWN)
-        now = self._platform.clock()
-        name = "_fragments/runs.html" if request.get_param("fragment") else "runs.html"
-        response.text = self._templates.get_template(name).render(
-            runs=page.runs,
-            environment=environment,
+        environments = self._access.environments(self._sessions.organization(req))
+        environment = chosen(environments, _single(req, "env"))
+        status, task = _single(req, "status"), _single(req, "task")[:256]
+        page = self._runs.page(
+            environment.id,
+            RunFilters(
+                statuses=[status] if status in RunStatus.__members__ else (),
+                tasks=[task] if task and task.isprintable() else (),
+            ),
+            after=_cursor(req, "after"),
+            before=_cursor(req, "before"),
+            size=_SIZE,
+        )
+        template = "_fragments/runs.html" if _single(req, "fragment") else "runs.html"
+        self._pages.show(
+            req,
+            resp,
+            template,
             environments=environments,
+            environment=environment,
+            rows=[self._row(run) for run in page.runs],
             statuses=list(RunStatus),
             status=status,
-            ages={run.id: filters.age(run.created_at, now) for run in page.runs},
+            task=task,
+            page=page,
+            first=not (_cursor(req, "after") or _cursor(req, "before")),
+            version_deployed=self._versions.current(environment.id),
         )
+
+    def _row(self, run: Run) -> dict[str, Any]:
+        version = self._versions.find(run.version_id) if run.version_id else None
+        took = run.finished_at - run.executed_at if run.finished_at and run.executed_at else None
+        return {
+            "run": run,
+            "version": version.number if version else "",
+            "took": took,
+            "runs_since": run.executed_at if run.status not in FINAL_STATUSES else None,
+        }
+
+
+def chosen(environments: list[Environment], wanted: str) -> Environment:
+    """The environment of that slug or id; the first one if none is named."""
+    for environment in environments:
+        if wanted in (environment.slug, environment.id):
+            return environment
+    if wanted or not environments:
+        raise Refused(404, "No such environment", "It may have been renamed or removed.")
+    return environments[0]
+
+
+def _single(req: falcon.Request, name: str) -> str:
+    value = req.params.get(name, "")
+    return value if isinstance(value, str) and "\x00" not in value else ""
+
+
+def _cursor(req: falcon.Request, name: str) -> str | None:
+    value = _single(req, name)
+    return value if ids.is_id(value, "run") else None

@@ -1,61 +1,78 @@
-"""Sessions of the dashboard: a one-time code becomes a cookie that no script can read."""
+"""Who may see the dashboard: a one-time code becomes a session, kept in a cookie that scripts cannot read."""
 
 from __future__ import annotations
 
+import ipaddress
+import re
+from collections.abc import Callable
+from datetime import datetime
+from urllib.parse import urlsplit
+
 import falcon
 
-from sojourn.control_plane.store.records import Environment
-from sojourn.control_plane.wiring import Platform
+from sojourn.control_plane.store.access import Access
 
-_COOKIE = "sojourn_session"
-_WEEK = 7 * 24 * 3600
+COOKIE = "sojourn_session"
+_SECRET = re.compile(r"[A-Za-z0-9]{20,100}")
+_LIFE_SECONDS = 7 * 24 * 3600
 
 
-class NoSession(Exception):
-    """Nobody is signed in; the page says how to."""
+class Refused(Exception):
+    """No page for this request; `status` and `message` say why."""
+
+    def __init__(self, status: int, title: str, message: str):
+        super().__init__(title)
+        self.status, self.title, self.message = status, title, message
 
 
 class Sessions:
-    """Tells which environment a visitor looks at."""
+    """`public_url` and `host`: the names under which the dashboard may be asked for, besides loopback's."""
 
-    def __init__(self, platform: Platform):
-        self._platform = platform
+    def __init__(self, access: Access, clock: Callable[[], datetime], public_url: str, host: str):
+        self._access = access
+        self._clock = clock
+        self._secure = public_url.startswith("https:")
+        self._hosts = {"localhost", (urlsplit(public_url).hostname or "").lower(), host.lower()}
 
-    def sign_in(self, request: falcon.Request, response: falcon.Response) -> bool:
-        """Whether the request brought a code that was good: it is now at the page without it, with a cookie."""
-        code = request.get_param("code")
-        if not code:
-            return False
-        session = self._platform.access.open_dashboard_session(code, self._platform.clock())
-        if session is None:
-            return False
-        response.set_cookie(
-            _COOKIE,
-            session,
-            max_age=_WEEK,
-            path="/",
-            http_only=True,
-            secure=request.scheme == "https",
-            same_site="Lax",
-        )
-        response.status = falcon.HTTP_303
-        response.set_header("Location", "/")
-        return True
+    def organization(self, req: falcon.Request) -> str:
+        """The organization that the request's session may see, or `Refused`."""
+        self.check_host(req)
+        secret = req.cookies.get(COOKIE, "")
+        found = self._access.dashboard_organization(secret, self._clock()) if _SECRET.fullmatch(secret) else None
+        if found is None:
+            raise Refused(
+                401,
+                "Sign in",
+                "This dashboard opens with a one-time link: run `sojourn status` where the stack runs and follow it.",
+            )
+        return found
 
-    def environments(self, request: falcon.Request) -> list[Environment]:
-        """The environments that the visitor may see; `NoSession` without a session."""
-        session = request.cookies.get(_COOKIE)
-        now = self._platform.clock()
-        organization = self._platform.access.dashboard_organization(session, now) if session else None
-        if organization is None:
-            raise NoSession
-        return self._platform.access.environments(organization)
+    def enter(self, req: falcon.Request, resp: falcon.Response, code: str) -> None:
+        """Takes a one-time code and sets the session's cookie; a code of no use leaves things as they are."""
+        self.check_host(req)
+        secret = self._access.open_dashboard_session(code, self._clock()) if _SECRET.fullmatch(code) else None
+        if secret is not None:
+            resp.set_cookie(
+                COOKIE,
+                secret,
+                max_age=_LIFE_SECONDS,
+                path="/",
+                secure=self._secure,
+                http_only=True,
+                same_site="Lax",
+            )
+
+    def check_host(self, req: falcon.Request) -> None:
+        """Refuses names that are not this server's, so that another site's name cannot be pointed here."""
+        host = (req.host or "").lower().strip("[]")
+        if host not in self._hosts and not _is_address(host):
+            raise Refused(421, "Wrong address", "This server is not known by that name; set SOJOURN_API_URL to it.")
 
 
-def secure(response: falcon.Response) -> None:
-    """Headers that keep a page to itself."""
-    response.content_type = falcon.MEDIA_HTML
-    response.set_header("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; frame-ancestors 'none'")
-    response.set_header("X-Content-Type-Options", "nosniff")
-    response.set_header("Referrer-Policy", "no-referrer")
-    response.set_header("Cache-Control", "no-store")
+def _is_address(host: str) -> bool:
+    """A bare address cannot be a name that somebody else points here."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

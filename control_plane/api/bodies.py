@@ -1,146 +1,246 @@
-"""Request bodies as models. Unknown fields are refused; OpenAPI is drawn from these."""
+"""What requests hold: Pydantic models, which also make the OpenAPI page. Unknown fields are refused."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from sojourn.sdk.protocol import (
-    MACHINES,
     MAX_ATTEMPTS,
     MAX_CONCURRENCY_KEY_CHARS,
     MAX_IDEMPOTENCY_KEY_CHARS,
-    MAX_QUEUE_NAME_CHARS,
     MAX_TAG_CHARS,
-    MAX_TAGS,
     NO_MAX_DURATION,
 )
 
+MAX_NAME_CHARS = 256
+#: Seconds of head start, either way.
+MAX_PRIORITY = 31_536_000
 
-def _storable(text: str) -> str:
-    if "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise ValueError("must not contain NUL or half a surrogate pair")
+
+def identifier(text: str) -> str:
+    """A text that can be stored and shown: valid Unicode without NUL."""
+    if "\x00" in text or (not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)):
+        raise ValueError("must be valid Unicode without NUL")
     return text
 
 
-def _tags(value: Any) -> Any:
-    tags = [value] if isinstance(value, str) else value
-    return [tag for tag in tags if not isinstance(tag, str) or tag.strip()] if isinstance(tags, list) else tags
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier)]
+Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARS), AfterValidator(identifier)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS), AfterValidator(identifier)]
+ConcurrencyKey = Annotated[str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), AfterValidator(identifier)]
+Time = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+QueueText = Annotated[
+    str, StringConstraints(pattern=r"^(task/.{1,256}|[A-Za-z0-9_\-/]{1,128})$"), AfterValidator(identifier)
+]
+_Number = (
+    Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
+)
+MachineName = Literal["micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x"]
 
 
-def _text_of_number(value: Any) -> Any:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+class Strict(BaseModel):
+    """Takes its fields and no others, each of its own JSON type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
 
 
-def _machine(name: str) -> str:
-    if name not in MACHINES:
-        raise ValueError(f"must be one of {', '.join(MACHINES)}")
-    return name
+class QueueOption(Strict):
+    """The queue a run goes to."""
+
+    name: QueueText
+    concurrencyLimit: int | None = Field(default=None, description="Accepted from older clients and not used.")
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Short = Annotated[Text, Field(max_length=256)]
-Tag = Annotated[Text, Field(min_length=1, max_length=MAX_TAG_CHARS)]
-Id = Annotated[Text, Field(max_length=64)]
+class IdempotencyKeyOptions(Strict):
+    """The key as its user wrote it; shown again in reads."""
 
-
-class Body(BaseModel):
-    """A body of which every field is known."""
-
-    model_config = ConfigDict(extra="forbid", strict=False)
-
-
-class QueueOption(Body):
-    name: Annotated[Text, Field(min_length=1, max_length=MAX_QUEUE_NAME_CHARS, pattern=r"^[A-Za-z0-9_\-/.]+$")]
-    concurrencyLimit: int | None = None  # noqa: N815 - the wire's word; obsolete, accepted and ignored
-
-
-class IdempotencyKeyOptions(Body):
-    key: Annotated[Text, Field(max_length=MAX_IDEMPOTENCY_KEY_CHARS)]
+    key: Key
     scope: Literal["run", "attempt", "global"]
 
 
-class TriggerOptions(Body):
+class TriggerOptions(Strict):
+    """How a run is to be carried out; what is absent is as the task has it."""
+
     queue: QueueOption | None = None
-    concurrencyKey: Annotated[  # noqa: N815
-        Annotated[Text, Field(max_length=MAX_CONCURRENCY_KEY_CHARS)] | None, BeforeValidator(_text_of_number)
-    ] = None
-    delay: Annotated[Text, Field(max_length=100)] | None = None
-    ttl: Annotated[int, Field(ge=0, le=NO_MAX_DURATION)] | Annotated[str, Field(max_length=100)] | None = None
-    idempotencyKey: Annotated[Text, Field(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS)] | None = None  # noqa: N815
-    idempotencyKeyTTL: Annotated[str, Field(max_length=100)] | None = None  # noqa: N815
-    idempotencyKeyOptions: IdempotencyKeyOptions | None = None  # noqa: N815
-    tags: Annotated[list[Tag] | None, BeforeValidator(_tags), Field(max_length=MAX_TAGS)] = None
-    metadata: Any = None
-    metadataType: Short | None = None  # noqa: N815
-    payloadType: Short | None = None  # noqa: N815
-    payloadSize: Annotated[int, Field(ge=0)] | None = None  # noqa: N815
-    machine: Annotated[str, AfterValidator(_machine)] | None = None
-    maxAttempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] | None = None  # noqa: N815
-    maxDuration: Annotated[float, Field(gt=0, le=NO_MAX_DURATION)] | None = None  # noqa: N815
-    priority: Annotated[float, Field(ge=-1_000_000_000, le=1_000_000_000)] | None = None
-    region: Short | None = None
+    concurrencyKey: ConcurrencyKey | _Number | None = Field(
+        default=None, description="Splits the queue, each key by itself."
+    )
+    delay: Time | None = Field(default=None, description='A duration ("1h30m") or an ISO date; a past date is no delay.')
+    ttl: Time | Annotated[int, Field(ge=0, le=NO_MAX_DURATION)] | None = Field(
+        default=None, description="How long the run may wait to be started: a duration, or seconds. 0 is for ever."
+    )
+    idempotencyKey: Key | None = None
+    idempotencyKeyTTL: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[smhd]$")] | None = None
+    idempotencyKeyOptions: IdempotencyKeyOptions | None = None
+    tags: Tag | list[Tag] | None = Field(default=None, description="At most 10; blank ones are dropped.")
+    metadata: Any = Field(default=None, description="An object, or its JSON as a text; 262144 bytes at most.")
+    metadataType: Literal["application/json"] | None = None
+    payloadType: Annotated[str, StringConstraints(max_length=100)] | None = None
+    payloadSize: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Accepted from clients and not used.")
+    machine: MachineName | None = None
+    maxAttempts: Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] | None = None
+    maxDuration: Annotated[float, Field(gt=0, le=NO_MAX_DURATION, allow_inf_nan=False)] | None = Field(
+        default=None, description="Seconds; less than 5 counts as 5, 2147483647 is no limit."
+    )
+    priority: Annotated[float, Field(ge=-MAX_PRIORITY, le=MAX_PRIORITY, allow_inf_nan=False)] | None = Field(
+        default=None, description="Seconds of head start over runs that were triggered earlier."
+    )
     test: bool | None = None
-    lockToVersion: Short | None = None  # noqa: N815
-    parentRunId: Id | None = None  # noqa: N815
+    lockToVersion: Annotated[str, StringConstraints(pattern=r"^[0-9]{8}\.[0-9]{1,9}$")] | None = None
+    parentRunId: Name | None = None
+    resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
+    region: Name | None = Field(default=None, description="Not in this release.")
+    externalDeploymentId: Annotated[str, StringConstraints(max_length=128)] | None = Field(
+        default=None, description="Not in this release."
+    )
+    debounce: dict[str, Any] | None = Field(default=None, description="Not in this release.")
+    parentBatch: Name | None = Field(default=None, description="Not in this release.")
+    bulkActionId: Any = Field(default=None, description="Accepted from older clients and not used.")
+    dependentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
+    parentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
+    dependentBatch: Any = Field(default=None, description="Accepted from older clients and not used.")
 
 
-class TriggerBody(Body):
+class TriggerBody(Strict):
+    """A trigger. `payload` is any JSON value, or none."""
+
     payload: Any = None
-    context: Any = None
+    context: Any = Field(default=None, description="Accepted from older clients and not used.")
     options: TriggerOptions | None = None
 
 
-class DeployBody(Body):
+class Nothing(Strict):
+    """No input: an empty body, or an empty object."""
+
+
+class DeployBody(Strict):
+    """A version: what indexing found, and the files as a base64 zip whose tree has the hash `contentHash`."""
+
     manifest: dict[str, Any]
-    contentHash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  # noqa: N815
+    contentHash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     archive: str
 
 
-class OutcomeBody(BaseModel):
-    """From an executor: user code had a hand in it, so that it is checked, and what is unknown is dropped."""
+class Query(BaseModel):
+    """Query parameters: texts that are read as their types; unknown ones are refused."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=False)
+
+
+_Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(identifier)]
+
+
+class RunsQuery(Query):
+    """Which runs: several values of one filter are separated by commas and any of them fits."""
+
+    status: _Listed | None = Field(default=None, alias="filter[status]", description="Of either vocabulary.")
+    task: _Listed | None = Field(default=None, alias="filter[taskIdentifier]")
+    version: _Listed | None = Field(default=None, alias="filter[version]")
+    tag: _Listed | None = Field(default=None, alias="filter[tag]")
+    queue: _Listed | None = Field(default=None, alias="filter[queue]", description="A task's own queue is `task/<id>`.")
+    machine: _Listed | None = Field(default=None, alias="filter[machine]")
+    is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
+    created_from: Time | None = Field(
+        default=None, alias="filter[createdAt][from]", description="A date or ms since the epoch."
+    )
+    created_to: Time | None = Field(
+        default=None, alias="filter[createdAt][to]", description="A date or ms since the epoch."
+    )
+    period: Time | None = Field(default=None, alias="filter[createdAt][period]", description="The last so long, like 7d.")
+    size: Annotated[int, Field(ge=1, le=100)] = Field(default=25, alias="page[size]")
+    after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
+    before: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        default=None, alias="page[before]"
+    )
+
+
+class ResultQuery(Query):
+    """How long to wait."""
+
+    wait: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = Field(
+        default=0, description="Seconds to wait for the run to end."
+    )
+
+
+class LogsQuery(Query):
+    """Where to go on."""
+
+    after: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")] | None = Field(
+        default=None, description="The `next` of the page before."
+    )
+    limit: Annotated[int, Field(ge=1, le=1000)] = 500
+
+
+# --- executors: fields that a newer shim may add are passed over
+
+
+class Loose(BaseModel):
+    """Takes its fields and passes over others."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+_Snapshot = Annotated[int, Field(ge=1, le=2_147_483_647)]
+_Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
+_Token = Annotated[str, StringConstraints(max_length=200)]
+
+
+class Retry(Loose):
+    """When the executor wishes to try again."""
+
+    delay: Annotated[float, Field(ge=0, le=31_536_000_000, allow_inf_nan=False)]
+
+
+class OutcomeBody(Loose):
+    """How an attempt ended."""
 
     ok: bool
     output: str | None = None
-    outputType: str = "application/json"  # noqa: N815
+    outputType: Annotated[str, StringConstraints(max_length=100)] | None = None
     error: dict[str, Any] | None = None
-    retry: dict[str, Any] | None = None
-    skippedRetrying: bool = False  # noqa: N815
-    handBack: bool = False  # noqa: N815
+    retry: Retry | None = None
+    skippedRetrying: bool | None = None
+    handBack: bool | None = None
 
 
-class LineBody(BaseModel):
-    attempt: Annotated[int, Field(ge=0, le=MAX_ATTEMPTS + 10)]
-    n: Annotated[int, Field(ge=0, le=2_000_000_000)]
-    at: Annotated[str, Field(max_length=64)]
-    stream: Literal["stdout", "stderr", "logger", "system"]
-    level: Literal["DEBUG", "LOG", "INFO", "WARN", "ERROR"]
-    message: str
-    properties: dict[str, Any] | None = None
+class CompletionBody(Loose):
+    """An attempt that is over. Log lines that make no sense are passed over; they never cost a result."""
 
-
-class CompletionBody(BaseModel):
-    run: Id
-    snapshot: Annotated[int, Field(ge=0)]
-    token: str
-    attempt: Annotated[int, Field(ge=0)]
+    run: Name
+    snapshot: _Snapshot
+    token: _Token
+    attempt: Annotated[int, Field(ge=0, le=2_147_483_647)]
     outcome: OutcomeBody
-    usageMs: Annotated[int, Field(ge=0, le=10**12)] = 0  # noqa: N815
-    logs: list[LineBody] = []
+    usageMs: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = 0
+    logs: list[Any] = Field(default_factory=list)
 
 
-class NextBody(BaseModel):
-    wait: Annotated[float, Field(ge=0, le=60)] | None = None
-    served: Annotated[int, Field(ge=0)] = 0
-    request: str | None = None
+class NextBody(Loose):
+    """The last attempt's end, if there was one, and whether another run is wanted (`wait` null: none)."""
+
+    wait: _Wait | None = None
+    served: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0
     again: bool = False
     completion: CompletionBody | None = None
 
 
-class HeldBody(BaseModel):
-    run: Id
-    snapshot: Annotated[int, Field(ge=0)]
-    token: str
-    wait: Annotated[float, Field(ge=0, le=60)] = 0
-    lines: list[LineBody] = []
+class HeldBody(Loose):
+    """The run that an executor has."""
+
+    run: Name
+    snapshot: _Snapshot
+    token: _Token
+
+
+class HeartbeatBody(HeldBody):
+    """A beat; answered when `wait` seconds are over or something happened."""
+
+    wait: _Wait = 0
+
+
+class LogsBody(HeldBody):
+    """Log lines of the run."""
+
+    lines: list[Any]

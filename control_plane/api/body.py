@@ -1,110 +1,151 @@
-"""Request bodies: read with a cap while they come, as strict JSON, checked by a model."""
+"""Request bodies: read once, counted while they arrive, and taken apart by one strict JSON reader."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
-
-import falcon
-from pydantic import BaseModel, ValidationError
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn, Protocol
 
 from sojourn.control_plane.api.problems import Problem
 
-M = TypeVar("M", bound=BaseModel)
-_CHUNK = 1 << 16
-#: Levels of nesting that are taken.
-_MAX_DEPTH = 200
-#: Types that are certainly not JSON; anything else is read as JSON whatever it calls itself.
-_NOT_JSON = ("application/xml", "text/xml", "multipart/", "application/x-www-form-urlencoded", "image/", "video/")
+MAX_DEPTH = 128
+#: Bytes of a refused body that are still read, so that its sender gets to see the answer.
+_DRAINED_AT_MOST = 128 * 1024 * 1024
+#: Seconds that a client may leave the connection silent in the middle of a body.
+PATIENCE = 30.0
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+#: Media types that a JSON body may come with: JSON's own, and what simple clients send when they say nothing.
+_ACCEPTED = frozenset({"", "application/json", "text/plain", "text/json", "application/octet-stream"})
 
 
-def read(request: falcon.Request, most: int) -> bytes:
-    """The body, at most `most` bytes of it; whoever sends more is cut off while sending."""
-    if request.get_header("Content-Encoding", default="identity").lower() != "identity":
-        raise Problem("UNSUPPORTED_MEDIA_TYPE", "compressed bodies are not accepted")
-    kind = (request.content_type or "").lower()
-    if kind.startswith(_NOT_JSON):
-        raise Problem("UNSUPPORTED_MEDIA_TYPE", f"{kind.split(';')[0]} is not accepted here: send application/json")
-    length = request.content_length
-    if length is not None and length > most:
-        raise Problem("BODY_TOO_LARGE", f"the body has {length} bytes; this path takes {most}")
-    stream = request.bounded_stream if length is not None else request.stream
-    chunks, total = [], 0
-    while chunk := stream.read(min(_CHUNK, most + 1 - total)):
-        chunks.append(chunk)
-        total += len(chunk)
-        if total > most:
-            raise Problem("BODY_TOO_LARGE", f"the body has more than {most} bytes")
-    return b"".join(chunks)
+class Request(Protocol):
+    """What is needed of a request: its WSGI environment."""
+
+    env: Mapping[str, Any]
 
 
-def parse(data: bytes) -> Any:
-    """JSON, strictly: UTF-8, no duplicate keys, no NaN, no number that Python will not read, no bottomless nesting."""
-    if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise Problem("INVALID_JSON", "the body begins with a byte order mark: send plain UTF-8")
+def read(request: Request, limit: int) -> bytes:
+    """The whole body, at most `limit` bytes of it. `Problem` 400, 408, 413 or 415."""
+    env = request.env
+    _check_headers(env)
+    stated = env.get("CONTENT_LENGTH")
+    if stated:
+        if not stated.isascii() or not stated.isdigit():
+            raise Problem("BAD_REQUEST", "Content-Length is not a number", field="Content-Length")
+        length = int(stated[:20])
+        if length > limit:
+            if length > _DRAINED_AT_MOST:
+                _leave_the_rest(env)
+            raise _too_large(limit)
+        body = _receive(env, length)
+        if len(body) < length:
+            raise Problem("BODY_INCOMPLETE")
+        return body
+    if not env.get("wsgi.input_terminated"):
+        return b""
+    body = _receive(env, limit + 1)
+    if len(body) > limit:
+        _leave_the_rest(env)
+        raise _too_large(limit)
+    return body
+
+
+def parse(raw: bytes) -> Any:
+    """The JSON value of a body, strictly: UTF-8, no repeated keys, no NaN or Infinity, not too deep."""
     try:
-        text = data.decode("utf-8")
-        if text.count("[") + text.count("{") > _MAX_DEPTH and _depth(text) > _MAX_DEPTH:
-            raise Problem("INVALID_JSON", f"the body is nested more than {_MAX_DEPTH} levels deep")
-        return json.loads(text, object_pairs_hook=_no_duplicates, parse_constant=_no_constant)
-    except UnicodeDecodeError:
-        raise Problem("INVALID_JSON", "the body is not UTF-8") from None
+        value = _STRICT.decode(raw.decode("utf-8"))
     except RecursionError:
-        raise Problem("INVALID_JSON", "the body is nested too deeply") from None
+        raise Problem("BODY_TOO_DEEP") from None
+    except UnicodeDecodeError:
+        raise Problem("INVALID_JSON", "The body is not UTF-8.") from None
     except ValueError as error:
-        raise Problem("INVALID_JSON", f"the body is not JSON: {str(error)[:200]}") from None
+        raise Problem("INVALID_JSON", f"The body is not JSON: {_reason(error)}") from None
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_too_deep(raw):
+        raise Problem("BODY_TOO_DEEP")
+    return value
 
 
-def take(request: falcon.Request, model: type[M], most: int, *, optional: bool = False) -> M:
-    """The body as a model. `optional`: an empty one counts as {}."""
-    data = read(request, most)
-    if not data.strip() and optional:
-        data = b"{}"
-    given = parse(data)
-    if not isinstance(given, dict):
-        raise Problem("INVALID_BODY", "the body must be a JSON object")
-    return check(given, model)
-
-
-def check(given: dict[str, Any], model: type[M]) -> M:
-    """What was given, as a model; the first wrong field is named."""
+def parse_leniently(raw: bytes) -> Any:
+    """The JSON value of an executor's body: user code's NaN becomes null, so that no result is lost over it."""
     try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        field = ".".join(str(part) for part in found[0]["loc"])
-        details = [{"path": [str(part) for part in e["loc"]], "message": e["msg"]} for e in found[:20]]
-        raise Problem("INVALID_BODY", f"{field}: {found[0]['msg']}", field=field, details=details) from None
+        return _LENIENT.decode(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise Problem("INVALID_JSON", f"The body is not JSON: {_reason(error)}") from None
 
 
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+def _too_large(limit: int) -> Problem:
+    return Problem("BODY_TOO_LARGE", f"The body has more than {limit} bytes.")
+
+
+def _leave_the_rest(env: Mapping[str, Any]) -> None:
+    """Has gunicorn close the connection after the answer; else it would read on for as long as the client sends."""
+    stream = env["wsgi.input"]
+    if hasattr(stream, "failed"):
+        stream.failed = True
+
+
+def _check_headers(env: Mapping[str, Any]) -> None:
+    media_type = env.get("CONTENT_TYPE") or ""
+    if media_type != "application/json":
+        kind = media_type.split(";", 1)[0].strip().lower()
+        if kind not in _ACCEPTED and not kind.endswith("+json"):
+            raise Problem("CONTENT_TYPE_UNSUPPORTED", field="Content-Type")
+        charset = re.search(r"charset\s*=\s*\"?([^\";\s]+)", media_type, re.IGNORECASE)
+        if charset and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise Problem("CONTENT_TYPE_UNSUPPORTED", "JSON is sent in UTF-8.", field="Content-Type")
+    if env.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in ("", "identity"):
+        raise Problem("CONTENT_ENCODING_UNSUPPORTED", field="Content-Encoding")
+
+
+def _receive(env: Mapping[str, Any], most: int) -> bytes:
+    """Up to `most` bytes. Where the server shows its socket, a silent client is not waited for without end."""
+    socket = env.get("gunicorn.socket")
+    if socket is not None:
+        patience = socket.gettimeout()
+        socket.settimeout(PATIENCE)
+    try:
+        body: bytes = env["wsgi.input"].read(most)
+    except TimeoutError:
+        raise Problem("BODY_TOO_SLOW") from None
+    except Exception as error:  # the client is gone, or its chunks are malformed: each server has errors of its own
+        raise Problem("BODY_INCOMPLETE") from error
+    finally:
+        if socket is not None:
+            socket.settimeout(patience)
+    return body
+
+
+def _is_too_deep(raw: bytes) -> bool:
+    """Whether valid JSON is nested beyond MAX_DEPTH: pairs of brackets with nothing between go, a level at a time."""
+    brackets = _STRING.sub(b"", raw).translate(_ONE_KIND, _NO_BRACKET)
+    for _ in range(MAX_DEPTH):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
         raise ValueError("an object has the same key twice")
-    return found
+    return made
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
 
-def _depth(text: str) -> int:
-    """How deep the brackets go, texts left out."""
-    depth = deepest = 0
-    inside = escaped = False
-    for char in text:
-        if inside:
-            if escaped:
-                escaped = False
-            elif char == "\\":
-                escaped = True
-            elif char == '"':
-                inside = False
-        elif char == '"':
-            inside = True
-        elif char in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in "]}":
-            depth -= 1
-    return deepest
+def _reason(error: BaseException) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at line {error.lineno} column {error.colno}"
+    text = str(error)
+    return "a number has too many digits" if "digits" in text else text[:200]
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse)
+_LENIENT = json.JSONDecoder(parse_constant=lambda constant: None)

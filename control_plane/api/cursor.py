@@ -1,4 +1,4 @@
-"""Cursors: a place in a list, signed and bound to the tenant, so that nobody makes one up."""
+"""Page cursors: a run's id, signed for one environment, so that one that was made up is refused."""
 
 from __future__ import annotations
 
@@ -6,30 +6,32 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.domain import ids
 
-_SIGNATURE = 12
+_SIGNATURE_BYTES = 12
 
 
 class Cursors:
-    """Signs with a key of its own."""
+    """Makes and reads cursors with one key, derived for this purpose."""
 
     def __init__(self, key: bytes):
         self._key = key
 
-    def make(self, tenant: str, place: str) -> str:
-        """An opaque text for a place."""
-        return urlsafe_b64encode(self._sign(tenant, place) + place.encode()).decode().rstrip("=")
+    def make(self, environment_id: str, run_id: str) -> str:
+        """The cursor that stands for a run in an environment's list."""
+        return urlsafe_b64encode(run_id.encode() + self._sign(environment_id, run_id)).decode().rstrip("=")
 
-    def read(self, tenant: str, cursor: str) -> str:
-        """The place; a `Problem` for a cursor that is forged or another tenant's."""
+    def read(self, environment_id: str, cursor: str, field: str) -> str:
+        """The run's id; a `Problem` (CURSOR_INVALID) naming `field` otherwise."""
         try:
             raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-            place = raw[_SIGNATURE:].decode()
+            run_id = raw[:-_SIGNATURE_BYTES].decode("ascii")
         except ValueError:
-            raise Problem("INVALID_CURSOR") from None
-        if not hmac.compare_digest(raw[:_SIGNATURE], self._sign(tenant, place)):
-            raise Problem("INVALID_CURSOR")
-        return place
+            raise Problem("CURSOR_INVALID", field=field) from None
+        signed = hmac.compare_digest(raw[-_SIGNATURE_BYTES:], self._sign(environment_id, run_id))
+        if not signed or not ids.is_id(run_id, "run"):
+            raise Problem("CURSOR_INVALID", field=field)
+        return run_id
 
-    def _sign(self, tenant: str, place: str) -> bytes:
-        return hmac.digest(self._key, f"{tenant}\n{place}".encode(), "sha256")[:_SIGNATURE]
+    def _sign(self, environment_id: str, run_id: str) -> bytes:
+        return hmac.digest(self._key, f"{environment_id}\n{run_id}".encode(), "sha256")[:_SIGNATURE_BYTES]

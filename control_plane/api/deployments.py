@@ -1,68 +1,74 @@
-"""Deploying."""
+"""Deployments: a version is uploaded whole, in one request; the current one is shown."""
 
 from __future__ import annotations
 
 import binascii
-import json
 from base64 import b64decode
+from typing import Any
 
-import falcon
-
-from sojourn.control_plane.api import auth, body
 from sojourn.control_plane.api.bodies import DeployBody
+from sojourn.control_plane.api.call import Call
+from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.wiring import Platform
+from sojourn.control_plane.engine.deployments import Deployments as Deploying
+from sojourn.control_plane.store.records import Task
+from sojourn.control_plane.store.versions import Versions
 
-MAX_DEPLOY_BYTES = 72 * 1024 * 1024
 
+class Deployments:
+    """What can be done with an environment's versions."""
 
-class DeploymentsResource:
-    """POST /api/v1/deployments"""
+    def __init__(self, deploying: Deploying, versions: Versions):
+        self._deploying = deploying
+        self._versions = versions
 
-    def __init__(self, platform: Platform):
-        self._platform = platform
-
-    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
-        platform = self._platform
-        now = platform.clock()
-        environment = auth.environment(request, platform.access, now)
-        given = body.take(request, DeployBody, MAX_DEPLOY_BYTES)
+    def deploy(self, call: Call) -> dict[str, Any]:
+        """Stores a version and makes it current."""
+        body: DeployBody = call.body
         try:
-            archive = b64decode(given.archive, validate=True)
+            archive = b64decode(body.archive, validate=True)
         except (binascii.Error, ValueError):
-            raise Problem("INVALID_BODY", "archive: is not base64", field="archive") from None
-        made = platform.deployments.deploy(environment, given.manifest, given.contentHash, archive, now)
-        answer = {
+            raise Problem("BODY_INVALID", "archive: must be base64", field="archive") from None
+        made = self._deploying.deploy(call.environment, body.manifest, body.contentHash, archive, call.now)
+        return {
             "id": made.id,
             "version": made.version,
             "contentHash": made.content_hash,
             "tasks": made.tasks,
             "isCached": made.cached,
         }
-        response.content_type = falcon.MEDIA_JSON
-        response.data = json.dumps(answer).encode()
 
-
-class CurrentDeploymentResource:
-    """GET /api/v1/deployments/current"""
-
-    def __init__(self, platform: Platform):
-        self._platform = platform
-
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        platform = self._platform
-        environment = auth.environment(request, platform.access, platform.clock())
-        version = platform.versions.current(environment.id)
+    def current(self, call: Call) -> dict[str, Any]:
+        """The version that new runs start on, with its tasks."""
+        version = self._versions.current(call.environment.id)
         if version is None:
-            raise Problem("NO_DEPLOYMENT")
-        tasks = [{"id": task.slug, "queue": task.queue, "machine": task.machine} for task in platform.versions.tasks(version.id)]
-        answer = {
+            raise Problem("DEPLOYMENT_NOT_FOUND")
+        return {
             "id": version.id,
-            "version": version.number,
-            "contentHash": version.content_hash,
             "status": "DEPLOYED",
-            "createdAt": version.created_at.isoformat(),
-            "tasks": tasks,
+            "version": version.number,
+            "shortCode": version.content_hash[:8],
+            "contentHash": version.content_hash,
+            "runtime": "python",
+            "runtimeVersion": version.python_version,
+            "sdkVersion": version.sdk_version,
+            "createdAt": timestamp(version.created_at),
+            "deployedAt": timestamp(version.created_at),
+            "tasks": [_task(task) for task in self._versions.tasks(version.id)],
         }
-        response.content_type = falcon.MEDIA_JSON
-        response.data = json.dumps(answer).encode()
+
+
+def _task(task: Task) -> dict[str, Any]:
+    given = {
+        "id": task.slug,
+        "file": task.file_path,
+        "export": task.export_name,
+        "description": task.description,
+        "queue": {"name": task.queue},
+        "machine": task.machine,
+        "retry": task.retry,
+        "maxDuration": task.max_duration,
+        "ttl": task.ttl_seconds,
+        "payloadSchema": task.payload_schema,
+    }
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,48 +1,43 @@
-"""Whether the control plane lives, and whether it can work."""
+"""Whether this process lives, and whether what it needs can be reached."""
 
 from __future__ import annotations
 
-import json
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import falcon
-import redis
+from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.encoding import to_json
 
-from sojourn.control_plane.store import migrations
-from sojourn.control_plane.store.database import StoreUnavailable
-from sojourn.control_plane.wiring import Platform
+log = logging.getLogger(__name__)
 
-
-class HealthResource:
-    """GET /healthz: the process answers."""
-
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        response.content_type = falcon.MEDIA_JSON
-        response.data = b'{"status":"ok"}'
+_ALIVE = Answer(b'{"status":"ok"}')
 
 
-class ReadyResource:
-    """GET /readyz: its parts answer too."""
+class Health:
+    """`parts`: for each part a check that raises when the part is of no use just now."""
 
-    def __init__(self, platform: Platform):
-        self._platform = platform
+    def __init__(self, parts: Mapping[str, Callable[[], object]]):
+        self._parts = parts
 
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        parts = {"database": self._database(), "queue": self._queue()}
-        ready = all(state == "ok" for state in parts.values())
-        response.status = falcon.HTTP_200 if ready else falcon.HTTP_503
-        response.content_type = falcon.MEDIA_JSON
-        response.data = json.dumps({"status": "ok" if ready else "unavailable", "parts": parts}).encode()
+    def live(self, call: Call) -> Answer:
+        """The process answers."""
+        return _ALIVE
 
-    def _database(self) -> str:
+    def ready(self, call: Call) -> Answer:
+        """200 when every part can be reached, else 503; why a part cannot be is in the log alone."""
+        states = {name: self._state(name, check) for name, check in self._parts.items()}
+        ready = all(state == "ok" for state in states.values())
+        body: dict[str, Any] = {"status": "ready" if ready else "not ready", "parts": states}
+        if ready:
+            return Answer(to_json(body))
+        return Answer(to_json(body), headers={"Retry-After": "1"}, status="503 Service Unavailable")
+
+    @staticmethod
+    def _state(name: str, check: Callable[[], object]) -> str:
         try:
-            current = migrations.current(self._platform.database)
-        except StoreUnavailable:
-            return "unreachable"
-        return "ok" if current == migrations.latest() else f"schema {current}, this release has {migrations.latest()}"
-
-    def _queue(self) -> str:
-        try:
-            self._platform.redis.ping()
-        except redis.RedisError:
-            return "unreachable"
+            check()
+        except Exception as error:  # whatever it is, the part is not ready
+            log.warning("%s is not ready: %s", name, error)
+            return "unavailable"
         return "ok"

@@ -1,91 +1,149 @@
-"""OpenAPI 3.1 out of the route table."""
+"""The OpenAPI 3.1 page, made of the route table and its models."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import falcon
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.problems import CODES
+from sojourn.control_plane.api.replies import Refusal
+from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.sdk.protocol import VERSION
 
-if TYPE_CHECKING:
-    from sojourn.control_plane.api.routes import Route
-
-_PROBLEM = {
-    "type": "object",
-    "required": ["error", "code"],
-    "properties": {
-        "error": {"type": "string"},
-        "code": {"type": "string"},
-        "field": {"type": "string"},
-        "nextStep": {"type": "string"},
-    },
+_REFERENCE = "#/components/schemas/{model}"
+_SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
+    Caller.ENVIRONMENT: [{"secretKey": []}],
+    Caller.EXECUTOR: [{"executorCredential": []}],
+    Caller.ANYONE: [],
+}
+_PARAMETERS = {
+    "task": "A task's id; a slash in it is sent as %2F.",
+    "run": "A run's id.",
+    "content_hash": "The hash of the version's tree.",
 }
 
 
-class OpenApiResource:
-    """GET /api/openapi.json"""
+class Page:
+    """Serves the page; it is made once, when it is first asked for."""
 
-    def __init__(self, routes: Iterable[Route]):
-        self._routes = routes
-        self._text: bytes | None = None
+    def __init__(self) -> None:
+        self._answer: Answer | None = None
 
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        if self._text is None:
-            self._text = json.dumps(document(self._routes)).encode()
-        response.content_type = falcon.MEDIA_JSON
-        response.data = self._text
+    def openapi(self, call: Call) -> Answer:
+        """The document."""
+        if self._answer is None:
+            self._answer = Answer(to_json(document()))
+        return self._answer
 
 
-def document(routes: Iterable[Route]) -> dict[str, Any]:
-    """The description of every public route."""
-    paths: dict[str, dict[str, Any]] = {}
-    schemas: dict[str, Any] = {"Problem": _PROBLEM}
+def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
+    """The whole page."""
+    routes = tuple(routes)
+    models: dict[type[BaseModel], None] = {Refusal: None}
     for route in routes:
-        if route.public:
-            paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, schemas)
+        models |= {model: None for model in (route.body, route.reply) if model}
+    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in routes:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Sojourn", "version": VERSION},
+        "info": {"title": "Sojourn", "version": VERSION, "description": "Durable functions: the platform's API."},
         "paths": paths,
         "components": {
-            "schemas": schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": Caller.KEY}},
+            "schemas": _without_null(schemas.get("$defs", {})),
+            "securitySchemes": {
+                "secretKey": {"type": "http", "scheme": "bearer", "description": "An environment's secret key."},
+                "executorCredential": {"type": "http", "scheme": "bearer", "description": "An executor's credential."},
+            },
         },
     }
 
 
-def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
-    names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}} for name in names
-    ]
-    parameters += [
-        {"name": name, "in": "query", "description": takes, "schema": {"type": "string"}} for name, takes in route.query
-    ]
+def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
+        "operationId": route.action.replace(".", "_"),
+        "tags": [route.action.split(".")[0]],
         "summary": route.summary,
-        "description": f"Called with: {route.caller}.",
-        "responses": {str(status): _response(status) for status in sorted({*route.answers, 503})},
+        "security": _SECURITY[route.caller],
+        "parameters": [*_path_parameters(route.path), *_query_parameters(route.query)],
+        "responses": {"200": _success(route)} | _refusals(route),
     }
-    if parameters:
-        operation["parameters"] = parameters
-    if route.caller is Caller.KEY:
-        operation["security"] = [{"key": []}]
-    if route.body is not None:
-        schema = route.body.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(schema.pop("$defs", {}))
-        schemas[route.body.__name__] = schema
-        reference = {"$ref": f"#/components/schemas/{route.body.__name__}"}
-        operation["requestBody"] = {"content": {"application/json": {"schema": reference}}}
+    if route.body:
+        operation["requestBody"] = {
+            "required": bool(route.body.model_fields),
+            "content": {"application/json": {"schema": _ref(route.body)}},
+        }
     return operation
 
 
-def _response(status: int) -> dict[str, Any]:
-    if status < 300:
-        return {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}}
-    schema = {"$ref": "#/components/schemas/Problem"} if status != 503 else {"type": "object"}
-    return {"description": "Refused", "content": {"application/json": {"schema": schema}}}
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "description": _PARAMETERS[name], "schema": {"type": "string"}}
+        for name in re.findall(r"{(\w+)}", path)
+    ]
+
+
+def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:
+    if query is None:
+        return []
+    properties = _without_null(query.model_json_schema())["properties"]
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": False,
+            "description": schema.get("description", ""),
+            "schema": {key: value for key, value in schema.items() if key not in ("title", "description")},
+        }
+        for name, schema in properties.items()
+    ]
+
+
+def _success(route: Route) -> dict[str, Any]:
+    if route.reply is None:
+        kind = "application/zip" if route.caller is Caller.EXECUTOR else "application/json"
+        return {"description": "As asked.", "content": {kind: {"schema": {}}}}
+    return {
+        "description": (route.reply.__doc__ or "").strip(),
+        "content": {"application/json": {"schema": _ref(route.reply)}},
+    }
+
+
+def _refusals(route: Route) -> dict[str, Any]:
+    by_status: dict[int, list[str]] = {}
+    for code in route.all_codes:
+        by_status.setdefault(CODES[code].status, []).append(code)
+    by_status.setdefault(400, ["BAD_REQUEST"])
+    schema: dict[str, Any] = {"application/json": {"schema": _ref(Refusal)}}
+    if route.path == "/readyz":
+        schema = {"application/json": {"schema": {"anyOf": [_ref(Refusal), _ref(route.reply or Refusal)]}}}
+    return {
+        str(status): {"description": ", ".join(codes), "content": schema} for status, codes in sorted(by_status.items())
+    }
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model.__name__)}
+
+
+def _without_null(schema: Any) -> Any:
+    """Optional fields are left out rather than null: their schema says the type alone."""
+    if isinstance(schema, list):
+        return [_without_null(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {name: _without_null(value) for name, value in schema.items() if not (name == "default" and value is None)}
+    choices = kept.get("anyOf")
+    if choices and {"type": "null"} in choices:
+        left = [choice for choice in choices if choice != {"type": "null"}]
+        del kept["anyOf"]
+        kept = (left[0] if len(left) == 1 else {"anyOf": left}) | kept
+    return kept

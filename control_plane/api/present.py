@@ -1,207 +1,222 @@
-"""Runs as the wire has them. Absent optionals are left out, never null: clients take null for a value."""
+"""Runs as the API shows them, in both status vocabularies. Absent values are left out, never null."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sojourn.control_plane.api.encoding import RawJson, timestamp
+from sojourn.control_plane.domain import duration
+from sojourn.control_plane.domain.failure import internal_error
+from sojourn.control_plane.domain.lifecycle import is_final
 from sojourn.control_plane.store.records import Attempt, Environment, Run, Snapshot
 from sojourn.control_plane.telemetry.logs import Line
 from sojourn.sdk.protocol import ErrorCode, ErrorKind, RunStatus
 
-_QUEUED = {RunStatus.QUEUED, RunStatus.DELAYED, RunStatus.PENDING_VERSION}
-_EXECUTING = {RunStatus.EXECUTING, RunStatus.DEQUEUED}
-_COMPLETED = {
-    RunStatus.COMPLETED,
-    RunStatus.CANCELED,
-    RunStatus.FAILED,
-    RunStatus.CRASHED,
-    RunStatus.SYSTEM_FAILURE,
+#: Clients that do not name this release's API version get the words of the version before.
+_OLDER = {RunStatus.DEQUEUED: "EXECUTING", RunStatus.WAITING: "FROZEN"}
+_FROM_OLDER = {
+    "FROZEN": RunStatus.WAITING,
+    "REATTEMPTING": RunStatus.EXECUTING,
+    "WAITING_FOR_DEPLOY": RunStatus.PENDING_VERSION,
 }
-#: The vocabulary of clients that do not say which API version they speak.
-_OLDER = {
-    RunStatus.DEQUEUED: "EXECUTING",
-    RunStatus.WAITING: "FROZEN",
-    RunStatus.PENDING_VERSION: "WAITING_FOR_DEPLOY",
-}
+_QUEUED = frozenset({RunStatus.QUEUED, RunStatus.DELAYED, RunStatus.PENDING_VERSION})
+_EXECUTING = frozenset({RunStatus.EXECUTING, RunStatus.DEQUEUED})
 
 
 def status_word(status: str, current: bool) -> str:
-    """A run's status in the caller's vocabulary."""
+    """A status in the current vocabulary or the older one."""
     return status if current else _OLDER.get(RunStatus(status), status)
 
 
-def common(run: Run, version: str | None, *, current: bool = True) -> dict[str, Any]:
-    """What lists and single runs share."""
-    completed = run.status in _COMPLETED
-    wire = {
-        "id": run.id,
-        "status": status_word(run.status, current),
-        "taskIdentifier": run.task,
-        "isQueued": run.status in _QUEUED,
-        "isExecuting": run.status in _EXECUTING,
-        "isWaiting": run.status == RunStatus.WAITING,
-        "isCompleted": completed,
-        "isSuccess": run.status == RunStatus.COMPLETED,
-        "isFailed": completed and run.status != RunStatus.COMPLETED,
-        "isCancelled": run.status == RunStatus.CANCELED,
-        "isTest": run.is_test,
-        "createdAt": iso(run.created_at),
-        "updatedAt": iso(run.updated_at),
-        "tags": sorted(run.tags),
-        "costInCents": 0,
-        "baseCostInCents": 0,
-        "durationMs": run.usage_ms,
-        "depth": run.depth,
-    }
-    optional = {
-        "idempotencyKey": (run.idempotency_options or {}).get("key") or run.idempotency_key,
-        "version": version,
-        "ttl": f"{run.ttl_seconds}s" if run.ttl_seconds else None,
-        "startedAt": _iso(run.started_at),
-        "finishedAt": _iso(run.finished_at),
-        "delayedUntil": _iso(run.delayed_until),
-        "expiredAt": _iso(run.finished_at) if run.status == RunStatus.EXPIRED else None,
-        "metadata": _parsed(run.metadata) if run.metadata else None,
-    }
-    return wire | _present(optional)
+def status_of(word: str) -> str | None:
+    """The status that a word of either vocabulary means; None for a word of neither."""
+    if word in RunStatus.__members__:
+        return word
+    # No run is ever interrupted here, so that the older vocabulary's word finds nothing.
+    return "INTERRUPTED" if word == "INTERRUPTED" else _FROM_OLDER.get(word)
 
 
-def listed(run: Run, version: str | None, environment: Environment, *, current: bool) -> dict[str, Any]:
+def common(run: Run, version: str | None, current: bool) -> dict[str, Any]:
+    """The fields that every view of a run has. A run that expired or timed out counts as completed and failed."""
+    over = is_final(run.status)
+    options = run.idempotency_options or {}
+    return _present(
+        {
+            "id": run.id,
+            "status": status_word(run.status, current),
+            "taskIdentifier": run.task,
+            "idempotencyKey": options.get("key") or run.idempotency_key,
+            "version": version,
+            "ttl": duration.written(run.ttl_seconds) if run.ttl_seconds else None,
+            "isQueued": run.status in _QUEUED,
+            "isExecuting": run.status in _EXECUTING,
+            "isWaiting": run.status == RunStatus.WAITING,
+            "isCompleted": over,
+            "isSuccess": run.status == RunStatus.COMPLETED,
+            "isFailed": over and run.status != RunStatus.COMPLETED,
+            "isCancelled": run.status == RunStatus.CANCELED,
+            "isTest": run.is_test,
+            "createdAt": timestamp(run.created_at),
+            "updatedAt": timestamp(run.updated_at),
+            "startedAt": run.started_at and timestamp(run.started_at),
+            "finishedAt": run.finished_at and timestamp(run.finished_at),
+            "delayedUntil": run.delayed_until and timestamp(run.delayed_until),
+            "expiredAt": timestamp(run.updated_at) if run.status == RunStatus.EXPIRED else None,
+            "tags": sorted(run.tags),
+            "costInCents": 0,
+            "baseCostInCents": 0,
+            "durationMs": run.usage_ms,
+            "metadata": None if run.metadata is None else RawJson(run.metadata),
+            "depth": run.depth,
+        }
+    )
+
+
+def list_item(run: Run, environment: Environment, version: str | None, current: bool) -> dict[str, Any]:
     """A run in a list."""
-    return common(run, version, current=current) | {"env": {"id": environment.id, "name": environment.slug}}
-
-
-def whole(run: Run, version: str | None, related: Iterable[Run], *, current: bool) -> dict[str, Any]:
-    """A run by itself, with payload, output, error and relatives."""
-    related = list(related)
-    by_id = {other.id: other for other in related}
-    relatives: dict[str, Any] = {
-        "children": [_relative(other, current) for other in related if other.parent_run_id == run.id]
-    }
-    for name, other_id in (("root", run.root_run_id), ("parent", run.parent_run_id)):
-        if other_id in by_id:
-            relatives[name] = _relative(by_id[other_id], current)
-    wire = common(run, version, current=current) | {
-        "triggerFunction": "trigger",
-        "relatedRuns": relatives,
-        "attemptCount": run.attempt,
-        "attempts": [],
-        "queue": run.queue,
+    return {
+        **common(run, version, current),
+        "taskKind": "STANDARD",
+        "queue": {"name": run.queue},
         "machine": run.machine,
+        "env": {"id": environment.id, "name": environment.slug},
     }
-    optional: dict[str, Any] = {}
+
+
+def retrieved(
+    run: Run, version: str | None, related: Sequence[Run], versions: Mapping[str, str], current: bool
+) -> dict[str, Any]:
+    """A run by itself, with payload, output, error and its relatives. `versions`: numbers by version id."""
+    wire = {
+        **common(run, version, current),
+        "triggerFunction": "trigger",
+        "queue": {"name": run.queue},
+        "machine": run.machine,
+        "relatedRuns": _relatives(run, related, versions, current),
+        "attemptCount": run.attempt,
+    }
     if run.payload is not None:
-        optional["payload"] = run.payload if run.payload_type == "text/plain" else _parsed(run.payload)
-    if run.status == RunStatus.COMPLETED and run.output is not None:
-        optional["output"] = _parsed(run.output)
-    if run.error:
-        optional["error"] = flat_error(run.error)
-    if run.concurrency_key:
-        optional["concurrencyKey"] = run.concurrency_key
-    return wire | optional
+        wire["payload"] = packet(run.payload, run.payload_type)
+    if run.output is not None and run.status == RunStatus.COMPLETED:
+        wire["output"] = packet(run.output, run.output_type or "application/json")
+    if run.error and is_final(run.status):
+        wire["error"] = flat_error(run.error)
+    return wire
+
+
+def packet(text: str, media_type: str) -> Any:
+    """A stored payload or output as the JSON value it stands for."""
+    return RawJson(text) if "json" in media_type else text
 
 
 def result(run: Run) -> dict[str, Any]:
-    """How a run that is over ended."""
-    wire: dict[str, Any] = {"id": run.id, "taskIdentifier": run.task, "usage": {"durationMs": run.usage_ms}}
-    if run.status == RunStatus.COMPLETED:
-        wire |= {"ok": True, "outputType": run.output_type or "application/json"}
-        return wire | ({} if run.output is None else {"output": run.output})
-    return wire | {"ok": False, "error": _error_of(run), "status": run.status}
-
-
-def timeline(run: Run, history: Iterable[Snapshot], attempts: Iterable[Attempt]) -> dict[str, Any]:
-    """A run's history and attempts."""
-    return {
-        "id": run.id,
-        "status": run.status,
-        "snapshots": [
-            _present(
-                {
-                    "seq": row.seq,
-                    "event": row.event,
-                    "status": row.status,
-                    "runStatus": row.run_status,
-                    "attempt": row.attempt,
-                    "executor": row.executor_id,
-                    "description": row.description,
-                    "error": flat_error(row.error) if row.error else None,
-                    "at": iso(row.created_at),
-                }
-            )
-            for row in history
-        ],
-        "attempts": [
-            _present(
-                {
-                    "number": attempt.number,
-                    "startedAt": iso(attempt.started_at),
-                    "endedAt": _iso(attempt.ended_at),
-                    "outcome": attempt.outcome,
-                    "warm": attempt.warm,
-                    "executor": attempt.executor_id,
-                    "error": flat_error(attempt.error) if attempt.error else None,
-                }
-            )
-            for attempt in attempts
-        ],
-    }
-
-
-def line(given: Line) -> dict[str, Any]:
-    """A log line."""
-    wire = {
-        "attempt": given.attempt,
-        "n": given.n,
-        "at": iso(given.at),
-        "stream": given.stream,
-        "level": given.level,
-        "message": given.message,
-    }
-    return wire | ({"properties": given.properties} if given.properties else {})
+    """How a run that is over ended; `error` as its executor gave it."""
+    wire: dict[str, Any] = {"ok": run.status == RunStatus.COMPLETED, "id": run.id, "taskIdentifier": run.task}
+    if wire["ok"]:
+        if run.output is not None:
+            wire["output"] = run.output
+        wire["outputType"] = run.output_type or "application/json"
+    else:
+        wire["error"] = run.error or _error_of_status(run)
+    wire["usage"] = {"durationMs": run.usage_ms}
+    return wire
 
 
 def flat_error(error: Mapping[str, Any]) -> dict[str, Any]:
-    """An error as people read it."""
+    """A run's error as `{message, name?, stackTrace?}`."""
     kind = error.get("type")
-    if kind == ErrorKind.INTERNAL_ERROR:
-        code = str(error.get("code"))
-        told = {"message": f"{code}: {error['message']}" if error.get("message") else code, "name": code}
-        return told | ({"stackTrace": error["stackTrace"]} if error.get("stackTrace") else {})
     if kind == ErrorKind.BUILT_IN_ERROR:
-        return {name: str(error[name]) for name in ("message", "name", "stackTrace") if name in error}
-    return {"message": str(error.get("raw", ""))}
+        flat = {"message": error.get("message") or "", "name": error.get("name"), "stackTrace": error.get("stackTrace")}
+    elif kind == ErrorKind.INTERNAL_ERROR:
+        code = error.get("code") or ErrorCode.UNSPECIFIED_ERROR
+        message = error.get("message")
+        flat = {
+            "message": f"{code}: {message}" if message else str(code),
+            "name": code,
+            "stackTrace": error.get("stackTrace"),
+        }
+    else:
+        flat = {"message": str(error.get("raw") or "")}
+    return _present(flat)
 
 
-def iso(moment: datetime) -> str:
-    """A date of the wire, in ms."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def timeline(run: Run, history: Sequence[Snapshot], attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """A run's history, row by row, and its attempts."""
+    return {
+        "id": run.id,
+        "snapshots": [_snapshot(row) for row in history],
+        "attempts": [_attempt(attempt) for attempt in attempts],
+    }
 
 
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else iso(moment)
+def log_line(line: Line) -> dict[str, Any]:
+    """A log line."""
+    return _present(
+        {
+            "attempt": line.attempt,
+            "n": line.n,
+            "at": timestamp(line.at),
+            "stream": line.stream,
+            "level": line.level,
+            "message": line.message,
+            "properties": line.properties,
+        }
+    )
 
 
-def _error_of(run: Run) -> Mapping[str, Any]:
-    if run.error:
-        return run.error
-    code = ErrorCode.TASK_RUN_CANCELLED if run.status == RunStatus.CANCELED else ErrorCode.UNSPECIFIED_ERROR
-    return {"type": ErrorKind.INTERNAL_ERROR, "code": code, "message": f"the run ended as {run.status}"}
+def _relatives(run: Run, related: Sequence[Run], versions: Mapping[str, str], current: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for other in related:
+        wire = common(other, versions.get(other.version_id or ""), current) | {"triggerFunction": "trigger"}
+        if other.id == run.root_run_id:
+            found["root"] = wire
+        if other.id == run.parent_run_id:
+            found["parent"] = wire
+        if other.parent_run_id == run.id:
+            found.setdefault("children", []).append(wire)
+    return found
 
 
-def _relative(run: Run, current: bool) -> dict[str, Any]:
-    return common(run, None, current=current) | {"triggerFunction": "trigger"}
+def _error_of_status(run: Run) -> dict[str, Any]:
+    if run.status == RunStatus.CANCELED:
+        return dict(internal_error(ErrorCode.TASK_RUN_CANCELLED, "the run was cancelled"))
+    if run.status == RunStatus.EXPIRED:
+        waited = f" within {duration.written(run.ttl_seconds)}" if run.ttl_seconds else ""
+        return {"type": ErrorKind.STRING_ERROR, "raw": f"the run expired: it was not started{waited}"}
+    return dict(internal_error(ErrorCode.CONFIGURED_INCORRECTLY, "the run has no readable error"))
 
 
-def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+def _snapshot(row: Snapshot) -> dict[str, Any]:
+    return _present(
+        {
+            "seq": row.seq,
+            "event": row.event,
+            "status": row.status,
+            "runStatus": row.run_status,
+            "attempt": row.attempt,
+            "executor": row.executor_id,
+            "warmStart": row.warm,
+            "error": row.error and flat_error(row.error),
+            "description": row.description,
+            "createdAt": timestamp(row.created_at),
+        }
+    )
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return _present(
+        {
+            "number": attempt.number,
+            "startedAt": timestamp(attempt.started_at),
+            "endedAt": attempt.ended_at and timestamp(attempt.ended_at),
+            "outcome": attempt.outcome,
+            "error": attempt.error and flat_error(attempt.error),
+            "executor": attempt.executor_id,
+            "warmStart": attempt.warm,
+        }
+    )
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -1,116 +1,140 @@
-"""Every refusal as a response: a status, a text, a stable code, the field, and what to do about it."""
+"""What the API answers when it refuses: one table of codes, each with its HTTP status, meaning and what to do.
+
+Every answer that is no success is `{"error": text, "code": CODE, "field"?, "nextStep"?, "details"?}`.
+"""
 
 from __future__ import annotations
 
-import json
-import logging
-import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import falcon
-import redis
+from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.engine.errors import EngineError
 
-from sojourn.control_plane.engine import errors
-from sojourn.control_plane.store.database import StoreUnavailable
 
-log = logging.getLogger(__name__)
+@dataclass(frozen=True, slots=True)
+class Code:
+    """`meaning` is the default text of `error`; `todo` the default `nextStep`."""
 
-#: code -> (HTTP status, meaning, what to do). The docs page of errors is drawn from it.
-CODES: dict[str, tuple[int, str, str]] = {
-    "INVALID_JSON": (400, "The body is not JSON that is accepted.", "Send UTF-8 JSON without duplicate keys."),
-    "INVALID_BODY": (400, "A field of the body is wrong.", "Look at `field` and `details`."),
-    "INVALID_QUERY": (400, "A query parameter is wrong.", "Look at `field`."),
-    "INVALID_CURSOR": (400, "The cursor is not one of this environment's.", "Begin again without a cursor."),
-    "UNAUTHORIZED": (401, "The credential is missing or not known.", "Send `Authorization: Bearer tr_…`."),
-    "NOT_FOUND": (404, "There is no such path.", "See /api/openapi.json."),
-    "RUN_NOT_FOUND": (404, "There is no such run in this environment.", "Check the id and the key's environment."),
-    "RUN_NOT_FINISHED": (404, "The run is not over.", "Ask again, or wait with `?wait=30`."),
-    "NO_DEPLOYMENT": (404, "Nothing was deployed to this environment.", "Run `sojourn deploy DIR`."),
-    "METHOD_NOT_ALLOWED": (405, "The path does not take this method.", "See the `Allow` header."),
-    "STALE": (409, "The run has moved on without this executor.", "Drop the run."),
-    "BODY_TOO_LARGE": (413, "The body is larger than the path takes.", "Store large data and send where it is."),
-    "UNSUPPORTED_MEDIA_TYPE": (415, "The body is of a kind that is not accepted.", "Send plain JSON, uncompressed."),
-    "VERSION_NOT_FOUND": (422, "That version was never deployed here.", "Deploy it, or leave the option out."),
-    "QUEUE_FULL": (422, "As many runs live as may.", "Wait, or raise the limit."),
-    "MANIFEST_INVALID": (422, "The manifest cannot be used.", "Look at `field`."),
-    "ARCHIVE_INVALID": (422, "The archive cannot be used.", "Deploy again."),
-    "PARENT_IS_OVER": (422, "The run that triggers this one has ended.", "Trigger it from an app."),
-    "CREDENTIAL_REFUSED": (401, "An executor's credential or a run's token is not valid.", "Leave."),
-    "UNAVAILABLE": (503, "A part of the platform does not answer.", "Try again shortly."),
-    "INTERNAL": (500, "The platform failed.", "Look for `requestId` in its log."),
-    "ENGINE_ERROR": (409, "The request could not be carried out.", "Try again."),
+    status: int
+    meaning: str
+    todo: str
+
+
+CODES: dict[str, Code] = {
+    # what was sent
+    "INVALID_JSON": Code(400, "The body is not JSON.", "send one JSON value in UTF-8, without NaN or repeated keys"),
+    "BODY_TOO_DEEP": Code(400, "The body is nested too deeply.", "nest at most 128 arrays and objects"),
+    "BODY_INCOMPLETE": Code(400, "The body ended early.", "send as many bytes as Content-Length says"),
+    "BODY_INVALID": Code(400, "Body Error", "correct the fields that `details` names"),
+    "QUERY_INVALID": Code(400, "Query Error", "correct the parameters that `details` names"),
+    "PARAMS_INVALID": Code(400, "Params Error", "correct the path"),
+    "HEADERS_INVALID": Code(400, "Headers Error", "correct the header that `field` names"),
+    "CURSOR_INVALID": Code(400, "The cursor is not one of this list.", "begin again at the first page"),
+    "BAD_REQUEST": Code(400, "The request cannot be understood.", "correct the request"),
+    "BODY_TOO_SLOW": Code(408, "The body did not arrive in time.", "send the request again"),
+    "BODY_TOO_LARGE": Code(413, "The body is too large.", "send less, or store the data and send where it is"),
+    "METADATA_TOO_LARGE": Code(413, "The metadata is too large.", "keep it below 262144 bytes as JSON"),
+    "CONTENT_TYPE_UNSUPPORTED": Code(415, "This content type is not accepted.", "send application/json"),
+    "CONTENT_ENCODING_UNSUPPORTED": Code(415, "Encoded bodies are not accepted.", "send the body uncompressed"),
+    "URI_TOO_LONG": Code(414, "The address is too long.", "shorten the query"),
+    "HEADERS_TOO_LARGE": Code(431, "The headers are too large.", "send fewer or shorter headers"),
+    # who sent it
+    "UNAUTHORIZED": Code(
+        401,
+        "The API key is missing or not valid.",
+        "send `Authorization: Bearer tr_…` with a secret key of the environment",
+    ),
+    "CREDENTIAL_REFUSED": Code(401, "The credential is not valid.", "let a new executor be placed"),
+    # what it was sent to
+    "NOT_FOUND": Code(404, "There is nothing at this address.", "see /api/openapi.json for what there is"),
+    "RUN_NOT_FOUND": Code(404, "There is no such run in this environment.", "check the id and the key's environment"),
+    "RUN_NOT_FINISHED": Code(404, "The run is not over yet.", "ask again, with ?wait=30 to be answered when it is"),
+    "DEPLOYMENT_NOT_FOUND": Code(404, "Nothing is deployed in this environment.", "deploy with `sojourn deploy`"),
+    "ARCHIVE_NOT_FOUND": Code(404, "There is no such archive for this executor.", "deploy the version again"),
+    "METHOD_NOT_ALLOWED": Code(405, "This address has no such method.", "use a method that `Allow` names"),
+    "STALE": Code(409, "The run has moved on without this executor.", "drop what was to be done"),
+    # what the platform's rules refuse
+    "TOO_MANY_TAGS": Code(422, "The run has too many tags.", "use at most 10"),
+    "PAYLOAD_TYPE_UNSUPPORTED": Code(422, "This payload type is not accepted.", "send the payload as JSON"),
+    "OPTION_UNSUPPORTED": Code(422, "This release does not have that option.", "leave the option out"),
+    "VERSION_NOT_FOUND": Code(
+        422, "That version was never deployed to this environment.", "deploy it, or leave `lockToVersion` out"
+    ),
+    "PARENT_IS_OVER": Code(422, "The run that triggers this one has ended.", "trigger it without a parent"),
+    "QUEUE_FULL": Code(422, "As many runs wait as may.", "wait until some have run, or raise the limit"),
+    "MANIFEST_INVALID": Code(422, "The manifest cannot be used.", "correct what `field` names and deploy again"),
+    "ARCHIVE_INVALID": Code(422, "The archive cannot be used.", "deploy again with this release's `sojourn deploy`"),
+    # what is wrong here
+    "INTERNAL": Code(500, "Internal error", "send it again; if it stays, look for `requestId` in the server's log"),
+    "ENGINE_ERROR": Code(503, "The request could not be carried out just now.", "send it again"),
+    "UNAVAILABLE": Code(503, "A part of the platform is not reachable.", "send it again; see /readyz for which part"),
 }
 
 
 class Problem(Exception):
-    """A refusal of the edge itself."""
+    """A refusal with a code of the table. Texts default to the code's own."""
 
-    def __init__(self, code: str, message: str | None = None, *, field: str | None = None, details: Any = None):
-        super().__init__(message or CODES[code][1])
-        self.code, self.field, self.details = code, field, details
-        self.message = message or CODES[code][1]
+    def __init__(
+        self,
+        code: str,
+        message: str | None = None,
+        *,
+        field: str | None = None,
+        next_step: str | None = None,
+        details: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ):
+        known = CODES[code]
+        super().__init__(message or known.meaning)
+        self.code = code
+        self.status = known.status
+        self.message = message or known.meaning
+        self.field = field
+        self.next_step = next_step or known.todo
+        self.details = details
+        self.headers = dict(headers or ())
 
+    def body(self) -> bytes:
+        """The answer's body."""
+        wire: dict[str, Any] = {"error": self.message, "code": self.code}
+        if self.field:
+            wire["field"] = self.field
+        wire["nextStep"] = self.next_step
+        if self.details:
+            wire["details"] = list(self.details)
+        return to_json(wire)
 
-def write(
-    response: falcon.Response,
-    code: str,
-    message: str,
-    *,
-    field: str | None = None,
-    next_step: str | None = None,
-    **more: Any,
-) -> None:
-    """Puts a refusal into a response."""
-    status, _, advice = CODES[code]
-    body: dict[str, Any] = {"error": message, "code": code}
-    if field:
-        body["field"] = field
-    body["nextStep"] = next_step or advice
-    body |= {name: value for name, value in more.items() if value is not None}
-    response.status = falcon.code_to_http_status(status)
-    response.content_type = falcon.MEDIA_JSON
-    response.data = json.dumps(body).encode()
-    if status == 503:
-        response.set_header("Retry-After", "1")
-    if status in (404, 409):
-        response.set_header("x-should-retry", "false")
-
-
-def install(app: falcon.App) -> None:
-    """Teaches the app every kind of refusal."""
-    app.add_error_handler(Exception, _unexpected)
-    app.add_error_handler(falcon.HTTPError, _http)
-    app.add_error_handler(Problem, _problem)
-    app.add_error_handler(errors.EngineError, _engine)
-    app.add_error_handler(StoreUnavailable, _unavailable)
-    app.add_error_handler(redis.RedisError, _unavailable)
-
-
-def _problem(request: falcon.Request, response: falcon.Response, error: Problem, _: Any) -> None:
-    write(response, error.code, error.message, field=error.field, details=error.details)
+    def all_headers(self) -> dict[str, str]:
+        """The headers that go with it: whether sending it again can help is said wherever clients would guess wrong."""
+        headers = dict(self.headers)
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        if self.status in (404, 409):
+            headers["x-should-retry"] = "false"
+        if self.status == 503:
+            headers["Retry-After"] = "1"
+        return headers
 
 
-def _engine(request: falcon.Request, response: falcon.Response, error: errors.EngineError, _: Any) -> None:
-    code = error.code if error.code in CODES else "ENGINE_ERROR"
-    write(response, code, error.message, field=error.field, next_step=error.next_step)
+def of_engine(error: EngineError) -> Problem:
+    """What the engine refuses, as the API says it."""
+    return Problem(error.code, error.message, field=error.field, next_step=error.next_step)
 
 
-def _unavailable(request: falcon.Request, response: falcon.Response, error: Exception, _: Any) -> None:
-    log.warning("%s %s: unavailable: %s", request.method, request.path, error)
-    write(response, "UNAVAILABLE", CODES["UNAVAILABLE"][1])
+def of_status(status: int) -> str:
+    """The code for a refusal that only has a status."""
+    return _BY_STATUS.get(status, "BAD_REQUEST" if status < 500 else "INTERNAL")
 
 
-def _http(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError, _: Any) -> None:
-    by_status = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "BODY_TOO_LARGE", 415: "UNSUPPORTED_MEDIA_TYPE"}
-    status = int(str(error.status)[:3])
-    code = by_status.get(status, "INVALID_QUERY" if 400 <= status < 500 else "INTERNAL")
-    write(response, code, CODES[code][1])
-    response.status = falcon.code_to_http_status(status)
-    for name, value in (error.headers or {}).items() if isinstance(error.headers, dict) else (error.headers or []):
-        response.set_header(name, value)
-
-
-def _unexpected(request: falcon.Request, response: falcon.Response, error: Exception, _: Any) -> None:
-    request_id = secrets.token_hex(8)
-    log.error("request %s: %s %s failed", request_id, request.method, request.path, exc_info=error)
-    write(response, "INTERNAL", "Internal error", requestId=request_id)
+_BY_STATUS = {
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    408: "BODY_TOO_SLOW",
+    413: "BODY_TOO_LARGE",
+    414: "URI_TOO_LONG",
+    415: "CONTENT_TYPE_UNSUPPORTED",
+    431: "HEADERS_TOO_LARGE",
+    503: "UNAVAILABLE",
+}

@@ -1,158 +1,223 @@
-"""The route table: every path, its method, who may call it, what it takes. The app and OpenAPI are made from it."""
+"""THE table of the API: every address, who may call it, what goes in and what comes out. All else is made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
 
-from sojourn.control_plane.api import bodies
+from sojourn.control_plane.api import bodies, replies
 from sojourn.control_plane.api.auth import Caller
-from sojourn.control_plane.api.cursor import Cursors
-from sojourn.control_plane.api.deployments import CurrentDeploymentResource, DeploymentsResource
-from sojourn.control_plane.api.health import HealthResource, ReadyResource
-from sojourn.control_plane.api.openapi import OpenApiResource
-from sojourn.control_plane.api.runs import (
-    CancelResource,
-    LogsResource,
-    ReplayResource,
-    ResultResource,
-    RunResource,
-    RunsResource,
-    TimelineResource,
-)
-from sojourn.control_plane.api.tasks import TriggerResource
-from sojourn.control_plane.api.worker import (
-    HeartbeatResource,
-    NextResource,
-    StartResource,
-    VersionResource,
-    WorkerLogsResource,
-)
-from sojourn.control_plane.wiring import Platform
+from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
+
+KIB, MIB = 1024, 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`path` as OpenAPI writes it; `query` maps parameters to what they take; `public` ones are in OpenAPI."""
+    """`action` names a resource and its responder; `limit` is the body's size in bytes; `codes` are refusals of its
+    own besides those that every route of its kind has. `forgiving`: NaN in the body becomes null."""
 
     method: str
     path: str
-    resource: Callable[[Platform], Any]
+    action: str
     caller: Caller
     summary: str
+    reply: type[BaseModel] | None
     body: type[BaseModel] | None = None
-    query: tuple[tuple[str, str], ...] = ()
-    answers: tuple[int, ...] = (200,)
-    public: bool = True
+    query: type[BaseModel] | None = None
+    limit: int = 64 * KIB
+    codes: tuple[str, ...] = ()
+    forgiving: bool = False
 
     @property
-    def template(self) -> str:
-        """As Falcon writes it."""
-        names = {"{taskId}": "{task_id}", "{runId}": "{run_id}", "{contentHash}": "{content_hash}"}
-        path = self.path
-        for wire, ours in names.items():
-            path = path.replace(wire, ours)
-        return path
+    def all_codes(self) -> tuple[str, ...]:
+        """Every refusal that a caller of this route may get."""
+        codes = list(self.codes)
+        if self.caller is not Caller.ANYONE:
+            codes += ["UNAUTHORIZED" if self.caller is Caller.ENVIRONMENT else "CREDENTIAL_REFUSED", "UNAVAILABLE"]
+        if self.body:
+            codes += _OF_BODIES
+        if self.query:
+            codes.append("QUERY_INVALID")
+        return tuple(dict.fromkeys([*codes, "INTERNAL"]))
 
 
-_LIST_QUERY = (
-    ("page[size]", "1 to 100; 25 where absent"),
-    ("page[after]", "a cursor: older runs"),
-    ("page[before]", "a cursor: newer runs"),
-    ("filter[status]", "statuses, separated by commas"),
-    ("filter[taskIdentifier]", "task ids, separated by commas"),
-    ("filter[version]", "version numbers, separated by commas"),
-    ("filter[tag]", "tags, separated by commas: any of them"),
-    ("filter[queue]", "queue names, separated by commas"),
-    ("filter[machine]", "machine presets, separated by commas"),
-    ("filter[isTest]", "true or false"),
-    ("filter[createdAt][from]", "a date, or Unix time in ms"),
-    ("filter[createdAt][to]", "a date, or Unix time in ms"),
-    ("filter[createdAt][period]", "a duration back from now, like 7d"),
+_OF_BODIES = (
+    "INVALID_JSON",
+    "BODY_TOO_DEEP",
+    "BODY_INCOMPLETE",
+    "BODY_INVALID",
+    "BODY_TOO_SLOW",
+    "BODY_TOO_LARGE",
+    "CONTENT_TYPE_UNSUPPORTED",
+    "CONTENT_ENCODING_UNSUPPORTED",
 )
-_COMMON = (200, 401)
-_ONE_RUN = (200, 401, 404)
+_KEY, _EXECUTOR, _ANYONE = Caller.ENVIRONMENT, Caller.EXECUTOR, Caller.ANYONE
+_RUN = ("RUN_NOT_FOUND",)
 
 ROUTES: tuple[Route, ...] = (
     Route(
         "POST",
-        "/api/v1/tasks/{taskId}/trigger",
-        TriggerResource,
-        Caller.KEY,
-        "Trigger a task: asks for a run and does not wait for it",
+        "/api/v1/tasks/{task}/trigger",
+        "tasks.trigger",
+        _KEY,
+        "Trigger a task",
+        replies.TriggeredReply,
         body=bodies.TriggerBody,
-        answers=(200, 400, 401, 413, 415, 422),
+        limit=MAX_PAYLOAD_BYTES + 512 * KIB,
+        codes=(
+            "PARAMS_INVALID",
+            "HEADERS_INVALID",
+            "METADATA_TOO_LARGE",
+            "TOO_MANY_TAGS",
+            "PAYLOAD_TYPE_UNSUPPORTED",
+            "OPTION_UNSUPPORTED",
+            "VERSION_NOT_FOUND",
+            "PARENT_IS_OVER",
+            "QUEUE_FULL",
+            "ENGINE_ERROR",
+        ),
     ),
-    Route("GET", "/api/v3/runs/{runId}", RunResource, Caller.KEY, "A run", answers=_ONE_RUN),
     Route(
         "GET",
         "/api/v1/runs",
-        lambda platform: RunsResource(platform, Cursors(platform.signing_key)),
-        Caller.KEY,
-        "Runs, newest first, page by page",
-        query=_LIST_QUERY,
-        answers=(200, 400, 401),
+        "runs.page",
+        _KEY,
+        "List runs, newest first",
+        replies.RunsReply,
+        query=bodies.RunsQuery,
+        codes=("CURSOR_INVALID",),
     ),
-    Route("POST", "/api/v2/runs/{runId}/cancel", CancelResource, Caller.KEY, "Cancel a run", answers=_ONE_RUN),
-    Route("POST", "/api/v1/runs/{runId}/replay", ReplayResource, Caller.KEY, "Replay a run", answers=_ONE_RUN),
+    Route("GET", "/api/v3/runs/{run}", "runs.retrieve", _KEY, "Retrieve a run", replies.RunReply, codes=_RUN),
+    Route(
+        "POST",
+        "/api/v2/runs/{run}/cancel",
+        "runs.cancel",
+        _KEY,
+        "Cancel a run; one that is over stays as it is",
+        replies.IdReply,
+        body=bodies.Nothing,
+        codes=_RUN,
+    ),
+    Route(
+        "POST",
+        "/api/v1/runs/{run}/replay",
+        "runs.replay",
+        _KEY,
+        "Trigger a run like this one, on the current version",
+        replies.IdReply,
+        body=bodies.Nothing,
+        codes=(*_RUN, "HEADERS_INVALID", "QUEUE_FULL", "ENGINE_ERROR"),
+    ),
     Route(
         "GET",
-        "/api/v1/runs/{runId}/result",
-        ResultResource,
-        Caller.KEY,
-        "A run's result; 404 while it is not over",
-        query=(("wait", "seconds to wait for it on the server, 0 to 60"),),
-        answers=(200, 400, 401, 404),
+        "/api/v1/runs/{run}/result",
+        "runs.result",
+        _KEY,
+        "How a run ended, waited for if asked",
+        replies.ResultReply,
+        query=bodies.ResultQuery,
+        codes=(*_RUN, "RUN_NOT_FINISHED"),
     ),
     Route(
         "GET",
-        "/api/v1/runs/{runId}/logs",
-        LogsResource,
-        Caller.KEY,
-        "A run's log lines, in order",
-        query=(("after", "the `next` of the page before"),),
-        answers=(200, 400, 401, 404),
+        "/api/v1/runs/{run}/logs",
+        "runs.logs",
+        _KEY,
+        "A run's log lines",
+        replies.LogsReply,
+        query=bodies.LogsQuery,
+        codes=_RUN,
     ),
     Route(
-        "GET", "/api/v1/runs/{runId}/timeline", TimelineResource, Caller.KEY, "A run's history", answers=_ONE_RUN
+        "GET",
+        "/api/v1/runs/{run}/timeline",
+        "runs.timeline",
+        _KEY,
+        "A run's history and attempts",
+        replies.TimelineReply,
+        codes=_RUN,
     ),
     Route(
         "POST",
         "/api/v1/deployments",
-        DeploymentsResource,
-        Caller.KEY,
+        "deployments.deploy",
+        _KEY,
         "Deploy a version and make it current",
+        replies.DeployedReply,
         body=bodies.DeployBody,
-        answers=(200, 400, 401, 413, 415, 422),
+        limit=50 * MIB,
+        codes=("MANIFEST_INVALID", "ARCHIVE_INVALID"),
     ),
     Route(
         "GET",
         "/api/v1/deployments/current",
-        CurrentDeploymentResource,
-        Caller.KEY,
-        "The current version",
-        answers=_ONE_RUN,
+        "deployments.current",
+        _KEY,
+        "The version that new runs start on",
+        replies.DeploymentReply,
+        codes=("DEPLOYMENT_NOT_FOUND",),
     ),
-    Route("GET", "/healthz", lambda _: HealthResource(), Caller.ANYONE, "Whether the process answers"),
-    Route("GET", "/readyz", ReadyResource, Caller.ANYONE, "Whether its parts answer", answers=(200, 503)),
-    Route("GET", "/api/openapi.json", lambda _: OpenApiResource(ROUTES), Caller.ANYONE, "This description"),
-    Route(
-        "POST", "/worker/v1/next", NextResource, Caller.EXECUTOR, "The next run", body=bodies.NextBody, public=False
-    ),
-    Route("POST", "/worker/v1/start", StartResource, Caller.EXECUTOR, "Start", body=bodies.HeldBody, public=False),
-    Route(
-        "POST", "/worker/v1/heartbeat", HeartbeatResource, Caller.EXECUTOR, "Beat", body=bodies.HeldBody, public=False
-    ),
-    Route("POST", "/worker/v1/logs", WorkerLogsResource, Caller.EXECUTOR, "Logs", body=bodies.HeldBody, public=False),
+    Route("GET", "/api/openapi.json", "page.openapi", _ANYONE, "This page, for programs", None),
+    Route("GET", "/healthz", "health.live", _ANYONE, "Whether the process answers", replies.LiveReply),
     Route(
         "GET",
-        "/worker/v1/versions/{contentHash}",
-        VersionResource,
-        Caller.EXECUTOR,
-        "A version's archive",
-        public=False,
+        "/readyz",
+        "health.ready",
+        _ANYONE,
+        "Whether every part can be reached",
+        replies.ReadyReply,
+        codes=("UNAVAILABLE",),
+    ),
+    Route(
+        "POST",
+        "/worker/v1/next",
+        "worker.next",
+        _EXECUTOR,
+        "Tell how the last attempt ended and take the next run",
+        replies.NextReply,
+        body=bodies.NextBody,
+        limit=48 * MIB,
+        forgiving=True,
+    ),
+    Route(
+        "POST",
+        "/worker/v1/start",
+        "worker.start",
+        _EXECUTOR,
+        "Begin the next attempt of a run that was kept",
+        replies.WorkReply,
+        body=bodies.HeldBody,
+        codes=("STALE",),
+    ),
+    Route(
+        "POST",
+        "/worker/v1/heartbeat",
+        "worker.heartbeat",
+        _EXECUTOR,
+        "Renew the lease and wait for what happens to the run",
+        replies.BeatReply,
+        body=bodies.HeartbeatBody,
+    ),
+    Route(
+        "POST",
+        "/worker/v1/logs",
+        "worker.logs",
+        _EXECUTOR,
+        "Send log lines",
+        replies.EmptyReply,
+        body=bodies.LogsBody,
+        limit=48 * MIB,
+        forgiving=True,
+    ),
+    Route(
+        "GET",
+        "/worker/v1/versions/{content_hash}",
+        "worker.version",
+        _EXECUTOR,
+        "The archive of the executor's version",
+        None,
+        codes=("ARCHIVE_NOT_FOUND",),
     ),
 )

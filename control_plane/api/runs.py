@@ -1,230 +1,181 @@
-"""Reading runs and acting on them."""
+"""Runs: listed, retrieved, waited for, cancelled, replayed, read line by line."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-import falcon
-
-from sojourn.control_plane.api import auth, present
+from sojourn.control_plane.api import present
+from sojourn.control_plane.api.bodies import RunsQuery
+from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.domain import duration
-from sojourn.control_plane.engine.errors import RunNotFound
-from sojourn.control_plane.store.records import Environment, Run
-from sojourn.control_plane.store.runs import RunFilters
-from sojourn.control_plane.wiring import Platform
-from sojourn.sdk.protocol import API_VERSION, MACHINES, RunStatus
+from sojourn.control_plane.api.tasks import request_key
+from sojourn.control_plane.domain import duration, ids
+from sojourn.control_plane.engine.cancelling import Cancelling
+from sojourn.control_plane.engine.replaying import Replaying
+from sojourn.control_plane.engine.results import Results
+from sojourn.control_plane.store.records import Run
+from sojourn.control_plane.store.runs import RunFilters, attempts_of
+from sojourn.control_plane.store.runs import Runs as StoredRuns
+from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.telemetry.logs import Logs
+from sojourn.sdk.protocol import API_VERSION, MACHINES
 
-_MAX_PAGE, _PAGE = 100, 25
-_LOG_PAGE = 500
-MAX_WAIT = 60
-_OLDER_WORDS = {
-    "FROZEN": "WAITING",
-    "REATTEMPTING": "EXECUTING",
-    "WAITING_FOR_DEPLOY": "PENDING_VERSION",
-    "INTERRUPTED": "FAILED",
-}
+_MAX_VALUES = 100
 
 
-class _Runs:
-    def __init__(self, platform: Platform):
-        self._platform = platform
+class Runs:
+    """What can be done with runs."""
 
-    def _environment(self, request: falcon.Request) -> Environment:
-        return auth.environment(request, self._platform.access, self._platform.clock())
+    def __init__(
+        self,
+        runs: StoredRuns,
+        versions: Versions,
+        cancelling: Cancelling,
+        replaying: Replaying,
+        results: Results,
+        logs: Logs,
+        cursors: Cursors,
+    ):
+        self._runs = runs
+        self._versions = versions
+        self._cancelling = cancelling
+        self._replaying = replaying
+        self._results = results
+        self._logs = logs
+        self._cursors = cursors
 
-    def _run(self, request: falcon.Request, run_id: str) -> tuple[Environment, Run]:
-        environment = self._environment(request)
-        run = self._platform.runs.find(environment.id, run_id) if _is_plausible(run_id) else None
-        if run is None:
-            raise RunNotFound
-        return environment, run
+    def page(self, call: Call) -> dict[str, Any]:
+        """A page of runs, newest first, with signed cursors to go on from."""
+        environment, query = call.environment, call.query
+        if query.after and query.before:
+            raise Problem("QUERY_INVALID", "Use page[after] or page[before], not both.", field="page[before]")
+        page = self._runs.page(
+            environment.id,
+            filters_of(query, call.now),
+            after=query.after and self._cursors.read(environment.id, query.after, "page[after]"),
+            before=query.before and self._cursors.read(environment.id, query.before, "page[before]"),
+            size=query.size,
+        )
+        current = speaks_current(call)
+        ends = {"next": page.next, "previous": page.previous}
+        return {
+            "data": [present.list_item(run, environment, self._version(run), current) for run in page.runs],
+            "pagination": {name: self._cursors.make(environment.id, end) for name, end in ends.items() if end},
+        }
 
-    def _number(self, run: Run) -> str | None:
-        version = self._platform.versions.find(run.version_id) if run.version_id else None
+    def retrieve(self, call: Call, run: str) -> dict[str, Any]:
+        """A run with its payload, output, error and relatives."""
+        found = self._find(call, run)
+        related = self._runs.related(found)
+        numbers = {other.version_id: self._version(other) or "" for other in related if other.version_id}
+        return present.retrieved(found, self._version(found), related, numbers, speaks_current(call))
+
+    def cancel(self, call: Call, run: str) -> dict[str, Any]:
+        """Cancels a run; one that is over stays as it is."""
+        self._cancelling.cancel(call.environment, run_id(run), "cancelled through the API", call.now)
+        return {"id": run}
+
+    def replay(self, call: Call, run: str) -> dict[str, Any]:
+        """A new run like an old one."""
+        made = self._replaying.replay(call.environment, run_id(run), call.now, request_key=request_key(call))
+        return {"id": made.id}
+
+    def result(self, call: Call, run: str) -> dict[str, Any]:
+        """How a run ended, waited for if asked; RUN_NOT_FINISHED while it has not."""
+        found = self._results.wait(call.environment, run_id(run), call.query.wait)
+        if found is None:
+            raise Problem("RUN_NOT_FINISHED")
+        return present.result(found)
+
+    def logs(self, call: Call, run: str) -> dict[str, Any]:
+        """Log lines from a cursor on; `next` goes on after the last of them."""
+        found = self._find(call, run)
+        lines, following = self._logs.read(found.environment_id, found.id, after=call.query.after, limit=call.query.limit)
+        page: dict[str, Any] = {"lines": [present.log_line(line) for line in lines]}
+        if following:
+            page["next"] = following
+        return page
+
+    def timeline(self, call: Call, run: str) -> dict[str, Any]:
+        """A run's history and attempts."""
+        found = self._find(call, run)
+        history = self._runs.history(found.id)
+        return present.timeline(found, history, attempts_of(history))
+
+    def _find(self, call: Call, run: str) -> Run:
+        found = self._runs.find(call.environment.id, run_id(run))
+        if found is None:
+            raise Problem("RUN_NOT_FOUND")
+        return found
+
+    def _version(self, run: Run) -> str | None:
+        version_id = run.version_id or run.locked_version_id
+        version = self._versions.find(version_id) if version_id else None
         return version.number if version else None
 
 
-class RunResource(_Runs):
-    """GET /api/v3/runs/{runId}"""
-
-    def on_get(self, request: falcon.Request, response: falcon.Response, run_id: str) -> None:
-        _, run = self._run(request, run_id)
-        related = self._platform.runs.related(run)
-        _answer(response, present.whole(run, self._number(run), related, current=_current(request)))
+def run_id(text: str) -> str:
+    """A run's id out of a path; what cannot be one is not there."""
+    if not ids.is_id(text, "run"):
+        raise Problem("RUN_NOT_FOUND")
+    return text
 
 
-class RunsResource(_Runs):
-    """GET /api/v1/runs"""
-
-    def __init__(self, platform: Platform, cursors: Cursors):
-        super().__init__(platform)
-        self._cursors = cursors
-
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        environment = self._environment(request)
-        now = self._platform.clock()
-        after, before = (self._cursor(request, environment, name) for name in ("page[after]", "page[before]"))
-        page = self._platform.runs.page(
-            environment.id, _filters(request, now), after=after, before=before, size=_size(request)
-        )
-        pagination = {
-            name: self._cursors.make(environment.id, place)
-            for name, place in (("next", page.next), ("previous", page.previous))
-            if place
-        }
-        current = _current(request)
-        data = [present.listed(run, self._number(run), environment, current=current) for run in page.runs]
-        _answer(response, {"data": data, "pagination": pagination})
-
-    def _cursor(self, request: falcon.Request, environment: Environment, name: str) -> str | None:
-        given = request.get_param(name)
-        return self._cursors.read(environment.id, given) if given else None
+def speaks_current(call: Call) -> bool:
+    """Whether the client knows the current status vocabulary."""
+    return call.header("x-trigger-api-version") == API_VERSION
 
 
-class CancelResource(_Runs):
-    """POST /api/v2/runs/{runId}/cancel"""
-
-    def on_post(self, request: falcon.Request, response: falcon.Response, run_id: str) -> None:
-        environment, _ = self._run(request, run_id)
-        now = self._platform.clock()
-        run = self._platform.cancelling.cancel(environment, run_id, "Canceled by user", now)
-        _answer(response, {"id": run.id})
-
-
-class ReplayResource(_Runs):
-    """POST /api/v1/runs/{runId}/replay"""
-
-    def on_post(self, request: falcon.Request, response: falcon.Response, run_id: str) -> None:
-        environment, _ = self._run(request, run_id)
-        key = request.get_header("x-trigger-request-idempotency-key")
-        replayed = self._platform.replaying.replay(
-            environment, run_id, self._platform.clock(), request_key=key[:128] if key else None
-        )
-        _answer(response, {"id": replayed.id})
-
-
-class ResultResource(_Runs):
-    """GET /api/v1/runs/{runId}/result: with `wait`, a long poll."""
-
-    def on_get(self, request: falcon.Request, response: falcon.Response, run_id: str) -> None:
-        environment = self._environment(request)
-        if not _is_plausible(run_id):
-            raise RunNotFound
-        wait = _number(request, "wait", 0, MAX_WAIT)
-        run = self._platform.results.wait(environment, run_id, wait)
-        if run is None:
-            raise Problem("RUN_NOT_FINISHED")
-        _answer(response, present.result(run))
-
-
-class LogsResource(_Runs):
-    """GET /api/v1/runs/{runId}/logs"""
-
-    def on_get(self, request: falcon.Request, response: falcon.Response, run_id: str) -> None:
-        environment, run = self._run(request, run_id)
-        after = request.get_param("after")
-        try:
-            lines, following = self._platform.logs.read(environment.id, run.id, after=after, limit=_LOG_PAGE)
-        except (ValueError, OverflowError):
-            raise Problem("INVALID_CURSOR") from None
-        page = {"lines": [present.line(line) for line in lines]} | ({"next": following} if following else {})
-        _answer(response, page)
-
-
-class TimelineResource(_Runs):
-    """GET /api/v1/runs/{runId}/timeline"""
-
-    def on_get(self, request: falcon.Request, response: falcon.Response, run_id: str) -> None:
-        _, run = self._run(request, run_id)
-        runs = self._platform.runs
-        _answer(response, present.timeline(run, runs.history(run.id), runs.attempts(run.id)))
-
-
-def _answer(response: falcon.Response, body: Any) -> None:
-    response.content_type = falcon.MEDIA_JSON
-    response.data = json.dumps(body).encode()
-
-
-def _current(request: falcon.Request) -> bool:
-    return request.get_header("x-trigger-api-version") == API_VERSION
-
-
-def _is_plausible(run_id: str) -> bool:
-    """Whether such an id could exist: others are not worth a question, and PostgreSQL takes no NUL."""
-    return len(run_id) <= 64 and run_id.isascii() and run_id.isprintable()
-
-
-def _filters(request: falcon.Request, now: datetime) -> RunFilters:
-    period = request.get_param("filter[createdAt][period]")
-    since = _date(request, "filter[createdAt][from]")
-    if period:
-        try:
-            since = now - timedelta(seconds=duration.seconds(period))
-        except ValueError as error:
-            raise Problem("INVALID_QUERY", str(error), field="filter[createdAt][period]") from None
+def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
+    """The store's filters; `Problem` names the parameter that cannot be used."""
+    statuses = []
+    for word in _values(query.status, "filter[status]"):
+        status = present.status_of(word)
+        if status is None:
+            raise Problem("QUERY_INVALID", f"{word[:40]!r} is no status.", field="filter[status]")
+        statuses.append(status)
+    machines = _values(query.machine, "filter[machine]")
+    if not set(machines) <= set(MACHINES):
+        raise Problem("QUERY_INVALID", f"Machines are {', '.join(MACHINES)}.", field="filter[machine]")
+    since, until = _span(query, now)
     return RunFilters(
-        statuses=_words(request, "filter[status]", {*RunStatus, *_OLDER_WORDS}, _OLDER_WORDS),
-        tasks=_words(request, "filter[taskIdentifier]"),
-        versions=_words(request, "filter[version]"),
-        tags=_words(request, "filter[tag]"),
-        queues=_words(request, "filter[queue]"),
-        machines=_words(request, "filter[machine]", set(MACHINES)),
-        is_test=_flag(request, "filter[isTest]"),
+        statuses=statuses,
+        tasks=_values(query.task, "filter[taskIdentifier]"),
+        versions=_values(query.version, "filter[version]"),
+        tags=_values(query.tag, "filter[tag]"),
+        queues=_values(query.queue, "filter[queue]"),
+        machines=machines,
+        is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,
-        created_to=_date(request, "filter[createdAt][to]"),
+        created_to=until,
     )
 
 
-def _words(
-    request: falcon.Request, name: str, known: Iterable[str] = (), other: dict[str, str] | None = None
-) -> tuple[str, ...]:
-    text = request.get_param(name) or ""
-    words = tuple(word for word in text.split(",") if word)
-    if len(words) > 100 or "\x00" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise Problem("INVALID_QUERY", f"{name} takes up to 100 words", field=name)
-    allowed = set(known)
-    for word in words:
-        if allowed and word not in allowed:
-            raise Problem("INVALID_QUERY", f"{name} cannot be {word[:50]!r}", field=name)
-    return tuple((other or {}).get(word, word) for word in words)
+def _values(text: str | None, field: str) -> list[str]:
+    values = [value.strip() for value in (text or "").split(",") if value.strip()]
+    if len(values) > _MAX_VALUES:
+        raise Problem("QUERY_INVALID", f"{field} takes {_MAX_VALUES} values at most.", field=field)
+    return values
 
 
-def _flag(request: falcon.Request, name: str) -> bool | None:
-    text = request.get_param(name)
-    if text is None:
-        return None
-    if text not in ("true", "false"):
-        raise Problem("INVALID_QUERY", f"{name} is true or false", field=name)
-    return text == "true"
+def _span(query: RunsQuery, now: datetime) -> tuple[datetime | None, datetime | None]:
+    since = _date(query.created_from, "filter[createdAt][from]")
+    until = _date(query.created_to, "filter[createdAt][to]")
+    if query.period:
+        try:
+            last = now - timedelta(seconds=duration.seconds(query.period))
+        except duration.BadTime as error:
+            raise Problem("QUERY_INVALID", f"{error}.", field="filter[createdAt][period]") from None
+        since = max(since, last) if since else last
+    if since and until and since > until:
+        raise Problem("QUERY_INVALID", "The span begins after its end.", field="filter[createdAt][to]")
+    return since, until
 
 
-def _date(request: falcon.Request, name: str) -> datetime | None:
-    text = request.get_param(name)
-    if not text:
-        return None
+def _date(text: str | None, field: str) -> datetime | None:
     try:
-        return duration.date(text)
-    except ValueError as error:
-        raise Problem("INVALID_QUERY", f"{name}: {error}", field=name) from None
-
-
-def _size(request: falcon.Request) -> int:
-    return int(_number(request, "page[size]", 1, _MAX_PAGE, _PAGE))
-
-
-def _number(request: falcon.Request, name: str, low: float, high: float, default: float = 0) -> float:
-    text = request.get_param(name)
-    if text is None:
-        return default
-    try:
-        value = float(text) if len(text) < 20 else float("nan")
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
-        raise Problem("INVALID_QUERY", f"{name} is a number from {low:g} to {high:g}", field=name)
-    return value
+        return duration.date(text) if text else None
+    except duration.BadTime as error:
+        raise Problem("QUERY_INVALID", f"{error}.", field=field) from None

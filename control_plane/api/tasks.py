@@ -1,137 +1,224 @@
-"""Triggering."""
+"""Triggering: a request's body and headers become the engine's words."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+import re
+from datetime import datetime
 from typing import Any
 
-import falcon
-
-from sojourn.control_plane.api import auth, body
-from sojourn.control_plane.api.bodies import TriggerBody, TriggerOptions
+from sojourn.control_plane.api.bodies import MAX_NAME_CHARS, TriggerBody, TriggerOptions, identifier
+from sojourn.control_plane.api.body import parse
+from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.domain import duration
-from sojourn.control_plane.engine.triggering import TriggerRequest
-from sojourn.control_plane.wiring import Platform
-from sojourn.sdk.protocol import MAX_METADATA_BYTES, MAX_PAYLOAD_BYTES, MIN_MAX_DURATION
+from sojourn.control_plane.domain import duration, ids
+from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, Triggering, TriggerRequest
+from sojourn.sdk.protocol import (
+    MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_METADATA_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MAX_TAGS,
+    MIN_MAX_DURATION,
+    NO_MAX_DURATION,
+)
 
-#: A little above the payload's own limit, for what is around it.
-MAX_TRIGGER_BYTES = MAX_PAYLOAD_BYTES + 16 * 1024 + MAX_METADATA_BYTES
-_MAX_TASK_CHARS = 256
-_IDEMPOTENCY_UNITS = ("s", "m", "h", "d")
-_NOTHING = TriggerOptions()
-
-
-class TriggerResource:
-    """POST /api/v1/tasks/{taskId}/trigger"""
-
-    def __init__(self, platform: Platform):
-        self._platform = platform
-
-    def on_post(self, request: falcon.Request, response: falcon.Response, task_id: str) -> None:
-        platform = self._platform
-        now = platform.clock()
-        environment = auth.environment(request, platform.access, now)
-        given = body.take(request, TriggerBody, MAX_TRIGGER_BYTES, optional=True)
-        wish = _wish(task_id, given, request, now)
-        triggered = platform.triggering.trigger(environment, wish, now)
-        response.data = json.dumps({"id": triggered.id, "isCached": triggered.cached}).encode()
-        response.content_type = falcon.MEDIA_JSON
-        response.set_header("x-trigger-jwt-claims", json.dumps({"sub": environment.id, "pub": True}))
+_KEY_TTL = re.compile(r"[0-9]{1,9}[smhd]")
+_SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_VISIBLE = re.compile(r"[!-~]{1,255}")
+_TEXT_TYPES = frozenset({"text/plain"})
+_JSON_TYPES = frozenset({"application/json"})
+#: What this release cannot do; a run that ignored it would not be what was asked for.
+_UNSUPPORTED = ("region", "externalDeploymentId", "debounce", "parentBatch")
+_NO_OPTIONS = TriggerOptions()
 
 
-def _wish(task_id: str, given: TriggerBody, request: falcon.Request, now: datetime) -> TriggerRequest:
-    if not task_id or len(task_id) > _MAX_TASK_CHARS or not task_id.isprintable():
-        raise Problem("INVALID_QUERY", f"a task's id has 1 to {_MAX_TASK_CHARS} printable characters", field="taskId")
-    options = given.options or _NOTHING
-    payload, payload_type = _payload(given.payload, options)
-    metadata = _metadata(options.metadata)
-    key = request.get_header("idempotency-key") or options.idempotencyKey
+class Tasks:
+    """What can be done with a task."""
+
+    def __init__(self, triggering: Triggering):
+        self._triggering = triggering
+
+    def trigger(self, call: Call, task: str) -> Answer:
+        """Stores a run and answers with its id."""
+        made = self._triggering.trigger(call.environment, trigger_request(call, task), call.now)
+        return Answer(b'{"id":"%s","isCached":%s}' % (made.id.encode(), b"true" if made.cached else b"false"))
+
+
+def trigger_request(call: Call, task: str) -> TriggerRequest:
+    """What a call asks for. `Problem` names the field that cannot be used."""
+    body: TriggerBody = call.body
+    options = body.options or _NO_OPTIONS
+    _refuse_unsupported(options)
+    payload, payload_type = _payload(body.payload, options.payloadType)
+    key, key_ttl = _idempotency(call, options)
+    limit = options.maxDuration
     return TriggerRequest(
-        task=task_id,
+        task=task_id(task),
         payload=payload,
         payload_type=payload_type,
         queue=options.queue.name if options.queue else None,
-        concurrency_key=options.concurrencyKey or None,
-        delay_until=_moment(options.delay, "options.delay", now),
-        ttl_seconds=_seconds(options.ttl, "options.ttl"),
-        priority_ms=round((options.priority or 0) * 1000),
+        concurrency_key=None if options.concurrencyKey is None else _text(options.concurrencyKey),
+        delay_until=_delay(options.delay, call.now) if options.delay else None,
+        ttl_seconds=_ttl(options.ttl),
+        priority_ms=round(options.priority * 1000) if options.priority else 0,
         idempotency_key=key,
-        idempotency_ttl_seconds=_key_seconds(options.idempotencyKeyTTL),
+        idempotency_ttl_seconds=key_ttl,
         idempotency_options=options.idempotencyKeyOptions.model_dump() if options.idempotencyKeyOptions else None,
-        request_key=_request_key(request),
-        tags=options.tags or (),
-        metadata=metadata,
+        request_key=request_key(call),
+        tags=_tags(options.tags) if options.tags else (),
+        metadata=None if options.metadata is None else _metadata(options.metadata),
         machine=options.machine,
         max_attempts=options.maxAttempts,
-        max_duration=None if options.maxDuration is None else max(int(options.maxDuration), MIN_MAX_DURATION),
+        max_duration=None if limit is None else max(MIN_MAX_DURATION, min(int(limit), NO_MAX_DURATION)),
         version=options.lockToVersion,
         is_test=bool(options.test),
-        parent_run_id=options.parentRunId,
-        source=(request.get_header("x-trigger-source") or "api")[:32],
+        parent_run_id=_parent(options.parentRunId),
+        source=source(call),
     )
 
 
-def _payload(value: Any, options: TriggerOptions) -> tuple[str | None, str]:
-    """The payload as text. A packet's text is taken as it is; anything else becomes JSON in ASCII."""
-    kind = options.payloadType
-    if kind is None or not isinstance(value, str):
-        return (None if value is None else json.dumps(value, separators=(",", ":"))), "application/json"
-    if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
-        raise Problem("INVALID_BODY", "payload: must not contain NUL or half a surrogate pair", field="payload")
-    if kind == "application/super+json":
-        kind, value = "application/json", _plain_json(value)
-    if kind == "application/json":
-        body.parse(value.encode())
-    return value, kind
-
-
-def _plain_json(text: str) -> str:
-    """What a packet of the extended JSON holds, its type notes left out."""
-    found = body.parse(text.encode())
-    return json.dumps(found["json"] if isinstance(found, dict) and "json" in found else found)
-
-
-def _metadata(value: Any) -> str | None:
-    if value is None:
-        return None
-    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    if len(text) > MAX_METADATA_BYTES:
-        raise Problem("BODY_TOO_LARGE", f"metadata has more than {MAX_METADATA_BYTES} bytes", field="options.metadata")
-    if not isinstance(body.parse(text.encode("utf-8", "surrogatepass")), dict):
-        raise Problem("INVALID_BODY", "metadata must be an object", field="options.metadata")
+def task_id(text: str) -> str:
+    """A task's id out of a path: any text that a manifest may hold."""
+    if not 0 < len(text) <= MAX_NAME_CHARS or not text.isprintable():
+        raise Problem("PARAMS_INVALID", f"A task's id has 1 to {MAX_NAME_CHARS} printable characters.", field="taskId")
     return text
 
 
-def _moment(text: str | None, field: str, now: datetime) -> datetime | None:
-    if text is None:
-        return None
+def request_key(call: Call) -> str | None:
+    """The key under which a client sends one logical request, so that a repetition of it counts once."""
+    key = call.header("x-trigger-request-idempotency-key")
+    if key is not None and not _VISIBLE.fullmatch(key):
+        raise Problem("HEADERS_INVALID", field="x-trigger-request-idempotency-key")
+    return key
+
+
+def source(call: Call) -> str:
+    """What triggered: `sdk`, `cli` …; `api` for clients that do not say."""
+    named = call.header("x-trigger-source") or ""
+    return named if _SOURCE.fullmatch(named) else "api"
+
+
+def _refuse_unsupported(options: TriggerOptions) -> None:
+    given = options.model_fields_set
+    if not given:
+        return
+    for name in _UNSUPPORTED:
+        if name in given and getattr(options, name):
+            raise Problem("OPTION_UNSUPPORTED", field=f"options.{name}")
+    if options.resumeParentOnCompletion:
+        raise Problem(
+            "OPTION_UNSUPPORTED",
+            "Waiting for a run inside a run is not in this release.",
+            field="options.resumeParentOnCompletion",
+            next_step="trigger it without waiting, or wait for it from an app",
+        )
+
+
+def _payload(value: Any, named: str | None) -> tuple[str | None, str]:
+    """The payload as stored: JSON text, or the text itself where its type says so."""
+    media_type = (named or "application/json").split(";", 1)[0].strip().lower()
+    if value is None:
+        return None, "application/json"
+    if media_type in _TEXT_TYPES and isinstance(value, str):
+        try:
+            return identifier(value), "text/plain"
+        except ValueError as error:
+            raise Problem("BODY_INVALID", f"payload: {error}", field="payload") from None
+    if media_type == "application/super+json" and isinstance(value, str):
+        value = _unwrapped(value)
+    elif media_type not in _JSON_TYPES:
+        raise Problem(
+            "PAYLOAD_TYPE_UNSUPPORTED",
+            f"The payload type {media_type[:100]!r} is not accepted.",
+            field="options.payloadType",
+        )
+    text = json_text(value, "payload")
+    if len(text) > MAX_PAYLOAD_BYTES and _bytes_of(value) > MAX_PAYLOAD_BYTES:
+        raise Problem("BODY_TOO_LARGE", f"The payload has more than {MAX_PAYLOAD_BYTES} bytes.", field="payload")
+    return text, "application/json"
+
+
+def _bytes_of(value: Any) -> int:
+    """Bytes as UTF-8, which count; as it is stored, in ASCII, a text may be longer."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
+def _unwrapped(text: str) -> Any:
+    """The plain value in the envelope `{"json": value, "meta"?: …}` that some clients send."""
+    envelope = parse(text.encode("utf-8", "surrogatepass"))
+    if not isinstance(envelope, dict) or "json" not in envelope:
+        raise Problem("BODY_INVALID", "payload: must be an object with `json`", field="payload")
+    return envelope["json"]
+
+
+def json_text(value: Any, field: str) -> str:
+    """Compact JSON text. Numbers beyond what a float holds are refused."""
     try:
-        found = duration.moment(text, now)
-    except ValueError as error:
-        raise Problem("INVALID_BODY", f"{field}: {error}", field=field) from None
-    return found if found > now + timedelta(milliseconds=1) else None
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        raise Problem("BODY_INVALID", f"{field}: a number is too large for JSON", field=field) from None
 
 
-def _seconds(value: int | str | None, field: str) -> int | None:
-    if value is None or isinstance(value, int):
-        return value
+def _metadata(value: Any) -> str:
+    if isinstance(value, str):
+        try:
+            value = parse(value.encode())
+        except (Problem, UnicodeEncodeError):
+            value = None
+    if not isinstance(value, dict):
+        raise Problem("BODY_INVALID", "options.metadata: must be an object, or its JSON", field="options.metadata")
+    text = json_text(value, "options.metadata")
+    if len(text) > MAX_METADATA_BYTES:
+        raise Problem("METADATA_TOO_LARGE", field="options.metadata")
+    return text
+
+
+def _idempotency(call: Call, options: TriggerOptions) -> tuple[str | None, int]:
+    """Key and its life in seconds; headers go before the body."""
+    key, ttl = call.header("idempotency-key"), call.header("idempotency-key-ttl")
+    if key is not None and (len(key) > MAX_IDEMPOTENCY_KEY_CHARS or not key.isprintable()):
+        raise Problem("HEADERS_INVALID", field="idempotency-key")
+    if ttl is not None and not _KEY_TTL.fullmatch(ttl):
+        raise Problem("HEADERS_INVALID", 'Write it like "30d".', field="idempotency-key-ttl")
+    key, ttl = key or options.idempotencyKey, ttl or options.idempotencyKeyTTL
+    if ttl is None:
+        return key, DEFAULT_IDEMPOTENCY_SECONDS
+    return key, _seconds(ttl, "options.idempotencyKeyTTL")
+
+
+def _tags(given: str | list[str]) -> list[str]:
+    tags = [tag for tag in ([given] if isinstance(given, str) else given) if tag.strip()]
+    if len(set(tags)) > MAX_TAGS:
+        raise Problem("TOO_MANY_TAGS", f"The run has {len(set(tags))} tags.", field="options.tags")
+    return tags
+
+
+def _ttl(given: str | int | None) -> int | None:
+    return _seconds(given, "options.ttl") if isinstance(given, str) else given
+
+
+def _seconds(text: str, field: str) -> int:
     try:
-        return duration.seconds(value)
-    except ValueError as error:
-        raise Problem("INVALID_BODY", f"{field}: {error}", field=field) from None
+        return duration.seconds(text)
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"{field}: {error}", field=field) from None
 
 
-def _key_seconds(text: str | None) -> int:
-    from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS
-
-    if text is None or not text[:-1].isdigit() or not text.endswith(_IDEMPOTENCY_UNITS):
-        return DEFAULT_IDEMPOTENCY_SECONDS
-    found = _seconds(text, "options.idempotencyKeyTTL")
-    return DEFAULT_IDEMPOTENCY_SECONDS if found is None else found
+def _delay(text: str, now: datetime) -> datetime | None:
+    try:
+        return duration.ahead(text, now)
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"options.delay: {error}", field="options.delay") from None
 
 
-def _request_key(request: falcon.Request) -> str | None:
-    key = request.get_header("x-trigger-request-idempotency-key")
-    return key[:128] if key else None
+def _parent(run_id: str | None) -> str | None:
+    if run_id is not None and not ids.is_id(run_id, "run"):
+        raise Problem("BODY_INVALID", "options.parentRunId: is no run's id", field="options.parentRunId")
+    return run_id
+
+
+def _text(key: str | float) -> str:
+    """A concurrency key as text: 7 and 7.0 are the same key, as they are in JSON."""
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    return str(key)

@@ -1,178 +1,164 @@
-"""The worker API: what executors call. Few round trips; every one may be repeated."""
+"""The worker API: executors take runs, tell how they ended, beat, send log lines, fetch their version."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
 
-import falcon
-
-from sojourn.control_plane.api import auth, body
-from sojourn.control_plane.api.bodies import CompletionBody, HeldBody, LineBody, NextBody, OutcomeBody
+from sojourn.control_plane.api.bodies import CompletionBody, HeartbeatBody, HeldBody, LogsBody, NextBody, OutcomeBody
+from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.engine.attempts import Completed, NextAnswer, NextRequest
-from sojourn.control_plane.engine.outcomes import Outcome
-from sojourn.control_plane.telemetry.logs import Line
-from sojourn.control_plane.wiring import Platform
-from sojourn.sdk.protocol import MAX_LOG_LINE_CHARS, MAX_OUTPUT_BYTES
+from sojourn.control_plane.domain.failure import truncated
+from sojourn.control_plane.engine.attempts import Attempts, Completed, NextAnswer, NextRequest
+from sojourn.control_plane.engine.deployments import Deployments
+from sojourn.control_plane.engine.outcomes import Outcome, Settled
+from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.telemetry.logs import LEVELS, STREAMS, Line
+from sojourn.sdk.protocol import MAX_LOG_LINE_CHARS
 
-MAX_NEXT_BYTES = 3 * MAX_OUTPUT_BYTES
-MAX_LOGS_BYTES = 16 * 1024 * 1024
+_MAX_LINES = 10_000
+_MAX_PROPERTIES_CHARS = 32 * 1024
+_MAX_NUMBER = 2_147_483_647
+_NOTHING = Answer(b"{}")
 
 
-class NextResource:
-    """POST /worker/v1/next"""
+class Worker:
+    """`clock` tells the time again after a long poll."""
 
-    def __init__(self, platform: Platform):
-        self._platform = platform
+    def __init__(self, attempts: Attempts, deployments: Deployments, versions: Versions, clock: Callable[[], datetime]):
+        self._attempts = attempts
+        self._deployments = deployments
+        self._versions = versions
+        self._clock = clock
 
-    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
-        platform = self._platform
-        executor = auth.executor(request, platform.credentials)
-        given = body.take(request, NextBody, MAX_NEXT_BYTES)
-        now = platform.clock()
-        wish = NextRequest(
-            wait=given.wait,
-            served=given.served,
-            again=given.again,
-            completed=_completed(given.completion, now) if given.completion else None,
+    def next(self, call: Call) -> dict[str, Any]:
+        """Settles the last attempt and gives the next run: one request."""
+        body: NextBody = call.body
+        request = NextRequest(
+            wait=body.wait,
+            served=body.served,
+            again=body.again,
+            completed=_completed(body.completion, call.now) if body.completion else None,
         )
-        answer = platform.attempts.next(executor, wish, now)
-        response.content_type = falcon.MEDIA_JSON
-        response.data = json.dumps(_told(answer, now)).encode()
+        return self._answer(self._attempts.next(call.executor, request, call.now))
 
+    def start(self, call: Call) -> dict[str, Any]:
+        """The next attempt of a run that its executor kept."""
+        body: HeldBody = call.body
+        return {"work": self._attempts.start(call.executor, body.run, body.snapshot, body.token, call.now)}
 
-class StartResource:
-    """POST /worker/v1/start"""
+    def heartbeat(self, call: Call) -> dict[str, Any]:
+        """Renews the lease, and waits for what happens to the run."""
+        body: HeartbeatBody = call.body
+        beat = self._attempts.heartbeat(call.executor, body.run, body.snapshot, body.token, body.wait, call.now)
+        return {"state": beat.state} if beat.snapshot is None else {"state": beat.state, "snapshot": beat.snapshot}
 
-    def __init__(self, platform: Platform):
-        self._platform = platform
+    def logs(self, call: Call) -> Answer:
+        """Keeps log lines."""
+        body: LogsBody = call.body
+        self._attempts.append_logs(call.executor, body.run, body.token, log_lines(body.lines, 0, call.now))
+        return _NOTHING
 
-    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
-        executor = auth.executor(request, self._platform.credentials)
-        given = body.take(request, HeldBody, MAX_LOGS_BYTES)
-        work = self._platform.attempts.start(
-            executor, given.run, given.snapshot, given.token, self._platform.clock()
-        )
-        response.content_type = falcon.MEDIA_JSON
-        response.data = json.dumps({"work": work}).encode()
-
-
-class HeartbeatResource:
-    """POST /worker/v1/heartbeat"""
-
-    def __init__(self, platform: Platform):
-        self._platform = platform
-
-    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
-        executor = auth.executor(request, self._platform.credentials)
-        given = body.take(request, HeldBody, MAX_LOGS_BYTES)
-        beat = self._platform.attempts.heartbeat(
-            executor, given.run, given.snapshot, given.token, given.wait, self._platform.clock()
-        )
-        answer: dict[str, object] = {"state": beat.state}
-        if beat.snapshot is not None:
-            answer["snapshot"] = beat.snapshot
-        response.content_type = falcon.MEDIA_JSON
-        response.data = json.dumps(answer).encode()
-
-
-class WorkerLogsResource:
-    """POST /worker/v1/logs"""
-
-    def __init__(self, platform: Platform):
-        self._platform = platform
-
-    def on_post(self, request: falcon.Request, response: falcon.Response) -> None:
-        executor = auth.executor(request, self._platform.credentials)
-        given = body.take(request, HeldBody, MAX_LOGS_BYTES)
-        lines = _lines(given.lines, self._platform.clock())
-        self._platform.attempts.append_logs(executor, given.run, given.token, lines)
-        response.content_type = falcon.MEDIA_JSON
-        response.data = b"{}"
-
-
-class VersionResource:
-    """GET /worker/v1/versions/{contentHash}"""
-
-    def __init__(self, platform: Platform):
-        self._platform = platform
-
-    def on_get(self, request: falcon.Request, response: falcon.Response, content_hash: str) -> None:
-        executor = auth.executor(request, self._platform.credentials)
-        version = self._platform.versions.find(executor.version)
+    def version(self, call: Call, content_hash: str) -> Answer:
+        """The archive of the executor's own version, and no other."""
+        version = self._versions.find(call.executor.version)
         archive = None
         if version is not None and version.content_hash == content_hash:
-            archive = self._platform.deployments.archive(content_hash)
+            archive = self._deployments.archive(content_hash)
         if archive is None:
-            raise Problem("NOT_FOUND", "there is no such version")
-        response.content_type = "application/zip"
-        response.data = archive
+            raise Problem("ARCHIVE_NOT_FOUND")
+        return Answer(archive, "application/zip")
+
+    def _answer(self, answer: NextAnswer) -> dict[str, Any]:
+        wire: dict[str, Any] = {}
+        if answer.settled is not None:
+            wire["completion"] = self._settled(answer.settled)
+        if answer.assignment is not None:
+            wire["work"] = answer.assignment
+        elif answer.leave is not None:
+            wire["leave"] = answer.leave
+        return wire
+
+    def _settled(self, settled: Settled) -> dict[str, Any]:
+        wire: dict[str, Any] = {"result": settled.result}
+        if settled.snapshot is not None:
+            wire["snapshot"] = settled.snapshot
+        if settled.retry_at is not None:
+            wait = settled.retry_at - self._clock()
+            wire["retryAt"] = timestamp(settled.retry_at)
+            wire["retryInMs"] = max(0, round(wait / timedelta(milliseconds=1)))
+        return wire
 
 
-def _completed(given: CompletionBody, now: datetime) -> Completed:
-    return Completed(
-        run=given.run,
-        snapshot=given.snapshot,
-        token=given.token,
-        attempt=given.attempt,
-        outcome=_outcome(given.outcome, given.usageMs),
-        lines=_lines(given.logs, now),
+def log_lines(given: list[Any], attempt: int, now: datetime) -> list[Line]:
+    """Lines that can be stored. User code is behind them: what makes no sense is mended or passed over."""
+    return [line for line in (_line(item, attempt, now) for item in given[:_MAX_LINES]) if line is not None]
+
+
+def _line(item: Any, attempt: int, now: datetime) -> Line | None:
+    if not isinstance(item, dict):
+        return None
+    n, message = _number(item.get("n")), item.get("message")
+    if n is None or not isinstance(message, str):
+        return None
+    given = _number(item.get("attempt"))
+    stream, level = item.get("stream"), item.get("level")
+    return Line(
+        attempt=attempt if given is None else given,
+        n=n,
+        at=_moment(item.get("at"), now),
+        stream=stream if stream in STREAMS else "stdout",
+        level=level if level in LEVELS else "LOG",
+        message=message[: MAX_LOG_LINE_CHARS + 100],
+        properties=_properties(item.get("properties")),
     )
 
 
-def _outcome(given: OutcomeBody, usage_ms: int) -> Outcome:
-    delay = (given.retry or {}).get("delay")
-    wanted = isinstance(delay, int | float) and not isinstance(delay, bool) and 0 <= delay <= 10**11
+def _number(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value <= _MAX_NUMBER else None
+
+
+def _moment(text: Any, now: datetime) -> datetime:
+    """The executor's time of a line; the server's where that is none, or lies in the future."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return min(moment, now) if moment.tzinfo else now
+    except (TypeError, ValueError, OverflowError):
+        return now
+
+
+def _properties(value: Any) -> dict[str, Any] | None:
+    if not isinstance(value, dict) or not value:
+        return None
+    try:
+        fits = len(json.dumps(value, allow_nan=False)) <= _MAX_PROPERTIES_CHARS
+    except (ValueError, RecursionError):
+        fits = False
+    return value if fits else {"dropped": f"the properties were larger than {_MAX_PROPERTIES_CHARS} characters of JSON"}
+
+
+def _completed(body: CompletionBody, now: datetime) -> Completed:
+    return Completed(
+        run=body.run,
+        snapshot=body.snapshot,
+        token=body.token,
+        attempt=body.attempt,
+        outcome=_outcome(body.outcome, int(body.usageMs)),
+        lines=log_lines(body.logs, body.attempt, now),
+    )
+
+
+def _outcome(body: OutcomeBody, usage_ms: int) -> Outcome:
     return Outcome(
-        ok=given.ok,
-        output=given.output,
-        output_type=given.outputType[:100],
-        error=given.error,
-        retry_in=timedelta(milliseconds=float(delay)) if wanted and delay is not None else None,
-        skipped_retrying=given.skippedRetrying,
-        hand_back=given.handBack,
+        ok=body.ok,
+        output=body.output,
+        output_type=body.outputType if body.outputType and body.outputType.isprintable() else "application/json",
+        error=truncated(body.error) if body.error else None,
+        retry_in=timedelta(milliseconds=body.retry.delay) if body.retry else None,
+        skipped_retrying=bool(body.skippedRetrying),
+        hand_back=bool(body.handBack),
         usage_ms=usage_ms,
     )
-
-
-def _lines(given: Iterable[LineBody], now: datetime) -> list[Line]:
-    return [
-        Line(
-            line.attempt,
-            line.n,
-            _at(line.at, now),
-            line.stream,
-            line.level,
-            line.message[: MAX_LOG_LINE_CHARS + 100],
-            line.properties,
-        )
-        for line in given
-    ]
-
-
-def _at(text: str, now: datetime) -> datetime:
-    """An executor's stamp, as long as it is near ours."""
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return now
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return at if abs(at - now) < timedelta(hours=24) else now
-
-
-def _told(answer: NextAnswer, now: datetime) -> dict[str, object]:
-    told: dict[str, object] = {}
-    if answer.settled is not None:
-        settled: dict[str, object] = {"result": answer.settled.result}
-        if answer.settled.retry_at is not None:
-            settled["retryAt"] = answer.settled.retry_at.isoformat()
-            settled["retryInMs"] = max(round((answer.settled.retry_at - now) / timedelta(milliseconds=1)), 0)
-            settled["snapshot"] = answer.settled.snapshot
-        told["completion"] = settled
-    if answer.assignment is not None:
-        told["work"] = answer.assignment
-    if answer.leave is not None:
-        told["leave"] = answer.leave
-    return told

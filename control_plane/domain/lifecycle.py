@@ -137,9 +137,7 @@ _BY_SOURCE = {(row.source, row.event): row for row in TRANSITIONS}
 #: A run in one of these occupies its concurrency slots.
 SLOT_HOLDING = frozenset({S.PENDING_EXECUTING, S.EXECUTING, S.PENDING_CANCEL})
 #: A run in one of these has an executor that must beat before the lease ends.
-LEASED = frozenset(
-    {S.PENDING_EXECUTING, S.EXECUTING, S.EXECUTING_WITH_WAITPOINTS, S.QUEUED_EXECUTING, S.PENDING_CANCEL}
-)
+LEASED = frozenset({S.PENDING_EXECUTING, S.EXECUTING, S.EXECUTING_WITH_WAITPOINTS, S.QUEUED_EXECUTING, S.PENDING_CANCEL})
 
 
 class IllegalMove(Exception):

@@ -86,6 +86,5 @@ def _binary() -> Path:
     if found:
         return Path(found)
     raise StartFailed(
-        "Redis is not here: its wheel is for Python 3.11 and 3.12."
-        " Install redis-server, or set REDIS_URL to one that runs"
+        "Redis is not here: its wheel is for Python 3.11 and 3.12. Install redis-server, or set REDIS_URL to one that runs"
     )

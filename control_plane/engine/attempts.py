@@ -145,13 +145,7 @@ class Attempts:
     def _take_back(self, executor: ExecutorIdentity, now: datetime) -> None:
         """An executor that leaves runs nothing: what it was given in an answer that it did not read goes back."""
         for run in self._runs.held_by(executor.executor):
-            if run.snapshot_status == SnapshotStatus.EXECUTING:
-                returned = self._outcomes.settle(
-                    run.id, run.snapshot, executor.executor, Outcome(ok=False, hand_back=True), now
-                )
-                self._free(returned, now)
-            else:
-                self._outcomes.lose(run, {}, now)
+            self._outcomes.take_back(run, now)
 
     def _must_give_way(self, executor: ExecutorIdentity, request: NextRequest) -> bool:
         """Asked at the end of each quantum only: others wait for a place, and none is free."""
@@ -185,9 +179,7 @@ class Attempts:
                 if taken is None:
                     left = (deadline - now).total_seconds()
                     message = box.get(max(left, 0)) if left > 0 else None
-                    taken = (
-                        Taken.from_json(message, executor.organization) if message else self._last_look(executor, box)
-                    )
+                    taken = Taken.from_json(message, executor.organization) if message else self._last_look(executor, box)
                     now = self._clock()
                 first = False
                 if taken is None:
@@ -196,9 +188,7 @@ class Attempts:
                 if run is not None:
                     return NextAnswer(settled, self._assigning.assignment(run, now))
 
-    def _take(
-        self, executor: ExecutorIdentity, settled: Settled | None, deadline: datetime, now: datetime
-    ) -> Taken | None:
+    def _take(self, executor: ExecutorIdentity, settled: Settled | None, deadline: datetime, now: datetime) -> Taken | None:
         """Frees the settled run's slots and takes the next run, in one round trip; parks the executor if none is due."""
         lanes = self._lanes(executor, now)
         done = settled.moved if settled and settled.moved else None
@@ -242,9 +232,7 @@ class Attempts:
 
     # --- the other calls
 
-    def start(
-        self, executor: ExecutorIdentity, run_id: str, snapshot: int, token: str, now: datetime
-    ) -> dict[str, Any]:
+    def start(self, executor: ExecutorIdentity, run_id: str, snapshot: int, token: str, now: datetime) -> dict[str, Any]:
         """The assignment of a run that its executor tries again; `Stale` when the run has moved on."""
         self._credentials.check_run(token, run_id, executor.executor)
         run = self._begin(run_id, snapshot, executor, now)

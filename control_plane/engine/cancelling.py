@@ -28,10 +28,8 @@ class Cancelling:
 
     def cancel(self, environment: Environment, run_id: str, reason: str, now: datetime) -> Run:
         """The run after the cancellation; one that is over, or being cancelled, is left as it is."""
+        run = self._find(environment, run_id)
         for _ in range(_TRIES):
-            run = self._runs.find(environment.id, run_id)
-            if run is None:
-                raise RunNotFound
             if run.snapshot_status in (SnapshotStatus.FINISHED, SnapshotStatus.PENDING_CANCEL):
                 return run
             moved = self._runs.move(self._wish(run, reason, now))
@@ -39,6 +37,13 @@ class Cancelling:
                 self._index.settled([moved], now)
                 self._cancel_children(environment, run_id, now)
                 return replace(run, status=moved.status, snapshot=moved.snapshot, snapshot_status=moved.snapshot_status)
+            run = self._find(environment, run_id)
+        return run
+
+    def _find(self, environment: Environment, run_id: str) -> Run:
+        run = self._runs.find(environment.id, run_id)
+        if run is None:
+            raise RunNotFound
         return run
 
     def _wish(self, run: Run, reason: str, now: datetime) -> Move:

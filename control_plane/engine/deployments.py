@@ -118,9 +118,7 @@ class Deployments:
         if found != content_hash:
             raise ArchiveInvalid(f"the archive's tree hashes to {found}", field="contentHash")
 
-    def _same_as_current(
-        self, environment: Environment, parsed: manifest.Manifest, content_hash: str
-    ) -> Deployed | None:
+    def _same_as_current(self, environment: Environment, parsed: manifest.Manifest, content_hash: str) -> Deployed | None:
         current = self._versions.current(environment.id)
         if current is None or current.content_hash != content_hash:
             return None
@@ -128,9 +126,7 @@ class Deployments:
             return None
         return Deployed(current.id, current.number, content_hash, [task["slug"] for task in parsed.tasks], cached=True)
 
-    def _insert(
-        self, environment: Environment, parsed: manifest.Manifest, content_hash: str, now: datetime
-    ) -> Deployed:
+    def _insert(self, environment: Environment, parsed: manifest.Manifest, content_hash: str, now: datetime) -> Deployed:
         version = Version(
             id=self._id("deployment", now),
             environment_id=environment.id,
@@ -141,9 +137,7 @@ class Deployments:
             created_at=now,
         )
         self._versions.insert(version, parsed.tasks)
-        self._versions.declare_queues(
-            environment.id, [{"id": self._id("queue", now), **queue} for queue in parsed.queues]
-        )
+        self._versions.declare_queues(environment.id, [{"id": self._id("queue", now), **queue} for queue in parsed.queues])
         self._versions.make_current(environment.id, version.id)
         return Deployed(version.id, version.number, content_hash, [task["slug"] for task in parsed.tasks], cached=False)
 

@@ -33,9 +33,7 @@ class Limiting:
                 for row in environments
             },
             queues={
-                (row["environment_id"], row["name"]): QueueLimits(
-                    row["concurrency_limit"], row["weight"], row["paused"]
-                )
+                (row["environment_id"], row["name"]): QueueLimits(row["concurrency_limit"], row["weight"], row["paused"])
                 for row in queues
             },
         )

@@ -117,6 +117,15 @@ class Outcomes:
             self._index.settled([moved], now)
         return moved
 
+    def take_back(self, run: Run, now: datetime) -> Moved | None:
+        """A run that an executor was given, but never ran: it waits again, and no attempt is charged."""
+        if run.snapshot_status != SnapshotStatus.EXECUTING:
+            return self.lose(run, {}, now)
+        moved = self._runs.move(self._hand_back(run, Outcome(ok=False, hand_back=True), now))
+        if moved:
+            self._index.settled([moved], now)
+        return moved
+
     def _late(self, run_id: str, snapshot: int, executor: str, outcome: Outcome, now: datetime) -> Settled:
         """The snapshot was not the newest: a repetition, a cancellation that came between, or somebody else's run."""
         run = self._runs.any(run_id)
@@ -164,13 +173,12 @@ class Outcomes:
         )
         return self._move_for(decision, run, error, outcome, now)
 
-    def _move_for(
-        self, decision: Decision, run: Run, error: Mapping[str, Any], outcome: Outcome, now: datetime
-    ) -> Move:
+    def _move_for(self, decision: Decision, run: Run, error: Mapping[str, Any], outcome: Outcome, now: datetime) -> Move:
         if isinstance(decision, Fail):
             return _failure(run.id, run.snapshot, decision.status, error, outcome.usage_ms, now)
         if isinstance(decision, RetryNow):
-            event, changes = Event.RETRY_NOW, {"lease_until": decision.at + self._lease}
+            event = Event.RETRY_NOW
+            changes: dict[str, Any] = {"lease_until": decision.at + self._lease}
         else:
             event = Event.RETRY_LATER
             changes = {"available_at": decision.at, "queued_at": decision.at, "lease_until": None, "dequeues": 0}
@@ -220,9 +228,7 @@ def _success(run_id: str, snapshot: int, outcome: Outcome, now: datetime) -> Mov
     return Move(run_id, snapshot, Event.SUCCEED, now, changes=changes, usage_ms=outcome.usage_ms)
 
 
-def _failure(
-    run_id: str, snapshot: int, status: RunStatus, error: Mapping[str, Any], usage_ms: int, now: datetime
-) -> Move:
+def _failure(run_id: str, snapshot: int, status: RunStatus, error: Mapping[str, Any], usage_ms: int, now: datetime) -> Move:
     # A run that failed gives its idempotency key back, so that the next trigger tries again.
     changes = {"error": error, "finished_at": now, "lease_until": None, "idempotency_key": None}
     return Move(run_id, snapshot, Event.FAIL, now, shows=status, changes=changes, usage_ms=usage_ms, error=error)

@@ -83,6 +83,14 @@ class Placing:
         except (redis.RedisError, NotReady):
             return set()
 
+    def idle_executors(self) -> set[str]:
+        """Executors that wait for a run, of every organization."""
+        try:
+            organizations = self._versions.organizations()
+            return {name for each in organizations for name in self._index.queue.idle_executors(each)}
+        except redis.RedisError:
+            return set()
+
     def return_order(self, order: Order, reason: str, now: datetime) -> None:
         """No executor could be placed: the run goes back to the queue at once, with the reason in its history."""
         moved = self._runs.move(

@@ -56,11 +56,7 @@ class Recovery:
     def sweep(self, organization: str, now: datetime) -> Repaired:
         """One pass: leases that lapsed, a stretch of the runs that wait, and everything the queue holds."""
         try:
-            return (
-                self._leases(organization, now)
-                + self._missing(organization, now)
-                + self._superfluous(organization, now)
-            )
+            return self._leases(organization, now) + self._missing(organization, now) + self._superfluous(organization, now)
         except NotReady:
             return self.rebuild(organization, now)
 
@@ -125,9 +121,7 @@ class Recovery:
         slotless = [run for run in slotless if standing.get(run.id) in SLOT_HOLDING]
         self._index.enqueue(waiting, now)
         if slotless:
-            self._index.queue.restore(
-                organization, in_flight=[entry_of(run) for run in slotless], now_ms=milliseconds(now)
-            )
+            self._index.queue.restore(organization, in_flight=[entry_of(run) for run in slotless], now_ms=milliseconds(now))
         return Repaired(enqueued=len(waiting) + len(slotless))
 
     def _superfluous(self, organization: str, now: datetime) -> Repaired:

@@ -17,9 +17,7 @@ class Replaying:
         self._runs = runs
         self._triggering = triggering
 
-    def replay(
-        self, environment: Environment, run_id: str, now: datetime, *, request_key: str | None = None
-    ) -> Triggered:
+    def replay(self, environment: Environment, run_id: str, now: datetime, *, request_key: str | None = None) -> Triggered:
         """The new run; `RunNotFound` for one that this environment does not have."""
         run = self._runs.find(environment.id, run_id)
         if run is None:

@@ -1,0 +1,1 @@
+"""Redis: an index of the truth."""

@@ -62,7 +62,8 @@ class FairQueue:
                 for organization, group in by_organization.items()
             )
         )
-        lost, handed = set(), {}
+        lost: set[str] = set()
+        handed: dict[str, str] = {}
         for organization, answer in zip(by_organization, answers, strict=True):
             if answer == b"NOTREADY":
                 lost.add(organization)
@@ -197,6 +198,10 @@ class FairQueue:
             for environment in environments:
                 pipeline.zrange(prefix.encode() + b"ring:" + environment, 0, -1)
             return [lane.decode() for lanes in pipeline.execute() for lane in lanes]
+
+    def idle_executors(self, organization: str) -> set[str]:
+        """Executors that wait for a run."""
+        return {name.decode() for name in self._redis.hkeys(keys.prefix(organization) + "idlers")}
 
     def size(self, organization: str) -> int:
         """How many runs the queue knows, waiting and in flight."""

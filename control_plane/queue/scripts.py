@@ -41,9 +41,7 @@ class Scripts:
             name: ("" if name in _INDEX_ONLY else tree) + (folder / f"{name}.lua").read_text(encoding="utf-8")
             for name in NAMES
         }
-        self._hashes = {
-            name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._texts.items()
-        }
+        self._hashes = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._texts.items()}
 
     def run(self, *calls: tuple[str, Sequence[str], Sequence[Any]]) -> list[Any]:
         """The answers to (name, keys, arguments) each, in order."""

@@ -12,6 +12,10 @@ _OFFER_SECONDS = 5
 _TAKE = "local n = tonumber(redis.call('GET', KEYS[1]) or '0') if n > 0 then redis.call('DECR', KEYS[1]) end return n"
 
 
+#: What every call raises when Redis does not answer.
+QueueUnavailable = redis.RedisError
+
+
 class Wakeups:
     """A ring is remembered until somebody waits, once: rings before it come to nothing more."""
 

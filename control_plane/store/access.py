@@ -135,9 +135,7 @@ class Access:
         self._database.rows("INSERT INTO organizations (id, slug, name) VALUES (%s, %s, %s)", made, slug, name)
         return made
 
-    def create_environment(
-        self, organization: str, project: str, slug: str, kind: str, now: datetime
-    ) -> tuple[str, str]:
+    def create_environment(self, organization: str, project: str, slug: str, kind: str, now: datetime) -> tuple[str, str]:
         """A new environment's id and its root key."""
         made = self._new_id("env", now)
         self._database.rows(

@@ -126,7 +126,7 @@ class AdvisoryLock:
                 self._connection.autocommit = True
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT 1" if self._held else f"SELECT pg_try_advisory_lock({int(self._number)})")
-                self._held = self._held or bool(cursor.fetchone()[0])
+                self._held = self._held or bool((cursor.fetchone() or (0,))[0])
             return self._held
         except psycopg2.Error as error:
             self.release()

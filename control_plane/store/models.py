@@ -23,7 +23,7 @@ from playhouse.postgres_ext import ArrayField, BinaryJSONField, DateTimeTZField
 proxy = DatabaseProxy()
 
 
-class Table(Model):  # type: ignore[misc]
+class Table(Model):
     class Meta:
         database = proxy
         legacy_table_names = False

@@ -174,4 +174,4 @@ def _names(kind: type) -> tuple[str, ...]:
 
 def build(kind: type[T], row: Mapping[str, Any]) -> T:
     """A `kind` out of a row that has at least its fields."""
-    return kind(*[row.get(name) for name in _names(kind)])
+    return kind(*[row.get(name) for name in _names(kind)])  # type: ignore[arg-type]

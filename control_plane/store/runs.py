@@ -222,15 +222,6 @@ class Runs:
         )
         return [build(Run, row) for row in rows]
 
-    def busy_executors(self, executor_ids: Sequence[str]) -> set[str]:
-        """Those of some executors that have a run."""
-        rows = self._database.rows(
-            "SELECT DISTINCT executor_id AS id FROM runs WHERE executor_id = ANY(%s) AND snapshot_status IN"
-            " ('PENDING_EXECUTING', 'EXECUTING', 'EXECUTING_WITH_WAITPOINTS', 'QUEUED_EXECUTING', 'PENDING_CANCEL')",
-            list(executor_ids),
-        )
-        return {row["id"] for row in rows}
-
     def history(self, run_id: str) -> list[Snapshot]:
         """A run's snapshots, oldest first."""
         rows = self._database.rows("SELECT * FROM snapshots WHERE run_id = %s ORDER BY seq", run_id)

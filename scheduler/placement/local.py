@@ -88,9 +88,7 @@ class LocalPlacement:
             placed = Placed(spec.executor, spec.environment, spec.version, spec.machine, str(process.pid))
             started = start_time(process.pid) or 0
             self._remember(placed, process.pid, started)
-            self._local[spec.executor] = _Local(
-                placed, process.pid, started, process, os.pidfd_open(process.pid), set()
-            )
+            self._local[spec.executor] = _Local(placed, process.pid, started, process, os.pidfd_open(process.pid), set())
         os.write(self._ring, b"!")
 
     def stop(self, executor: str, grace: float) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.support.stack import Stack
 
 PROJECT = Path(__file__).parent / "project"

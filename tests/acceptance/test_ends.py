@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.support.stack import Stack, until
 
 
@@ -28,7 +27,7 @@ def test_a_payload_comes_back(stack: Stack):
 
 
 def test_a_task_that_fails_twice_and_then_succeeds(stack: Stack):
-    result, run, run_id = finished(stack, "fails-until", {"until": 3, "n": 7})
+    result, _, run_id = finished(stack, "fails-until", {"until": 3, "n": 7})
     assert json.loads(result["output"]) == {"n": 7, "attempts": 3}
     attempts = stack.client().timeline(run_id)["attempts"]
     assert [attempt["outcome"] for attempt in attempts] == ["RETRY_NOW", "RETRY_NOW", "SUCCEED"]

@@ -73,9 +73,7 @@ class History:
             run = f"run_{self.made}"
         pick = self.random.choice
         score = self.now - pick((0, 0, 5_000, 100_000))
-        return Entry(
-            run, ORGANIZATION, pick(ENVIRONMENTS), pick(VERSIONS), pick(MACHINES), pick(QUEUES), pick(KEYS), score
-        )
+        return Entry(run, ORGANIZATION, pick(ENVIRONMENTS), pick(VERSIONS), pick(MACHINES), pick(QUEUES), pick(KEYS), score)
 
     def dequeue(self) -> None:
         skip = [self.lane() for _ in range(self.random.choice((0, 0, 2)))]
@@ -129,9 +127,7 @@ class History:
                 for name in ENVIRONMENTS[: pick((0, 2, 3))]
             },
             queues={
-                (pick(ENVIRONMENTS), name): QueueLimits(
-                    pick((None, 0, 1, 3)), pick((1.0, 3.0)), pick((False, False, True))
-                )
+                (pick(ENVIRONMENTS), name): QueueLimits(pick((None, 0, 1, 3)), pick((1.0, 3.0)), pick((False, False, True)))
                 for name in QUEUES[: pick((0, 1, 3))]
             },
         )
@@ -195,9 +191,7 @@ class History:
         assert self.queue.dequeue(ORGANIZATION, self.now) is None
         for run in sorted(self.model.items):
             self.queue.ack(ORGANIZATION, run, self.now)
-        left_over = {
-            name.decode() for name in self.connection.keys(keys.prefix(ORGANIZATION).replace("{", "[{]") + "*")
-        }
+        left_over = {name.decode() for name in self.connection.keys(keys.prefix(ORGANIZATION).replace("{", "[{]") + "*")}
         assert left_over == {keys.prefix(ORGANIZATION) + "ready"}
         self.pubsub.close()
 

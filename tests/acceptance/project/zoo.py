@@ -77,7 +77,8 @@ def forks_a_daemon(path):
     if os.fork() == 0:
         os.setsid()
         time.sleep(300)
-    open(path, "w").write(str(os.getpid()))
+    with open(path, "w") as note:
+        note.write(str(os.getpid()))
     os._exit(3)
 
 
@@ -87,7 +88,7 @@ def prints(payload):
     print("to stderr", file=sys.stderr)
     logger.info("to the logger", answer=42)
     print("x" * 100_000)
-    return None
+    return
 
 
 @task(retry=ONCE)

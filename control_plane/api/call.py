@@ -1,0 +1,66 @@
+"""One call of the API, as responders see it: who calls, when, with what; HTTP stays outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sojourn.control_plane.engine.credentials import ExecutorIdentity
+from sojourn.control_plane.store.records import Environment
+
+
+class Call:
+    """`body` and `query` are models of the route's kinds, or None. Where anyone may call, there is no `now`."""
+
+    __slots__ = ("body", "caller", "headers", "now", "query")
+
+    def __init__(
+        self,
+        caller: Environment | ExecutorIdentity | None,
+        now: datetime | None,
+        body: Any,
+        query: Any,
+        headers: Mapping[str, Any],
+    ):
+        self.caller = caller
+        if now is not None:
+            self.now = now
+        self.body = body
+        self.query = query
+        self.headers = headers
+
+    @property
+    def environment(self) -> Environment:
+        """The environment whose key was sent."""
+        assert isinstance(self.caller, Environment)
+        return self.caller
+
+    @property
+    def executor(self) -> ExecutorIdentity:
+        """The executor whose credential was sent."""
+        assert isinstance(self.caller, ExecutorIdentity)
+        return self.caller
+
+    def header(self, name: str) -> str | None:
+        """A request header; None when it is absent or empty."""
+        value: str | None = self.headers.get("HTTP_" + name.upper().replace("-", "_"))
+        return value or None
+
+
+class Answer:
+    """A body that is made already, and the headers and status that go with it."""
+
+    __slots__ = ("data", "headers", "media_type", "status")
+
+    def __init__(
+        self,
+        data: bytes,
+        media_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
+        status: str = "200 OK",
+    ):
+        self.data = data
+        self.media_type = media_type
+        self.headers = headers
+        self.status = status

@@ -1,0 +1,151 @@
+"""From HTTP to a call and back: makes Falcon resources out of the route table, so that no route escapes its gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import falcon
+from pydantic import BaseModel, ValidationError
+
+from sojourn.control_plane.api import body as bodies
+from sojourn.control_plane.api.auth import Caller, Gate
+from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.routes import Route
+
+Action = Callable[..., Answer | Mapping[str, Any]]
+Responder = Callable[..., None]
+
+_MAX_ISSUES = 20
+#: Stands for an encoded slash inside a path's segment while Falcon splits the path.
+_SLASH = "\x1f"
+
+
+class Resource:
+    """What Falcon routes a path to; the responders are set on it."""
+
+
+def add_routes(
+    app: falcon.App,
+    routes: tuple[Route, ...],
+    resources: Mapping[str, object],
+    gate: Gate,
+    clock: Callable[[], datetime],
+) -> None:
+    """Adds every route of the table. `resources` by the names that actions begin with."""
+    made: dict[str, Resource] = {}
+    for route in routes:
+        name, _, responder = route.action.partition(".")
+        action: Action = getattr(resources[name], responder)
+        resource = made.setdefault(route.path, Resource())
+        setattr(resource, f"on_{route.method.lower()}", _responder(route, action, gate, clock))
+    for path, resource in made.items():
+        app.add_route(path, resource)
+
+
+def _responder(route: Route, action: Action, gate: Gate, clock: Callable[[], datetime]) -> Responder:
+    """The function that Falcon calls: opens the gate, then reads, then acts."""
+    of_environment = route.caller is Caller.ENVIRONMENT
+    of_anyone = route.caller is Caller.ANYONE
+    body_of, query_of = route.body, route.query
+    limit = route.limit
+    parse = bodies.parse_leniently if route.forgiving else bodies.parse
+
+    def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        env = req.env
+        now = caller = None
+        if not of_anyone:
+            now = clock()
+            caller = gate.environment(env, now) if of_environment else gate.executor(env)
+        body = read_body(bodies.read(req, limit), body_of, parse) if body_of is not None else None
+        query = _query(req.params, query_of) if query_of is not None else None
+        if _SLASH in env["PATH_INFO"]:
+            path = {name: value.replace(_SLASH, "/") for name, value in path.items()}
+        answer = action(Call(caller, now, body, query, env), **path)
+        if answer.__class__ is Answer:
+            give(resp, answer)
+        else:
+            resp.data = to_json(answer)
+
+    return respond
+
+
+def give(resp: falcon.Response, answer: Answer) -> None:
+    """Puts an answer into Falcon's response."""
+    resp.data = answer.data
+    resp.status = answer.status
+    if answer.media_type != "application/json":
+        resp.content_type = answer.media_type
+    if answer.headers:
+        resp.set_headers(dict(answer.headers))
+
+
+def keep_encoded_slashes(env: dict[str, Any]) -> None:
+    """Lets `%2F` stay inside its segment: WSGI servers decode it, and ids of tasks may hold slashes."""
+    raw = env.get("RAW_URI", "")
+    if "%2" not in raw or not raw.startswith("/"):
+        return
+    path = raw.partition("?")[0].lower()
+    if "%2f" not in path or "%1f" in path or _SLASH in env["PATH_INFO"]:
+        return
+    raw_segments = raw.partition("?")[0].replace("%2F", "%1F").replace("%2f", "%1F")
+    env["PATH_INFO"] = falcon.uri.decode(raw_segments, unquote_plus=False).encode("utf-8").decode("latin-1")
+
+
+def read_body(raw: bytes, kind: type[BaseModel], parse: Callable[[bytes], Any]) -> BaseModel:
+    """The body as its model; `Problem` 400 names the field that is wrong."""
+    if not raw:
+        if not kind.model_fields:
+            return kind()
+        raise Problem("INVALID_JSON", "The body is empty.")
+    value = parse(raw)
+    if value.__class__ is not dict:
+        raise Problem("BODY_INVALID", "Body Error: the body must be a JSON object")
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise refusal("BODY_INVALID", "Body Error", error, value) from None
+
+
+def _query(params: Mapping[str, Any], kind: type[BaseModel]) -> BaseModel:
+    try:
+        return kind.model_validate(params)
+    except ValidationError as error:
+        raise refusal("QUERY_INVALID", "Query Error", error, params) from None
+
+
+def refusal(code: str, title: str, error: ValidationError, given: Any) -> Problem:
+    """What a model found wrong, without a word of what was given."""
+    issues = []
+    for issue in error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_ISSUES]:
+        unknown = issue["type"] == "extra_forbidden"
+        message = "there is no such field" if unknown else issue["msg"]
+        named = unknown or issue["type"] == "missing"
+        issues.append({"field": _field(issue["loc"], given, named), "message": message})
+    # Of a union's members each says what it misses; the one that got furthest is the one that was meant.
+    first = max(issues, key=lambda issue: issue["field"].count("."))
+    return Problem(code, f"{title}: {first['field']}: {first['message']}", field=first["field"], details=issues)
+
+
+def _field(location: tuple[int | str, ...], value: Any, named: bool) -> str:
+    """The dotted path of an issue; names of a union's members, which Pydantic puts into it, are left out.
+
+    `named`: the last step is a field's name, whether it is there or not.
+    """
+    parts: list[str] = []
+    for place, step in enumerate(location):
+        if isinstance(value, Mapping):
+            if step not in value and not (named and place == len(location) - 1):
+                break
+            value = value.get(step)
+        elif isinstance(value, list):
+            if not isinstance(step, int):
+                continue
+            value = value[step] if step < len(value) else None
+        else:
+            break
+        parts.append(str(step)[:100])
+    return ".".join(parts)

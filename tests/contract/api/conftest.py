@@ -1,0 +1,132 @@
+"""The real application over a real platform, with two organizations in it; shared by a module's tests."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from falcon import testing
+
+from sojourn.control_plane import config, wiring, wsgi
+from sojourn.control_plane.engine.credentials import ExecutorIdentity
+from sojourn.control_plane.wiring import Platform
+from sojourn.sdk import archive
+from sojourn.sdk.protocol import API_VERSION
+from tests.support.postgres_server import Databases
+
+HOST = "localhost"
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """An organization's environment, seen through its key."""
+
+    organization: str
+    environment: str
+    key: str
+    client: testing.TestClient
+
+    def trigger(self, task: str = "hello", payload: Any = None, **options: Any) -> str:
+        """A new run's id."""
+        body = {"payload": payload, "options": options}
+        answer = self.client.simulate_post(f"/api/v1/tasks/{task}/trigger", json=body)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json["id"])
+
+    def deploy(self, tasks: list[str], source: str = "") -> dict[str, Any]:
+        """A new version with those tasks, current from now on."""
+        answer = self.client.simulate_post("/api/v1/deployments", json=deployment(tasks, source))
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json)
+
+
+def deployment(tasks: list[str], source: str = "") -> dict[str, Any]:
+    """The body of a deployment: a zip of one file and a manifest of those tasks."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "jobs.py").write_text(f"# {tasks} {source}\n")
+        packed, content_hash = archive.pack(Path(folder))
+    found = [{"id": task, "file": "jobs.py", "export": task.replace("-", "_"), "retry": {}} for task in tasks]
+    manifest = {"sdk": "0.1.0", "python": "3.11.7", "tasks": found, "queues": []}
+    return {"manifest": manifest, "contentHash": content_hash, "archive": b64encode(packed).decode()}
+
+
+@pytest.fixture(scope="module")
+def platform(databases: Databases, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    url = databases.fresh()
+    connection = redis.Redis.from_url(redis_url)
+    connection.flushall()
+    settings = config.load(
+        {},
+        database_url=url,
+        redis_url=redis_url,
+        data_dir=str(tmp_path_factory.mktemp("data")),
+        master_key=urlsafe_b64encode(os.urandom(32)).decode(),
+        queue_size_limit=0,
+    )
+    made = wiring.connect(settings, application="test-api")
+    installation = made.access.create_installation(made.clock())
+    made.recovery.rebuild(installation.organization_id, made.clock())
+    yield made
+    made.close()
+    connection.flushall()
+    connection.close()
+    databases.drop(url)
+
+
+@pytest.fixture(scope="module")
+def app(platform: Platform) -> wsgi.App:
+    return wsgi.create_app(platform)
+
+
+@pytest.fixture(scope="module")
+def tenant(platform: Platform, app: wsgi.App) -> Tenant:
+    installation = platform.access.installation(platform.clock())
+    assert installation
+    return _tenant(app, installation.organization_id, installation.environments["dev"], installation.keys["dev"])
+
+
+@pytest.fixture(scope="module")
+def stranger(platform: Platform, app: wsgi.App) -> Tenant:
+    """Another organization."""
+    now = platform.clock()
+    organization = platform.access.create_organization("other", "Other", now)
+    platform.database.rows(
+        "INSERT INTO projects (id, organization_id, ref, slug, name) VALUES ('project_2', %s, 'proj_other', 'o', 'O')",
+        organization,
+    )
+    environment, key = platform.access.create_environment(organization, "project_2", "dev", "DEVELOPMENT", now)
+    platform.recovery.rebuild(organization, now)
+    return _tenant(app, organization, environment, key)
+
+
+@pytest.fixture(scope="module")
+def sibling(platform: Platform, app: wsgi.App) -> Tenant:
+    """Another environment of the tenant's project."""
+    installation = platform.access.installation(platform.clock())
+    assert installation
+    return _tenant(app, installation.organization_id, installation.environments["prod"], installation.keys["prod"])
+
+
+@pytest.fixture
+def anonymous(app: wsgi.App) -> testing.TestClient:
+    return testing.TestClient(app)
+
+
+def executor(platform: Platform, tenant: Tenant, version_id: str, name: str = "executor_1") -> testing.TestClient:
+    """A client that holds an executor's credential."""
+    identity = ExecutorIdentity(name, tenant.organization, tenant.environment, version_id, "small-1x")
+    credential = platform.credentials.for_executor(identity)
+    return testing.TestClient(wsgi.create_app(platform), headers={"Authorization": f"Bearer {credential}"})
+
+
+def _tenant(app: wsgi.App, organization: str, environment: str, key: str) -> Tenant:
+    headers = {"Authorization": f"Bearer {key}", "x-trigger-api-version": API_VERSION}
+    return Tenant(organization, environment, key, testing.TestClient(app, headers=headers))

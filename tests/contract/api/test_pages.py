@@ -1,0 +1,139 @@
+"""The dashboard's pages, through the real application."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from falcon import testing
+
+from sojourn.control_plane.wiring import Platform
+from sojourn.web.session import COOKIE
+from tests.contract.api.conftest import HOST, Tenant
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def cookies(platform: Platform, app: object, tenant: Tenant) -> dict[str, str]:
+    code = platform.access.create_dashboard_code(tenant.organization, platform.clock())
+    answer = testing.TestClient(app).simulate_get("/", params={"code": code}, host=HOST)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    return {COOKIE: answer.cookies[COOKIE].value}
+
+
+def look(client: testing.TestClient, path: str, cookies: dict[str, str] | None = None, **params: str) -> testing.Result:
+    return client.simulate_get(path, cookies=cookies, params=params, host=HOST)
+
+
+def test_a_code_opens_one_session_that_scripts_cannot_read(
+    platform: Platform, tenant: Tenant, anonymous: testing.TestClient
+) -> None:
+    code = platform.access.create_dashboard_code(tenant.organization, platform.clock())
+    first = look(anonymous, "/", code=code)
+    cookie = first.cookies[COOKIE]
+    assert cookie.http_only and cookie.same_site == "Lax" and cookie.path == "/" and cookie.max_age
+    assert COOKIE not in look(anonymous, "/", code=code).cookies
+
+
+@pytest.mark.parametrize("path", ["/", "/runs/run_" + "0" * 26])
+@pytest.mark.parametrize("secret", [None, "x", "x" * 43, "\x01", "é" * 30])
+def test_without_a_session_there_is_no_page(anonymous: testing.TestClient, path: str, secret: str | None) -> None:
+    headers = {"Cookie": f"{COOKIE}={secret}"} if secret else {}
+    answer = anonymous.simulate_get(path, headers=headers, host=HOST)
+    assert answer.status_code == 401 and "sojourn status" in answer.text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example"])
+def test_a_foreign_name_gets_no_page(anonymous: testing.TestClient, cookies: dict[str, str], host: str) -> None:
+    assert anonymous.simulate_get("/", cookies=cookies, host=host).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_the_servers_own_names_do(anonymous: testing.TestClient, cookies: dict[str, str], host: str) -> None:
+    assert anonymous.simulate_get("/", cookies=cookies, host=host).status_code == 200
+
+
+def test_the_list_shows_what_was_triggered(tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    run = tenant.trigger("listed", tags=[EVIL])
+    answer = look(anonymous, "/", cookies, task="listed")
+    assert f"/runs/{run}" in answer.text and "Pending version" in answer.text
+    assert EVIL not in answer.text and "&lt;script&gt;" in answer.text
+
+
+def test_the_list_is_narrowed_and_goes_on(tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    made = [tenant.trigger("many") for _ in range(26)]
+    first = look(anonymous, "/", cookies, task="many").text
+    following = re.search(r'rel="next" href="([^"]+)"', first)
+    assert made[0] not in first and following
+    second = anonymous.simulate_get(following[1].replace("&amp;", "&"), cookies=cookies, host=HOST).text
+    assert made[0] in second and made[1] not in second and 'rel="prev"' in second
+    assert "No run fits" in look(anonymous, "/", cookies, task="many", status="COMPLETED").text
+
+
+@pytest.mark.parametrize(
+    "params", [{"status": "NOPE"}, {"after": "' OR 1=1"}, {"task": "\x00"}, {"before": "run_1"}, {"fragment": "\x00"}]
+)
+def test_parameters_of_no_use_are_passed_over(
+    anonymous: testing.TestClient, cookies: dict[str, str], params: dict[str, str]
+) -> None:
+    assert look(anonymous, "/", cookies, **params).status_code == 200
+
+
+def test_environments_are_switched(
+    tenant: Tenant, sibling: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]
+) -> None:
+    run = sibling.trigger("in-prod")
+    assert run not in look(anonymous, "/", cookies, env="dev").text
+    assert run in look(anonymous, "/", cookies, env="prod").text
+    assert look(anonymous, "/", cookies, env="nope").status_code == 404
+
+
+def test_a_runs_page(tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    run = tenant.trigger("shown", payload={"html": EVIL}, idempotencyKey="order-7", ttl="10m")
+    answer = look(anonymous, f"/runs/{run}", cookies)
+    assert answer.status_code == 200 and EVIL not in answer.text
+    for text in (run, "Trigger unversioned", "order-7", "10 min 00 s", "small-1x", "&lt;script&gt;"):
+        assert text in answer.text
+    fragment = look(anonymous, f"/runs/{run}", cookies, fragment="1")
+    assert "<html" not in fragment.text and "data-over" not in fragment.text
+    tenant.client.simulate_post(f"/api/v2/runs/{run}/cancel")
+    over = look(anonymous, f"/runs/{run}", cookies, fragment="1").text
+    assert "Canceled" in over and "data-over" in over
+
+
+def test_a_page_that_has_not_changed_is_not_sent_again(
+    tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]
+) -> None:
+    path = f"/runs/{tenant.trigger('same')}"
+    tag = look(anonymous, path, cookies).headers["etag"]
+    again = anonymous.simulate_get(path, cookies=cookies, host=HOST, headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_what_is_anothers_is_not_there(stranger: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    run = stranger.trigger("private")
+    answers = [look(anonymous, f"/runs/{name}", cookies) for name in (run, run[:-5] + "00000", "x", "%00")]
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.content for answer in answers}) == 1
+
+
+def test_pages_let_nothing_foreign_in(anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    for answer in (look(anonymous, "/", cookies), look(anonymous, "/")):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-frame-options"] == "DENY"
+        assert not re.search(r"<script(?! src=)|\son\w+=|style=", answer.text)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("style.css", "text/css"), ("live.js", "text/javascript"), ("icon.svg", "image/svg+xml")]
+)
+def test_static_files(anonymous: testing.TestClient, name: str, kind: str) -> None:
+    answer = anonymous.simulate_get(f"/static/{name}")
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith(kind)
+
+
+@pytest.mark.parametrize("name", ["nope.css", "..%2f__init__.py", "__init__.py"])
+def test_no_other_files(anonymous: testing.TestClient, name: str) -> None:
+    assert anonymous.simulate_get(f"/static/{name}").status_code == 404

@@ -1,0 +1,279 @@
+"""Triggering, reading, cancelling and replaying runs through the real application."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from sojourn.control_plane.api.replies import RunReply, RunsReply, TimelineReply
+from sojourn.control_plane.wiring import Platform
+from sojourn.sdk.protocol import API_VERSION
+from tests.contract.api.conftest import Tenant
+
+
+def test_a_trigger_is_answered_when_the_run_is_stored(tenant: Tenant, platform: Platform) -> None:
+    answer = tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json={"payload": {"a": 1}})
+    assert answer.status_code == 200
+    assert set(answer.json) == {"id", "isCached"} and answer.json["isCached"] is False
+    stored = platform.runs.find(tenant.environment, answer.json["id"])
+    assert stored and (stored.task, stored.payload) == ("hello", '{"a":1}')
+
+
+def test_a_run_is_shown_with_what_it_was_given(tenant: Tenant) -> None:
+    run = tenant.trigger(payload=[1, None, "é"], tags=["b", "a"], metadata={"m": 1}, ttl="10m", test=True)
+    answer = tenant.client.simulate_get(f"/api/v3/runs/{run}")
+    wire = answer.json
+    RunReply.model_validate(wire)
+    assert (wire["payload"], wire["tags"], wire["metadata"]) == ([1, None, "é"], ["a", "b"], {"m": 1})
+    assert (wire["ttl"], wire["isTest"], wire["isQueued"], wire["attemptCount"]) == ("10m", True, True, 0)
+
+
+def test_the_older_vocabulary_is_spoken_without_the_header(tenant: Tenant, platform: Platform) -> None:
+    run = tenant.trigger("vocabulary")
+    platform.database.rows("UPDATE runs SET status = 'WAITING', snapshot_status = 'QUEUED' WHERE id = %s", run)
+    path = f"/api/v3/runs/{run}"
+    assert tenant.client.simulate_get(path).json["status"] == "WAITING"
+    assert tenant.client.simulate_get(path, headers={"x-trigger-api-version": "other"}).json["status"] == "FROZEN"
+
+
+def test_an_idempotency_key_leads_to_the_first_run(tenant: Tenant) -> None:
+    body = {"options": {"idempotencyKey": "order-1"}}
+    first = tenant.client.simulate_post("/api/v1/tasks/pay/trigger", json=body).json
+    again = tenant.client.simulate_post("/api/v1/tasks/pay/trigger", json=body).json
+    header = tenant.client.simulate_post("/api/v1/tasks/pay/trigger", json={}, headers={"idempotency-key": "order-1"})
+    assert first["isCached"] is False
+    assert again == header.json == {"id": first["id"], "isCached": True}
+    assert tenant.trigger("other", idempotencyKey="order-1") != first["id"]
+
+
+def test_a_request_that_is_repeated_counts_once(tenant: Tenant) -> None:
+    headers = {"x-trigger-request-idempotency-key": "aaaaaaaa-0000-0000-0000-000000000001"}
+    answers = [tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json={}, headers=headers) for _ in range(3)]
+    assert len({answer.json["id"] for answer in answers}) == 1
+    assert not any(answer.json["isCached"] for answer in answers)
+
+
+def test_an_unknown_version_is_refused(tenant: Tenant) -> None:
+    body = {"options": {"lockToVersion": "20200101.1"}}
+    answer = tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json=body)
+    assert (answer.status_code, answer.json["code"]) == (422, "VERSION_NOT_FOUND")
+    assert answer.json["field"] == "options.lockToVersion"
+
+
+def test_a_delay_is_shown(tenant: Tenant, platform: Platform) -> None:
+    tenant.deploy(["delayed"])
+    run = tenant.trigger("delayed", delay="1h")
+    wire = tenant.client.simulate_get(f"/api/v3/runs/{run}").json
+    assert wire["status"] == "DELAYED" and wire["delayedUntil"] > wire["createdAt"]
+
+
+# --- lists
+
+
+def pages(tenant: Tenant, **query: Any) -> list[list[str]]:
+    """Every page's run ids, going on by `next`."""
+    found, after = [], None
+    while True:
+        params = query | ({"page[after]": after} if after else {})
+        answer = tenant.client.simulate_get("/api/v1/runs", params=params)
+        RunsReply.model_validate(answer.json)
+        found.append([run["id"] for run in answer.json["data"]])
+        after = answer.json["pagination"].get("next")
+        if not after:
+            return found
+
+
+def test_pages_hold_every_run_once_newest_first(tenant: Tenant) -> None:
+    made = [tenant.trigger("paged") for _ in range(5)]
+    query = {"filter[taskIdentifier]": "paged", "page[size]": 2}
+    assert pages(tenant, **query) == [made[:2:-1], made[2:0:-1], made[:1]]
+
+
+def test_a_page_leads_back(tenant: Tenant) -> None:
+    made = [tenant.trigger("back") for _ in range(4)]
+    query = {"filter[taskIdentifier]": "back", "page[size]": 2}
+    first = tenant.client.simulate_get("/api/v1/runs", params=query).json
+    following = query | {"page[after]": first["pagination"]["next"]}
+    second = tenant.client.simulate_get("/api/v1/runs", params=following).json
+    assert [run["id"] for run in second["data"]] == made[1::-1]
+    back = tenant.client.simulate_get(
+        "/api/v1/runs", params=query | {"page[before]": second["pagination"]["previous"]}
+    ).json
+    assert back["data"] == first["data"]
+    assert "previous" not in first["pagination"]
+
+
+@pytest.mark.parametrize(
+    ("query", "fits"),
+    [
+        ({"filter[tag]": "red"}, ["a"]),
+        ({"filter[tag]": "red,green"}, ["b", "a"]),
+        ({"filter[queue]": "mail"}, ["b"]),
+        ({"filter[queue]": "task/filter-a"}, ["a"]),
+        ({"filter[machine]": "micro"}, ["b"]),
+        ({"filter[isTest]": "true"}, ["a"]),
+        ({"filter[status]": "PENDING_VERSION"}, ["b", "a"]),
+        ({"filter[status]": "WAITING_FOR_DEPLOY,COMPLETED"}, ["b", "a"]),
+        ({"filter[status]": "COMPLETED"}, []),
+        ({"filter[createdAt][period]": "1h"}, ["b", "a"]),
+        ({"filter[createdAt][from]": "2100-01-01"}, []),
+        ({"filter[createdAt][to]": "946684800000"}, []),
+        ({"filter[version]": "20200101.1"}, []),
+        ({"filter[taskIdentifier]": "filter-a"}, ["a"]),
+    ],
+)
+def test_filters(tenant: Tenant, query: dict[str, str], fits: list[str]) -> None:
+    made = {
+        tenant.trigger("filter-a", idempotencyKey="k", tags=["red"], test=True): "a",
+        tenant.trigger("filter-b", tags=["green"], queue={"name": "mail"}, machine="micro", idempotencyKey="k"): "b",
+    }
+    narrowed = {"filter[taskIdentifier]": "filter-a,filter-b"} | query
+    answer = tenant.client.simulate_get("/api/v1/runs", params=narrowed)
+    assert [made[run["id"]] for run in answer.json["data"]] == fits
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"page[size]": "0"},
+        {"page[size]": "101"},
+        {"page[size]": "-1"},
+        {"page[size]": "1e9"},
+        {"filter[status]": "NOPE"},
+        {"filter[machine]": "huge"},
+        {"filter[isTest]": "maybe"},
+        {"filter[createdAt][from]": "yesterday"},
+        {"filter[createdAt][from]": "2026-02-01", "filter[createdAt][to]": "2026-01-01"},
+        {"filter[createdAt][period]": "forever"},
+        {"filter[taskIdentifier]": "((a+)+)+$" * 5_000},
+        {"filter[tag]": ",".join(str(n) for n in range(500))},
+        {"filter[tag]": "a\x00"},
+        {"sort": "payload"},
+        {"filter[batch]": "batch_1"},
+        {"page[after]": "run_1"},
+        {"page[after]": "' OR 1=1 --"},
+        {"page[after]": "x" * 10_000},
+    ],
+)
+def test_queries_that_cannot_be_used(tenant: Tenant, query: dict[str, str]) -> None:
+    answer = tenant.client.simulate_get("/api/v1/runs", params=query)
+    assert answer.status_code == 400
+    assert answer.json["code"] in ("QUERY_INVALID", "CURSOR_INVALID") and answer.json["field"]
+
+
+def test_another_tenants_cursor_is_refused(tenant: Tenant, stranger: Tenant) -> None:
+    for _ in range(2):
+        tenant.trigger("cursor")
+    page = tenant.client.simulate_get("/api/v1/runs", params={"page[size]": 1}).json
+    query = {"page[after]": page["pagination"]["next"]}
+    assert tenant.client.simulate_get("/api/v1/runs", params=query).status_code == 200
+    answer = stranger.client.simulate_get("/api/v1/runs", params=query)
+    assert (answer.status_code, answer.json["code"]) == (400, "CURSOR_INVALID")
+
+
+# --- acting on runs
+
+
+def test_cancelling_twice_is_answered_alike(tenant: Tenant) -> None:
+    run = tenant.trigger()
+    for _ in range(2):
+        answer = tenant.client.simulate_post(f"/api/v2/runs/{run}/cancel", headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.json) == (200, {"id": run})
+    wire = tenant.client.simulate_get(f"/api/v3/runs/{run}").json
+    assert (wire["status"], wire["isCancelled"], wire["isCompleted"]) == ("CANCELED", True, True)
+    result = tenant.client.simulate_get(f"/api/v1/runs/{run}/result").json
+    assert (result["ok"], result["error"]["code"]) == (False, "TASK_RUN_CANCELLED")
+
+
+def test_a_replay_is_a_new_run_like_the_old_one(tenant: Tenant) -> None:
+    run = tenant.trigger(payload={"a": 1}, tags=["t"], idempotencyKey="replayed")
+    answer = tenant.client.simulate_post(f"/api/v1/runs/{run}/replay")
+    assert answer.status_code == 200 and answer.json["id"] != run
+    wire = tenant.client.simulate_get(f"/api/v3/runs/{answer.json['id']}").json
+    assert (wire["payload"], wire["tags"]) == ({"a": 1}, ["t"]) and "idempotencyKey" not in wire
+
+
+def test_a_result_that_is_not_there_yet(tenant: Tenant) -> None:
+    run = tenant.trigger()
+    answer = tenant.client.simulate_get(f"/api/v1/runs/{run}/result", params={"wait": "0.05"})
+    assert (answer.status_code, answer.json["code"]) == (404, "RUN_NOT_FINISHED")
+    assert answer.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "long"])
+def test_waits_that_cannot_be(tenant: Tenant, wait: str) -> None:
+    answer = tenant.client.simulate_get(f"/api/v1/runs/{tenant.trigger()}/result", params={"wait": wait})
+    assert (answer.status_code, answer.json["code"]) == (400, "QUERY_INVALID")
+
+
+def test_a_timeline_begins_with_the_trigger(tenant: Tenant) -> None:
+    run = tenant.trigger()
+    wire = tenant.client.simulate_get(f"/api/v1/runs/{run}/timeline").json
+    TimelineReply.model_validate(wire)
+    assert wire["snapshots"][0]["seq"] == 1 and wire["attempts"] == []
+
+
+def test_a_run_expires(tenant: Tenant, platform: Platform) -> None:
+    tenant.deploy(["expiring"])
+    run = tenant.trigger("expiring", ttl=1)
+    assert platform.expiring.expire(platform.clock() + timedelta(seconds=2), 100) >= 1
+    result = tenant.client.simulate_get(f"/api/v1/runs/{run}/result").json
+    assert result["ok"] is False and "expired" in result["error"]["raw"]
+
+
+# --- who may see what
+
+PATHS = [
+    ("GET", "/api/v3/runs/{}"),
+    ("POST", "/api/v2/runs/{}/cancel"),
+    ("POST", "/api/v1/runs/{}/replay"),
+    ("GET", "/api/v1/runs/{}/result"),
+    ("GET", "/api/v1/runs/{}/logs"),
+    ("GET", "/api/v1/runs/{}/timeline"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_what_is_anothers_is_not_there(
+    tenant: Tenant, stranger: Tenant, sibling: Tenant, platform: Platform, method: str, path: str
+) -> None:
+    run = tenant.trigger("private")
+    absent = run[:-5] + "00000"
+    before = platform.runs.find(tenant.environment, run)
+    answers = []
+    for other in (stranger, sibling):
+        answers += [other.client.simulate_request(method, path.format(name)) for name in (run, absent)]
+    answers.append(tenant.client.simulate_request(method, path.format(absent)))
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.content for answer in answers}) == 1
+    assert answers[0].json["code"] == "RUN_NOT_FOUND" and answers[0].headers["x-should-retry"] == "false"
+    assert platform.runs.find(tenant.environment, run) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "run_1",
+        "..%2f..%2fetc%2fpasswd",
+        "' OR 1=1 --",
+        "x" * 10_000,
+        "%00",
+        "deployment_" + "0" * 26,
+        "RUN_" + "0" * 26,
+    ],
+)
+def test_what_is_no_runs_id_is_not_there(tenant: Tenant, name: str) -> None:
+    assert tenant.client.simulate_get(f"/api/v3/runs/{name}").status_code == 404
+
+
+def test_answers_are_json_that_no_browser_may_sniff_or_keep(tenant: Tenant) -> None:
+    answer = tenant.client.simulate_get("/api/v1/runs")
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["cache-control"] == "no-store"
+
+
+def test_a_later_api_version_is_not_taken_for_this_one(tenant: Tenant) -> None:
+    answer = tenant.client.simulate_get("/api/v1/runs", headers={"x-trigger-api-version": API_VERSION + "x"})
+    assert answer.status_code == 200

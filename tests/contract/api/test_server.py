@@ -1,0 +1,102 @@
+"""The application under the server it is made for: what WSGI alone cannot show."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from sojourn.control_plane import config
+from sojourn.control_plane.api.routes import ROUTES
+from sojourn.control_plane.wiring import Platform
+from tests.contract.api.conftest import Tenant
+
+TRIGGER = "/api/v1/tasks/served/trigger"
+
+
+@pytest.fixture(scope="module")
+def port(platform: Platform) -> Iterator[int]:
+    """A gunicorn that was handed a listening socket, so that connections wait until it is there."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    command = ["-m", "gunicorn", "-k", "gevent", "-b", f"fd://{listener.fileno()}", "--no-control-socket"]
+    process = subprocess.Popen(
+        [sys.executable, *command, "--log-level", "error", "sojourn.control_plane.wsgi:application()"],
+        env=os.environ | config.to_environment(platform.config),
+        pass_fds=[listener.fileno()],
+    )
+    yield listener.getsockname()[1]
+    process.terminate()
+    process.wait()
+    listener.close()
+
+
+def exchange(port: int, tenant: Tenant, target: str, headers: str, body: bytes) -> tuple[int, bytes]:
+    """One raw request: the answer's status and body."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tenant.key}\r\n"
+        connection.sendall(f"{head}Content-Type: application/json\r\n{headers}\r\n".encode() + body)
+        answer = http.client.HTTPResponse(connection, method="POST")
+        answer.begin()
+        return answer.status, answer.read()
+
+
+def test_a_slash_in_a_tasks_id(port: int, tenant: Tenant, platform: Platform) -> None:
+    status, body = exchange(port, tenant, "/api/v1/tasks/mail%2Fdaily%20%C3%A9/trigger", "Content-Length: 2\r\n", b"{}")
+    assert status == 200
+    found = re.search(rb'"id":"(\w+)"', body)
+    assert found
+    run = platform.runs.find(tenant.environment, found[1].decode())
+    assert run and (run.task, run.queue) == ("mail/daily é", "task/mail/daily é")
+
+
+def test_a_body_in_chunks(port: int, tenant: Tenant) -> None:
+    chunks = b'5\r\n{"pay\r\n9\r\nload": 1}\r\n0\r\n\r\n'
+    assert exchange(port, tenant, TRIGGER, "Transfer-Encoding: chunked\r\n", chunks)[0] == 200
+
+
+@pytest.mark.parametrize("chunks", [b"zz\r\n{}\r\n0\r\n\r\n", b"2\r\n{}x\r\n0\r\n\r\n"])
+def test_malformed_chunks_are_the_clients_fault(port: int, tenant: Tenant, chunks: bytes) -> None:
+    status, body = exchange(port, tenant, TRIGGER, "Transfer-Encoding: chunked\r\n", chunks)
+    assert (status, b"BODY_INCOMPLETE" in body) == (400, True)
+
+
+def test_a_body_in_chunks_is_counted_while_it_arrives(port: int, tenant: Tenant) -> None:
+    """The answer comes at the byte beyond the limit, although the body has no end."""
+    limit = next(route.limit for route in ROUTES if route.action == "tasks.trigger")
+    chunks = b"%x\r\n%b\r\n1\r\nx\r\n" % (limit, b"x" * limit)
+    status, body = exchange(port, tenant, TRIGGER, "Transfer-Encoding: chunked\r\n", chunks)
+    assert (status, b"BODY_TOO_LARGE" in body) == (413, True)
+
+
+def test_a_length_beyond_the_limit_is_refused_unread(port: int, tenant: Tenant) -> None:
+    status, body = exchange(port, tenant, TRIGGER, "Content-Length: 99999999999\r\n", b"{}")
+    assert (status, b"BODY_TOO_LARGE" in body) == (413, True)
+
+
+def test_a_large_body_is_refused_and_the_connection_goes_on(port: int, tenant: Tenant) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", TRIGGER, b"x" * 8_000_000, {"Authorization": f"Bearer {tenant.key}"})
+    answer = connection.getresponse()
+    assert (answer.status, b"BODY_TOO_LARGE" in answer.read()) == (413, True)
+    connection.request("GET", "/healthz")
+    assert connection.getresponse().status == 200
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "statuses"),
+    [
+        ("X-Big: " + "x" * 65_536 + "\r\nContent-Length: 2\r\n", {431}),
+        ("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", {400}),
+        ("Content-Length: 2\r\nContent-Length: 3\r\n", {400}),
+        ("Transfer-Encoding: \x0bchunked\r\n", {400, 501}),
+    ],
+)
+def test_what_is_not_http_never_arrives(port: int, tenant: Tenant, headers: str, statuses: set[int]) -> None:
+    assert exchange(port, tenant, TRIGGER, headers, b"{}")[0] in statuses

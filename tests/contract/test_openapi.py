@@ -1,0 +1,124 @@
+"""The route table, the application and the OpenAPI page say the same; nothing that fits the page makes a 5xx."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from falcon.inspect import inspect_routes
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from sojourn.control_plane import wsgi
+from sojourn.control_plane.api import openapi, replies
+from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.problems import CODES
+from sojourn.control_plane.api.routes import ROUTES, Route
+from sojourn.control_plane.engine.credentials import ExecutorIdentity
+from sojourn.control_plane.wiring import Platform
+from tests.contract.api.conftest import Tenant, anonymous, app, platform, tenant
+
+__all__ = ["anonymous", "app", "platform", "tenant"]
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+named = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.action)
+
+
+def test_the_application_has_the_tables_addresses_and_no_others(app: wsgi.App) -> None:
+    found = {
+        (method.method, route.path)
+        for route in inspect_routes(app)
+        if route.path.startswith(("/api", "/worker", "/healthz", "/readyz"))
+        for method in route.methods
+        if not method.internal
+    }
+    assert found == {(route.method, route.path) for route in ROUTES}
+    assert len(found) == len(ROUTES)
+
+
+@named
+def test_a_responder_takes_what_its_address_names(route: Route, platform: Platform) -> None:
+    name, responder = route.action.split(".")
+    function = getattr(wsgi.resources(platform)[name], responder)
+    expected = ["call", *re.findall(r"{(\w+)}", route.path)]
+    assert list(inspect.signature(function).parameters) == expected
+
+
+@named
+def test_nobody_comes_in_without_what_the_table_asks_for(route: Route, anonymous: Any) -> None:
+    path = re.sub(r"{\w+}", "x", route.path)
+    answer = anonymous.simulate_request(route.method, path)
+    if route.caller is Caller.ANYONE:
+        assert answer.status_code == 200
+    else:
+        expected = "UNAUTHORIZED" if route.caller is Caller.ENVIRONMENT else "CREDENTIAL_REFUSED"
+        assert (answer.status_code, answer.json["code"]) == (401, expected)
+        assert answer.headers["www-authenticate"] == "Bearer"
+        replies.Refusal.model_validate(answer.json)
+
+
+@named
+def test_every_route_is_on_the_page(route: Route) -> None:
+    document = openapi.document()
+    operation = document["paths"][route.path][route.method.lower()]
+    assert operation["summary"] == route.summary
+    assert set(operation["responses"]) >= {"200", *(str(CODES[code].status) for code in route.all_codes)}
+
+
+def test_every_reference_of_the_page_leads_somewhere() -> None:
+    document = openapi.document()
+    names = {reference.rsplit("/", 1)[1] for reference in _references(document)}
+    assert names <= set(document["components"]["schemas"])
+    operations = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(operations) == len(set(operations))
+
+
+def test_the_page_is_served(anonymous: Any) -> None:
+    answer = anonymous.simulate_get("/api/openapi.json")
+    assert answer.json == openapi.document() and answer.json["openapi"].startswith("3.1")
+
+
+def _references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for inner in value.values():
+            yield from _references(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _references(inner)
+
+
+@pytest.fixture(scope="module")
+def keys(platform: Platform, tenant: Tenant) -> dict[str, str]:
+    version = tenant.deploy(["hello"])
+    identity = ExecutorIdentity("executor_1", tenant.organization, tenant.environment, version["id"], "small-1x")
+    return {"/worker": platform.credentials.for_executor(identity), "": tenant.key}
+
+
+@pytest.fixture(scope="module")
+def page(app: wsgi.App) -> Any:
+    return schemathesis.openapi.from_wsgi("/api/openapi.json", app)
+
+
+@named
+def test_whatever_fits_the_page_is_answered_as_it_says(route: Route, page: Any, keys: dict[str, str]) -> None:
+    key = keys["/worker" if route.path.startswith("/worker") else ""]
+
+    @settings(max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(case=page[route.path][route.method].as_strategy())
+    def answered(case: schemathesis.Case) -> None:
+        if isinstance(case.body, dict) and "wait" in case.body:
+            case.body["wait"] = 0
+        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=CHECKS)
+
+    answered()

@@ -1,0 +1,110 @@
+"""Moves of runs in a real PostgreSQL: compare-and-set, history, and what the database itself refuses."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import psycopg2
+import pytest
+
+from sojourn.control_plane.domain import ids, lifecycle
+from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.store import migrations
+from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.models import TABLES
+from sojourn.control_plane.store.runs import Move, Runs
+from sojourn.control_plane.store.seal import Seal, new_master_key
+from sojourn.sdk.protocol import RunStatus, SnapshotStatus
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def runs(database: Database) -> Runs:
+    return Runs(database)
+
+
+@pytest.fixture
+def run_id(database: Database, runs: Runs) -> str:
+    installation = Access(database, Seal(new_master_key())).create_installation(NOW)
+    made = ids.make("run", NOW, bytes(10))
+    document = {
+        "id": made,
+        "environment": installation.environments["dev"],
+        "task": "t",
+        "payload": None,
+        "payload_type": "application/json",
+        "priority_ms": 0,
+        "tags": [],
+        "source": "api",
+        "is_test": False,
+        "at": NOW,
+    }
+    assert list(runs.insert([document])) == [made]
+    assert runs.insert([document]) == {}, "the same id is stored once"
+    return made
+
+
+def test_a_run_without_a_version_waits_and_can_be_cancelled_once(runs: Runs, run_id: str):
+    run = runs.any(run_id)
+    assert (run.status, run.snapshot_status) == ("PENDING_VERSION", "RUN_CREATED")
+    wish = Move(
+        run_id, 1, Event.CANCEL, NOW, source=SnapshotStatus.RUN_CREATED, changes={"finished_at": NOW + timedelta(1)}
+    )
+    moved = runs.move(wish)
+    assert moved and moved.snapshot == 2
+    assert runs.move(wish) is None, "a late mover is stale"
+    assert [row.event for row in runs.history(run_id)] == ["TRIGGER_UNVERSIONED", "CANCEL"]
+
+
+def test_one_of_many_movers_wins(runs: Runs, run_id: str):
+    wish = Move(run_id, 1, Event.EXPIRE, NOW, source=SnapshotStatus.RUN_CREATED, changes={"finished_at": NOW})
+    with ThreadPoolExecutor(5) as threads:
+        answers = list(threads.map(lambda _: runs.move(wish), range(20)))
+    assert sum(answer is not None for answer in answers) == 1
+    assert len(runs.history(run_id)) == 2
+
+
+def test_a_finished_run_cannot_be_changed(database: Database, runs: Runs, run_id: str):
+    runs.move(Move(run_id, 1, Event.EXPIRE, NOW, source=SnapshotStatus.RUN_CREATED, changes={"finished_at": NOW}))
+    with pytest.raises(psycopg2.Error, match="is finished"):
+        database.rows("UPDATE runs SET status = 'CANCELED' WHERE id = %s", run_id)
+
+
+def test_the_database_takes_exactly_the_tables_pairs(database: Database, run_id: str):
+    """The CHECK in the migration says what the lifecycle's table says."""
+    text = database.rows("SELECT pg_get_constraintdef(oid) AS text FROM pg_constraint WHERE conname = 'runs_status_pair'")[
+        0
+    ]["text"]
+    allowed = set(lifecycle.shown_pairs())
+    for snapshot, status in product(SnapshotStatus, RunStatus):
+        said = f"(snapshot_status = '{snapshot}'::text) AND (status = '{status}'::text)" in text
+        assert said == ((snapshot, status) in allowed), (snapshot, status)
+
+
+def test_the_migration_is_drawn_from_the_lifecycle():
+    sql = " ".join(migrations.migrations()[0][1].split())
+    assert lifecycle.as_check_of_pairs().replace("(", "").replace(" ", "") in sql.replace("(", "").replace(" ", "")
+    assert lifecycle.as_check_of_history().split("IN", 1)[1].replace("(", "").replace(" ", "") in sql.replace(
+        "(", ""
+    ).replace(" ", "")
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table._meta.table_name)
+def test_models_and_migrations_are_one(database: Database, table):
+    rows = database.rows(
+        "SELECT column_name, is_nullable = 'YES' AS nullable FROM information_schema.columns WHERE table_name = %s",
+        table._meta.table_name,
+    )
+    assert {row["column_name"]: row["nullable"] for row in rows} == {
+        field.column_name: field.null for field in table._meta.sorted_fields
+    }
+
+
+def test_a_newer_schema_is_refused(database: Database):
+    database.rows("INSERT INTO schema_migrations (number) VALUES (999)")
+    with pytest.raises(migrations.SchemaTooNew, match="999"):
+        migrations.migrate(database)

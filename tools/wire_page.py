@@ -1,0 +1,146 @@
+"""Writes docs/wire.md out of the API's route table: `python tools/wire_page.py`; with `--check` it only compares."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from sojourn.control_plane.api import openapi
+from sojourn.control_plane.api.problems import CODES
+from sojourn.control_plane.api.routes import ROUTES, Route
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "wire.md"
+
+HEAD = """# The wire
+
+<!-- Written by tools/wire_page.py from control_plane/api/routes.py: change the table, then run it. -->
+
+The API speaks JSON in UTF-8 over HTTP. `/api/openapi.json` says the same for programs.
+
+- **Keys.** `Authorization: Bearer tr_…` holds the secret key of one environment; everything a key can see or do is in
+  that environment. Executors hold a credential of their own, which opens `/worker/` and nothing else.
+- **Refusals** are `{"error": text, "code": CODE, "field"?, "nextStep"?, "details"?}`; [errors.md](errors.md) lists the
+  codes. What belongs to another environment answers exactly as what does not exist.
+- **Repeating.** A request that changes something may carry `x-trigger-request-idempotency-key`; sent again with the
+  same key, it counts once. `x-should-retry: false` says that sending it again is of no use.
+- **Words.** With `x-trigger-api-version: 2025-07-16` statuses are `PENDING_VERSION`, `DELAYED`, `QUEUED`, `DEQUEUED`,
+  `EXECUTING`, `WAITING`, `COMPLETED`, `FAILED`, `CANCELED`, `CRASHED`, `SYSTEM_FAILURE`, `TIMED_OUT`, `EXPIRED`.
+  Without the header `DEQUEUED` reads `EXECUTING` and `WAITING` reads `FROZEN`. Filters take either.
+- **Absent** values are left out, never null. Times are ISO 8601 in UTC; durations read `1h30m` (w, d, h, m, s).
+- **Pages.** Lists go from newest to oldest; `pagination.next` goes into `page[after]`, `previous` into `page[before]`.
+- **Slashes** in a task's id are sent as `%2F`.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    document = openapi.document()
+    parts = [HEAD, "\n## Addresses\n", _table(ROUTES)]
+    for route in ROUTES:
+        parts.append(_section(route, document))
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _table(routes: tuple[Route, ...]) -> str:
+    rows = [
+        f"| [`{route.method} {route.path}`](#{_anchor(route)}) | {route.caller} | {route.summary} |" for route in routes
+    ]
+    return "\n".join(["| address | who may call | what |", "|---|---|---|", *rows])
+
+
+def _section(route: Route, document: dict[str, Any]) -> str:
+    operation = document["paths"][route.path][route.method.lower()]
+    schemas = document["components"]["schemas"]
+    lines = [f'\n<a id="{_anchor(route)}"></a>\n', f"## {route.method} {route.path}\n"]
+    lines.append(f"{route.summary}. Callers: {route.caller}.")
+    query = [parameter for parameter in operation["parameters"] if parameter["in"] == "query"]
+    if query:
+        lines += ["\n| query | type | |", "|---|---|---|"]
+        lines += [f"| `{p['name']}` | {_type(p['schema'])} | {_cell(p['description'])} |" for p in query]
+    if route.body:
+        lines.append(f"\nBody, at most {_size(route.limit)}: {_doc(route.body)}")
+        lines += _fields(route.body.__name__, schemas, set())
+    if route.reply:
+        lines.append(f"\nAnswer 200: {_doc(route.reply)}")
+        lines += _fields(route.reply.__name__, schemas, set())
+    refusals = sorted(route.all_codes, key=lambda code: (CODES[code].status, code))
+    lines.append("\nRefusals: " + ", ".join(f"{CODES[code].status} `{code}`" for code in refusals) + ".")
+    return "\n".join(lines)
+
+
+def _fields(name: str, schemas: dict[str, Any], seen: set[str]) -> list[str]:
+    """A table of a model's fields, then the tables of the models in it."""
+    seen.add(name)
+    schema = schemas[name]
+    properties = schema.get("properties", {})
+    if not properties:
+        return []
+    required = set(schema.get("required", ()))
+    lines = ["", f"| `{name}` | type | |", "|---|---|---|"]
+    for field, inner in properties.items():
+        mark = "" if field in required else "?"
+        lines.append(f"| `{field}`{mark} | {_type(inner)} | {_cell(inner.get('description', ''))} |")
+    for inner_name in _references(properties):
+        if inner_name not in seen:
+            lines += _fields(inner_name, schemas, seen)
+    return lines
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        found = [value["$ref"].rsplit("/", 1)[1]] if "$ref" in value else []
+        return found + [name for inner in value.values() for name in _references(inner)]
+    if isinstance(value, list):
+        return [name for inner in value for name in _references(inner)]
+    return []
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rsplit('/', 1)[1]}`"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_type(choice) for choice in schema["anyOf"]))
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    kind = {"integer": "whole number", "string": "text", "boolean": "true or false"}.get(schema.get("type", ""), "")
+    kind = "date" if schema.get("format") == "date-time" else kind or str(schema.get("type", "any JSON"))
+    return kind + _bounds(schema)
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum")
+    if isinstance(low, int | float) and isinstance(high, int | float) and abs(high) < 2**62:
+        return f", {low:.10g} to {high:.10g}"
+    return f", at most {schema['maxLength']} characters" if "maxLength" in schema else ""
+
+
+def _doc(model: type) -> str:
+    return " ".join((model.__doc__ or "").split())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _size(limit: int) -> str:
+    return f"{limit / 2**20:g} MiB" if limit >= 2**20 else f"{limit // 1024} KiB"
+
+
+def _anchor(route: Route) -> str:
+    return route.action.replace(".", "-")
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 1 when `--check` finds the page stale."""
+    if "--check" in arguments:
+        return 0 if PAGE.read_text(encoding="utf-8") == page() else 1
+    PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
