@@ -178,8 +178,11 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wait(client: Client, run: str) -> None:
-    while client.result(run, wait=30) is None:
-        continue
+    told = False
+    while client.result(run, wait=30 if told else 2) is None:
+        if not told and client.retrieve(run)["status"] == "PENDING_VERSION":
+            click.echo("no deployed version has this task yet: `sojourn deploy DIR`; waiting for one …", err=True)
+        told = True
 
 
 def _follow(client: Client, run: str, as_json: bool) -> None:
