@@ -49,7 +49,7 @@ def _index(directory: Path) -> dict[str, Any]:
         target = Path(folder) / "manifest.json"
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "sojourn.sdk.index", str(directory), str(target)],
+                [sys.executable, "-P", "-m", "sojourn.sdk.index", str(directory), str(target)],
                 stdout=sys.stderr,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -35,7 +35,7 @@ class Child:
         environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
         environment |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "sojourn.executor_shim.runner", str(control_read), str(result_write)],
+            [sys.executable, "-P", "-m", "sojourn.executor_shim.runner", str(control_read), str(result_write)],
             cwd=tree,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -1,66 +1,80 @@
 """One attempt of a task in this process: payload in, hooks and middleware around, outcome out.
 
-Order: payload converted; middleware (project's, then the task's) outermost; `on_start_attempt`; the task;
-`on_success` or, after a failure that is final, `on_failure`; `on_complete`. Project hooks come before the task's,
-`catch_error` the other way round. Errors in `on_success`, `on_failure` and `on_complete` are logged and change nothing.
+Order: payload converted; middleware (project's, then the task's) outermost; `on_start_attempt`; the task; its value
+written as JSON; then, outside the middleware, `on_success` or, after a failure that is final, `on_failure`; then
+`on_complete`. Project hooks come before the task's, `catch_error` the other way round. Errors in `on_success`,
+`on_failure` and `on_complete` are logged and change nothing.
 """
 
 from __future__ import annotations
 
-import ctypes
-import inspect
-import json
-import random
 import sys
 import threading
-import traceback
-from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
-from typing import Any
+import time
 
 from sojourn.sdk import context as contexts
-from sojourn.sdk import encoding, schema
+from sojourn.sdk import outcome as outcomes
+from sojourn.sdk import retrying
+from sojourn.sdk.calls import Calls, call_apart
 from sojourn.sdk.context import RunContext
 from sojourn.sdk.decision import RetryAt, RetryIn, Skip
+from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import (
-    AbortTaskRunError,
-    ApiError,
     CompleteTaskWithOutput,
     OutOfMemoryError,
     OutputError,
     PayloadError,
     RunCancelledError,
+    TaskDefinitionError,
 )
 from sojourn.sdk.hooks import fitting
+from sojourn.sdk.interrupt import Interrupt
 from sojourn.sdk.logger import logger
+from sojourn.sdk.middleware import Around, MiddlewareError
 from sojourn.sdk.options import Retry
-from sojourn.sdk.protocol import MAX_ERROR_TEXT_BYTES, ErrorCode, ErrorKind
-from sojourn.sdk.registry import Registry
-from sojourn.sdk.task import Task
+from sojourn.sdk.outcome import describe, failure, internal
+from sojourn.sdk.payload import read_payload
+from sojourn.sdk.protocol import ErrorCode
+from sojourn.sdk.result import TaskResult
 
-Outcome = dict[str, Any]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
-#: SIGUSR1: the executor's process raises `RunCancelledError` in its handler.
+    from sojourn.sdk.hooks import Hook
+    from sojourn.sdk.outcome import Outcome
+    from sojourn.sdk.registry import Registry
+    from sojourn.sdk.task import Task
+
+#: SIGUSR1. A process that runs attempts may raise `RunCancelledError` in its handler while `is_running`; `cancel` needs
+#: no handler for it.
 CANCEL_SIGNAL = 10
-
-
-class _MiddlewareError(Exception):
-    """A middleware raised, not the task."""
+#: Seconds that `on_cancel` hooks have, all together, before the task's code is stopped.
+CANCEL_BUDGET = 30.0
 
 
 class Attempt:
-    """One attempt. `run` is called once; `cancel` may be called meanwhile from another thread."""
+    """One attempt. `run` is called once; `cancel` may be called meanwhile from another thread.
 
-    def __init__(self, registry: Registry, assignment: Mapping[str, Any], unit_random: Callable[[], float] = random.random):
+    `unit_random` in [0, 1) stretches the pause before the next attempt; by default it is drawn when needed.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        assignment: Mapping[str, Any],
+        unit_random: Callable[[], float] | None = None,
+        cancel_budget: float = CANCEL_BUDGET,
+    ):
         self._registry = registry
         self._assignment = assignment
-        self._unit_random = unit_random
+        self._unit_random = unit_random or _draw
+        self._cancel_budget = cancel_budget
         self._context = RunContext(assignment)
-        self._runner: Any = None
-        self._thread: int | None = None
-        self._loop_task: Any = None
-        self._cancelled = threading.Event()
+        self._interrupt = Interrupt()
+        self._calls = Calls(self._interrupt)
+        self._cancelling = threading.Lock()
         self._payload: Any = None
 
     @property
@@ -72,198 +86,178 @@ class Attempt:
         """The attempt's outcome, as the wire has it. Whatever user code does short of ending the process is told."""
         task = self._registry.tasks.get(self._assignment["task"]["id"])
         if task is None:
-            return _internal(ErrorCode.COULD_NOT_FIND_TASK, f"no task {self._assignment['task']['id']!r} was imported")
-        contexts.enter(self._context)
-        self._thread = threading.get_ident()
+            wanted = self._assignment["task"]["id"]
+            return failure(internal(ErrorCode.COULD_NOT_FIND_TASK, f"no task {wanted!r} was imported"))
+        before = contexts.enter(self._context)
         try:
-            return self._attempt(task)
-        except RunCancelledError:
-            return _cancelled_outcome()
+            return self._guarded(task)
         finally:
-            self._thread = None
-            if self._runner is not None:
-                self._runner.close()
-                self._runner = None
-            contexts.enter(None)
+            with self._cancelling:  # hooks of a cancellation still run: they speak of this run
+                contexts.enter(before)
 
     def cancel(self, reason: str) -> None:
         """The user cancelled the run: `on_cancel` hooks, then `RunCancelledError` in the task's code."""
-        self._cancelled.set()
-        self._context.signal.set()
-        task = self._registry.tasks.get(self._assignment["task"]["id"])
-        if task is not None:
-            for hook in (*self._registry.hooks.of("on_cancel"), *task.hooks.of("on_cancel")):
-                self._quietly(hook, {"payload": self._payload, "ctx": self._context, "reason": reason})
-        loop_task, thread = self._loop_task, self._thread
-        if loop_task is not None:
-            loop_task.get_loop().call_soon_threadsafe(loop_task.cancel)
-        elif thread is not None:
-            _interrupt(thread)
+        with self._cancelling:
+            if self._interrupt.requested or self._interrupt.is_over:
+                return
+            self._interrupt.requested = True
+            self._context.signal.set()
+            hooks = threading.Thread(target=self._run_cancel_hooks, args=(reason,), name="sojourn-cancel", daemon=True)
+            hooks.start()
+            hooks.join(self._cancel_budget)
+            self._interrupt.send()
 
     @property
     def is_running(self) -> bool:
         """Whether user code is under way, so that an interruption reaches it and nothing else."""
-        return self._thread is not None
+        return self._interrupt.is_running
 
     # --- the way of an attempt
 
+    def _guarded(self, task: Task) -> Outcome:
+        try:
+            try:
+                self._interrupt.begin()
+                outcome = self._attempt(task)
+            finally:
+                self._interrupt.end()
+                self._calls.close()
+        except RunCancelledError:
+            self._interrupt.end()
+            self._calls.close()
+            return outcomes.cancelled()
+        except Exception as error:
+            return failure(internal(ErrorCode.TASK_EXECUTION_FAILED, f"{type(error).__name__}: {error}", error))
+        return outcomes.cancelled() if self._interrupt.requested else outcome
+
     def _attempt(self, task: Task) -> Outcome:
+        offered = {"payload": None, "ctx": self._context, "signal": self._context.signal}
         try:
-            self._payload = self._read_payload(task)
-        except PayloadError as error:
-            return _internal(ErrorCode.TASK_INPUT_ERROR, str(error), skipped=True)
-        except ValueError as error:
-            return _internal(ErrorCode.TASK_INPUT_ERROR, f"the payload is not JSON: {error}", skipped=True)
-        offered = {"payload": self._payload, "ctx": self._context, "signal": self._context.signal}
+            arguments = self._read_payload(task)
+        except (PayloadError, TaskDefinitionError) as error:
+            code = ErrorCode.TASK_INPUT_ERROR if isinstance(error, PayloadError) else ErrorCode.CONFIGURED_INCORRECTLY
+            return self._final_failure(task, internal(code, str(error)), error, offered, skipped=True)
+        offered["payload"] = self._payload
         try:
-            text, value = self._inside_middleware(task, offered)
+            text, value = self._run_task(task, arguments, offered)
         except RunCancelledError:
             raise
-        except _MiddlewareError as error:
+        except MiddlewareError as error:
             return self._failed(task, error.__cause__ or error, offered, ErrorCode.TASK_MIDDLEWARE_ERROR)
         except OutputError as error:
-            return self._final_failure(task, _internal_error(ErrorCode.TASK_OUTPUT_ERROR, str(error)), error, offered)
+            told = internal(ErrorCode.TASK_OUTPUT_ERROR, str(error))
+            return self._final_failure(task, told, error, offered, skipped=True)
         except BaseException as error:
-            return self._failed(task, error, offered, None)
+            return self._failed(task, error, offered)
+        result = TaskResult(True, self._context.run.id, task.id, output=value)
         self._after("on_success", task, {**offered, "output": value})
-        self._after("on_complete", task, {**offered, "result": {"ok": True, "data": value}})
-        if self._cancelled.is_set():
-            return _cancelled_outcome()
-        return {"ok": True, "output": text, "outputType": "application/json"}
+        self._after("on_complete", task, {**offered, "result": result})
+        return outcomes.success(text)
 
-    def _read_payload(self, task: Task) -> Any:
-        given = self._assignment["run"]
-        text = given.get("payload")
-        if given.get("payloadType") == "text/plain":
-            value: Any = text
-        else:
-            value = None if text is None else json.loads(text)
-        if not task.takes_payload:
-            return value
+    def _read_payload(self, task: Task) -> tuple[list[Any], dict[str, Any]]:
+        """The task's arguments, by position and by name."""
+        run = self._assignment["run"]
+        payload = read_payload(task, run.get("payload"), run.get("payloadType"))
+        self._payload = payload.value
+        if task.context_name is None:
+            return ([] if payload.is_left_out else [payload.value]), {}
+        if payload.is_left_out:
+            return [], {task.context_name: self._context}
+        return [payload.value, self._context], {}
+
+    def _run_task(self, task: Task, arguments: Any, offered: dict[str, Any]) -> tuple[str, Any]:
+        """The task's value, as JSON text and as it is."""
         try:
-            return schema.convert(value, task.payload_hint())
-        except RecursionError as error:
-            raise PayloadError("payload: is nested too deeply") from error
+            return self._inside(self._hooks("middleware", task), task, arguments, offered)
+        except CompleteTaskWithOutput as done:
+            return encode(done.output), done.output
 
-    def _inside_middleware(self, task: Task, offered: dict[str, Any]) -> tuple[str, Any]:
-        with ExitStack() as stack:
-            for hook in (*self._registry.hooks.of("middleware"), *task.hooks.of("middleware")):
-                stack.enter_context(_around(hook, fitting(hook, offered)))
-            for hook in (*self._registry.hooks.of("on_start_attempt"), *task.hooks.of("on_start_attempt")):
-                self._call(hook, fitting(hook, offered))
-            try:
-                arguments = [self._payload] if task.takes_payload else []
-                value = self._call(task.function, {}, *arguments, *([self._context] if task.takes_context else []))
-            except CompleteTaskWithOutput as done:
-                value = done.output
-            return encoding.encode(value), value
-
-    def _call(self, function: Callable[..., Any], named: Mapping[str, Any], *arguments: Any) -> Any:
-        """Runs `def` and `async def` alike; all coroutines of an attempt share one event loop."""
-        value = function(*arguments, **named)
-        if not inspect.iscoroutine(value):
-            return value
-        import asyncio
-
-        if self._runner is None:
-            self._runner = asyncio.Runner()
-
-        async def tracked() -> Any:
-            self._loop_task = asyncio.current_task()
-            try:
-                return await value
-            finally:
-                self._loop_task = None
-
+    def _inside(self, middleware: list[Hook], task: Task, arguments: Any, offered: dict[str, Any]) -> tuple[str, Any]:
+        if middleware:
+            with Around(middleware[0], offered, self._calls.call):
+                return self._inside(middleware[1:], task, arguments, offered)
+            return encode(None), None  # the middleware has dealt with an error
+        for hook in self._hooks("on_start_attempt", task):
+            self._calls.step(hook, fitting(hook, offered))
         try:
-            return self._runner.run(tracked())
-        except asyncio.CancelledError:
-            if self._cancelled.is_set():
-                raise RunCancelledError from None
-            raise RuntimeError("the task's coroutine was cancelled by its own code") from None
+            value = self._calls.step(task.function, arguments[1], *arguments[0])
+        except CompleteTaskWithOutput as done:
+            value = done.output
+        return encode(value), value
 
     # --- failures
 
-    def _failed(self, task: Task, error: BaseException, offered: dict[str, Any], code: ErrorCode | None) -> Outcome:
-        if self._cancelled.is_set():
-            return _cancelled_outcome()
-        told = _internal_error(code, str(error)) if code else describe(error)
+    def _failed(self, task: Task, error: BaseException, offered: dict[str, Any], code: ErrorCode | None = None) -> Outcome:
+        self._interrupt.check()
         if isinstance(error, OutOfMemoryError | MemoryError):
-            return {
-                "ok": False,
-                "error": _internal_error(ErrorCode.TASK_PROCESS_OOM_KILLED, str(error) or "MemoryError"),
-            }
-        if _never_retried(error):
-            return self._final_failure(task, told, error, offered)
+            return failure(internal(ErrorCode.TASK_PROCESS_OOM_KILLED, str(error) or type(error).__name__, error))
+        decided: Any = None
         try:
-            decided = self._catch(task, error, offered)
+            if not retrying.never(error):
+                decided = self._catch(task, error, offered)
         except Exception as broken:
-            message = f"catch_error raised {type(broken).__name__}: {broken}"
-            return self._final_failure(task, _internal_error(ErrorCode.HANDLE_ERROR_ERROR, message), broken, offered)
-        wait = self._wait(decided, error)
+            told = internal(ErrorCode.HANDLE_ERROR_ERROR, f"catch_error raised {type(broken).__name__}: {broken}", broken)
+            return self._final_failure(task, told, broken, offered)
+        replaced = decided if isinstance(decided, BaseException) else getattr(decided, "error", None)
+        if replaced is not None:
+            error, code = replaced, None
+        told = describe(error) if code is None else internal(code, f"{type(error).__name__}: {error}", error)
+        wait = self._pause(decided, error)
         if wait is None:
-            return self._final_failure(task, told, error, offered, skipped=isinstance(decided, Skip))
-        at = datetime.now(UTC).timestamp() + wait
-        retry = {"delay": round(wait * 1000), "timestamp": round(at * 1000)}
-        return {"ok": False, "error": told, "retry": retry, "skippedRetrying": False}
+            skipped = isinstance(decided, Skip) or retrying.never(error)
+            return self._final_failure(task, told, error, offered, skipped=skipped)
+        retry = {"delay": round(wait * 1000), "timestamp": round((time.time() + wait) * 1000)}
+        return failure(told, retry)
 
     def _catch(self, task: Task, error: BaseException, offered: dict[str, Any]) -> Any:
         """The first answer of a `catch_error` hook; None for the task's own policy."""
         for hook in (*task.hooks.of("catch_error"), *self._registry.hooks.of("catch_error")):
-            decided = self._call(hook, fitting(hook, {**offered, "error": error}))
+            decided = self._calls.step(hook, fitting(hook, {**offered, "error": error}))
+            retrying.check(decided)
             if decided:
                 return decided
         return None
 
-    def _wait(self, decided: Any, error: BaseException) -> float | None:
-        """Seconds until the next attempt; None when there is none."""
+    def _pause(self, decided: Any, error: BaseException) -> float | None:
+        if retrying.never(error) and not isinstance(decided, RetryAt | RetryIn | Retry):
+            return None
+        retry = Retry.from_wire(self._assignment.get("retry") or {})
         number = self._assignment["attempt"]["number"]
         most = self._assignment["run"].get("maxAttempts") or 1
-        if isinstance(decided, Skip) or number >= most:
-            return None
-        if isinstance(decided, RetryAt):
-            return max((decided.when - datetime.now(UTC)).total_seconds(), 0)
-        if isinstance(decided, RetryIn):
-            return max(decided.seconds, 0)
-        if isinstance(decided, Retry):
-            return decided.delay(number, self._unit_random()) if number < decided.max_attempts else None
-        if decided is not None:
-            raise TypeError(f"catch_error gives Skip, RetryAt, RetryIn, Retry or None, not {decided!r}")
-        if isinstance(error, ApiError) and error.status == 429 and "x-ratelimit-reset" in error.headers:
-            return max(int(error.headers["x-ratelimit-reset"]) / 1000 - datetime.now(UTC).timestamp(), 0)
-        return Retry.from_wire(self._assignment.get("retry") or {}).delay(number, self._unit_random())
+        return retrying.pause(decided, error, number, most, retry, self._unit_random(), time.time())
 
     def _final_failure(
-        self, task: Task, told: dict[str, Any], error: BaseException, offered: dict[str, Any], *, skipped: bool = True
+        self, task: Task, told: dict[str, Any], error: BaseException, offered: dict[str, Any], *, skipped: bool = False
     ) -> Outcome:
+        result = TaskResult(False, self._context.run.id, task.id, error=told)
         self._after("on_failure", task, {**offered, "error": error})
-        self._after("on_complete", task, {**offered, "result": {"ok": False, "error": error}})
-        return {"ok": False, "error": told, "retry": None, "skippedRetrying": skipped}
+        self._after("on_complete", task, {**offered, "error": error, "result": result})
+        return failure(told, skipped=skipped)
+
+    # --- hooks that change nothing
+
+    def _hooks(self, name: str, task: Task) -> list[Hook]:
+        return [*self._registry.hooks.of(name), *task.hooks.of(name)]
 
     def _after(self, name: str, task: Task, offered: dict[str, Any]) -> None:
-        for hook in (*self._registry.hooks.of(name), *task.hooks.of(name)):
-            self._quietly(hook, offered)
+        for hook in self._hooks(name, task):
+            self._quietly(hook, offered, self._calls.step)
 
-    def _quietly(self, hook: Callable[..., Any], offered: dict[str, Any]) -> None:
+    def _run_cancel_hooks(self, reason: str) -> None:
+        task = self._registry.tasks.get(self._assignment["task"]["id"])
+        offered = {"payload": self._payload, "ctx": self._context, "signal": self._context.signal, "reason": reason}
+        for hook in self._hooks("on_cancel", task) if task is not None else ():
+            self._quietly(hook, offered, call_apart)
+
+    @staticmethod
+    def _quietly(hook: Hook, offered: dict[str, Any], call: Callable[..., Any]) -> None:
         try:
-            value = hook(**fitting(hook, offered))
-            if inspect.iscoroutine(value):
-                import asyncio
-
-                asyncio.run(value)
-        except Exception as error:
-            logger.error(f"the hook {getattr(hook, '__name__', hook)} raised {type(error).__name__}: {error}")
-
-
-def _interrupt(thread: int) -> None:
-    """`RunCancelledError` in a thread. A signal cuts a blocking call short; without a handler for it, or in another
-    thread than the first, the error comes with the thread's next step."""
-    import signal
-
-    if thread == threading.main_thread().ident and callable(signal.getsignal(CANCEL_SIGNAL)):
-        signal.pthread_kill(thread, CANCEL_SIGNAL)
-    else:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(RunCancelledError))
+            call(hook, fitting(hook, offered))
+        except RunCancelledError:
+            raise
+        except BaseException as error:
+            name = getattr(hook, "__name__", hook)
+            logger.error(f"the hook {name} raised {type(error).__name__}: {outcomes.text_of(error)}")
 
 
 def run_attempt(registry: Registry, assignment: Mapping[str, Any]) -> Outcome:
@@ -271,92 +265,16 @@ def run_attempt(registry: Registry, assignment: Mapping[str, Any]) -> Outcome:
     return Attempt(registry, assignment).run()
 
 
-@contextmanager
-def _around(hook: Callable[..., Any], named: Mapping[str, Any]) -> Generator[None, None, None]:
-    """A middleware is a generator function: what comes before `yield` runs first, what comes after runs last."""
-    try:
-        steps = hook(**named)
-        if not inspect.isgenerator(steps):
-            raise TypeError(f"the middleware {getattr(hook, '__name__', hook)} has no `yield` where the task runs")
-        next(steps)
-    except StopIteration:
-        raise _MiddlewareError from RuntimeError("the middleware ended before its `yield`")
-    except Exception as error:
-        raise _MiddlewareError from error
-    try:
-        yield
-    except BaseException as error:
-        try:
-            steps.throw(error)
-        except StopIteration:
-            return  # it swallowed the error, as a `with` block may
-        raise
-    try:
-        next(steps)
-    except StopIteration:
-        return
-    except Exception as error:
-        raise _MiddlewareError from error
-    raise _MiddlewareError from RuntimeError("the middleware yields more than once")
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """A user's exception as the wire has it, its texts cut to what is kept."""
-    stack = "".join(traceback.format_exception(type(error), error, _users_own(error), limit=50))
-    return {
-        "type": ErrorKind.BUILT_IN_ERROR,
-        "name": type(error).__name__[:1024],
-        "message": _text(error)[:MAX_ERROR_TEXT_BYTES],
-        "stackTrace": stack[-MAX_ERROR_TEXT_BYTES:],
-    }
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return f"<{type(error).__name__} whose text cannot be had>"
-
-
-def _users_own(error: BaseException) -> Any:
-    """The traceback without this module's frames at its top."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__ and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace
-
-
-def _never_retried(error: BaseException) -> bool:
-    if isinstance(error, AbortTaskRunError):
-        return True
-    return (
-        isinstance(error, ApiError)
-        and error.status is not None
-        and 400 <= error.status < 500
-        and error.status
-        not in (
-            408,
-            429,
-        )
-    )
-
-
-def _internal_error(code: ErrorCode, message: str) -> dict[str, Any]:
-    return {"type": ErrorKind.INTERNAL_ERROR, "code": code, "message": message[:MAX_ERROR_TEXT_BYTES]}
-
-
-def _internal(code: ErrorCode, message: str, *, skipped: bool = False) -> Outcome:
-    return {"ok": False, "error": _internal_error(code, message), "retry": None, "skippedRetrying": skipped}
-
-
-def _cancelled_outcome() -> Outcome:
-    return _internal(ErrorCode.TASK_RUN_CANCELLED, "the run was cancelled", skipped=True)
-
-
 def flush_standard_streams() -> None:
     """What user code printed is on its way before the outcome is told."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except (AttributeError, OSError, ValueError):
             continue
+
+
+def _draw() -> float:
+    import random
+
+    return random.random()  # noqa: S311 - a jitter

@@ -1,4 +1,4 @@
-"""The API's client: one method an endpoint, over a transport of one method; retried as a call may be, and no further."""
+"""The API's client: one method an endpoint, over a transport of one method; repeated as a call may be, no further."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from sojourn.sdk import context
+from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import (
     BY_STATUS,
     ApiConnectionError,
     ApiError,
     AuthenticationError,
     ConfigurationError,
+    NotFoundError,
+    PayloadError,
     ServerError,
 )
 from sojourn.sdk.exchange import Request, Response, Transport
-from sojourn.sdk.protocol import API_VERSION, VERSION
+from sojourn.sdk.protocol import API_VERSION, MAX_PAYLOAD_BYTES, VERSION
+
+#: Levels that the API takes in a body; the payload is two below its top.
+_MAX_PAYLOAD_DEPTH = 126
+
 
 ATTEMPTS = 5
 _FIRST_WAIT, _FACTOR, _LONGEST_WAIT = 1.0, 1.6, 30.0
@@ -28,7 +36,11 @@ _RETRIED = frozenset({408, 409, 429})
 
 
 class Client:
-    """`api_url` and `secret_key` default to SOJOURN_API_URL and SOJOURN_SECRET_KEY (or TRIGGER_…)."""
+    """`api_url` and `secret_key` default to SOJOURN_API_URL and SOJOURN_SECRET_KEY (or TRIGGER_…).
+
+    Methods take and give the API's own words. For handles and typed runs: `task.trigger(…, client=client)`,
+    `sojourn.sdk.run.Runs(client)`. Threads may share a client.
+    """
 
     def __init__(
         self,
@@ -40,17 +52,29 @@ class Client:
         source: str = "sdk",
     ):
         self.api_url = (api_url or _environment("API_URL") or "http://127.0.0.1:3030").rstrip("/")
-        self._key = secret_key or _environment("SECRET_KEY")
+        key = secret_key or _environment("SECRET_KEY")
+        if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+            raise ConfigurationError("the secret key has characters that no key has: copy it again, without spaces")
+        self._has_key = key is not None
+        self._headers = {
+            "Authorization": f"Bearer {key}",
+            "Content-Type": "application/json",
+            "trigger-version": VERSION,
+            "x-trigger-api-version": API_VERSION,
+            "x-trigger-source": source,
+        }
         self._transport = transport
-        self._sleep = sleep
-        self._source = source
+        self.sleep = sleep
 
     # --- runs
 
     def trigger(self, task_id: str, payload: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Asks for a run: `{id, isCached}`. `options` in the wire's words."""
-        body = {"payload": payload, "options": options} if options else {"payload": payload}
-        return self.request("POST", f"/api/v1/tasks/{quote(task_id, safe='')}/trigger", body)
+        """Asks for a run: `{id, isCached}`. `options` in the wire's words. PayloadError for what is not JSON."""
+        text = encode(payload, "the payload", MAX_PAYLOAD_BYTES, PayloadError, _MAX_PAYLOAD_DEPTH)
+        body = f'{{"payload":{text}}}'
+        if options:
+            body = f'{{"payload":{text},"options":{_options(options)}}}'
+        return self.request("POST", f"/api/v1/tasks/{quote(task_id, safe='')}/trigger", body.encode())
 
     def retrieve(self, run_id: str) -> dict[str, Any]:
         """A run."""
@@ -71,17 +95,15 @@ class Client:
     def result(self, run_id: str, wait: float = 0) -> dict[str, Any] | None:
         """A run's result, waited for on the server up to `wait` seconds (60 at most); None while it is not over."""
         path = f"/api/v1/runs/{quote(run_id, safe='')}/result"
-        from sojourn.sdk.errors import NotFoundError
-
         try:
-            return self.request("GET", f"{path}?wait={wait:g}" if wait else path, timeout=wait + 30)
+            return self.request("GET", f"{path}?wait={wait:.3f}" if wait else path, timeout=wait + 30)
         except NotFoundError as error:
             if error.code == "RUN_NOT_FINISHED":
                 return None
             raise
 
     def logs(self, run_id: str, after: str | None = None) -> dict[str, Any]:
-        """Log lines from a cursor on: `{lines, next}`."""
+        """Log lines from a cursor on: `{lines, next?}`."""
         query = f"?{urlencode({'after': after})}" if after else ""
         return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/logs{query}")
 
@@ -96,36 +118,43 @@ class Client:
         body = {"manifest": manifest, "contentHash": content_hash, "archive": archive}
         return self.request("POST", "/api/v1/deployments", body, timeout=120)
 
+    def current_deployment(self) -> dict[str, Any]:
+        """The version that new runs start on, with its tasks."""
+        return self.request("GET", "/api/v1/deployments/current")
+
     # --- any request
 
     def request(self, method: str, path: str, body: Any = None, *, timeout: float = 60) -> dict[str, Any]:
-        """One logical call: sent again when that can help, under one request key, so that it counts once."""
-        if not self._key:
-            raise ConfigurationError(
-                "no secret key: export SOJOURN_SECRET_KEY=… (`sojourn status` prints it), or sojourn.configure(…)"
-            )
-        headers = {
-            "Authorization": f"Bearer {self._key}",
-            "Content-Type": "application/json",
-            "trigger-version": VERSION,
-            "x-trigger-api-version": API_VERSION,
-            "x-trigger-source": self._source,
-        }
-        if method != "GET":
-            headers["x-trigger-request-idempotency-key"] = str(uuid.uuid4())
-        sent = None if body is None else _encode(body)
-        request = Request(method, path, headers, sent, timeout)
+        """One logical call: sent again when that can help, under one request key, so that it counts once.
+
+        `body`: any JSON value, or bytes that are JSON already.
+        """
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+        request = Request(method, path, self._headers_of(method), body, timeout)
         wait = _FIRST_WAIT
-        for attempt in range(1, ATTEMPTS + 1):
+        for left in range(ATTEMPTS - 1, -1, -1):
             try:
                 return _read(self._send(request))
             except ApiError as error:
                 pause = _pause(error, wait)
-                if pause is None or attempt == ATTEMPTS:
+                if pause is None or not left:
                     raise
-            self._sleep(pause)
+            self.sleep(pause)
             wait = min(wait * _FACTOR, _LONGEST_WAIT)
-        raise AssertionError("unreachable")
+        raise AssertionError("the last attempt gives or raises")
+
+    def _headers_of(self, method: str) -> dict[str, str]:
+        if not self._has_key:
+            raise ConfigurationError(
+                'no secret key: export SOJOURN_SECRET_KEY=… (printed by "sojourn up"), or call sojourn.configure(…)'
+            )
+        headers = self._headers.copy()
+        if method != "GET":
+            headers["x-trigger-request-idempotency-key"] = str(uuid.uuid4())
+        if context.inside() is not None:
+            headers["x-trigger-worker"] = "true"
+        return headers
 
     def _send(self, request: Request) -> Response:
         if self._transport is None:
@@ -135,21 +164,23 @@ class Client:
         return self._transport(request)
 
 
-def _encode(body: Any) -> bytes:
-    from sojourn.sdk.encoding import encode
-
+def _options(options: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError):
-        return encode(body, "the payload").encode()
+        return encode(options, "an option", MAX_PAYLOAD_BYTES, PayloadError, _MAX_PAYLOAD_DEPTH)
+    except PayloadError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 def _read(response: Response) -> dict[str, Any]:
+    good = 200 <= response.status < 300
     try:
         body = json.loads(response.body) if response.body else {}
-    except ValueError:
-        body = {"error": f"{response.status} {response.body[:200].decode('utf-8', 'replace')}"}
-    if 200 <= response.status < 300:
+    except (ValueError, RecursionError):
+        shown = response.body[:200].decode("utf-8", "replace")
+        if good:
+            raise ApiError(f"the answer is not JSON: {shown}", next_step="is this Sojourn's API?") from None
+        body = {"error": f"HTTP {response.status}: {shown}"}
+    if good:
         return body if isinstance(body, dict) else {"data": body}
     if not isinstance(body, dict):
         body = {"error": str(body)[:200]}
@@ -174,35 +205,46 @@ def _pause(error: ApiError, wait: float) -> float | None:
         return wait if told == "true" else None
     if isinstance(error, ApiConnectionError) or (error.status or 0) >= 500:
         after = error.headers.get("retry-after", "")
-        return min(float(after), _LONGEST_WAIT) if after.isdigit() else wait
-    if error.status == 429 and error.headers.get("x-ratelimit-reset", "").isdigit():
-        ahead = int(error.headers["x-ratelimit-reset"]) / 1000 - time.time()
+        return min(float(after[:9]), _LONGEST_WAIT) if after.isascii() and after.isdecimal() else wait
+    if error.status == 429:
+        reset = error.headers.get("x-ratelimit-reset", "")
+        ahead = int(reset[:20]) / 1000 - time.time() if reset.isascii() and reset.isdecimal() else 0
         return min(ahead, _LONGEST_WAIT) + random.random() if ahead > 0 else wait  # noqa: S311 - a jitter
     return wait if error.status in _RETRIED else None
 
 
 def _environment(name: str) -> str | None:
-    return os.environ.get(f"SOJOURN_{name}") or os.environ.get(f"TRIGGER_{name}")
+    return os.environ.get(f"SOJOURN_{name}") or os.environ.get(f"TRIGGER_{name}") or None
 
 
 class _Default:
+    """The process's client: one that was set, or one made from the environment, and made again when that changes."""
+
     client: Client | None = None
+    made_from: tuple[str | None, str | None] | None = None
 
 
 def configure(api_url: str | None = None, secret_key: str | None = None) -> Client:
     """Sets the client that `trigger`, `runs` and handles use in this process."""
-    _Default.client = Client(api_url, secret_key)
-    return _Default.client
+    client = Client(api_url, secret_key)
+    use(client)
+    return client
 
 
 def use(client: Client | None) -> Client | None:
-    """Puts another default client in place; the one before."""
-    before, _Default.client = _Default.client, client
+    """Puts another default client in place, None for the environment's; the one that was set before."""
+    before = _Default.client if _Default.made_from is None else None
+    _Default.client, _Default.made_from = client, None
     return before
 
 
 def default() -> Client:
-    """The client of this process, made from the environment when first needed."""
-    if _Default.client is None:
-        _Default.client = Client()
-    return _Default.client
+    """The client of this process."""
+    client = _Default.client
+    if client is not None and _Default.made_from is None:
+        return client
+    named = (_environment("API_URL"), _environment("SECRET_KEY"))
+    if client is None or _Default.made_from != named:
+        client = Client()
+        _Default.client, _Default.made_from = client, named
+    return client

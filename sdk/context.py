@@ -1,45 +1,148 @@
-"""What a task may know of the run it is in, and values that last as long as the attempt."""
+"""What a task may know of the run it is in."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
-
 from sojourn.sdk.errors import OutsideRunError
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping
+    from datetime import datetime
+    from typing import Any, cast
 
 
 class Fields:
-    """A part of the context: its fields as attributes, in snake_case; one that is absent is None."""
+    """A part of the context. Its fields are its class's annotations; what was not told is None, dates are aware."""
 
-    def __init__(self, values: Mapping[str, Any]):
-        self._values = {_snake(name): Fields(v) if isinstance(v, dict) else v for name, v in values.items()}
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self._values.get(name)
+    def __init__(self, told: Mapping[str, Any]):
+        for name, kind in type(self).__annotations__.items():
+            value = told.get(_camel(name))
+            setattr(self, name, _date(value) if value is not None and "datetime" in kind else value)
 
     def __repr__(self) -> str:
-        return f"Fields({self._values!r})"
+        told = ", ".join(f"{name}={value!r}" for name, value in vars(self).items() if value is not None)
+        return f"{type(self).__name__}({told})"
+
+
+class RunFields(Fields):
+    """The run. `priority` in seconds, `max_duration` in seconds an attempt."""
+
+    id: str
+    tags: list[str]
+    is_test: bool
+    is_replay: bool
+    created_at: datetime
+    started_at: datetime
+    idempotency_key: str | None
+    idempotency_key_scope: str | None
+    max_attempts: int | None
+    max_duration: int | None
+    priority: float | None
+    parent_task_run_id: str | None
+    root_task_run_id: str | None
+    version: str | None
+    metadata: Any
+
+
+class AttemptFields(Fields):
+    """The attempt; the first has number 1."""
+
+    number: int
+    started_at: datetime
+
+
+class TaskFields(Fields):
+    """The task."""
+
+    id: str
+    file_path: str
+    export_name: str
+
+
+class QueueFields(Fields):
+    """The queue the run came through."""
+
+    id: str
+    name: str
+
+
+class EnvironmentFields(Fields):
+    """The environment; `type` is DEVELOPMENT, STAGING, PRODUCTION or PREVIEW."""
+
+    id: str
+    slug: str
+    type: str
+
+
+class OrganizationFields(Fields):
+    """The organization."""
+
+    id: str
+    slug: str
+    name: str
+
+
+class ProjectFields(Fields):
+    """The project."""
+
+    id: str
+    ref: str
+    slug: str
+    name: str
+
+
+class MachineFields(Fields):
+    """The machine preset: virtual CPUs, memory in GB."""
+
+    name: str
+    cpu: float
+    memory: float
+    cents_per_ms: float
+
+
+class DeploymentFields(Fields):
+    """The deployed version whose code runs."""
+
+    id: str
+    version: str
+    hash: str
 
 
 class RunContext:
-    """The context of one attempt: run, attempt, task, queue, environment, organization, project, machine, deployment.
+    """The context of one attempt. `signal` is a `threading.Event` that is set when the run is cancelled."""
 
-    `signal` is an Event that is set when the run is cancelled.
-    """
+    run: RunFields
+    attempt: AttemptFields
+    task: TaskFields
+    queue: QueueFields
+    environment: EnvironmentFields
+    organization: OrganizationFields
+    project: ProjectFields
+    machine: MachineFields
+    deployment: DeploymentFields
+    signal: threading.Event
 
     def __init__(self, assignment: Mapping[str, Any]):
-        given = dict(assignment.get("run", {}))
-        given.pop("payload", None)
-        self.run = Fields(given)
-        for name in ("attempt", "task", "queue", "environment", "organization", "project", "machine", "deployment"):
-            setattr(self, name, Fields(assignment.get(name) or {}))
-        self.signal = threading.Event()
-        self._locals: dict[Any, Any] = {}
+        from threading import Event
+
+        for name, kind in _PARTS.items():
+            setattr(self, name, kind(assignment.get(name) or {}))
+        self.signal = Event()
+        self.locals: dict[Any, Any] = {}
+
+
+_PARTS: dict[str, type[Fields]] = {
+    "run": RunFields,
+    "attempt": AttemptFields,
+    "task": TaskFields,
+    "queue": QueueFields,
+    "environment": EnvironmentFields,
+    "organization": OrganizationFields,
+    "project": ProjectFields,
+    "machine": MachineFields,
+    "deployment": DeploymentFields,
+}
 
 
 class _Current:
@@ -48,9 +151,10 @@ class _Current:
     context: RunContext | None = None
 
 
-def enter(context: RunContext | None) -> None:
-    """Sets the context that `context` and `locals` speak of; None outside a run."""
-    _Current.context = context
+def enter(context: RunContext | None) -> RunContext | None:
+    """Sets the context that `context` and `locals` speak of, None outside a run; the one before."""
+    before, _Current.context = _Current.context, context
+    return before
 
 
 def inside() -> RunContext | None:
@@ -62,6 +166,8 @@ class ContextProxy:
     """`context.run.id`, `context.attempt.number` … of the run that this code is in."""
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
         if _Current.context is None:
             raise OutsideRunError(f"context.{name} exists only inside a run; in a test use sojourn.testing.run(...)")
         return getattr(_Current.context, name)
@@ -70,50 +176,18 @@ class ContextProxy:
         return f"<context of {_Current.context.run.id if _Current.context else 'no run'}>"
 
 
-class Key(Generic[T]):
-    """Names a value of a type in `locals`."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"Key({self.name!r})"
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
-class Locals:
-    """Values that middleware, hooks and the task share during one attempt; the next run starts empty."""
+def _date(value: Any) -> Any:
+    from datetime import datetime
 
-    def create(self, name: str) -> Key[Any]:
-        """A new key."""
-        return Key(name)
-
-    def set(self, key: Key[T], value: T) -> T:
-        """Keeps a value until the attempt ends."""
-        self._store()[key] = value
-        return value
-
-    def get(self, key: Key[T], default: T | None = None) -> T | None:
-        """The value, or `default`."""
-        return self._store().get(key, default)
-
-    def require(self, key: Key[T]) -> T:
-        """The value; `OutsideRunError` if nobody set it."""
-        store = self._store()
-        if key not in store:
-            raise OutsideRunError(f"locals has no {key.name!r} in this attempt: set it in a middleware or a hook")
-        value: T = store[key]
-        return value
-
-    @staticmethod
-    def _store() -> dict[Any, Any]:
-        if _Current.context is None:
-            raise OutsideRunError("locals exist only inside a run")
-        return _Current.context._locals
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-def _snake(name: str) -> str:
-    return "".join("_" + char.lower() if char.isupper() else char for char in name)
-
-
-context = ContextProxy()
-locals = Locals()
+if TYPE_CHECKING:
+    context = cast("RunContext", ContextProxy())
+else:
+    context = ContextProxy()

@@ -1,62 +1,109 @@
-"""Return values and payloads as JSON text: what Python has and JSON lacks is brought over, the rest is refused clearly."""
+"""Return values and payloads as JSON text: what Python has beyond JSON is brought over, the rest is refused clearly."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from sojourn.sdk.errors import OutputError
+from sojourn.sdk.errors import OutputError, SojournError
 from sojourn.sdk.protocol import MAX_OUTPUT_BYTES
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-def encode(value: Any, what: str = "the return value", limit: int = MAX_OUTPUT_BYTES) -> str:
-    """JSON text in ASCII. `OutputError` says what is wrong and what to return instead."""
+#: Levels of arrays and objects. Readers of other languages, and Python's own, give up somewhere beyond.
+MAX_DEPTH = 256
+_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+
+
+class _Refused(Exception):
+    """A value that has no JSON, with what to do about it."""
+
+
+def encode(
+    value: Any,
+    what: str = "the return value",
+    limit: int = MAX_OUTPUT_BYTES,
+    error: type[SojournError] = OutputError,
+    depth: int = MAX_DEPTH,
+) -> str:
+    """JSON text in ASCII. An `error` says what is wrong with `what` and what to do instead."""
     try:
         text = json.dumps(value, default=_bring_over, allow_nan=False, separators=(",", ":"))
-    except OutputError:
+    except _Refused as refusal:
+        raise error(f"{what} is not JSON: {refusal}") from None
+    except MemoryError:
         raise
-    except ValueError as error:
-        raise OutputError(_why(value, error, what)) from error
-    except RecursionError as error:
-        raise OutputError(f"{what} is nested too deeply for JSON") from error
-    except TypeError as error:
-        raise OutputError(f"{what} is not JSON: {error}") from error
+    except RecursionError:
+        raise error(f"{what} is nested too deeply: {depth} levels at most") from None
+    except ValueError as failure:
+        raise error(_why(failure, what)) from None
+    except Exception as failure:
+        raise error(f"{what} is not JSON: {failure}") from failure
     if len(text) > limit:
-        raise OutputError(f"{what} has {len(text)} bytes as JSON, more than {limit}: store it and return where it is")
+        raise error(f"{what} has {len(text)} bytes as JSON, more than {limit}: store it and give where it is")
+    if text.count("[") + text.count("{") > depth and _is_deeper(text, depth):
+        raise error(f"{what} is nested too deeply: {depth} levels at most")
     return text
 
 
 def _bring_over(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    if dump is not None and not isinstance(value, type):
-        return dump(mode="json")
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    kind = type(value)
+    if hasattr(kind, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(kind, "__dataclass_fields__"):
+        from dataclasses import fields
+
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, set | frozenset):
         return sorted(value, key=repr)
     if isinstance(value, bytes | bytearray | memoryview):
-        raise OutputError("bytes are not JSON: return base64 text, or store them and return where they are")
+        raise _Refused("it has bytes; use base64 text, or store them and give where they are")
+    return _standard(value, f"{kind.__module__.split('.')[0]}.{kind.__qualname__}")
+
+
+def _standard(value: Any, name: str) -> Any:
     kind = type(value)
-    name = f"{kind.__module__}.{kind.__qualname__}"
     if name in ("datetime.datetime", "datetime.date", "datetime.time"):
         return value.isoformat()
     if name == "datetime.timedelta":
         return value.total_seconds()
-    if name in ("uuid.UUID", "decimal.Decimal") or hasattr(value, "__fspath__"):
+    if name in ("uuid.UUID", "decimal.Decimal") or hasattr(kind, "__fspath__"):
         return str(value)
     if hasattr(kind, "__members__"):
         return value.value
-    if hasattr(value, "__next__") or hasattr(value, "__await__"):
-        raise OutputError(f"a {kind.__name__} is not JSON: return its values, for example as a list")
-    raise OutputError(f"{name} is not JSON: return builtins, a dataclass or a Pydantic model")
+    if hasattr(kind, "keys") and hasattr(kind, "__getitem__"):
+        return {key: value[key] for key in value}
+    if any(hasattr(kind, method) for method in ("__next__", "__anext__", "__await__")):
+        raise _Refused(f"it has a {kind.__name__}; give its values, for example as a list")
+    raise _Refused(f"it has a {name}; use builtins, a dataclass or a Pydantic model")
 
 
-def _why(value: Any, error: ValueError, what: str) -> str:
-    text = str(error)
+def _why(failure: ValueError, what: str) -> str:
+    text = str(failure)
     if "Circular" in text:
         return f"{what} contains itself"
     if "Out of range float" in text:
-        return f"{what} has NaN or Infinity, which JSON lacks: return None or a text for it"
+        return f"{what} has NaN or Infinity, which JSON lacks: use None or a text for it"
     if "digits" in text:
-        return f"{what} has a whole number of more digits than Python writes: return it as a text"
+        return f"{what} has a whole number of more digits than Python writes: use a text for it"
     return f"{what} is not JSON: {text}"
+
+
+def _is_deeper(text: str, depth: int) -> bool:
+    """Whether JSON is nested beyond `depth`: pairs of brackets with nothing between go, a level at a time."""
+    brackets = _without_texts(text).encode().translate(_ONE_KIND, _BRACKETS)
+    for _ in range(depth):
+        if not brackets:
+            return False
+        brackets = brackets.replace(b"[]", b"")
+    return bool(brackets)
+
+
+def _without_texts(text: str) -> str:
+    if '"' not in text:
+        return text
+    import re
+
+    return re.sub(r'"(?:[^"\\]|\\.)*"', "", text)

@@ -4,7 +4,7 @@ SojournError
 ├── ConfigurationError         no key, no URL, a malformed option
 ├── TaskDefinitionError        a task that cannot be registered
 ├── PayloadError               a payload that does not fit the task's type hint     (not retried)
-├── OutputError                a return value that is not JSON, or too large        (not retried)
+├── OutputError                a return value that is not JSON, or too large      (not retried)
 ├── AbortTaskRunError          raise it to fail the run without a retry
 ├── OutOfMemoryError           raise it to say that memory ran out
 ├── SubtaskUnwrapError         a triggered run that was unwrapped did not succeed
@@ -21,8 +21,10 @@ RunCancelledError              a BaseException that reaches the task's code when
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 
 class SojournError(Exception):

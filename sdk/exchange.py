@@ -1,25 +1,22 @@
-"""One HTTP exchange, and the one method that every transport has."""
+"""What goes between the client and its transport: one request, one response."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """`body` is JSON text in bytes, or None. `timeout` in seconds."""
 
     method: str
     path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: bytes | None = None
     timeout: float = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """`headers` have lower-case names."""
 
     status: int

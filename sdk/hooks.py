@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from sojourn.sdk.signature import signature
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    Hook = Callable[..., Any]
 
 NAMES = ("on_start_attempt", "on_success", "on_failure", "on_complete", "on_cancel", "catch_error", "middleware")
-Hook = Callable[..., Any]
 
 
 class Hooks:
@@ -20,10 +24,11 @@ class Hooks:
                 self.add(name, hook)
 
     def add(self, name: str, hook: Hook) -> Hook:
-        """Registers a hook; usable as a decorator's last step."""
+        """Registers a hook; usable as a decorator's last step. Twice is once."""
         if not callable(hook):
             raise TypeError(f"{name} takes a function, not {hook!r}")
-        self._hooks[name].append(hook)
+        if hook not in self._hooks[name]:
+            self._hooks[name].append(hook)
         return hook
 
     def of(self, name: str) -> list[Hook]:
@@ -36,15 +41,44 @@ class Hooks:
             hooks.clear()
 
 
+class Decorators:
+    """`@holder.on_success` and its like: each registers a function and gives it back."""
+
+    def __init__(self, hooks: Hooks):
+        self.hooks = hooks
+
+    def on_start_attempt(self, hook: Hook) -> Hook:
+        """Before each attempt; raising fails the attempt. Gets payload, ctx, signal."""
+        return self.hooks.add("on_start_attempt", hook)
+
+    def on_success(self, hook: Hook) -> Hook:
+        """After the run succeeded. Gets payload, ctx, signal, output."""
+        return self.hooks.add("on_success", hook)
+
+    def on_failure(self, hook: Hook) -> Hook:
+        """After the run's last attempt failed. Gets payload, ctx, signal, error."""
+        return self.hooks.add("on_failure", hook)
+
+    def on_complete(self, hook: Hook) -> Hook:
+        """After either. Gets payload, ctx, signal, result (a TaskResult)."""
+        return self.hooks.add("on_complete", hook)
+
+    def on_cancel(self, hook: Hook) -> Hook:
+        """While an attempt is being cancelled, 30 s at most. Gets payload, ctx, signal, reason."""
+        return self.hooks.add("on_cancel", hook)
+
+    def catch_error(self, hook: Hook) -> Hook:
+        """After a failed attempt, to decide about the next. Gets payload, ctx, signal, error."""
+        return self.hooks.add("catch_error", hook)
+
+    def middleware(self, hook: Hook) -> Hook:
+        """A generator function (`def` or `async def`) around each attempt: the task runs at its one `yield`."""
+        return self.hooks.add("middleware", hook)
+
+
 def fitting(hook: Hook, offered: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the offered keyword arguments that the hook's signature names (all of them, if it takes **kwargs)."""
-    parameters = inspect.signature(hook).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+    asked = signature(hook)
+    if asked.takes_any:
         return dict(offered)
-    return {parameter.name: offered[parameter.name] for parameter in parameters if parameter.name in offered}
-
-
-def decorators(hooks: Hooks) -> Iterator[tuple[str, Callable[[Hook], Hook]]]:
-    """A decorator for each name."""
-    for name in NAMES:
-        yield name, lambda hook, name=name: hooks.add(name, hook)  # type: ignore[misc]
+    return {name: offered[name] for name in (*asked.positional, *asked.keyword_only) if name in offered}

@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Callable
-from typing import Any
 
-#: level, message, properties
-Sink = Callable[[str, str, dict[str, Any] | None], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import logging
+    from collections.abc import Callable
+    from typing import Any
+
+    #: level, message, properties
+    Sink = Callable[[str, str, dict[str, Any] | None], None]
 
 
 class _Output:
     sink: Sink | None = None
 
 
-def send_to(sink: Sink | None) -> None:
-    """Where lines go from now on; None for stderr."""
-    _Output.sink = sink
+def send_to(sink: Sink | None) -> Sink | None:
+    """Where lines go from now on, None for stderr; where they went before."""
+    before, _Output.sink = _Output.sink, sink
+    return before
 
 
 class Logger:
     """`logger.info("charged", amount=12)`: a message and properties that are kept apart from it."""
 
-    def debug(self, message: str, /, **properties: Any) -> None:
+    def debug(self, message: object, /, **properties: Any) -> None:
         """A line for whoever looks closely."""
-        self._write("DEBUG", message, properties)
+        self.write("DEBUG", message, properties)
 
-    def log(self, message: str, /, **properties: Any) -> None:
+    def log(self, message: object, /, **properties: Any) -> None:
         """A line."""
-        self._write("LOG", message, properties)
+        self.write("LOG", message, properties)
 
-    def info(self, message: str, /, **properties: Any) -> None:
+    def info(self, message: object, /, **properties: Any) -> None:
         """A line that tells of the normal way of things."""
-        self._write("INFO", message, properties)
+        self.write("INFO", message, properties)
 
-    def warn(self, message: str, /, **properties: Any) -> None:
+    def warn(self, message: object, /, **properties: Any) -> None:
         """A line that somebody should look at."""
-        self._write("WARN", message, properties)
+        self.write("WARN", message, properties)
 
     warning = warn
 
-    def error(self, message: str, /, **properties: Any) -> None:
+    def error(self, message: object, /, **properties: Any) -> None:
         """A line about something that went wrong."""
-        self._write("ERROR", message, properties)
+        self.write("ERROR", message, properties)
 
     @staticmethod
-    def _write(level: str, message: str, properties: dict[str, Any]) -> None:
+    def write(level: str, message: object, properties: dict[str, Any]) -> None:
+        """A line of a level that is given by name."""
         if _Output.sink is not None:
             _Output.sink(level, str(message), properties or None)
             return
@@ -54,18 +59,11 @@ class Logger:
         print(f"{level:5} {message}{' ' if told else ''}{told}", file=sys.stderr)
 
 
-_LEVELS = ((logging.ERROR, "ERROR"), (logging.WARNING, "WARN"), (logging.INFO, "INFO"))
+def RunHandler() -> logging.Handler:
+    """A handler that leads the standard library's `logging` into the run's log; only who asks for it loads that."""
+    from sojourn.sdk import log_handler
 
-
-class RunHandler(logging.Handler):
-    """Sends what the standard library's `logging` is told to the run's log."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            level = next((name for number, name in _LEVELS if record.levelno >= number), "DEBUG")
-            logger._write(level, self.format(record), {"logger": record.name})
-        except Exception:
-            self.handleError(record)
+    return log_handler.Handler(Logger.write)
 
 
 logger = Logger()

@@ -4,56 +4,100 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import platform
 import sys
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from sojourn.sdk.archive import included
 from sojourn.sdk.errors import TaskDefinitionError
+from sojourn.sdk.options import Queue
 from sojourn.sdk.protocol import VERSION
 from sojourn.sdk.registry import Registry, registry
-from sojourn.sdk.task import Task
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+    from sojourn.sdk.task import Task
 
 #: Imported before everything else, if it is there: the place for project-wide hooks.
 INIT = "init.py"
-_NOT_TASKS = ("setup.py", "conftest.py")
+_NOT_TASKS = ("setup.py", "conftest.py", "__main__.py")
 
 
 def load(directory: Path, file: str) -> ModuleType:
-    """Imports one file of a project by its path relative to the project's directory."""
+    """Imports one file of a project by its path relative to the project's directory, which is on `sys.path`.
+
+    It gets the name under which the project's other files import it, unless something else has that name already.
+    """
+    path = directory / file
     parts = Path(file).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    if all(part.isidentifier() for part in parts):
-        return importlib.import_module(name)
-    spec = importlib.util.spec_from_file_location(name.replace("-", "_"), directory / file)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    if name and all(part.isidentifier() for part in parts):
+        if _is_file(sys.modules.get(name), path):
+            return sys.modules[name]
+        if _leads_to(name, path):
+            return importlib.import_module(name)
+    return _load_apart(f"sojourn_project_{'_'.join(parts)}".replace("-", "_"), path)
 
 
 def collect(directory: Path) -> dict[str, Any]:
     """Imports every Python file of a project and tells what it declares."""
+    from sojourn.sdk.archive import included
+
     directory = directory.resolve()
     sys.path.insert(0, str(directory))
-    files = [path for path in included(directory) if path.endswith(".py") and not path.endswith(_NOT_TASKS)]
-    files = [path for path in files if not path.startswith("tests/") and not Path(path).name.startswith("test_")]
-    for file in sorted(files, key=lambda path: (path != INIT, path)):
-        load(directory, file)
-    return describe(registry, directory)
+    files = [path for path in included(directory) if path.endswith(".py") and _may_hold_tasks(path)]
+    modules = [load(directory, file) for file in sorted(files, key=lambda path: (path != INIT, path))]
+    return describe(registry, directory, modules)
 
 
-def describe(known: Registry, directory: Path) -> dict[str, Any]:
-    """The manifest of what is registered."""
+def describe(known: Registry, directory: Path, modules: list[ModuleType]) -> dict[str, Any]:
+    """The manifest of what is registered, and of the queues that the modules name."""
+    import platform
+
+    tasks = sorted(known.tasks.values(), key=lambda task: task.id)
     return {
         "sdk": VERSION,
         "python": platform.python_version(),
-        "tasks": [_task(task, directory) for task in sorted(known.tasks.values(), key=lambda task: task.id)],
-        "queues": [],
+        "tasks": [_task(task, directory) for task in tasks],
+        "queues": _queues([value for module in modules for value in vars(module).values() if isinstance(value, Queue)]),
     }
+
+
+def _may_hold_tasks(path: str) -> bool:
+    name = path.rsplit("/", 1)[-1]
+    return name not in _NOT_TASKS and not name.startswith("test_") and "tests" not in path.split("/")[:-1]
+
+
+def _is_file(module: ModuleType | None, path: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and Path(file).resolve() == path.resolve()
+
+
+def _leads_to(name: str, path: Path) -> bool:
+    """Whether importing `name` would import that very file, and not a module of Python's or of a library."""
+    if name in sys.modules:
+        return False
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return False
+    return found is not None and found.origin is not None and Path(found.origin).resolve() == path.resolve()
+
+
+def _load_apart(name: str, path: Path) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _task(task: Task, directory: Path) -> dict[str, Any]:
@@ -61,20 +105,33 @@ def _task(task: Task, directory: Path) -> dict[str, Any]:
         file = Path(task.file).resolve().relative_to(directory)
     except ValueError:
         raise TaskDefinitionError(f"task {task.id!r} is defined in {task.file}, outside the project") from None
-    queue: dict[str, str | int] | None = None
-    if task.queue is not None:
-        queue = {"name": task.queue.name}
-        if task.queue.concurrency_limit is not None:
-            queue["concurrencyLimit"] = task.queue.concurrency_limit
     return {
         "id": task.id,
         "file": file.as_posix(),
         "export": task.name,
         "description": task.description,
-        "queue": queue,
+        "queue": None if task.queue is None else _queue(task.queue),
         "retry": task.retry.to_wire(),
         "machine": task.machine,
         "maxDuration": task.max_duration,
         "ttl": task.ttl,
         "payloadSchema": task.payload_schema(),
     }
+
+
+def _queue(queue: Queue) -> dict[str, Any]:
+    wire: dict[str, Any] = {"name": queue.name}
+    if queue.concurrency_limit is not None:
+        wire["concurrencyLimit"] = queue.concurrency_limit
+    return wire
+
+
+def _queues(declared: list[Queue]) -> list[dict[str, Any]]:
+    """Each queue once; one name with two limits is an error."""
+    found: dict[str, Queue] = {}
+    for queue in declared:
+        known = found.setdefault(queue.name, queue)
+        if known != queue:
+            limits = f"{known.concurrency_limit} and {queue.concurrency_limit}"
+            raise TaskDefinitionError(f"the queue {queue.name!r} is declared with two concurrency limits, {limits}")
+    return [_queue(found[name]) for name in sorted(found)]

@@ -1,46 +1,54 @@
-"""The options a user writes on a task or a trigger: checked where they are written, frozen after."""
+"""The options a user writes on a task: checked where they are written, frozen after."""
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
-
-from sojourn.sdk.errors import ConfigurationError, TaskDefinitionError
+from sojourn.sdk.errors import TaskDefinitionError
 from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES, MAX_ATTEMPTS, MIN_MAX_DURATION, NO_MAX_DURATION
+from sojourn.sdk.value import Value
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_\-./]{0,127}")
-_QUEUE = re.compile(r"[A-Za-z0-9_\-/]{1,128}")
-_DURATION = re.compile(r"(?:\d+(?:w|d|hr|h|m|s))+")
-_UNITS = {"w": 604_800, "d": 86_400, "hr": 3_600, "h": 3_600, "m": 60, "s": 1}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+_MAX_ID, _MAX_QUEUE = 128, 128
+#: Seconds. Longer pauses between attempts are refused by the server as well.
+_MAX_PAUSE = 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(Value):
     """How a run is tried again. `max_attempts` counts the first; times in seconds; `randomize` stretches by 1 to 2.
 
     `out_of_memory_machine`: the larger machine on which a run that ran out of memory is tried once more.
     """
 
-    max_attempts: int = 3
-    factor: float = 2.0
-    min_timeout: float = 1.0
-    max_timeout: float = 60.0
-    randomize: bool = True
-    out_of_memory_machine: str | None = None
+    __slots__ = ("factor", "max_attempts", "max_timeout", "min_timeout", "out_of_memory_machine", "randomize")
+    max_attempts: int
+    factor: float
+    min_timeout: float
+    max_timeout: float
+    randomize: bool
+    out_of_memory_machine: str | None
 
-    def __post_init__(self) -> None:
-        if not 1 <= self.max_attempts <= MAX_ATTEMPTS:
-            raise TaskDefinitionError(f"retry.max_attempts is {self.max_attempts}: use 1 to {MAX_ATTEMPTS}")
-        if not 0 < self.factor <= 1_000:
-            raise TaskDefinitionError(f"retry.factor is {self.factor}: use a number above 0, at most 1000")
-        if self.min_timeout < 0 or self.max_timeout < 0:
-            raise TaskDefinitionError("retry.min_timeout and retry.max_timeout are seconds, 0 or more")
-        if self.out_of_memory_machine is not None:
-            machine(self.out_of_memory_machine)
+    def __init__(
+        self,
+        max_attempts: int = 3,
+        factor: float = 2.0,
+        min_timeout: float = 1.0,
+        max_timeout: float = 60.0,
+        randomize: bool = True,
+        out_of_memory_machine: str | None = None,
+    ):
+        if not isinstance(max_attempts, int) or not 1 <= max_attempts <= MAX_ATTEMPTS:
+            raise TaskDefinitionError(f"retry.max_attempts is {max_attempts!r}: use 1 to {MAX_ATTEMPTS}")
+        if not 0 < factor <= 1_000:
+            raise TaskDefinitionError(f"retry.factor is {factor}: use a number above 0, at most 1000")
+        for name, seconds in (("min_timeout", min_timeout), ("max_timeout", max_timeout)):
+            if not 0 <= seconds <= _MAX_PAUSE:
+                raise TaskDefinitionError(f"retry.{name} is {seconds}: use seconds, 0 to {_MAX_PAUSE}")
+        if out_of_memory_machine is not None:
+            machine(out_of_memory_machine)
+        self._keep(max_attempts, factor, min_timeout, max_timeout, randomize, out_of_memory_machine)
 
     @classmethod
     def of(cls, given: Retry | Mapping[str, Any] | None) -> Retry:
@@ -49,10 +57,9 @@ class Retry:
             return cls()
         if isinstance(given, Retry):
             return given
-        known = set(cls.__dataclass_fields__)
-        unknown = set(given) - known
-        if unknown:
-            raise TaskDefinitionError(f"retry has no option {_nearest(unknown.pop(), known)}")
+        for name in given:
+            if name not in cls.fields:
+                raise TaskDefinitionError(f"retry has no option {nearest(name, cls.fields)}")
         return cls(**given)
 
     def delay(self, attempt: int, unit_random: float) -> float:
@@ -90,23 +97,24 @@ class Retry:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Value):
     """A queue that tasks share. `concurrency_limit`: runs at once, for each concurrency key by itself."""
 
+    __slots__ = ("concurrency_limit", "name")
     name: str
-    concurrency_limit: int | None = None
+    concurrency_limit: int | None
 
-    def __post_init__(self) -> None:
-        if not _QUEUE.fullmatch(self.name):
-            raise TaskDefinitionError(f"{self.name!r} is no queue name: use 1 to 128 letters, digits, _, - or /")
-        if self.concurrency_limit is not None and self.concurrency_limit < 0:
-            raise TaskDefinitionError("concurrency_limit is 0 or more")
+    def __init__(self, name: str, concurrency_limit: int | None = None):
+        if not 1 <= len(name) <= _MAX_QUEUE or not _made_of(name, "_-/"):
+            raise TaskDefinitionError(f"{name!r} is no queue name: use 1 to 128 letters, digits, _, - or /")
+        if concurrency_limit is not None and (not isinstance(concurrency_limit, int) or concurrency_limit < 0):
+            raise TaskDefinitionError(f"concurrency_limit is {concurrency_limit!r}: use a whole number, 0 or more")
+        self._keep(name, concurrency_limit)
 
 
 def task_id(text: str) -> str:
     """A task's id, checked."""
-    if not _ID.fullmatch(text):
+    if not 1 <= len(text) <= _MAX_ID or not _made_of(text, "_-./") or not _made_of(text[0], ""):
         raise TaskDefinitionError(
             f"{text!r} is no task id: begin with a letter or digit, then letters, digits, _ - . / (128 at most)"
         )
@@ -118,7 +126,7 @@ def machine(name: str | None) -> str:
     if name is None:
         return DEFAULT_MACHINE
     if name not in MACHINES:
-        raise TaskDefinitionError(f"there is no machine {_nearest(str(name), set(MACHINES))}")
+        raise TaskDefinitionError(f"there is no machine {nearest(str(name), MACHINES)}")
     return name
 
 
@@ -131,67 +139,17 @@ def max_duration(seconds: float | None) -> int | None:
     return int(seconds)
 
 
-def duration(value: str | float | timedelta) -> float:
-    """Seconds out of "1h30m", a number of seconds, or a timedelta."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, str):
-        if not _DURATION.fullmatch(value):
-            raise ConfigurationError(f'{value!r} is no duration: write it like "30s", "10m" or "1h30m"')
-        return sum(int(n) * _UNITS[unit] for n, unit in re.findall(r"(\d+)(w|d|hr|h|m|s)", value))
-    return float(value)
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error's sentence: a name that is not known, and the one that was likely meant."""
+    from difflib import get_close_matches
 
-
-#: Trigger options as a user writes them -> as the wire has them.
-TRIGGER_OPTIONS = {
-    "queue": "queue",
-    "concurrency_key": "concurrencyKey",
-    "delay": "delay",
-    "ttl": "ttl",
-    "idempotency_key": "idempotencyKey",
-    "idempotency_key_ttl": "idempotencyKeyTTL",
-    "tags": "tags",
-    "metadata": "metadata",
-    "machine": "machine",
-    "max_attempts": "maxAttempts",
-    "max_duration": "maxDuration",
-    "priority": "priority",
-    "version": "lockToVersion",
-    "test": "test",
-}
-
-
-def trigger_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Trigger options brought into the wire's words; an unknown one is a TypeError that names the nearest."""
-    wire: dict[str, Any] = {}
-    for name, value in given.items():
-        if name not in TRIGGER_OPTIONS:
-            raise TypeError(f"trigger has no option {_nearest(name, set(TRIGGER_OPTIONS))}")
-        if value is None:
-            continue
-        if name == "queue":
-            value = {"name": value.name if isinstance(value, Queue) else str(value)}
-        elif name == "delay":
-            value = _delay(value)
-        elif name == "ttl" and isinstance(value, timedelta):
-            value = int(value.total_seconds())
-        elif name == "idempotency_key_ttl" and isinstance(value, timedelta):
-            value = f"{int(value.total_seconds())}s"
-        wire[TRIGGER_OPTIONS[name]] = value
-    return wire
-
-
-def _delay(value: Any) -> Any:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ConfigurationError("delay is a datetime without a time zone: add tzinfo=timezone.utc")
-        return value.isoformat()
-    if isinstance(value, timedelta | int | float):
-        seconds = duration(value)
-        return f"{max(round(seconds), 0)}s"
-    return value
-
-
-def _nearest(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1)
+    near = get_close_matches(name, sorted(known), n=1)
     return f"{name!r}: did you mean {near[0]!r}?" if near else f"{name!r}: there are {', '.join(sorted(known))}"
+
+
+def _made_of(text: str, others: str) -> bool:
+    """Whether a text has only ASCII letters, digits and those others."""
+    bare = text
+    for char in others:
+        bare = bare.replace(char, "")
+    return text.isascii() and (bare == "" or bare.isalnum())

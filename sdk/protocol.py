@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 VERSION = "0.1.0"
@@ -143,13 +142,13 @@ class Completion(StrEnum):
     STALE = "STALE"  # the run has moved on without this executor: drop everything
 
 
-@dataclass(frozen=True, slots=True)
 class Machine:
-    """A preset: virtual CPUs and memory in GB."""
+    """A preset: virtual CPUs and memory in GB. (No dataclass: every start of a user's process pays for its import.)"""
 
-    name: str
-    cpu: float
-    memory: float
+    __slots__ = ("cpu", "memory", "name")
+
+    def __init__(self, name: str, cpu: float, memory: float):
+        self.name, self.cpu, self.memory = name, cpu, memory
 
     @property
     def memory_bytes(self) -> int:

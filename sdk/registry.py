@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sojourn.sdk.errors import TaskDefinitionError
 from sojourn.sdk.hooks import Hooks
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sojourn.sdk.task import Task
 

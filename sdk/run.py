@@ -1,4 +1,4 @@
-"""Runs as an app sees them: handles, results, typed runs, and the pages of a list."""
+"""Runs as an app sees them: handles, typed runs, and the pages of a list."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from datetime import datetime
 from typing import Any
 
 from sojourn.sdk.client import Client, default
-from sojourn.sdk.errors import OutsideRunError, RunTimeoutError, SubtaskUnwrapError
-from sojourn.sdk.options import trigger_options
+from sojourn.sdk.context import inside
+from sojourn.sdk.errors import OutsideRunError, RunTimeoutError
+from sojourn.sdk.result import TaskResult
+from sojourn.sdk.trigger_options import trigger_options
 
-#: Seconds of one long poll for a result.
-_POLL = 30.0
+#: Seconds of one long poll for a result; and between polls of a server that does not wait.
+_POLL, _PAUSE = 30.0, 1.0
+_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run. Dates are aware; `output` and `payload` are parsed; `error` has name, message and stackTrace."""
+    """A run. Dates are aware; `output` and `payload` are parsed; `error` is `{message, name?, stackTrace?}`."""
 
     id: str
     status: str
@@ -33,17 +36,18 @@ class Run:
     attempt_count: int = 0
     version: str | None = None
     tags: Sequence[str] = ()
+    metadata: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
     duration_ms: int = 0
-    raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    @property
-    def is_completed(self) -> bool:
-        """Whether it is over."""
-        return self.finished_at is not None
+    is_completed: bool = False
+    is_success: bool = False
+    is_failed: bool = False
+    is_cancelled: bool = False
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, wire: Mapping[str, Any]) -> Run:
-        """A run as the API has it."""
+        """A run as the API has it; `raw` keeps what has no field here."""
         return cls(
             id=wire["id"],
             status=wire["status"],
@@ -57,26 +61,15 @@ class Run:
             attempt_count=wire.get("attemptCount", 0),
             version=wire.get("version"),
             tags=tuple(wire.get("tags", ())),
+            metadata=wire.get("metadata"),
+            idempotency_key=wire.get("idempotencyKey"),
             duration_ms=wire.get("durationMs", 0),
+            is_completed=bool(wire.get("isCompleted")),
+            is_success=bool(wire.get("isSuccess")),
+            is_failed=bool(wire.get("isFailed")),
+            is_cancelled=bool(wire.get("isCancelled")),
             raw=wire,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class TaskResult:
-    """How a run ended. `output` where `ok`, else `error` as the API has it."""
-
-    ok: bool
-    id: str
-    task: str
-    output: Any = None
-    error: Mapping[str, Any] | None = None
-
-    def unwrap(self) -> Any:
-        """The output; `SubtaskUnwrapError` if the run did not succeed."""
-        if not self.ok:
-            raise SubtaskUnwrapError(self.id, self.task, self.error or {})
-        return self.output
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,53 +79,59 @@ class RunHandle:
     id: str
     task: str
     is_cached: bool = False
+    client: Client | None = field(default=None, repr=False, compare=False)
 
     def result(self, timeout: float | None = None) -> TaskResult:
         """Waits for the run to end; `RunTimeoutError` after `timeout` seconds."""
-        return wait_for_result(default(), self.id, self.task, timeout)
+        return wait_for_result(self.client or default(), self.id, self.task, timeout)
 
     def retrieve(self) -> Run:
         """The run as it stands."""
-        return Run.of(default().retrieve(self.id))
+        return Run.of((self.client or default()).retrieve(self.id))
 
     def cancel(self) -> None:
-        """Cancels it."""
-        default().cancel(self.id)
+        """Cancels it; one that is over stays as it is."""
+        (self.client or default()).cancel(self.id)
 
 
-def trigger(task_id: str, payload: Any, options: Mapping[str, Any]) -> RunHandle:
+def trigger(task_id: str, payload: Any, options: Mapping[str, Any], client: Client | None = None) -> RunHandle:
     """Asks for a run; inside a run, as its child."""
-    from sojourn.sdk.context import inside
-
-    wire = trigger_options(options)
     current = inside()
-    if current is not None and current.run.id:
-        wire["parentRunId"] = current.run.id
-    answer = default().trigger(task_id, payload, wire)
-    return RunHandle(answer["id"], task_id, bool(answer.get("isCached")))
+    wire = trigger_options(options, current.run.id if current is not None else None)
+    answer = (client or default()).trigger(task_id, payload, wire)
+    return RunHandle(answer["id"], task_id, bool(answer.get("isCached")), client)
 
 
-def trigger_and_wait(task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None) -> TaskResult:
-    """Asks for a run and waits for its result."""
-    from sojourn.sdk.context import inside
-
-    if inside() is not None:
-        raise OutsideRunError(
-            "a run cannot wait for another one in this release: use trigger(), or trigger_and_wait() from an app"
-        )
-    return trigger(task_id, payload, options).result(timeout)
+def trigger_and_wait(
+    task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None, client: Client | None = None
+) -> TaskResult:
+    """Asks for a run and waits for its result, from an app."""
+    _refuse_waiting()
+    return trigger(task_id, payload, options, client).result(timeout)
 
 
 def wait_for_result(client: Client, run_id: str, task_id: str, timeout: float | None) -> TaskResult:
     """Long polls until the run is over."""
+    _refuse_waiting()
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        left = _POLL if deadline is None else min(_POLL, max(deadline - time.monotonic(), 0))
-        result = client.result(run_id, wait=left)
+        begun = time.monotonic()
+        wait = _POLL if deadline is None else min(_POLL, max(deadline - begun, 0))
+        result = client.result(run_id, wait)
         if result is not None:
             return _result(result, task_id)
-        if deadline is not None and time.monotonic() >= deadline:
+        now = time.monotonic()
+        if deadline is not None and now >= deadline:
             raise RunTimeoutError(f"{task_id} ({run_id}) did not end within {timeout:g} s; it goes on")
+        if now - begun < wait / 2:
+            client.sleep(_PAUSE if deadline is None else min(_PAUSE, deadline - now))
+
+
+def _refuse_waiting() -> None:
+    if inside() is not None:
+        raise OutsideRunError(
+            "waiting inside a run is not supported by this release; use trigger, or trigger_and_wait from an app"
+        )
 
 
 def _result(wire: Mapping[str, Any], task_id: str) -> TaskResult:
@@ -145,11 +144,14 @@ def _result(wire: Mapping[str, Any], task_id: str) -> TaskResult:
 
 
 class Runs:
-    """`sojourn.runs`: look at runs and act on them."""
+    """Look at runs and act on them. `sojourn.runs` uses the process's client, `Runs(client)` another."""
+
+    def __init__(self, client: Client | None = None):
+        self._given = client
 
     def retrieve(self, run_id: str) -> Run:
         """A run, with its payload and output."""
-        return Run.of(default().retrieve(run_id))
+        return Run.of(self._client.retrieve(run_id))
 
     def list(
         self,
@@ -157,51 +159,60 @@ class Runs:
         status: str | Sequence[str] | None = None,
         task: str | Sequence[str] | None = None,
         tag: str | Sequence[str] | None = None,
+        version: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> Iterator[Run]:
-        """Runs, newest first, page after page as they are asked for."""
-        query: dict[str, Any] = {"page[size]": min(limit or 100, 100)}
-        for name, value in (("status", status), ("taskIdentifier", task), ("tag", tag)):
+        """Runs, newest first, page after page as they are asked for. Several values of a filter: any fits."""
+        query: dict[str, Any] = {"page[size]": _PAGE if limit is None else max(min(limit, _PAGE), 1)}
+        filters = (("status", status), ("taskIdentifier", task), ("tag", tag), ("version", version))
+        for name, value in filters:
             if value is not None:
                 query[f"filter[{name}]"] = value if isinstance(value, str) else ",".join(value)
-        given = 0
+        return self._pages(query, limit)
+
+    def cancel(self, run_id: str) -> None:
+        """Cancels a run; one that is over stays as it is."""
+        self._client.cancel(run_id)
+
+    def replay(self, run_id: str) -> RunHandle:
+        """A new run of the same task with the same payload and options."""
+        client = self._client
+        made = client.replay(run_id)["id"]
+        return RunHandle(made, client.retrieve(made)["taskIdentifier"], client=self._given)
+
+    def result(self, run_id: str, timeout: float | None = None) -> TaskResult:
+        """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""
+        return wait_for_result(self._client, run_id, "the run", timeout)
+
+    def logs(self, run_id: str) -> Iterator[dict[str, Any]]:
+        """A run's log lines so far, in order: `{attempt, n, at, stream, level, message, properties?}`."""
+        after = None
         while True:
-            page = default().list_runs(query)
-            for wire in page["data"]:
-                if limit is not None and given >= limit:
-                    return
-                given += 1
+            page = self._client.logs(run_id, after)
+            yield from page["lines"]
+            if not page.get("next") or page["next"] == after:
+                return
+            after = page["next"]
+
+    def _pages(self, query: dict[str, Any], limit: int | None) -> Iterator[Run]:
+        left = limit
+        while left is None or left > 0:
+            page = self._client.list_runs(query)
+            for wire in page["data"][:left]:
                 yield Run.of(wire)
+            left = None if left is None else left - len(page["data"])
             following = page.get("pagination", {}).get("next")
             if not following:
                 return
             query["page[after]"] = following
 
-    def cancel(self, run_id: str) -> None:
-        """Cancels a run; one that is over stays as it is."""
-        default().cancel(run_id)
-
-    def replay(self, run_id: str) -> RunHandle:
-        """A new run of the same task with the same payload and options."""
-        return RunHandle(default().replay(run_id)["id"], "")
-
-    def result(self, run_id: str, timeout: float | None = None) -> TaskResult:
-        """Waits for a run to end."""
-        return wait_for_result(default(), run_id, "run", timeout)
-
-    def logs(self, run_id: str) -> Iterator[dict[str, Any]]:
-        """A run's log lines so far, in order."""
-        after = None
-        while True:
-            page = default().logs(run_id, after)
-            yield from page["lines"]
-            if not page.get("next"):
-                return
-            after = page["next"]
+    @property
+    def _client(self) -> Client:
+        return self._given or default()
 
 
 def _date(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return datetime.fromisoformat(text)
 
 
 runs = Runs()

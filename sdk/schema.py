@@ -1,6 +1,6 @@
-"""Type hints as schemas: JSON is converted to what a hint says, and a hint is told as JSON Schema (2020-12).
+"""Type hints as schemas: a value that came from JSON becomes what a hint says, or a `PayloadError` names the place.
 
-Pydantic models do it themselves; Pydantic is imported only by the user's own code. Dataclasses, builtins and the
+Pydantic models convert themselves; Pydantic is imported only by the user's own code. Dataclasses, builtins and the
 usual generics are handled here.
 """
 
@@ -9,23 +9,36 @@ from __future__ import annotations
 import collections.abc
 import dataclasses
 import enum
+import json
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from sojourn.sdk.errors import PayloadError
 
-_MISSING = object()
+#: Origins of generics, by what JSON has for them.
+LISTS = (
+    list,
+    collections.abc.Sequence,
+    collections.abc.MutableSequence,
+    collections.abc.Iterable,
+    collections.abc.Collection,
+)
+SETS = {set: set, frozenset: frozenset, collections.abc.Set: set, collections.abc.MutableSet: set}
+MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_SHOWN_CHARS = 80
 
 
 def convert(value: Any, hint: Any, path: str = "payload") -> Any:
     """`value`, which came from JSON, as the hint says. `PayloadError` names the place and what was expected."""
-    if hint in (Any, object, _MISSING) or isinstance(hint, typing.TypeVar):
+    hint = resolved(hint)
+    if hint in (Any, object) or isinstance(hint, typing.TypeVar):
         return value
     if hint is None or hint is type(None):
         return value if value is None else _fail(path, "null", value)
-    if _is_pydantic(hint):
-        return _pydantic(value, hint, path)
+    if is_model(hint):
+        return _validated(hint.model_validate, value, path)
     origin = typing.get_origin(hint)
     if origin is not None:
         return _generic(value, hint, origin, path)
@@ -34,34 +47,63 @@ def convert(value: Any, hint: Any, path: str = "payload") -> Any:
     return value
 
 
-def json_schema(hint: Any) -> dict[str, Any]:
-    """The JSON Schema of a hint; {} for one that says nothing."""
-    if _is_pydantic(hint):
-        return dict(hint.model_json_schema())
-    return _schema(hint)
+def resolved(hint: Any) -> Any:
+    """What a NewType, or an alias made by a `type` statement, stands for."""
+    while True:
+        inner = getattr(hint, "__supertype__", None) or (
+            getattr(hint, "__value__", None) if type(hint).__name__ == "TypeAliasType" else None
+        )
+        if inner is None:
+            return hint
+        hint = inner
+
+
+def is_model(hint: Any) -> bool:
+    """Whether a hint is a Pydantic model, told by what it can do."""
+    return isinstance(hint, type) and hasattr(hint, "model_validate") and hasattr(hint, "model_json_schema")
+
+
+def has_pydantic_rules(metadata: tuple[Any, ...]) -> bool:
+    """Whether an Annotated's metadata holds rules that Pydantic alone enforces, like `Field(gt=0)`."""
+    return any(type(item).__module__.split(".")[0] in ("pydantic", "annotated_types") for item in metadata)
+
+
+def first(arguments: tuple[Any, ...], index: int = 0) -> Any:
+    """An argument of a generic; Any for one that was left out."""
+    return arguments[index] if index < len(arguments) else Any
+
+
+def required(field: dataclasses.Field[Any]) -> bool:
+    """Whether a dataclass's field has no default."""
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def required_keys(hint: Any) -> set[str]:
+    """The keys that a TypedDict must have, also where its annotations are texts, which Python itself misreads."""
+    marks = {name: typing.get_origin(kind) for name, kind in typing.get_type_hints(hint, include_extras=True).items()}
+    base = {name for name in hint.__required_keys__ if marks.get(name) is not typing.NotRequired}
+    return base | {name for name, mark in marks.items() if mark is typing.Required}
+
+
+def standard_name(hint: type) -> str:
+    """The name of a standard library's class, whichever of its modules a Python version keeps it in."""
+    return f"{hint.__module__.split('.')[0].lstrip('_').removeprefix('py')}.{hint.__qualname__}"
+
+
+# --- kinds of hints
 
 
 def _plain(value: Any, hint: type, path: str) -> Any:
-    if hint is bool:
-        return value if isinstance(value, bool) else _fail(path, "true or false", value)
-    if hint is int:
-        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        return int(value) if whole and not isinstance(value, bool) else _fail(path, "a whole number", value)
-    if hint is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if number else _fail(path, "a number", value)
-    if hint is str:
-        return value if isinstance(value, str) else _fail(path, "a text", value)
-    if hint in (list, dict):
-        what = "a list" if hint is list else "an object"
-        return value if isinstance(value, hint) else _fail(path, what, value)
+    if hint in _BUILTIN:
+        what, accepts, make = _BUILTIN[hint]
+        return make(value) if accepts(value) else _fail(path, what, value)
     if hint in (set, tuple, frozenset):
-        return hint(value) if isinstance(value, list) else _fail(path, "a list", value)
+        return _made(hint, value, path, "array") if isinstance(value, list) else _fail(path, "array", value)
     if issubclass(hint, enum.Enum):
         try:
             return hint(value)
         except ValueError:
-            return _fail(path, "one of " + ", ".join(repr(member.value) for member in hint), value)
+            return _fail(path, "one of " + ", ".join(_shown(member.value) for member in hint), value)
     if dataclasses.is_dataclass(hint):
         return _dataclass(value, hint, path)
     if typing.is_typeddict(hint):
@@ -69,19 +111,48 @@ def _plain(value: Any, hint: type, path: str) -> Any:
     return _standard(value, hint, path)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return _is_number(value) and (isinstance(value, int) or value.is_integer())
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _float(value: Any) -> Any:
+    try:
+        return float(value)
+    except OverflowError:
+        return value
+
+
+_BUILTIN: dict[type, tuple[str, Callable[[Any], bool], Callable[[Any], Any]]] = {
+    bool: ("boolean", lambda value: isinstance(value, bool), _same),
+    int: ("integer", _is_whole, int),
+    float: ("number", _is_number, _float),
+    str: ("string", lambda value: isinstance(value, str), _same),
+    list: ("array", lambda value: isinstance(value, list), _same),
+    dict: ("object", lambda value: isinstance(value, dict), _same),
+}
+
+
 def _standard(value: Any, hint: type, path: str) -> Any:
-    """datetime, date, time, UUID, Decimal, timedelta (seconds): from their JSON forms."""
-    name = f"{hint.__module__}.{hint.__qualname__}"
+    """datetime, date, time, UUID, Decimal, timedelta (seconds), Path: from their JSON forms."""
+    name = standard_name(hint)
     try:
         if name in ("datetime.datetime", "datetime.date", "datetime.time"):
             return hint.fromisoformat(value)  # type: ignore[attr-defined]
-        if name == "datetime.timedelta":
+        if name == "datetime.timedelta" and not isinstance(value, bool):
             return hint(seconds=value)
         if name in ("uuid.UUID", "decimal.Decimal", "pathlib.Path"):
-            return hint(str(value))
+            return hint(str(value)) if isinstance(value, str | int | float) else _fail(path, hint.__name__, value)
     except (TypeError, ValueError, ArithmeticError):
-        return _fail(path, f"a {hint.__name__}", value)
-    return value if isinstance(value, hint) else _fail(path, f"a {hint.__name__}", value)
+        return _fail(path, hint.__name__, value)
+    return value if isinstance(value, hint) else _fail(path, hint.__name__, value)
 
 
 def _generic(value: Any, hint: Any, origin: Any, path: str) -> Any:
@@ -89,146 +160,128 @@ def _generic(value: Any, hint: Any, origin: Any, path: str) -> Any:
     if origin in (typing.Union, types.UnionType):
         return _union(value, arguments, path)
     if origin is typing.Literal:
-        return value if value in arguments else _fail(path, "one of " + ", ".join(map(repr, arguments)), value)
+        fits = any(value == known and type(value) is type(known) for known in arguments)
+        return value if fits else _fail(path, "one of " + ", ".join(map(_shown, arguments)), value)
     if origin is typing.Annotated:
-        return convert(value, arguments[0], path)
-    if origin in (list, collections.abc.Sequence, collections.abc.Iterable, set, frozenset):
-        if not isinstance(value, list):
-            return _fail(path, "a list", value)
-        items = [convert(item, arguments[0], f"{path}[{index}]") for index, item in enumerate(value)]
-        return origin(items) if origin in (set, frozenset) else items
+        return _annotated(value, hint, arguments[0], path)
     if origin is tuple:
         return _tuple(value, arguments, path)
-    if origin in (dict, collections.abc.Mapping):
+    if origin in LISTS or origin in SETS:
+        if not isinstance(value, list):
+            return _fail(path, "array", value)
+        items = [convert(item, first(arguments), f"{path}[{index}]") for index, item in enumerate(value)]
+        return _made(SETS[origin], items, path, "array") if origin in SETS else items
+    if origin in MAPPINGS:
         if not isinstance(value, dict):
-            return _fail(path, "an object", value)
+            return _fail(path, "object", value)
         return {
-            convert(key, arguments[0], f"{path} key"): convert(item, arguments[1], f"{path}.{key}")
+            _key(key, first(arguments), path): convert(item, first(arguments, 1), f"{path}.{key}")
             for key, item in value.items()
         }
-    return value
+    if is_model(origin):
+        return _validated(hint.model_validate, value, path)
+    return _plain(value, origin, path) if isinstance(origin, type) else value
+
+
+def _key(key: str, hint: Any, path: str) -> Any:
+    """JSON has texts for keys; a whole number is read out of one where the hint wants it."""
+    if resolved(hint) is int and key.lstrip("-").isdecimal():
+        return int(key)
+    return convert(key, hint, f"{path} key")
+
+
+def _annotated(value: Any, hint: Any, inner: Any, path: str) -> Any:
+    if not has_pydantic_rules(hint.__metadata__):
+        return convert(value, inner, path)
+    from pydantic import TypeAdapter
+
+    return _validated(TypeAdapter(hint).validate_python, value, path)
 
 
 def _tuple(value: Any, arguments: tuple[Any, ...], path: str) -> Any:
     if not isinstance(value, list):
-        return _fail(path, "a list", value)
+        return _fail(path, "array", value)
     if len(arguments) == 2 and arguments[1] is Ellipsis:
-        return tuple(convert(item, arguments[0], f"{path}[{index}]") for index, item in enumerate(value))
+        arguments = (arguments[0],) * len(value)
     if len(value) != len(arguments):
-        return _fail(path, f"a list of {len(arguments)}", value)
-    return tuple(convert(item, kind, f"{path}[{i}]") for i, (item, kind) in enumerate(zip(value, arguments, strict=True)))
+        return _fail(path, f"array of {len(arguments)}", value)
+    pairs = enumerate(zip(value, arguments, strict=True))
+    return tuple(convert(item, kind, f"{path}[{index}]") for index, (item, kind) in pairs)
 
 
 def _union(value: Any, arguments: tuple[Any, ...], path: str) -> Any:
+    """What the value is already, before what it can be made into; then in the order they are written."""
+    if type(value) in arguments:
+        return value
     failures = []
     for kind in arguments:
         try:
             return convert(value, kind, path)
         except PayloadError as error:
-            failures.append(str(error))
-    raise PayloadError("; or ".join(failures))
+            if kind is not type(None):
+                failures.append(str(error))
+    raise PayloadError("; or ".join(failures) or f"{path}: expected null, got {_shown(value)}")
 
 
 def _dataclass(value: Any, hint: Any, path: str) -> Any:
     if not isinstance(value, dict):
-        return _fail(path, "an object", value)
+        return _fail(path, "object", value)
     hints = typing.get_type_hints(hint, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(hint) if field.init}
-    _refuse_unknown(value, set(fields), path)
+    for name in value:
+        if name not in fields:
+            raise PayloadError(f"{path}.{name}: is not known; there are {', '.join(sorted(fields))}")
     given = {}
     for name, field in fields.items():
         if name in value:
             given[name] = convert(value[name], hints[name], f"{path}.{name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        elif required(field):
             raise PayloadError(f"{path}.{name}: is missing")
-    try:
-        return hint(**given)
-    except PayloadError:
-        raise
-    except Exception as error:
-        raise PayloadError(f"{path}: {error}") from error
+    return _made(lambda fields: hint(**fields), given, path, hint.__name__)
 
 
 def _typed_dict(value: Any, hint: Any, path: str) -> Any:
     if not isinstance(value, dict):
-        return _fail(path, "an object", value)
+        return _fail(path, "object", value)
     hints = typing.get_type_hints(hint)
-    for name in sorted(hint.__required_keys__ - value.keys()):
+    for name in sorted(required_keys(hint) - value.keys()):
         raise PayloadError(f"{path}.{name}: is missing")
     return {name: convert(item, hints.get(name, Any), f"{path}.{name}") for name, item in value.items()}
 
 
-def _refuse_unknown(value: dict[str, Any], known: set[str], path: str) -> None:
-    for name in value:
-        if name not in known:
-            raise PayloadError(f"{path}.{name}: is not known; there are {', '.join(sorted(known))}")
+# --- refusals
 
 
-def _is_pydantic(hint: Any) -> bool:
-    return isinstance(hint, type) and hasattr(hint, "model_validate") and hasattr(hint, "model_json_schema")
-
-
-def _pydantic(value: Any, hint: Any, path: str) -> Any:
+def _validated(validate: Callable[[Any], Any], value: Any, path: str) -> Any:
     try:
-        return hint.model_validate(value)
+        return validate(value)
     except ValueError as error:  # Pydantic's ValidationError is one
-        details = error.errors() if hasattr(error, "errors") else []
-        texts = [".".join([path, *map(str, d["loc"])]) + f": {d['msg']}" for d in details]
+        details: list[dict[str, Any]] = error.errors() if hasattr(error, "errors") else []
+        texts = [f"{path}{_place(detail['loc'])}: {detail['msg']}" for detail in details]
         raise PayloadError("; ".join(texts) or f"{path}: {error}") from error
 
 
+def _place(steps: tuple[Any, ...]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+
+
+def _made(make: Callable[[Any], Any], value: Any, path: str, what: str) -> Any:
+    """Calls a constructor that may run the user's own checks."""
+    try:
+        return make(value)
+    except PayloadError:
+        raise
+    except Exception as error:
+        raise PayloadError(f"{path}: is no usable {what}: {error}") from error
+
+
 def _fail(path: str, expected: str, value: Any) -> Any:
-    shown = repr(value)
-    raise PayloadError(f"{path}: expected {expected}, got {shown if len(shown) <= 80 else shown[:77] + '...'}")
+    raise PayloadError(f"{path}: expected {expected}, got {_shown(value)}")
 
 
-_NAMES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-_FORMATS = {"datetime.datetime": "date-time", "datetime.date": "date", "datetime.time": "time", "uuid.UUID": "uuid"}
-
-
-def _schema(hint: Any) -> dict[str, Any]:
-    if _is_pydantic(hint):
-        return dict(hint.model_json_schema())
-    if hint is None or hint is type(None):
-        return {"type": "null"}
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return {"anyOf": [_schema(kind) for kind in arguments]}
-    if origin is typing.Literal:
-        return {"enum": list(arguments)}
-    if origin is typing.Annotated:
-        return _schema(arguments[0])
-    if origin in (list, set, frozenset, collections.abc.Sequence, collections.abc.Iterable):
-        return {"type": "array", "items": _schema(arguments[0])}
-    if origin is tuple:
-        if len(arguments) == 2 and arguments[1] is Ellipsis:
-            return {"type": "array", "items": _schema(arguments[0])}
-        return {"type": "array", "prefixItems": [_schema(kind) for kind in arguments], "items": False}
-    if origin in (dict, collections.abc.Mapping):
-        return {"type": "object", "additionalProperties": _schema(arguments[1])}
-    return _type_schema(hint) if isinstance(hint, type) else {}
-
-
-def _type_schema(hint: type) -> dict[str, Any]:
-    if hint in _NAMES:
-        return {"type": _NAMES[hint]}
-    if issubclass(hint, enum.Enum):
-        return {"enum": [member.value for member in hint]}
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        fields = [field for field in dataclasses.fields(hint) if field.init]
-        required = [
-            field.name
-            for field in fields
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        ]
-        properties = {field.name: _schema(hints[field.name]) for field in fields}
-        return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-    if typing.is_typeddict(hint):
-        hints = typing.get_type_hints(hint)
-        required = sorted(hint.__required_keys__)  # type: ignore[attr-defined]
-        return {"type": "object", "properties": {n: _schema(h) for n, h in hints.items()}, "required": required}
-    name = f"{hint.__module__}.{hint.__qualname__}"
-    if name in _FORMATS:
-        return {"type": "string", "format": _FORMATS[name]}
-    return {"type": "array"} if hint in (set, tuple, frozenset) else {}
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."

@@ -1,26 +1,30 @@
-"""`@task`: a plain function with options becomes something that can be triggered."""
+"""A task: a plain function with options that can be triggered."""
 
 from __future__ import annotations
 
-import inspect
-import typing
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from sojourn.sdk import options, schema
+from sojourn.sdk import options
 from sojourn.sdk.errors import TaskDefinitionError
-from sojourn.sdk.hooks import NAMES, Hook, Hooks
+from sojourn.sdk.hooks import NAMES, Decorators, Hooks
 from sojourn.sdk.options import Queue, Retry
-from sojourn.sdk.registry import registry
+from sojourn.sdk.signature import signature, source_of
 
-if typing.TYPE_CHECKING:
-    from sojourn.sdk.run import RunHandle, TaskResult
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    from sojourn.sdk.client import Client
+    from sojourn.sdk.result import TaskResult
+    from sojourn.sdk.run import RunHandle
+
+_OPTIONS = ("id", "retry", "queue", "machine", "max_duration", "ttl", "description", *NAMES)
 
 
-class Task:
+class Task(Decorators):
     """A task. Call it like the function it is, or trigger it.
 
-    `place` is where it is defined; `takes_payload` and `takes_context` say what its function's signature asks for.
+    `place` is where it is defined; `takes_payload`, `payload_is_optional` (it has a default) and `context_name` (the
+    parameter that takes the context) say what its function's signature asks for.
     """
 
     def __init__(
@@ -32,29 +36,31 @@ class Task:
         queue: Queue | str | None = None,
         machine: str | None = None,
         max_duration: float | None = None,
-        ttl: str | float | None = None,
+        ttl: Any = None,
         description: str | None = None,
         **hooks: Any,
     ):
-        unknown = set(hooks) - set(NAMES)
-        if unknown:
-            raise TypeError(f"@task has no option {', '.join(sorted(unknown))}")
+        for name in hooks:
+            if name not in NAMES:
+                raise TypeError(f"@task has no option {options.nearest(name, _OPTIONS)}")
+        if not callable(function):
+            raise TaskDefinitionError(f"@task marks a function, not {function!r}: write its options by name")
+        super().__init__(Hooks(hooks))
         self.function = function
-        self.id = options.task_id(id if id is not None else function.__name__.replace("_", "-"))
+        self.name: str = getattr(function, "__name__", type(function).__name__)
+        self.id = options.task_id(id if id is not None else self.name.replace("_", "-"))
         self.retry = Retry.of(retry)
         self.queue = Queue(queue) if isinstance(queue, str) else queue
         self.machine = options.machine(machine)
         self.max_duration = options.max_duration(max_duration)
-        self.ttl = None if ttl is None else int(options.duration(ttl))
-        self.description = description if description is not None else inspect.getdoc(function)
-        self.hooks = Hooks(hooks)
-        self.name = function.__name__
-        self.file = inspect.getsourcefile(function) or "<unknown>"
-        self.place = f"{self.file}:{function.__code__.co_firstlineno}"
-        self.takes_payload, self.takes_context = _signature(function, self.id)
-        self.__doc__, self.__name__, self.__wrapped__ = function.__doc__, function.__name__, function
-        for name in NAMES:
-            setattr(self, name, _adder(self.hooks, name))
+        self.ttl = _seconds(ttl)
+        self.file, line = source_of(function)
+        self.place = f"{self.file}:{line}"
+        self.payload_is_optional = False
+        self.takes_payload, self.context_name = self._read_signature()
+        self._description, self._hint = description, None
+        self.__doc__, self.__name__, self.__wrapped__ = function.__doc__, self.name, function
+        self.__module__ = getattr(function, "__module__", "")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
@@ -62,90 +68,85 @@ class Task:
     def __repr__(self) -> str:
         return f"<task {self.id}>"
 
+    @property
+    def description(self) -> str | None:
+        """What was given, else the function's docstring."""
+        if self._description is not None:
+            return self._description
+        import inspect
+
+        return inspect.getdoc(self.function)
+
     def payload_hint(self) -> Any:
-        """The type hint of the payload; `Any` where there is none."""
+        """The type hint of the payload; None where there is none, so that any JSON is taken as it is."""
         if not self.takes_payload:
-            return Any
-        first = next(iter(inspect.signature(self.function).parameters))
-        try:
-            hints = typing.get_type_hints(self.function, include_extras=True)
-        except Exception as error:
-            raise TaskDefinitionError(f"the type hints of task {self.id!r} cannot be read: {error}") from error
-        return hints.get(first, Any)
+            return None
+        asked = signature(self.function).positional[0]
+        if asked not in _annotations(self.function):
+            return None
+        if self._hint is None:
+            import typing
+
+            try:
+                self._hint = typing.get_type_hints(_innermost(self.function), include_extras=True)[asked]
+            except Exception as error:
+                raise TaskDefinitionError(f"the type hints of task {self.id!r} cannot be read: {error}") from error
+            if self._hint is type(None):
+                raise TaskDefinitionError(f"task {self.id!r} has a payload of type None: leave the parameter out")
+        return self._hint
 
     def payload_schema(self) -> dict[str, Any] | None:
         """The JSON Schema of the payload; None where nothing is known of it."""
-        return schema.json_schema(self.payload_hint()) or None
+        hint = self.payload_hint()
+        if hint is None:
+            return None
+        from sojourn.sdk import json_schema
+
+        return json_schema.of(hint) or None
+
+    def _read_signature(self) -> tuple[bool, str | None]:
+        asked = signature(self.function)
+        extra = [name for name in (*asked.positional[2:], *asked.keyword_only) if name not in asked.optional]
+        if extra:
+            raise TaskDefinitionError(
+                f"task {self.id!r} takes a payload and perhaps a context; nobody can give it {', '.join(extra)}"
+            )
+        names = asked.positional
+        self.payload_is_optional = len(names) >= 1 and names[0] in asked.optional
+        takes_context = len(names) >= 2 and (names[1] not in asked.optional or names[1] in ("ctx", "context"))
+        return len(names) >= 1, names[1] if takes_context else None
 
     # --- triggering
 
-    def trigger(self, payload: Any = None, **trigger_options: Any) -> RunHandle:
+    def trigger(self, payload: Any = None, *, client: Client | None = None, **trigger_options: Any) -> RunHandle:
         """Asks for a run and does not wait for it. Options: see `sojourn.tasks.trigger`."""
         from sojourn.sdk.run import trigger
 
-        return trigger(self.id, payload, trigger_options)
-
-    def trigger_and_wait(self, payload: Any = None, timeout: float | None = None, **trigger_options: Any) -> TaskResult:
-        """Asks for a run and waits for its result, from an app. `timeout` in seconds; None waits as long as it takes."""
-        from sojourn.sdk.run import trigger_and_wait
-
-        return trigger_and_wait(self.id, payload, trigger_options, timeout)
-
-
-def task(function: Callable[..., Any] | None = None, **task_options: Any) -> Any:
-    """Marks a function as a task: `@task` or `@task(id=…, retry=…, queue=…, machine=…, max_duration=…, ttl=…)`.
-
-    The function takes a payload, or a payload and the context, or nothing. It may be `def` or `async def`.
-    """
-
-    def mark(marked: Callable[..., Any]) -> Task:
-        made = Task(marked, **task_options)
-        registry.add(made)
-        return made
-
-    return mark if function is None else mark(function)
-
-
-def _adder(hooks: Hooks, name: str) -> Callable[[Hook], Hook]:
-    return lambda hook: hooks.add(name, hook)
-
-
-def _signature(function: Callable[..., Any], task_id: str) -> tuple[bool, bool]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    parameters = list(inspect.signature(function).parameters.values())
-    needed = [p for p in parameters if p.kind in kinds]
-    extra = [p for p in needed[2:] if p.default is p.empty]
-    keyword = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    if extra or keyword:
-        names = ", ".join(p.name for p in (*extra, *keyword))
-        raise TaskDefinitionError(f"task {task_id!r} takes a payload and perhaps a context; nobody can give it {names}")
-    return len(needed) >= 1, len(needed) >= 2 and needed[1].default is inspect.Parameter.empty
-
-
-class Tasks:
-    """Tasks by their ids, and hooks for the whole project: `@tasks.on_failure`."""
-
-    def __init__(self) -> None:
-        for name in NAMES:
-            setattr(self, name, _adder(registry.hooks, name))
-
-    def trigger(self, task_id: str, payload: Any = None, **trigger_options: Any) -> RunHandle:
-        """Asks for a run of a task by its id, which need not be importable here.
-
-        Options: queue, concurrency_key, delay, ttl, idempotency_key, idempotency_key_ttl, tags, metadata, machine,
-        max_attempts, max_duration, priority (seconds of head start), version, test.
-        """
-        from sojourn.sdk.run import trigger
-
-        return trigger(task_id, payload, trigger_options)
+        return trigger(self.id, payload, trigger_options, client)
 
     def trigger_and_wait(
-        self, task_id: str, payload: Any = None, timeout: float | None = None, **trigger_options: Any
+        self, payload: Any = None, timeout: float | None = None, *, client: Client | None = None, **trigger_options: Any
     ) -> TaskResult:
-        """Asks for a run and waits for its result, from an app."""
+        """Asks for a run and waits for its result, from an app. `timeout` in seconds; None waits until it ends."""
         from sojourn.sdk.run import trigger_and_wait
 
-        return trigger_and_wait(task_id, payload, trigger_options, timeout)
+        return trigger_and_wait(self.id, payload, trigger_options, timeout, client)
 
 
-tasks = Tasks()
+def _innermost(function: Any) -> Any:
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function if hasattr(function, "__annotations__") else type(function).__call__
+
+
+def _annotations(function: Any) -> Mapping[str, Any]:
+    annotations: Mapping[str, Any] = getattr(_innermost(function), "__annotations__", {})
+    return annotations
+
+
+def _seconds(ttl: Any) -> int | None:
+    if ttl is None or isinstance(ttl, int):
+        return ttl
+    from sojourn.sdk.trigger_options import seconds
+
+    return seconds(ttl)

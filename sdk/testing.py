@@ -11,81 +11,111 @@ with testing.Platform():          # code under test may trigger tasks by any way
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import sys
+import threading
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote
 
-from sojourn.sdk import client as clients
+from sojourn.sdk import log_handler
 from sojourn.sdk import logger as loggers
 from sojourn.sdk.attempt import Attempt
-from sojourn.sdk.client import Client
 from sojourn.sdk.encoding import encode
-from sojourn.sdk.errors import SubtaskUnwrapError
-from sojourn.sdk.exchange import Request, Response
-from sojourn.sdk.protocol import MACHINES, ErrorCode
-from sojourn.sdk.registry import registry
+from sojourn.sdk.errors import PayloadError
+from sojourn.sdk.protocol import MACHINES, MAX_PAYLOAD_BYTES
+from sojourn.sdk.registry import Registry, registry
+from sojourn.sdk.result import TaskResult
 from sojourn.sdk.task import Task
 
 
-@dataclass(frozen=True, slots=True)
-class TestResult:
-    """How a run ended: `delays` are the seconds it would have waited between attempts, `logs` its lines."""
+class Ended(TaskResult):
+    """How a run ended. `attempts`: how many it had; `delays`: the seconds it would have waited between them;
 
-    __test__ = False
+    `logs`: its lines as (level, message, properties).
+    """
 
-    ok: bool
-    output: Any = None
-    error: Mapping[str, Any] | None = None
-    attempts: int = 1
-    delays: tuple[float, ...] = ()
-    logs: tuple[tuple[str, str], ...] = ()
-    task: str = ""
-    id: str = ""
+    __slots__ = ("attempts", "delays", "logs")
+    attempts: int
+    delays: tuple[float, ...]
+    logs: tuple[tuple[str, str, Mapping[str, Any]], ...]
 
-    def unwrap(self) -> Any:
-        """The output; `SubtaskUnwrapError` if the run did not succeed."""
-        if not self.ok:
-            raise SubtaskUnwrapError(self.id, self.task, self.error or {})
-        return self.output
+    def __init__(
+        self,
+        ok: bool,
+        id: str,
+        task: str,
+        output: Any = None,
+        error: Mapping[str, Any] | None = None,
+        attempts: int = 1,
+        delays: tuple[float, ...] = (),
+        logs: tuple[tuple[str, str, Mapping[str, Any]], ...] = (),
+    ):
+        self._keep(ok, id, task, output, error, attempts, delays, logs)
 
 
-def run(task: Task, payload: Any = None, *, run_id: str = "run_test", **run_fields: Any) -> TestResult:
-    """Runs a task with its retries, hooks and middleware; payload and output go through JSON as they would."""
-    text = encode(payload, "the payload")
-    lines: list[tuple[str, str]] = []
+def run(task: Task, payload: Any = None, **run_fields: Any) -> Ended:
+    """Runs a task with its retries, hooks and middleware; payload and output go through JSON as they would.
+
+    `run_fields` are what `context.run` has: `tags=["a"]`, `is_test=False`, `max_attempts=1` … Pauses between attempts
+    are not slept, only told; they are the shortest that the options allow. PayloadError for what is not JSON.
+    """
+    text = encode(payload, "the payload", MAX_PAYLOAD_BYTES, PayloadError)
+    wire = {_camel(name): value for name, value in run_fields.items()}
+    return outside_loops(lambda: run_wire(registry, task, None if payload is None else text, wire))
+
+
+def outside_loops(call: Callable[[], Any]) -> Any:
+    """Calls in this thread, or in one of its own where an event loop runs in this one, as in an `async def` test."""
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return call()
+    kept: list[Any] = []
+
+    def keep() -> None:
+        try:
+            kept.append((call(), None))
+        except BaseException as error:
+            kept.append((None, error))
+
+    thread = threading.Thread(target=keep, name="sojourn-testing")
+    thread.start()
+    thread.join()
+    value, error = kept[0]
+    if error is not None:
+        raise error
+    return value
+
+
+def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mapping[str, Any]) -> Ended:
+    """Runs a task as `run` does, from a payload's JSON text and the run's fields as the wire has them."""
+    given = _assignment(task, payload, run_fields)
+    lines: list[tuple[str, str, Mapping[str, Any]]] = []
     delays: list[float] = []
-    number = 0
-    before = loggers._Output.sink
-    loggers.send_to(lambda level, message, properties: lines.append((level, message)))
+    handler = loggers.RunHandler()
+    log_handler.install(handler)
+    before = loggers.send_to(lambda level, message, properties: lines.append((level, message, properties or {})))
     try:
         while True:
-            number += 1
-            outcome = Attempt(registry, _assignment(task, text, run_id, number, run_fields), lambda: 0.0).run()
-            if outcome["ok"] or not _again(outcome, number, task):
+            outcome = Attempt(known, given, lambda: 0.0).run()
+            if outcome["ok"] or not outcome.get("retry"):
                 break
             delays.append(outcome["retry"]["delay"] / 1000)
+            given = {**given, "attempt": {"number": len(delays) + 1, "startedAt": now_text()}}
     finally:
         loggers.send_to(before)
-    output = json.loads(outcome["output"]) if outcome["ok"] and outcome["output"] is not None else None
-    return TestResult(outcome["ok"], output, outcome.get("error"), number, tuple(delays), tuple(lines), task.id, run_id)
+        log_handler.remove(handler)
+    output = json.loads(outcome["output"]) if outcome["ok"] else None
+    run_id = given["run"]["id"]
+    told = (tuple(delays), tuple(lines))
+    return Ended(outcome["ok"], run_id, task.id, output, outcome.get("error"), len(delays) + 1, *told)
 
 
-def _again(outcome: Mapping[str, Any], number: int, task: Task) -> bool:
-    error = outcome["error"]
-    if error.get("code") == ErrorCode.TASK_RUN_CANCELLED:
-        return False
-    return bool(outcome.get("retry")) and number < task.retry.max_attempts
-
-
-def _assignment(task: Task, payload: str, run_id: str, number: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-    now = datetime.now(UTC).isoformat()
-    machine = MACHINES[task.machine]
+def _assignment(task: Task, payload: str | None, run_fields: Mapping[str, Any]) -> dict[str, Any]:
+    now = now_text()
+    machine = MACHINES[run_fields.get("machine") or task.machine]
+    run_id = run_fields.get("id") or "run_test"
     return {
         "run": {
-            "id": run_id,
             "payload": payload,
             "payloadType": "application/json",
             "tags": [],
@@ -94,13 +124,16 @@ def _assignment(task: Task, payload: str, run_id: str, number: int, fields: Mapp
             "createdAt": now,
             "startedAt": now,
             "maxAttempts": task.retry.max_attempts,
+            "maxDuration": task.max_duration,
+            "rootTaskRunId": run_id,
             "version": "test",
-            **fields,
+            **run_fields,
+            "id": run_id,
         },
-        "attempt": {"number": number, "startedAt": now},
+        "attempt": {"number": 1, "startedAt": now},
         "task": {"id": task.id, "filePath": task.file, "exportName": task.name},
         "retry": task.retry.to_wire(),
-        "queue": {"id": "queue_test", "name": task.queue.name if task.queue else task.id},
+        "queue": {"id": "queue_test", "name": run_fields.get("queue") or (task.queue.name if task.queue else task.id)},
         "environment": {"id": "env_test", "slug": "test", "type": "DEVELOPMENT"},
         "organization": {"id": "org_test", "slug": "test", "name": "Test"},
         "project": {"id": "project_test", "ref": "proj_test", "slug": "test", "name": "Test"},
@@ -109,67 +142,11 @@ def _assignment(task: Task, payload: str, run_id: str, number: int, fields: Mapp
     }
 
 
-@dataclass
-class Platform:
-    """While it is entered, everything that is triggered runs here at once, in the order of triggers."""
-
-    runs: dict[str, TestResult] = field(default_factory=dict)
-    _before: Client | None = None
-
-    def __enter__(self) -> Platform:
-        self._before = clients.use(Client("http://testing", "tr_dev_testing", transport=self._answer))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        clients.use(self._before)
-
-    def _answer(self, request: Request) -> Response:
-        path = request.path.split("?", 1)[0]
-        if match := re.fullmatch(r"/api/v1/tasks/([^/]+)/trigger", path):
-            return self._trigger(unquote(match[1]), json.loads(request.body or b"{}"))
-        if match := re.fullmatch(r"/api/v\d/runs/([^/]+)(/result|/cancel)?", path):
-            run_id, action = unquote(match[1]), match[2]
-            if run_id not in self.runs:
-                return _response(404, {"error": "Run not found", "code": "RUN_NOT_FOUND"})
-            if action == "/cancel":
-                return _response(200, {"id": run_id})
-            return _response(200, self._result(run_id) if action else self._run(run_id))
-        return _response(404, {"error": f"sojourn.testing has no {path}", "code": "NOT_FOUND"})
-
-    def _trigger(self, task_id: str, body: Mapping[str, Any]) -> Response:
-        task = registry.tasks.get(task_id)
-        if task is None:
-            known = ", ".join(sorted(registry.tasks)) or "none"
-            return _response(404, {"error": f"no task {task_id!r} was imported; there are: {known}", "code": "NOT_FOUND"})
-        from sojourn.sdk import context
-
-        run_id = f"run_test{len(self.runs) + 1}"
-        outer = context.inside()
-        try:
-            self.runs[run_id] = run(task, body.get("payload"), run_id=run_id)
-        finally:
-            context.enter(outer)
-        return _response(200, {"id": run_id, "isCached": False})
-
-    def _result(self, run_id: str) -> dict[str, Any]:
-        result = self.runs[run_id]
-        common = {"ok": result.ok, "id": run_id, "taskIdentifier": result.task}
-        if not result.ok:
-            return {**common, "error": result.error}
-        return {**common, "output": encode(result.output), "outputType": "application/json"}
-
-    def _run(self, run_id: str) -> dict[str, Any]:
-        result, now = self.runs[run_id], datetime.now(UTC).isoformat()
-        shown = {
-            "id": run_id,
-            "status": "COMPLETED" if result.ok else "FAILED",
-            "taskIdentifier": result.task,
-            "createdAt": now,
-            "finishedAt": now,
-            "attemptCount": result.attempts,
-        }
-        return {**shown, "output": result.output} if result.ok else {**shown, "error": result.error}
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
-def _response(status: int, body: Mapping[str, Any]) -> Response:
-    return Response(status, {}, json.dumps(body).encode())
+def now_text() -> str:
+    """This moment, as the wire has it."""
+    return datetime.now(UTC).isoformat()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import queue
 import socket
 import ssl
@@ -12,31 +13,49 @@ from sojourn.sdk.errors import ApiConnectionError, ConfigurationError
 from sojourn.sdk.exchange import Request, Response
 
 _KEPT = 32
+#: Bytes of an answer; no answer of the API is larger, and one that is must not fill the app's memory.
+_MAX_ANSWER = 64 * 1024 * 1024
+_GONE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
 class HttpTransport:
-    """Sends requests below one base URL (http or https)."""
+    """Sends requests below one base URL (http or https). Redirects are not followed: a key goes to one host only."""
 
     def __init__(self, url: str):
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigurationError(f"{url!r} is no API URL: write it like http://127.0.0.1:3030")
         self._secure = parts.scheme == "https"
         self._host = parts.hostname
-        self._port = parts.port or (443 if self._secure else 80)
+        self._port = port or (443 if self._secure else 80)
         self._prefix = parts.path.rstrip("/")
-        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(_KEPT)
+        self._forget()
 
     def __call__(self, request: Request) -> Response:
+        if self._process != os.getpid():
+            self._forget()  # a fork's connections are its parent's
         connection, kept = self._connection(request.timeout)
         try:
             return self._exchange(connection, request)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            # A kept connection may have been closed by the server meanwhile; then nothing was carried out.
-            if kept and isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
+            # The server closes kept connections when it likes. It may have carried out the request all the same; what
+            # changes something carries a key under which the server counts it once.
+            if kept and isinstance(error, _GONE):
                 return self._afresh(request)
             raise self._unreachable(error) from error
+
+    def close(self) -> None:
+        """Closes the connections that are kept."""
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                return
 
     def _afresh(self, request: Request) -> Response:
         connection = self._connect(request.timeout)
@@ -49,16 +68,23 @@ class HttpTransport:
     def _exchange(self, connection: http.client.HTTPConnection, request: Request) -> Response:
         connection.request(request.method, self._prefix + request.path, request.body, dict(request.headers))
         answer = connection.getresponse()
-        body = answer.read()
+        body = answer.read(_MAX_ANSWER + 1)
+        if len(body) > _MAX_ANSWER:
+            raise http.client.HTTPException(f"an answer of more than {_MAX_ANSWER} bytes")
+        if answer.length:
+            raise http.client.IncompleteRead(body, answer.length)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         if answer.will_close:
             connection.close()
         else:
-            try:
-                self._idle.put_nowait(connection)
-            except queue.Full:
-                connection.close()
+            self._keep(connection)
         return Response(answer.status, headers, body)
+
+    def _keep(self, connection: http.client.HTTPConnection) -> None:
+        try:
+            self._idle.put_nowait(connection)
+        except queue.Full:
+            connection.close()
 
     def _connection(self, timeout: float) -> tuple[http.client.HTTPConnection, bool]:
         try:
@@ -71,10 +97,10 @@ class HttpTransport:
         return connection, True
 
     def _connect(self, timeout: float) -> http.client.HTTPConnection:
+        connection: http.client.HTTPConnection
         if self._secure:
-            context = ssl.create_default_context()
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self._host, self._port, timeout=timeout, context=context
+            connection = http.client.HTTPSConnection(
+                self._host, self._port, timeout=timeout, context=ssl.create_default_context()
             )
         else:
             connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout)
@@ -84,6 +110,10 @@ class HttpTransport:
             raise self._unreachable(error) from error
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+    def _forget(self) -> None:
+        self._process = os.getpid()
+        self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue(_KEPT)
 
     def _unreachable(self, error: Exception) -> ApiConnectionError:
         place = f"{'https' if self._secure else 'http'}://{self._host}:{self._port}"

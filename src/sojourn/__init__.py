@@ -5,40 +5,13 @@ Names are loaded when they are first used, so that importing a task costs no mor
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-_PLACES = {
-    "AbortTaskRunError": "errors",
-    "ApiError": "errors",
-    "Client": "client",
-    "CompleteTaskWithOutput": "errors",
-    "OutOfMemoryError": "errors",
-    "Queue": "options",
-    "Retry": "options",
-    "RetryAt": "decision",
-    "RetryIn": "decision",
-    "RunCancelledError": "errors",
-    "RunHandle": "run",
-    "RunTimeoutError": "errors",
-    "Skip": "decision",
-    "SojournError": "errors",
-    "SubtaskUnwrapError": "errors",
-    "TaskResult": "run",
-    "configure": "client",
-    "context": "context",
-    "locals": "context",
-    "logger": "logger",
-    "runs": "run",
-    "task": "task",
-    "tasks": "task",
-}
-
-__all__ = sorted(_PLACES)  # noqa: PLE0605 - sorted(...) is a list of names
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
+    from sojourn import testing
     from sojourn.sdk.client import Client, configure
-    from sojourn.sdk.context import context, locals
+    from sojourn.sdk.context import context
     from sojourn.sdk.decision import RetryAt, RetryIn, Skip
     from sojourn.sdk.errors import (
         AbortTaskRunError,
@@ -52,15 +25,74 @@ if TYPE_CHECKING:
     )
     from sojourn.sdk.logger import logger
     from sojourn.sdk.options import Queue, Retry
-    from sojourn.sdk.run import RunHandle, TaskResult, runs
-    from sojourn.sdk.task import task, tasks
+    from sojourn.sdk.result import TaskResult
+    from sojourn.sdk.run import Run, RunHandle, runs
+    from sojourn.sdk.run_locals import locals
+    from sojourn.sdk.tasks import task, tasks
+
+__all__ = [
+    "AbortTaskRunError",
+    "ApiError",
+    "Client",
+    "CompleteTaskWithOutput",
+    "OutOfMemoryError",
+    "Queue",
+    "Retry",
+    "RetryAt",
+    "RetryIn",
+    "Run",
+    "RunCancelledError",
+    "RunHandle",
+    "RunTimeoutError",
+    "Skip",
+    "SojournError",
+    "SubtaskUnwrapError",
+    "TaskResult",
+    "configure",
+    "context",
+    "locals",
+    "logger",
+    "runs",
+    "task",
+    "tasks",
+    "testing",
+]
+
+_PLACES = {
+    "sdk.client": ("Client", "configure"),
+    "sdk.context": ("context",),
+    "sdk.decision": ("RetryAt", "RetryIn", "Skip"),
+    "sdk.errors": (
+        "AbortTaskRunError",
+        "ApiError",
+        "CompleteTaskWithOutput",
+        "OutOfMemoryError",
+        "RunCancelledError",
+        "RunTimeoutError",
+        "SojournError",
+        "SubtaskUnwrapError",
+    ),
+    "sdk.logger": ("logger",),
+    "sdk.options": ("Queue", "Retry"),
+    "sdk.result": ("TaskResult",),
+    "sdk.run": ("Run", "RunHandle", "runs"),
+    "sdk.run_locals": ("locals",),
+    "sdk.tasks": ("task", "tasks"),
+}
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name == "testing":
-        return importlib.import_module("sojourn.sdk.testing")
-    if name not in _PLACES:
-        raise AttributeError(f"module 'sojourn' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"sojourn.sdk.{_PLACES[name]}"), name)
-    globals()[name] = value
-    return value
+        return import_module("sojourn.testing")
+    for place, names in _PLACES.items():
+        if name in names:
+            value = getattr(import_module(f"sojourn.{place}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'sojourn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

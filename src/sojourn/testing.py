@@ -1,5 +1,6 @@
 """`sojourn.testing`: run tasks in a test, with no platform. See `sojourn.sdk.testing`."""
 
-from sojourn.sdk.testing import Platform, run
+from sojourn.sdk.testing import Ended, run
+from sojourn.sdk.testing_platform import Platform
 
-__all__ = ["Platform", "run"]
+__all__ = ["Ended", "Platform", "run"]

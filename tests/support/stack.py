@@ -66,7 +66,7 @@ class Stack:
 
     def deploy(self, directory: Path, environment: str = "dev") -> dict[str, Any]:
         with tempfile.NamedTemporaryFile(suffix=".json") as manifest:
-            subprocess.run([sys.executable, "-m", "sojourn.sdk.index", str(directory), manifest.name], check=True)
+            subprocess.run([sys.executable, "-P", "-m", "sojourn.sdk.index", str(directory), manifest.name], check=True)
             found = json.loads(Path(manifest.name).read_text())
         packed, content_hash = archive.pack(directory)
         return self.client(environment).deploy(found, content_hash, base64.b64encode(packed).decode())

@@ -1,0 +1,194 @@
+"""`testing.Platform`: the API in this process. What is triggered runs at once, in the order of triggers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from sojourn.sdk import client as clients
+from sojourn.sdk.client import Client
+from sojourn.sdk.exchange import Request, Response
+from sojourn.sdk.protocol import ErrorCode, RunStatus
+from sojourn.sdk.registry import Registry, registry
+from sojourn.sdk.testing import Ended, now_text, outside_loops, run_wire
+
+_PAGE = 25
+
+
+class Refused(Exception):
+    """What the API would refuse."""
+
+    def __init__(self, status: int, code: str, message: str):
+        super().__init__(message)
+        self.status, self.code = status, code
+
+
+class Platform:
+    """Enter it, and `trigger`, `runs` and handles speak to it.
+
+    `runs`: how each run ended, by id, in the order of triggers. `options`: what each was triggered with, on the wire.
+    Delays, TTLs and queues are noted and not waited for. A run that triggers another is finished after it.
+    """
+
+    def __init__(self, known: Registry = registry):
+        self.runs: dict[str, Ended] = {}
+        self.options: dict[str, Mapping[str, Any]] = {}
+        self._registry = known
+        self._payloads: dict[str, Any] = {}
+        self._created: dict[str, str] = {}
+        self._keys: dict[tuple[str, str], str] = {}
+        self._before: Client | None = None
+
+    def __enter__(self) -> Platform:
+        self._before = clients.use(self.client())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        clients.use(self._before)
+
+    def client(self) -> Client:
+        """A client of its own, for code that is given one."""
+        return Client("http://testing", "tr_dev_testing", transport=self.answer)
+
+    def answer(self, request: Request) -> Response:
+        """The transport: a request's answer, as the API gives it."""
+        parts = urlsplit(request.path)
+        for method, pattern, respond in self._routes():
+            match = re.fullmatch(pattern, parts.path)
+            if match and method == request.method:
+                try:
+                    body = respond(*map(unquote, match.groups()), request, dict(parse_qsl(parts.query)))
+                except Refused as refusal:
+                    return _response(refusal.status, {"error": str(refusal), "code": refusal.code})
+                return _response(200, body)
+        return _response(404, {"error": f"sojourn.testing has no {request.path}", "code": "NOT_FOUND"})
+
+    def _routes(self) -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
+        run = "/api/v[0-9]/runs/([^/]+)"
+        return [
+            ("POST", "/api/v1/tasks/([^/]+)/trigger", self._trigger),
+            ("GET", "/api/v1/runs", self._page),
+            ("GET", run, lambda run_id, *_: self._run(run_id) | {"payload": self._payloads[run_id]}),
+            ("GET", f"{run}/result", lambda run_id, *_: self._result(run_id)),
+            ("GET", f"{run}/logs", lambda run_id, *_: self._logs(run_id)),
+            ("POST", f"{run}/cancel", lambda run_id, *_: {"id": self._find(run_id).id}),
+            ("POST", f"{run}/replay", lambda run_id, *_: self._replay(run_id)),
+        ]
+
+    # --- what can be asked
+
+    def _trigger(self, task_id: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
+        given = json.loads(request.body or b"{}")
+        options = given.get("options") or {}
+        key = (task_id, options["idempotencyKey"]) if options.get("idempotencyKey") else None
+        if key in self._keys:
+            return {"id": self._keys[key], "isCached": True}
+        run_id = self._start(task_id, given.get("payload"), options)
+        if key is not None and self.runs[run_id].ok:  # a run that failed frees its key
+            self._keys[key] = run_id
+        return {"id": run_id, "isCached": False}
+
+    def _start(self, task_id: str, payload: Any, options: Mapping[str, Any], is_replay: bool = False) -> str:
+        task = self._registry.tasks.get(task_id)
+        if task is None:
+            known = ", ".join(sorted(self._registry.tasks)) or "none"
+            raise Refused(404, "NOT_FOUND", f"no task {task_id!r} was imported; there are: {known}")
+        run_id = f"run_test{len(self._created) + 1}"
+        self._created[run_id] = now_text()
+        self._payloads[run_id], self.options[run_id] = payload, options
+        fields = {
+            "id": run_id,
+            "isReplay": is_replay,
+            "tags": _tags(options),
+            "parentTaskRunId": options.get("parentRunId"),
+            "idempotencyKey": options.get("idempotencyKey"),
+            "metadata": options.get("metadata"),
+            "priority": options.get("priority"),
+        }
+        fields |= {name: options[name] for name in ("maxAttempts", "maxDuration", "machine") if options.get(name)}
+        if options.get("queue"):
+            fields["queue"] = options["queue"]["name"]
+        text = None if payload is None else json.dumps(payload)
+        self.runs[run_id] = outside_loops(lambda: run_wire(self._registry, task, text, fields))
+        return run_id
+
+    def _replay(self, run_id: str) -> dict[str, Any]:
+        old = self._find(run_id)
+        options = {name: value for name, value in self.options[run_id].items() if name != "idempotencyKey"}
+        return {"id": self._start(old.task, self._payloads[run_id], options, is_replay=True)}
+
+    def _page(self, _: Request, query: Mapping[str, str]) -> dict[str, Any]:
+        found = [self._run(run_id) for run_id in reversed(self.runs)]
+        for field in ("status", "taskIdentifier"):
+            wanted = query.get(f"filter[{field}]", "").split(",")
+            found = [run for run in found if wanted == [""] or run[field] in wanted]
+        tags = set(query.get("filter[tag]", "").split(",")) - {""}
+        found = [run for run in found if not tags or tags & set(run["tags"])]
+        begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
+        more = begin + size < len(found)
+        return {"data": found[begin : begin + size], "pagination": {"next": str(begin + size)} if more else {}}
+
+    def _find(self, run_id: str) -> Ended:
+        if run_id not in self.runs:
+            raise Refused(404, "RUN_NOT_FOUND", "There is no such run in this environment.")
+        return self.runs[run_id]
+
+    def _result(self, run_id: str) -> dict[str, Any]:
+        ended = self._find(run_id)
+        common = {"ok": ended.ok, "id": run_id, "taskIdentifier": ended.task}
+        if not ended.ok:
+            return {**common, "error": ended.error}
+        return {**common, "output": json.dumps(ended.output), "outputType": "application/json"}
+
+    def _logs(self, run_id: str) -> dict[str, Any]:
+        lines = enumerate(self._find(run_id).logs)
+        at = self._created[run_id]
+        return {
+            "lines": [
+                {"attempt": 1, "n": n, "at": at, "stream": "log", "level": level, "message": text, "properties": more}
+                for n, (level, text, more) in lines
+            ]
+        }
+
+    def _run(self, run_id: str) -> dict[str, Any]:
+        ended = self._find(run_id)
+        cancelled = (ended.error or {}).get("code") == ErrorCode.TASK_RUN_CANCELLED
+        status = RunStatus.COMPLETED if ended.ok else RunStatus.CANCELED if cancelled else RunStatus.FAILED
+        options, at = self.options[run_id], self._created[run_id]
+        shown = {
+            "id": run_id,
+            "status": status,
+            "taskIdentifier": ended.task,
+            "isCompleted": True,
+            "isSuccess": ended.ok,
+            "isFailed": not ended.ok,
+            "isCancelled": cancelled,
+            "createdAt": at,
+            "startedAt": at,
+            "finishedAt": now_text(),
+            "attemptCount": ended.attempts,
+            "tags": sorted(_tags(options)),
+            "metadata": options.get("metadata"),
+            "idempotencyKey": options.get("idempotencyKey"),
+            "version": "test",
+        }
+        return {**shown, "output": ended.output} if ended.ok else {**shown, "error": _flat(ended.error or {})}
+
+
+def _tags(options: Mapping[str, Any]) -> list[str]:
+    tags = options.get("tags") or []
+    return [tags] if isinstance(tags, str) else list(tags)
+
+
+def _flat(error: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's error as a run shows it."""
+    if "code" in error:
+        return {"name": error["code"], "message": f"{error['code']}: {error.get('message', '')}"}
+    return {name: error[name] for name in ("name", "message", "stackTrace") if name in error}
+
+
+def _response(status: int, body: Mapping[str, Any]) -> Response:
+    return Response(status, {"content-type": "application/json"}, json.dumps(body).encode())

@@ -1,0 +1,248 @@
+"""One body for every transport: the client over HTTP to a real server, and over the in-process testing platform."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+
+from sojourn.sdk.client import Client
+from sojourn.sdk.errors import ApiConnectionError, ApiError, NotFoundError
+from sojourn.sdk.exchange import Request, Response
+from sojourn.sdk.registry import Registry
+from sojourn.sdk.run import RunHandle, Runs, trigger, trigger_and_wait
+from sojourn.sdk.task import Task
+from sojourn.sdk.testing_platform import Platform
+from sojourn.sdk.transport import HttpTransport
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """HTTP in front of a platform. `closes` makes it drop a connection after each answer without saying so."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self, platform: Platform):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.platform = platform
+        self.connections = 0
+        self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self.closes = False
+        self.answer: bytes | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
+
+    def handle_any(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length) or None
+        self.server.seen.append((self.command, self.path, {name.lower(): text for name, text in self.headers.items()}))
+        if self.server.answer is not None:
+            self.wfile.write(self.server.answer)
+            self.close_connection = True
+            return
+        answer = self.server.platform.answer(Request(self.command, self.path.removeprefix("/base"), {}, body))
+        self.send_response(answer.status)
+        for name, text in answer.headers.items():
+            self.send_header(name, text)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+        self.close_connection = self.server.closes
+
+    do_GET = do_POST = handle_any
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+@contextmanager
+def serving(platform: Platform) -> Iterator[Server]:
+    with Server(platform) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def registry() -> Registry:
+    known = Registry()
+    known.add(Task(lambda payload: payload, id="echo"))
+    known.add(Task(fail, id="mail/fail", retry={"max_attempts": 1}))
+    return known
+
+
+def fail(payload: Any) -> None:
+    raise ValueError("no good")
+
+
+@pytest.fixture
+def server(registry: Registry) -> Iterator[Server]:
+    with serving(Platform(registry)) as running:
+        yield running
+
+
+@pytest.fixture(params=["in process", "http"])
+def client(request: pytest.FixtureRequest, registry: Registry) -> Iterator[Client]:
+    if request.param == "in process":
+        yield Platform(registry).client()
+        return
+    with serving(Platform(registry)) as running:
+        transport = HttpTransport(running.url)
+        yield Client(running.url, "tr_dev_abc", transport=transport)
+        transport.close()
+
+
+# --- the one body
+
+
+@pytest.mark.parametrize("payload", [None, 1, "\x00 é \ud800", {"a": [1.5, True, None]}, "x" * 300_000])
+def test_a_value_goes_there_and_back(client: Client, payload: Any) -> None:
+    assert trigger_and_wait("echo", payload, {}, None, client).unwrap() == payload
+
+
+def test_a_run_that_failed(client: Client) -> None:
+    handle = trigger("mail/fail", None, {"tags": ["a"]}, client)
+    result = handle.result()
+    assert (result.ok, result.task, result.error and result.error["name"]) == (False, "mail/fail", "ValueError")
+    run = handle.retrieve()
+    assert (run.status, run.is_failed, run.tags) == ("FAILED", True, ("a",))
+    assert run.error and run.error["message"] == "no good"
+
+
+def test_lists_and_filters(client: Client) -> None:
+    made = [trigger("echo", number, {"tags": ["a" if number % 2 else "b"]}, client).id for number in range(7)]
+    runs = Runs(client)
+    assert [run.id for run in runs.list()] == made[::-1]
+    assert [run.id for run in runs.list(tag="b", limit=2)] == [made[6], made[4]]
+    assert list(runs.list(status="FAILED")) == []
+
+
+def test_cancel_and_replay(client: Client) -> None:
+    handle = trigger("echo", 1, {}, client)
+    handle.cancel()
+    again = Runs(client).replay(handle.id)
+    assert again.id != handle.id
+    assert again.result().output == 1
+
+
+def test_what_is_not_there(client: Client) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        Runs(client).retrieve("run_none")
+    assert refused.value.code == "RUN_NOT_FOUND"
+    with pytest.raises(NotFoundError, match="no task 'none'"):
+        trigger("none", None, {}, client)
+    with pytest.raises(NotFoundError):
+        RunHandle("run_none", "echo", client=client).result()
+
+
+def test_threads_may_share_a_client(client: Client) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda number: client.trigger("echo", number)["isCached"], range(40)))
+    assert results == [False] * 40
+
+
+# --- what HTTP adds
+
+
+def test_a_connection_is_kept(server: Server) -> None:
+    client = Client(server.url, "tr_dev_abc")
+    for number in range(20):
+        client.trigger("echo", number)
+    assert server.connections == 1
+
+
+def test_a_kept_connection_that_the_server_closed_is_made_anew(server: Server) -> None:
+    pauses: list[float] = []
+    client = Client(server.url, "tr_dev_abc", sleep=pauses.append)
+    server.closes = True
+    for number in range(5):
+        client.trigger("echo", number)
+    assert server.connections == 5
+    assert pauses == []
+    keys = [headers["x-trigger-request-idempotency-key"] for _, _, headers in server.seen]
+    assert len(set(keys)) == 5
+
+
+def test_the_path_of_the_url_is_kept(server: Server) -> None:
+    Client(f"{server.url}/base/", "tr_dev_abc").trigger("echo")
+    assert server.seen[0][1] == "/base/api/v1/tasks/echo/trigger"
+
+
+def test_what_goes_over_the_wire(server: Server) -> None:
+    Client(server.url, "tr_dev_abc").trigger("echo", "é")
+    method, _, headers = server.seen[0]
+    assert method == "POST"
+    assert headers["authorization"] == "Bearer tr_dev_abc"
+    assert headers["content-type"] == "application/json"
+    assert headers["content-length"] == str(len(b'{"payload":"\\u00e9"}'))
+
+
+def test_no_server_says_how_to_start_one() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening
+        client = Client(f"http://127.0.0.1:{taken.getsockname()[1]}", "tr_dev_abc", sleep=lambda seconds: None)
+        with pytest.raises(ApiConnectionError, match=r"no answer from http://127\.0\.0\.1:\d+: .*sojourn up"):
+            client.retrieve("run_1")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 500 + b"\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>",
+    ],
+    ids=range(7),
+)
+def test_whatever_a_server_answers_is_an_api_error(server: Server, answer: bytes) -> None:
+    server.answer = answer
+    with pytest.raises(ApiError):
+        Client(server.url, "tr_dev_abc", sleep=lambda seconds: None).retrieve("run_1")
+
+
+def test_a_silent_server_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        transport = HttpTransport(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(ApiConnectionError, match="timed out"):
+            transport(Request("GET", "/", timeout=0.05))
+
+
+def test_an_answer_closes_what_the_server_wants_closed(server: Server) -> None:
+    server.answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
+    transport = HttpTransport(server.url)
+    for _ in range(2):
+        assert transport(Request("GET", "/")).body == b"{}"
+    assert server.connections == 2
+
+
+def test_a_response_is_the_status_the_headers_in_lower_case_and_the_body(server: Server) -> None:
+    server.answer = b"HTTP/1.1 404 Not Found\r\nX-Should-Retry: false\r\nContent-Length: 2\r\n\r\n{}"
+    expected = Response(404, {"x-should-retry": "false", "content-length": "2"}, b"{}")
+    assert HttpTransport(server.url)(Request("GET", "/")) == expected

@@ -1,0 +1,114 @@
+"""The guides: every Python block runs, every test in one passes, every link leads somewhere, every option is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import pytest
+
+from sojourn import testing
+from sojourn.sdk import client as clients
+from sojourn.sdk.context import _PARTS
+from sojourn.sdk.errors import BY_STATUS
+from sojourn.sdk.hooks import NAMES
+from sojourn.sdk.options import Retry
+from sojourn.sdk.protocol import MACHINES, RunStatus
+from sojourn.sdk.trigger_options import TRIGGER_OPTIONS
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in ("tasks.md", "triggering.md", "testing.md")}
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(name: str) -> Iterator[CodeType]:
+    """A guide's blocks in order, each at its own lines."""
+    for found in _BLOCK.finditer(TEXTS[name]):
+        line = TEXTS[name][: found.start(1)].count("\n")
+        yield compile("\n" * line + found[1], str(DOCS / name), "exec", dont_inherit=True)
+
+
+@pytest.fixture
+def guide() -> dict[str, Any]:
+    """The module that a guide's blocks make together."""
+    return {"__name__": "guide"}
+
+
+def test_the_guide_to_tasks(guide: dict[str, Any], lines: Any) -> None:
+    for block in blocks("tasks.md"):
+        exec(block, guide)
+    assert testing.run(guide["hello"], {"name": "Ada"}).output == "Hello, Ada"
+    order = {"id": 1, "placed_at": "2026-01-01T00:00:00Z", "items": [{"name": "a", "price": 1.5}] * 2}
+    assert testing.run(guide["total"], order).output == 3.0
+    wrong = {**order, "items": [{"name": "a", "price": 1}] * 2 + [{"name": "b", "price": "x"}]}
+    message = testing.run(guide["total"], wrong).error["message"]
+    assert message == 'payload.items[2].price: expected number, got "x"'
+    assert f"`{message}`" in TEXTS["tasks.md"]
+    assert testing.run(guide["charge"], {"amount": -1}).attempts == 1
+    assert testing.run(guide["charge"], {"amount": 0}).output == {"charged": False}
+    assert testing.run(guide["sync"], {"reason": "gone"}).attempts == 1
+    assert testing.run(guide["sync"], {"reason": "busy"}).delays == (30, 30)
+    assert testing.run(guide["save"], {}).output == "a connection for run_test"
+    assert testing.run(guide["report"], {}).output == "run_test, attempt 1, test"
+    assert [line[1] for line in testing.run(guide["send_email"], {"to": "Ada"}).logs] == ["closed", "sent"]
+    assert testing.run(guide["import_rows"], [1]).logs[0] == ("INFO", "importing", {"rows": 1})
+    assert testing.run(guide["crunch"], {"rounds": 3}).ok
+
+
+def test_the_guide_to_triggering(guide: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    configuring, *others = blocks("triggering.md")
+    before = clients.use(None)
+    exec(configuring, guide)
+    assert clients.default().api_url == "http://127.0.0.1:3030"
+    clients.use(before)
+    with testing.Platform():
+        for block in others:
+            exec(block, guide)
+    told = capsys.readouterr().out
+    assert "Hello, Ada" in told
+    assert "trigger has no option 'idempotencyKey': did you mean 'idempotency_key'?" in told
+
+
+def test_the_guide_to_testing(guide: dict[str, Any]) -> None:
+    for block in blocks("testing.md"):
+        exec(block, guide)
+    tests = [name for name in guide if name.startswith("test_")]
+    assert len(tests) == 6
+    for name in tests:
+        guide[name]()
+
+
+def anchors(text: str) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name: str) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", TEXTS[name]):
+        file, _, anchor = target.partition("#")
+        path = DOCS / (file or name)
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tasks.md", NAMES),
+        ("tasks.md", Retry.fields),
+        ("tasks.md", tuple(MACHINES)),
+        ("tasks.md", tuple(f"context.{part}" for part in _PARTS)),
+        ("tasks.md", tuple(f for kind in _PARTS.values() for f in kind.__annotations__ if f != "cents_per_ms")),
+        ("triggering.md", tuple(TRIGGER_OPTIONS)),
+        ("triggering.md", tuple(RunStatus)),
+        ("triggering.md", tuple(kind.__name__ for kind in BY_STATUS.values())),
+        ("testing.md", testing.Ended.fields[5:]),
+    ],
+)
+def test_everything_is_told(name: str, words: tuple[str, ...]) -> None:
+    missing = [word for word in words if f"`{word}`" not in TEXTS[name]]
+    assert not missing
