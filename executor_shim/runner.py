@@ -6,7 +6,6 @@ code; a reader thread takes frames, so that a cancellation reaches a task that i
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import signal
@@ -17,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.executor_shim import frames
+from sojourn.sdk import log_handler, manifest
 from sojourn.sdk import logger as loggers
-from sojourn.sdk import manifest
 from sojourn.sdk.attempt import CANCEL_SIGNAL, Attempt, flush_standard_streams
 from sojourn.sdk.errors import RunCancelledError
 from sojourn.sdk.protocol import MAX_ERROR_TEXT_BYTES, ErrorCode, ErrorKind
@@ -43,7 +42,7 @@ class Runner:
         signal.signal(CANCEL_SIGNAL, self._on_cancel)
         threading.Thread(target=self._listen, name="sojourn-control", daemon=True).start()
         loggers.send_to(self._log)
-        logging.getLogger().addHandler(loggers.RunHandler())
+        log_handler.install(loggers.RunHandler())
         self._prepare()
         while (message := self._inbox.get()) is not None:
             self._run(message["assignment"])

@@ -108,6 +108,7 @@ def test_lines_of_every_stream_are_kept_in_order(stack: Stack):
     assert {line["stream"] for line in lines} == {"stdout", "stderr", "logger"}
     told = next(line for line in lines if line["stream"] == "logger")
     assert (told["message"], told["properties"]) == ("to the logger", {"answer": 42})
+    assert any(line["message"] == "to logging" for line in lines)
     assert max(len(line["message"]) for line in lines) < 40_000
 
 

@@ -1,6 +1,7 @@
 """Tasks that end in every way there is."""
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -87,6 +88,7 @@ def prints(payload):
     print("to stdout")
     print("to stderr", file=sys.stderr)
     logger.info("to the logger", answer=42)
+    logging.getLogger("shop").info("to logging")
     print("x" * 100_000)
     return
 
