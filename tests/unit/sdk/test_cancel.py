@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
 import time
 from typing import Any
@@ -17,6 +18,15 @@ from sojourn.sdk.logger import logger
 
 #: Seconds. A task that is not stopped would be here much longer than any of these tests.
 LONG = 60
+
+
+@pytest.fixture(autouse=True)
+def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Python swallowed. The test runner's own hook is Python code in the task's thread, which a cancellation that
+    comes again would interrupt; `list.append` is not."""
+    told: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    return told
 
 
 def cancel_when(begun: Attempt, ready: threading.Event, reason: str = "not wanted") -> threading.Thread:
@@ -221,7 +231,7 @@ def test_whenever_it_comes_the_thread_is_left_in_peace(begin: Any, kind: str) ->
     assert codes <= {"ok", "TASK_RUN_CANCELLED"}
 
 
-def test_an_exception_that_python_swallows_comes_again(begin: Any) -> None:
+def test_an_exception_that_python_swallows_comes_again(begin: Any, unraisable: list[Any]) -> None:
     """What is raised in a `__del__` goes nowhere; the task around it is stopped all the same."""
     ready, swallowed = threading.Event(), []
 
@@ -244,6 +254,7 @@ def test_an_exception_that_python_swallows_comes_again(begin: Any) -> None:
     assert code_of(begun.run()) == "TASK_RUN_CANCELLED"
     thread.join()
     assert swallowed == [True]
+    assert [each.exc_type for each in unraisable] == [RunCancelledError]
 
 
 def test_clean_up_is_not_interrupted(begin: Any) -> None:
