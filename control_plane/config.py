@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from typing import TYPE_CHECKING, Any
 
 
@@ -163,7 +163,8 @@ if TYPE_CHECKING:
 
         def __init__(self, **settings: Any) -> None: ...
 else:
-    Config = make_dataclass("Config", [setting.name for setting in SETTINGS], frozen=True)
+    # A configuration may be printed: what is secret stays out of it.
+    Config = make_dataclass("Config", [(s.name, Any, field(repr=not s.secret)) for s in SETTINGS], frozen=True)
 
 
 def load(environment: Mapping[str, str] | None = None, **given: Any) -> Config:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 from sojourn.executor_shim.settings import Settings
@@ -11,10 +10,9 @@ from sojourn.executor_shim.shim import Shim
 
 def main() -> int:
     """Serves until it leaves."""
-    if len(sys.argv) != 3 or sys.argv[1] != "--config-fd":
+    if len(sys.argv) != 3 or sys.argv[1] != "--config-fd" or not sys.argv[2].isdigit():
         print("usage: python -m sojourn.executor_shim --config-fd N", file=sys.stderr)
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     return Shim(Settings.read(int(sys.argv[2]))).serve()
 
 

@@ -2,143 +2,271 @@
 
 from __future__ import annotations
 
-import ctypes
+import fcntl
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from sojourn.executor_shim import frames
 from sojourn.executor_shim.process_tree import children, descendants, is_zombie
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_libc = ctypes.CDLL(None, use_errno=True)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from sojourn.executor_shim.events import Events
+
 #: What a task's process gets of the machine's environment.
-_PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH")
-
-
-def adopt_orphans() -> None:
-    """Whatever the user's process leaves behind becomes the shim's child, so that it can be ended too."""
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+_PASSED = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+)  # fmt: skip
+#: Descriptors in the user's process: run frames in, cancel frames in, frames out.
+CONTROL, CANCEL, RESULT = 3, 4, 5
+#: The shim's ends lie above the numbers that the user's process gets.
+_ABOVE = 10
+_READ = 1 << 16
+_KILL_TIME = 2.0
 
 
 class Child:
-    """One user process. Its `result`, `stdout` and `stderr` descriptors are read by the shim, without blocking."""
+    """One user process. What it writes is read without blocking; frames to it are queued rather than waited for.
 
-    def __init__(self, tree: Path, variables: Mapping[str, str]):
-        control_read, self.control = os.pipe()
-        self.result, result_write = os.pipe()
-        environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
-        environment |= {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables}
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sojourn.executor_shim.runner", str(control_read), str(result_write)],
-            cwd=tree,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=(control_read, result_write),
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-            bufsize=0,
-        )
-        os.close(control_read)
-        os.close(result_write)
-        assert self._process.stdout and self._process.stderr
-        self.stdout = self._process.stdout.fileno()
-        self.stderr = self._process.stderr.fileno()
-        for fd in (self.result, self.stdout, self.stderr):
-            os.set_blocking(fd, False)
-        #: Readable once the process has ended: what it left behind may hold its pipes open.
-        self.ended = os.pidfd_open(self._process.pid)
-        self.decoder = frames.Decoder()
+    Known to `events` as result, stdout, stderr, exit, and control while a frame is being taken.
+    """
+
+    def __init__(self, events: Events, executor: str):
+        self._events = events
+        self._pipes: dict[str, int] = {}
+        self._outgoing = b""
+        self._exit_code: int | None = None
+        self._decoder = frames.Decoder()
+        #: The variables that its code was imported with; None before that.
+        self.variables: dict[str, str] | None = None
+        self._is_preparing = False
         self.runs = 0
-
-    @property
-    def pid(self) -> int:
-        """The process, which leads its own session and group."""
-        return self._process.pid
-
-    def send(self, message: dict[str, Any]) -> bool:
-        """Sends a frame; False if the process is gone."""
+        theirs = {name: self._pipe(name) for name in ("control", "cancel", "result", "stdout", "stderr")}
         try:
-            frames.write(self.control, message)
+            self.pid = _spawn(theirs, _environment(executor))
+        except OSError:
+            self._close()
+            raise
+        finally:
+            for fd in theirs.values():
+                os.close(fd)
+        self._pipes["exit"] = os.pidfd_open(self.pid)
+        for name in ("result", "stdout", "stderr", "exit"):
+            events.add(self._pipes[name], name)
+
+    # --- talking
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Sends a frame; what the process does not take now is sent as it takes it. One that is gone takes nothing."""
+        idle = not self._outgoing
+        self._outgoing += frames.encode(message)
+        if idle and self.flush():
+            self._events.add(self._pipes["control"], "control", write=True)
+
+    def flush(self) -> bool:
+        """Sends what is left to be sent; whether something still is."""
+        try:
+            sent = os.write(self._pipes["control"], self._outgoing)
+            self._outgoing = self._outgoing[sent:]
+        except BlockingIOError:
             return True
         except OSError:
-            return False
+            self._outgoing = b""
+        if not self._outgoing:
+            self._events.drop(self._pipes["control"])
+        return bool(self._outgoing)
 
-    def poll(self) -> int | None:
-        """Its exit code (negative: the signal that ended it), or None while it lives."""
-        return self._process.poll()
+    def prepare(self, directory: str, variables: dict[str, str], file: str) -> None:
+        """Has it import what the next run will probably need."""
+        self.variables, self._is_preparing = variables, True
+        self.send({"type": "prepare", "directory": directory, "variables": variables, "file": file})
 
-    def wait(self, seconds: float) -> int | None:
-        """Its exit code, if it ends within `seconds`."""
+    @property
+    def began_nothing(self) -> bool:
+        """Whether it has not come as far as to take a run: an end then is not the end of a run."""
+        return self._is_preparing
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Sends a frame to the thread that listens beside the user's code. Such frames are small and few."""
         try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
+            os.write(self._pipes["cancel"], frames.encode(message))
+        except OSError:
+            return
+
+    def read(self, name: str) -> bytes | None:
+        """What a pipe has; empty at its end, None when it has nothing now."""
+        try:
+            data = os.read(self._pipes[name], _READ)
+        except BlockingIOError:
             return None
+        except OSError:
+            data = b""
+        if not data:
+            self._events.drop(self._pipes[name])
+        return data
 
-    def terminate(self, grace: float) -> None:
-        """SIGTERM to the group, `grace` seconds, then SIGKILL to every process of the tree; returns when none is left."""
-        if self.poll() is None and grace > 0:
-            _signal_group(self.pid, signal.SIGTERM)
-            self.wait(grace)
-        self.kill()
+    def messages(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """The frames that are complete with `data` and speak of a run; `FrameError` for nonsense."""
+        for message in self._decoder.feed(data):
+            if message.get("type") == "prepared":
+                self._is_preparing = False
+            else:
+                yield message
 
-    def kill(self) -> None:
-        """SIGKILL to the group and to whatever left it; returns when none is left, or after 2 s."""
-        _signal_group(self.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 2
+    def ignore(self, name: str) -> None:
+        """Takes an event between two runs: what is written then belongs to no run."""
+        if name == "exit":
+            self.notice_exit()
+        elif name == "control":
+            self.flush()
+        elif name in self._pipes and (data := self.read(name)) and name == "result":
+            try:
+                for _ in self.messages(data):
+                    continue
+            except frames.FrameError:
+                self.kill()
+
+    # --- its end
+
+    def notice_exit(self) -> None:
+        """Takes the event `exit`."""
+        self._events.drop(self._pipes["exit"])
+        self._look()
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code (negative: the signal that ended it), or None while it lives."""
+        if self._exit_code is None:
+            self._look()
+        return self._exit_code
+
+    def leaves_others(self) -> bool:
+        """Whether it has processes of its own: a run that is over should have none."""
+        return bool(children(self.pid)) or children(os.getpid()) != [self.pid]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signals the process and those of its group."""
+        try:
+            os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    def hang_up(self) -> None:
+        """Asks an idle process to exit."""
+        self._events.drop(self._pipes["control"])
+        os.close(self._pipes.pop("control"))
+        self._outgoing = b""
+
+    def kill(self) -> bool:
+        """SIGKILL to the group and to whatever left it; true when none is left, false after 2 s."""
+        self.signal(signal.SIGKILL)
+        deadline = time.monotonic() + _KILL_TIME
         while time.monotonic() < deadline:
+            self._reap()
             left = [pid for pid in descendants(os.getpid()) if not is_zombie(pid)]
+            if not left and not descendants(os.getpid()):  # a list that is read while processes end may lack some
+                return True
             for pid in left:
-                _signal(pid, signal.SIGKILL)
-            self.poll()
-            reap_orphans(but_for=self.pid)
-            if not left:
-                break
-            time.sleep(0.005)
-        self.wait(1)
+                _kill(pid)
+            time.sleep(0.001)
+        return False
 
-    def close(self) -> None:
-        """Closes the pipes; an idle process ends by that."""
-        for fd in (self.control, self.result, self.ended):
-            try:
-                os.close(fd)
-            except OSError:
+    def end(self) -> bool:
+        """Kills what is left, and closes the pipes."""
+        gone = self.kill()
+        self._close()
+        return gone
+
+    # --- inside
+
+    def _pipe(self, name: str) -> int:
+        """Makes a pipe, keeps the shim's end; the other."""
+        reading, writing = (_above(fd) for fd in os.pipe2(os.O_CLOEXEC))
+        ours, theirs = (writing, reading) if name in ("control", "cancel") else (reading, writing)
+        os.set_blocking(ours, False)
+        self._pipes[name] = ours
+        return theirs
+
+    def _look(self) -> None:
+        """Its exit code without collecting it, so that its number stays its own until its tree is gone."""
+        try:
+            state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if state is not None:
+            self._exit_code = state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
+
+    def _reap(self) -> None:
+        """Collects processes that ended, adopted ones too."""
+        if self._exit_code is None:
+            self._look()
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
                 continue
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+        except ChildProcessError:
+            return
+
+    def _close(self) -> None:
+        for fd in self._pipes.values():
+            self._events.drop(fd)
+            os.close(fd)
+        self._pipes = {}
 
 
-def _die_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+def adopt_orphans() -> None:
+    """Whatever the user's process leaves behind becomes the shim's child, so that it can be ended too.
+
+    Nor may others of the same user look into the shim's memory.
+    """
+    import ctypes
+
+    set_dumpable, set_child_subreaper = 4, 36
+    libc = ctypes.CDLL(None)
+    libc.prctl(set_child_subreaper, 1, 0, 0, 0)
+    libc.prctl(set_dumpable, 0, 0, 0, 0)
 
 
-def _signal_group(group: int, number: signal.Signals) -> None:
+def _spawn(theirs: dict[str, int], environment: dict[str, str]) -> int:
+    """Starts the runner in a session of its own. `-P`: a file of the project never stands in for one of Python's."""
+    numbers = {"stdout": 1, "stderr": 2, "control": CONTROL, "cancel": CANCEL, "result": RESULT}
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-P", "-m", "sojourn.executor_shim.runner", str(os.getpid())],
+        environment,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            *((os.POSIX_SPAWN_DUP2, fd, numbers[name]) for name, fd in theirs.items()),
+        ],
+        setsid=True,
+        setsigmask=[],
+        setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE],
+    )
+
+
+def _environment(executor: str) -> dict[str, str]:
+    environment = {name: os.environ[name] for name in _PASSED if name in os.environ}
+    return environment | {
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SOJOURN_EXECUTOR": executor,
+    }
+
+
+def _above(fd: int) -> int:
     try:
-        os.killpg(group, number)
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
+    finally:
+        os.close(fd)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         return
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-def reap_orphans(but_for: int) -> None:
-    """Collects adopted processes that ended; the user's own is left to its Popen, which wants its exit code."""
-    for pid in children(os.getpid()):
-        if pid != but_for:
-            try:
-                os.waitpid(pid, os.WNOHANG)
-            except ChildProcessError:
-                continue

@@ -1,18 +1,26 @@
-"""The shim's side of the worker API: one connection kept, calls sent again until the lease would be over."""
+"""The shim's side of the worker API: calls are sent again until the lease would be over."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import socket
+import os
 import time
-import uuid
-from typing import Any
-from urllib.parse import urlsplit
+
+from sojourn.executor_shim.connection import Connection
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from sojourn.executor_shim.events import Events
+
+_encoder = json.JSONEncoder(separators=(",", ":"))
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 
 class Refused(Exception):
-    """The control plane will not have this executor, or this run, any more. `status` is HTTP's."""
+    """The control plane will not have this executor, or this call, any more. `status` is HTTP's."""
 
     def __init__(self, status: int, text: str):
         super().__init__(f"{status}: {text}")
@@ -24,96 +32,91 @@ class OutOfTouch(Exception):
 
 
 class Control:
-    """One connection; each thread has its own Control."""
+    """One connection; each thread has its own Control. `patience`: seconds after which a call is given up."""
 
-    def __init__(self, api_url: str, credential: str):
-        parts = urlsplit(api_url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80)
-        self._secure = parts.scheme == "https"
-        self._headers = {"Authorization": f"Bearer {credential}", "Content-Type": "application/json"}
-        self._connection: http.client.HTTPConnection | None = None
+    def __init__(
+        self,
+        api_url: str,
+        credential: str,
+        events: Events | None = None,
+        on_event: Callable[[str], None] | None = None,
+    ):
+        self.connection = Connection(api_url, credential, events, on_event)
 
     def next(
         self, *, wait: float | None, served: int, completion: dict[str, Any] | None, patience: float
     ) -> dict[str, Any]:
-        """Tells of the last attempt and asks for the next run."""
-        body = {"wait": wait, "served": served, "request": uuid.uuid4().hex, "completion": completion}
-        return self._persistently("/worker/v1/next", body, timeout=(wait or 0) + 30, patience=patience)
+        """Tells of the last attempt and asks for the next run; `wait` None: no further run is wanted."""
+        request = os.urandom(12).hex()
+        body = {"wait": wait, "served": served, "request": request, "completion": completion}
+        return self._persistently("/worker/v1/next", body, (wait or 0) + _answering_time(patience), patience)
 
     def start(self, run: str, snapshot: int, token: str, patience: float) -> dict[str, Any]:
         """Begins the next attempt of a run that is tried again."""
         body = {"run": run, "snapshot": snapshot, "token": token}
-        return self._persistently("/worker/v1/start", body, timeout=30, patience=patience)
+        return self._persistently("/worker/v1/start", body, _answering_time(patience), patience)
 
-    def heartbeat(self, run: str, snapshot: int, token: str, wait: float) -> dict[str, Any]:
+    def heartbeat(self, run: str, snapshot: int, token: str, wait: float, timeout: float) -> dict[str, Any]:
         """One beat, and a wait for what happens to the run. `OSError` when nobody answers."""
         body = {"run": run, "snapshot": snapshot, "token": token, "wait": wait}
-        return self._once("/worker/v1/heartbeat", body, timeout=wait + 10)
+        return self._once("/worker/v1/heartbeat", body, timeout)
 
     def logs(self, run: str, snapshot: int, token: str, lines: list[dict[str, Any]]) -> None:
-        """Sends log lines."""
-        self._once("/worker/v1/logs", {"run": run, "snapshot": snapshot, "token": token, "lines": lines}, timeout=10)
+        """Sends log lines, once."""
+        self._once("/worker/v1/logs", {"run": run, "snapshot": snapshot, "token": token, "lines": lines}, 10)
 
-    def version(self, content_hash: str) -> bytes:
+    def version(self, content_hash: str, patience: float) -> bytes:
         """A version's archive."""
-        status, data = self._exchange("GET", f"/worker/v1/versions/{content_hash}", None, 60)
-        if status != 200:
-            raise Refused(status, data[:200].decode("utf-8", "replace"))
-        return data
+        path = f"/worker/v1/versions/{content_hash}"
+        return self._until(lambda again: self._ask("GET", path, b"", 60), patience)
 
     def close(self) -> None:
         """Closes the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self.connection.close()
 
-    def _persistently(self, path: str, body: dict[str, Any], *, timeout: float, patience: float) -> dict[str, Any]:
-        deadline, pause = time.monotonic() + patience, 0.05
+    # --- inside
+
+    def _persistently(self, path: str, body: dict[str, Any], timeout: float, patience: float) -> dict[str, Any]:
+        def call(again: bool) -> dict[str, Any]:
+            return self._once(path, {**body, "again": True} if again else body, timeout)
+
+        return self._until(call, patience)
+
+    def _until(self, call: Callable[[bool], Any], patience: float) -> Any:
+        """Calls until there is an answer, or `patience` is over since the first failure.
+
+        A call that was answered with 4xx is never repeated, but for 408 and 429.
+        """
+        deadline: float | None = None
+        pause, again = _FIRST_PAUSE, False
         while True:
             try:
-                return self._once(path, body, timeout)
+                return call(again)
             except Refused as error:
-                if error.status < 500:
+                if error.status < 500 and error.status not in (408, 429):
                     raise
                 cause: Exception = error
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except (OSError, ValueError) as error:
                 cause = error
-            self.close()
+            deadline = deadline or time.monotonic() + patience
             if time.monotonic() + pause > deadline:
-                raise OutOfTouch(str(cause)) from cause
-            time.sleep(pause)
-            pause = min(pause * 2, 1.0)
-            body = {**body, "again": True} if "served" in body else body
+                raise OutOfTouch(f"{type(cause).__name__}: {cause}") from cause
+            self.connection.pause(pause)
+            pause, again = min(pause * 2, _LONGEST_PAUSE), True
 
     def _once(self, path: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        status, data = self._exchange("POST", path, json.dumps(body).encode(), timeout)
-        if status != 200:
-            raise Refused(status, data[:500].decode("utf-8", "replace"))
-        answer = json.loads(data)
+        answer = json.loads(self._ask("POST", path, _encoder.encode(body).encode(), timeout))
         if not isinstance(answer, dict):
             raise ValueError("an answer that is no object")
         return answer
 
-    def _exchange(self, method: str, path: str, body: bytes | None, timeout: float) -> tuple[int, bytes]:
-        connection = self._connect(timeout)
-        try:
-            connection.request(method, path, body, self._headers)
-            answer = connection.getresponse()
-            data = answer.read()
-        except BaseException:
-            self.close()
-            raise
-        if answer.will_close:
-            self.close()
-        return answer.status, data
+    def _ask(self, method: str, path: str, body: bytes, timeout: float) -> bytes:
+        status, data = self.connection.exchange(method, path, body, timeout)
+        if status != 200:
+            raise Refused(status, data[:500].decode("utf-8", "replace"))
+        return data
 
-    def _connect(self, timeout: float) -> http.client.HTTPConnection:
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-            connection = kind(self._host, self._port, timeout=timeout)
-            connection.connect()
-            connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connection = connection
-        elif self._connection.sock is not None:
-            self._connection.sock.settimeout(timeout)
-        return self._connection
+
+def _answering_time(patience: float) -> float:
+    """What an answer may take beyond the wait that was asked for: less than the lease, so that it is asked again."""
+    return min(15.0, max(patience / 3, 1.0))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import signal
 from enum import StrEnum
-from typing import Any
 
 from sojourn.sdk.protocol import ErrorCode, ErrorKind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Killed(StrEnum):
@@ -19,43 +22,50 @@ class Killed(StrEnum):
     DRAINED = "DRAINED"
 
 
-_BY_SIGNAL = {
+_BY_SIGNAL: dict[int, ErrorCode] = {
     signal.SIGSEGV: ErrorCode.TASK_PROCESS_SIGSEGV,
     signal.SIGTERM: ErrorCode.TASK_PROCESS_SIGTERM,
     signal.SIGKILL: ErrorCode.TASK_PROCESS_MAYBE_OOM_KILLED,
+}
+_BY_US: dict[Killed, tuple[ErrorCode, str]] = {
+    Killed.OUT_OF_MEMORY: (
+        ErrorCode.TASK_PROCESS_OOM_KILLED,
+        "the process used more memory than its machine has: {detail}",
+    ),
+    Killed.MAX_DURATION: (ErrorCode.MAX_DURATION_EXCEEDED, "the attempt ran longer than its limit of {detail}"),
+    Killed.CANCELLED: (ErrorCode.TASK_RUN_CANCELLED, "the run was cancelled"),
+    Killed.STOPPED: (ErrorCode.TASK_RUN_CRASHED, "the process was ended: {detail}"),
+    Killed.DRAINED: (ErrorCode.GRACEFUL_EXIT_TIMEOUT, "the executor had to leave"),
 }
 
 
 def error_of(exit_code: int | None, killed: Killed | None, detail: str = "", last_lines: str = "") -> dict[str, Any]:
     """The error of an attempt. `exit_code` is negative for a signal; `killed` wins, since it caused the rest."""
-    if killed is Killed.OUT_OF_MEMORY:
-        return _error(ErrorCode.TASK_PROCESS_OOM_KILLED, f"the process used more memory than its machine has: {detail}")
-    if killed is Killed.MAX_DURATION:
-        return _error(ErrorCode.MAX_DURATION_EXCEEDED, f"the attempt ran longer than its limit of {detail}")
-    if killed is Killed.CANCELLED:
-        return _error(ErrorCode.TASK_RUN_CANCELLED, "the run was cancelled")
-    if killed is Killed.DRAINED:
-        return _error(ErrorCode.GRACEFUL_EXIT_TIMEOUT, "the executor had to leave")
+    if killed is not None:
+        code, text = _BY_US[killed]
+        return internal_error(code, text.format(detail=detail), last_lines)
     if exit_code is None:
-        return _error(ErrorCode.TASK_EXECUTION_ABORTED, f"the process was ended: {detail}", last_lines)
+        return internal_error(ErrorCode.TASK_RUN_CRASHED, "the process was lost", last_lines)
     if exit_code < 0:
-        return _by_signal(-exit_code, last_lines)
+        code = _BY_SIGNAL.get(-exit_code, ErrorCode.TASK_RUN_CRASHED)
+        return internal_error(code, f"the process was ended by {_name(-exit_code)}", last_lines)
     if exit_code == 0:
-        return _error(ErrorCode.TASK_RUN_CRASHED, "the process exited with code 0 before the task returned", last_lines)
-    return _error(ErrorCode.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE, f"the process exited with code {exit_code}", last_lines)
+        text = "the process exited with code 0 before the task returned"
+        return internal_error(ErrorCode.TASK_RUN_CRASHED, text, last_lines)
+    text = f"the process exited with code {exit_code}"
+    return internal_error(ErrorCode.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE, text, last_lines)
 
 
-def _by_signal(number: int, last_lines: str) -> dict[str, Any]:
-    try:
-        name = signal.Signals(number).name
-    except ValueError:
-        name = f"signal {number}"
-    code = _BY_SIGNAL.get(number, ErrorCode.TASK_RUN_CRASHED)  # type: ignore[call-overload]
-    return _error(code, f"the process was ended by {name}", last_lines)
-
-
-def _error(code: ErrorCode, message: str, last_lines: str = "") -> dict[str, Any]:
+def internal_error(code: ErrorCode, message: str, last_lines: str = "") -> dict[str, Any]:
+    """An error of the platform's own kind; the last lines of stderr stand for a stack."""
     error: dict[str, Any] = {"type": ErrorKind.INTERNAL_ERROR, "code": code, "message": message}
     if last_lines:
         error["stackTrace"] = last_lines
     return error
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

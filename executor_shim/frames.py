@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import struct
-from collections.abc import Iterator
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 _HEADER = struct.Struct(">I")
+_READ = 1 << 16
+_encoder = json.JSONEncoder(separators=(",", ":"))
 #: Bytes. The user's process is not trusted: a larger frame ends it.
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -19,7 +24,7 @@ class FrameError(Exception):
 
 def encode(message: dict[str, Any]) -> bytes:
     """A message as a frame."""
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = _encoder.encode(message).encode()
     return _HEADER.pack(len(body)) + body
 
 
@@ -30,13 +35,11 @@ def write(fd: int, message: dict[str, Any]) -> None:
         view = view[os.write(fd, view) :]
 
 
-def read(fd: int) -> dict[str, Any] | None:
-    """The next frame of a blocking descriptor; None at its end."""
-    header = _exactly(fd, _HEADER.size)
-    if header is None:
-        return None
-    body = _exactly(fd, _HEADER.unpack(header)[0])
-    return None if body is None else json.loads(body)
+def incoming(fd: int) -> Iterator[dict[str, Any]]:
+    """The frames of a blocking descriptor, until its end."""
+    decoder = Decoder()
+    while data := os.read(fd, _READ):
+        yield from decoder.feed(data)
 
 
 class Decoder:
@@ -56,21 +59,14 @@ class Decoder:
                 return
             body = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
             del self._buffer[: _HEADER.size + length]
-            try:
-                message = json.loads(body)
-            except (ValueError, RecursionError) as error:
-                raise FrameError("a frame that is not JSON") from error
-            if not isinstance(message, dict):
-                raise FrameError("a frame that is no object")
-            yield message
+            yield _message(body)
 
 
-def _exactly(fd: int, count: int) -> bytes | None:
-    parts = []
-    while count:
-        part = os.read(fd, min(count, 1 << 20))
-        if not part:
-            return None
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+def _message(body: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise FrameError("a frame that is not JSON") from error
+    if not isinstance(message, dict):
+        raise FrameError("a frame that is no object")
+    return message

@@ -1,66 +1,85 @@
 """Heartbeats: a thread of the shim, so that user code which holds its interpreter is not taken for dead.
 
 A beat is a long poll: the control plane answers when the interval is over or something happened to the run, so that a
-cancellation arrives at once. A run that is over within half a second never beats.
+cancellation arrives at once. Runs that are over sooner than the first beat is due never come here: the thread is
+started by the first run that lasts.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
+import queue
 import threading
 import time
-from dataclasses import dataclass
 
 from sojourn.executor_shim.control import Control, Refused
 
-_FIRST_AFTER = 0.5
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+#: The part of a lease after which an executor that hears nothing must have stopped its run.
+_TRUSTED = 0.8
+_PAUSE = 0.5
 
 
-@dataclass(frozen=True, slots=True)
 class Held:
-    """The run that beats."""
+    """The run that beats. `good_until`: when, by the monotonic clock, it must be stopped if nobody answers."""
 
-    run: str
-    snapshot: int
-    token: str
-    since: float
+    def __init__(self, run: str, snapshot: int, token: str, interval: float, lease: float, since: float):
+        self.run = run
+        self.snapshot = snapshot
+        self.token = token
+        self.interval = min(interval, lease / 3)
+        self.lease = lease
+        self.good_until = since + lease * _TRUSTED
+        self.over = threading.Event()
 
 
-@dataclass(frozen=True, slots=True)
 class News:
-    """Something the shim must act on: `state` is cancel (from `snapshot` on), stop, or lost (out of touch)."""
+    """What the shim must act on. `state`: cancel (from `snapshot` on) or stop."""
 
-    run: str
-    state: str
-    snapshot: int | None = None
+    def __init__(self, state: str, snapshot: int | None = None):
+        self.state = state
+        self.snapshot = snapshot
 
 
 class Heartbeat:
-    """`wakeup` is a descriptor that becomes readable when there is news."""
+    """`wakeup` is a descriptor that becomes readable when there is news. `hold` and `let_go` are the main thread's."""
 
-    def __init__(self, control: Control, interval: float, lease: float):
-        self._control = control
-        self.interval = interval
-        self.lease = lease
+    def __init__(self, connect: Callable[[], Control]):
+        self._connect = connect
+        self._control: Control | None = None
         self._held: Held | None = None
         self._news: News | None = None
-        self._ending = threading.Event()
-        self.wakeup, self._ring = os.pipe()
-        os.set_blocking(self.wakeup, False)
-        self._thread: threading.Thread | None = None
+        self._inbox: queue.SimpleQueue[Held] = queue.SimpleQueue()
+        self.wakeup, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def hold(self, run: str, snapshot: int, token: str) -> None:
+    def hold(self, held: Held) -> None:
         """This run beats from now on."""
-        self._news = None
-        self._held = Held(run, snapshot, token, time.monotonic())
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
-            self._thread.start()
+        if self._control is None:
+            self._control = self._connect()
+            threading.Thread(target=self._beat_on, name="heartbeat", daemon=True).start()
+        self._news, self._held = None, held
+        self._inbox.put(held)
 
     def let_go(self) -> None:
-        """Nothing beats."""
-        self._held = None
+        """Nothing beats; a poll that is under way is broken off."""
+        held, self._held = self._held, None
+        if held is not None and self._control is not None:
+            held.over.set()
+            self._control.connection.abort()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody has answered for so long that the run may have been given to another."""
+        return self._held is not None and time.monotonic() >= self._held.good_until
+
+    @property
+    def good_until(self) -> float:
+        """The moment at which `is_lost` would become true."""
+        return self._held.good_until if self._held else float("inf")
 
     def news(self) -> News | None:
         """What there is to act on, once."""
@@ -69,53 +88,44 @@ class Heartbeat:
         except BlockingIOError:
             pass
         news, self._news = self._news, None
-        held = self._held
-        return news if news and held and news.run == held.run else None
+        return news if self._held is not None else None
 
-    def end(self) -> None:
-        """Ends the thread after the call under way."""
-        self._ending.set()
+    # --- the thread
 
     def _beat_on(self) -> None:
-        heard = time.monotonic()
-        while not self._ending.wait(0.1 if self._held else _FIRST_AFTER / 2):
-            held = self._held
-            if held is None or time.monotonic() - held.since < _FIRST_AFTER:
-                heard = time.monotonic()
-                continue
-            try:
-                answer = self._control.heartbeat(held.run, held.snapshot, held.token, self.interval)
-                heard = time.monotonic()
-                self._act(held, answer)
-            except Refused as error:
-                if error.status < 500:
-                    self._tell(News(held.run, "stop"))
-                    self._wait_for_another(held)
-                else:
-                    self._out_of_touch(held, heard)
-            except (OSError, ValueError, http.client.HTTPException):
-                self._control.close()
-                self._out_of_touch(held, heard)
+        assert self._control is not None
+        while True:
+            held = self._inbox.get()
+            while not held.over.is_set():
+                if self._beat(self._control, held):
+                    break
+            self._control.close()
 
-    def _act(self, held: Held, answer: dict[str, object]) -> None:
-        state = answer.get("state")
-        if state in ("cancel", "stop"):
-            snapshot = answer.get("snapshot")
-            self._tell(News(held.run, str(state), snapshot if isinstance(snapshot, int) else None))
-            self._wait_for_another(held)
+    def _beat(self, control: Control, held: Held) -> bool:
+        """One beat; true if no further one is wanted."""
+        sent = time.monotonic()
+        timeout = held.interval + max(held.lease / 4, 1)
+        try:
+            answer = control.heartbeat(held.run, held.snapshot, held.token, held.interval, timeout)
+        except Refused as error:
+            if error.status < 500 and error.status not in (408, 429):
+                return self._tell(held, News("stop"))
+            held.over.wait(_PAUSE)
+            return False
+        except (OSError, ValueError):
+            held.over.wait(_PAUSE)
+            return False
+        held.good_until = sent + held.lease * _TRUSTED
+        return self._act(held, answer)
 
-    def _out_of_touch(self, held: Held, heard: float) -> None:
-        """Nobody answers: before the lease is over the run must be stopped, since it will be given to another."""
-        if time.monotonic() - heard > self.lease * 0.8:
-            self._tell(News(held.run, "lost"))
-            self._wait_for_another(held)
-        else:
-            self._ending.wait(min(self.interval, 0.5))
+    def _act(self, held: Held, answer: dict[str, Any]) -> bool:
+        state, snapshot = answer.get("state"), answer.get("snapshot")
+        if state not in ("cancel", "stop"):
+            return False
+        return self._tell(held, News(str(state), snapshot if isinstance(snapshot, int) else None))
 
-    def _tell(self, news: News) -> None:
-        self._news = news
-        os.write(self._ring, b"!")
-
-    def _wait_for_another(self, held: Held) -> None:
-        while self._held is held and not self._ending.wait(0.1):
-            continue
+    def _tell(self, held: Held, news: News) -> bool:
+        if self._held is held:
+            self._news = news
+            os.write(self._ring, b"!")
+        return True

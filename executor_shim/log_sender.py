@@ -2,47 +2,51 @@
 
 from __future__ import annotations
 
-import http.client
 import queue
 import threading
-from typing import Any
 
 from sojourn.executor_shim.control import Control, Refused
 
-_BATCHES = 20
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_TRIES = 3
 
 
 class LogSender:
-    """Batches that cannot be kept are dropped; the next one says how many lines that were."""
+    """One batch is under way at a time; what comes meanwhile waits in its attempt's buffer, which is bounded."""
 
-    def __init__(self, control: Control):
-        self._control = control
-        self._batches: queue.Queue[tuple[str, int, str, list[dict[str, Any]]]] = queue.Queue(_BATCHES)
-        self._thread: threading.Thread | None = None
+    def __init__(self, connect: Callable[[], Control]):
+        self._connect = connect
+        self._batches: queue.SimpleQueue[tuple[str, int, str, list[dict[str, Any]]]] = queue.SimpleQueue()
+        self._is_started = False
+        self._under_way = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a batch may be handed over."""
+        return not self._under_way
 
     def send(self, run: str, snapshot: int, token: str, lines: list[dict[str, Any]]) -> None:
-        """Takes a batch and returns at once."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._send_on, name="logs", daemon=True)
-            self._thread.start()
-        try:
-            self._batches.put_nowait((run, snapshot, token, lines))
-        except queue.Full:
-            lost = {**lines[-1], "stream": "system", "level": "WARN", "message": f"{len(lines)} lines dropped"}
-            try:
-                self._batches.get_nowait()
-                self._batches.put_nowait((run, snapshot, token, [lost]))
-            except (queue.Empty, queue.Full):
-                return
+        """Takes a batch and returns at once. Only when free."""
+        if not self._is_started:
+            self._is_started = True
+            threading.Thread(target=self._send_on, name="logs", daemon=True).start()
+        self._under_way = True
+        self._batches.put((run, snapshot, token, lines))
 
     def _send_on(self) -> None:
+        control = self._connect()
         while True:
             run, snapshot, token, lines = self._batches.get()
-            for _ in range(3):
+            for _ in range(_TRIES):
                 try:
-                    self._control.logs(run, snapshot, token, lines)
+                    control.logs(run, snapshot, token, lines)
                     break
                 except Refused:
                     break
-                except (OSError, ValueError, http.client.HTTPException):
-                    self._control.close()
+                except (OSError, ValueError):
+                    continue
+            self._under_way = False

@@ -1,17 +1,23 @@
-"""Lines of a run on their way to the control plane: split, cut, counted, bounded."""
+"""Lines of a run on their way to the control plane: split, cut, counted, bounded. Pure but for its clock."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from datetime import UTC, datetime
-from typing import Any
 
 from sojourn.sdk.protocol import MAX_LOG_LINE_CHARS
 
-#: Lines and bytes that wait at most; what comes beyond is dropped and counted.
-_MAX_LINES, _MAX_BYTES = 5_000, 8 * 1024 * 1024
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+#: Lines and characters that wait at most; what comes beyond is dropped and counted.
+MAX_LINES, MAX_CHARS = 5_000, 2 * 1024 * 1024
 _CUT = "… (line cut)"
-_LAST = 20
+_LEVELS = frozenset({"DEBUG", "LOG", "INFO", "WARN", "ERROR"})
+#: Lines of stderr that are kept for the message of a crash, and characters of each.
+_LAST, _LAST_CHARS = 40, 1_000
 
 
 class _Splitter:
@@ -30,10 +36,21 @@ class _Splitter:
             else:
                 lines.append(_text(raw))
         self._partial = b"" if self._passing else partial
-        if len(self._partial) > MAX_LOG_LINE_CHARS:
+        if len(self._partial) > 4 * MAX_LOG_LINE_CHARS:
             lines.append(_text(self._partial))
             self._partial, self._passing = b"", True
         return lines
+
+    def skip(self, data: bytes) -> int:
+        """Passes over lines without making texts of them; how many."""
+        end = data.rfind(b"\n")
+        if end < 0:
+            count = 0 if self._passing else 1
+            self._partial, self._passing = b"", True
+            return count
+        count = data.count(b"\n") - self._passing
+        self._partial, self._passing = data[end + 1 :][: 4 * MAX_LOG_LINE_CHARS], False
+        return count
 
     def rest(self) -> list[str]:
         partial, self._partial, self._passing = self._partial, b"", False
@@ -46,12 +63,16 @@ def _text(raw: bytes) -> str:
 
 
 class LogBuffer:
-    """The lines of one attempt. `take` gives them out once; the control plane orders them by `n`."""
+    """The lines of one attempt. `take` gives them out once; the control plane orders them by `n`.
 
-    def __init__(self, attempt: int):
+    `clock` gives seconds since the epoch.
+    """
+
+    def __init__(self, attempt: int, clock: Callable[[], float] = time.time):
         self._attempt = attempt
+        self._clock = clock
         self._lines: deque[dict[str, Any]] = deque()
-        self._bytes = 0
+        self._chars = 0
         self._n = 0
         self._dropped = 0
         self._streams = {"stdout": _Splitter(), "stderr": _Splitter()}
@@ -62,28 +83,40 @@ class LogBuffer:
 
     def feed(self, stream: str, data: bytes) -> None:
         """Bytes that the process wrote."""
+        if stream == "stdout" and self._is_full():
+            self._dropped += self._streams[stream].skip(data)
+            return
         for text in self._streams[stream].feed(data):
             self._stream_line(stream, text)
 
-    def add(self, level: str, message: str, properties: dict[str, Any] | None, stream: str = "logger") -> None:
-        """A line of the logger, or of the system."""
+    def add_frame(self, frame: dict[str, Any]) -> None:
+        """A line of the logger, as the user's process sent it: nothing in it is trusted."""
+        level, properties = frame.get("level"), frame.get("properties")
+        self.add(
+            level if isinstance(level, str) and level in _LEVELS else "LOG",
+            str(frame.get("message")),
+            properties if isinstance(properties, dict) else None,
+        )
+
+    def add(self, level: str, message: str, properties: dict[str, Any] | None = None, stream: str = "logger") -> None:
+        """A line of the logger, of a stream, or of the system. `properties` count by their text."""
         if len(message) > MAX_LOG_LINE_CHARS:
             message = message[:MAX_LOG_LINE_CHARS] + _CUT
         self._n += 1
-        if len(self._lines) >= _MAX_LINES or self._bytes + len(message) > _MAX_BYTES:
+        if self._is_full() and stream != "system":
             self._dropped += 1
             return
-        self._bytes += len(message)
         line: dict[str, Any] = {
             "attempt": self._attempt,
             "n": self._n,
-            "at": datetime.now(UTC).isoformat(),
+            "at": _iso(self._clock()),
             "stream": stream,
             "level": level,
             "message": message,
         }
         if properties:
             line["properties"] = properties
+        self._chars += _size(line)
         self._lines.append(line)
 
     def finish(self) -> None:
@@ -93,23 +126,37 @@ class LogBuffer:
                 self._stream_line(stream, text)
         self._tell_dropped()
 
-    def take(self, most: int = 1_000) -> list[dict[str, Any]]:
-        """Up to `most` lines, in order."""
+    def take(self, most: int | None = None) -> list[dict[str, Any]]:
+        """Up to `most` lines, in order; None: all of them."""
         self._tell_dropped()
-        taken = [self._lines.popleft() for _ in range(min(most, len(self._lines)))]
-        self._bytes -= sum(len(line["message"]) for line in taken)
+        count = len(self._lines) if most is None else min(most, len(self._lines))
+        taken = [self._lines.popleft() for _ in range(count)]
+        self._chars -= sum(_size(line) for line in taken)
         return taken
 
     def last_lines(self) -> str:
         """The end of stderr, for an error message."""
         return "\n".join(self._last)
 
+    def _is_full(self) -> bool:
+        return len(self._lines) >= MAX_LINES or self._chars > MAX_CHARS
+
     def _stream_line(self, stream: str, text: str) -> None:
         if stream == "stderr":
-            self._last.append(text[:1_000])
+            self._last.append(text[:_LAST_CHARS])
         self.add("WARN" if stream == "stderr" else "LOG", text, None, stream)
 
     def _tell_dropped(self) -> None:
-        if self._dropped and len(self._lines) < _MAX_LINES:
+        if self._dropped:
             dropped, self._dropped = self._dropped, 0
             self.add("WARN", f"{dropped} lines dropped", None, "system")
+
+
+def _size(line: dict[str, Any]) -> int:
+    properties = line.get("properties")
+    return len(line["message"]) + (len(str(properties)) if properties else 0)
+
+
+def _iso(moment: float) -> str:
+    seconds, microseconds = divmod(round(moment * 1_000_000), 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{microseconds:06d}+00:00"

@@ -1,141 +1,214 @@
 """The user's process: imports the project, runs attempts one after another, tells their outcomes.
 
-Started by the shim as `python -m sojourn.executor_shim.runner CONTROL_FD RESULT_FD`. The main thread runs the user's
-code; a reader thread takes frames, so that a cancellation reaches a task that is busy.
+Started by the shim with its pid as argument. The main thread takes runs and executes the user's code; another thread
+listens for cancellations, so that they reach a task that is busy. Nothing of the project is imported, and its
+directory is not on `sys.path`, before the first frame names it.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import json
 import os
-import queue
+import resource
 import signal
 import sys
 import threading
-import traceback
-from pathlib import Path
-from typing import Any
 
 from sojourn.executor_shim import frames
+from sojourn.executor_shim.child import CANCEL, CONTROL, RESULT
 from sojourn.sdk import log_handler, manifest
 from sojourn.sdk import logger as loggers
-from sojourn.sdk.attempt import CANCEL_SIGNAL, Attempt, flush_standard_streams
-from sojourn.sdk.errors import RunCancelledError
-from sojourn.sdk.protocol import MAX_ERROR_TEXT_BYTES, ErrorCode, ErrorKind
+from sojourn.sdk import outcome as outcomes
+from sojourn.sdk.attempt import Attempt, flush_standard_streams
+from sojourn.sdk.protocol import ErrorCode
 from sojourn.sdk.registry import registry
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+#: The kernel, if it must, ends a user's process before the shim or a database.
+_OOM_SCORE = "500"
+_MAX_REPR = 1_000
 
 
 class Runner:
-    """Speaks over two descriptors that no child of the user's code inherits."""
+    """Speaks over descriptors that no program started by the user's code inherits."""
 
-    def __init__(self, control: int, result: int, directory: Path):
+    def __init__(self, parent: int, control: int, cancel: int, result: int):
+        self._parent = parent
         self._control = control
+        self._cancel = cancel
         self._result = result
-        self._directory = directory
-        self._inbox: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._pid = os.getpid()
         self._writing = threading.Lock()
         self._attempt: Attempt | None = None
+        self._run_id = ""
+        self._directory: Path | None = None
+        self._environment: dict[str, str] | None = None
         self._imported: set[str] = set()
         self._init_failure: dict[str, Any] | None = None
 
     def serve(self) -> None:
         """Until the shim closes its end."""
-        signal.signal(CANCEL_SIGNAL, self._on_cancel)
-        threading.Thread(target=self._listen, name="sojourn-control", daemon=True).start()
+        os.register_at_fork(after_in_child=self._in_fork)
+        threading.Thread(target=self._listen, name="sojourn-cancel", daemon=True).start()
         loggers.send_to(self._log)
         log_handler.install(loggers.RunHandler())
-        self._prepare()
-        while (message := self._inbox.get()) is not None:
-            self._run(message["assignment"])
+        for message in frames.incoming(self._control):
+            if message["type"] == "run":
+                self._run(message)
+            elif message["type"] == "prepare":
+                self._prepare(message)
 
-    def _listen(self) -> None:
-        while True:
-            try:
-                message = frames.read(self._control)
-            except (OSError, ValueError):
-                message = None
-            if message is None:
-                self._inbox.put(None)
-                return
-            if message["type"] == "cancel":
-                attempt = self._attempt
-                if attempt is not None:
-                    attempt.cancel(message.get("reason", ""))
-            else:
-                self._inbox.put(message)
+    # --- the main thread
 
-    def _on_cancel(self, *_: object) -> None:
-        """In the main thread, in the middle of whatever the task does there."""
-        attempt = self._attempt
-        if attempt is not None and attempt.is_running:
-            raise RunCancelledError
-
-    def _prepare(self) -> None:
-        """What every run needs is imported before the first one comes."""
-        if (self._directory / manifest.INIT).exists():
-            self._init_failure = self._import(manifest.INIT)
-
-    def _run(self, assignment: dict[str, Any]) -> None:
-        os.environ["SOJOURN_API_URL"] = assignment.get("apiUrl") or ""
-        os.environ["SOJOURN_SECRET_KEY"] = assignment.get("secretKey") or ""
-        os.environ.update(assignment.get("variables") or {})
-        failure = self._init_failure or self._import(assignment["task"]["filePath"])
-        if failure is not None:
-            self._send({"type": "outcome", "outcome": {"ok": False, "error": failure, "skippedRetrying": True}})
-            return
-        self._attempt = Attempt(registry, assignment)
-        outcome = self._attempt.run()
-        self._attempt = None
+    def _prepare(self, message: dict[str, Any]) -> None:
+        """Imports what the next run will probably need; what fails is told by the run that needs it."""
+        self._enter(message["directory"], message["variables"])
+        self._import(message["file"])
         flush_standard_streams()
-        self._send({"type": "outcome", "outcome": outcome})
+        self._send({"type": "prepared"})
+
+    def _run(self, message: dict[str, Any]) -> None:
+        assignment = message["assignment"]
+        self._run_id = assignment["run"]["id"]
+        access = {
+            "SOJOURN_API_URL": assignment.get("apiUrl") or "",
+            "SOJOURN_SECRET_KEY": assignment.get("secretKey") or "",
+        }
+        self._enter(message["directory"], {**(assignment.get("variables") or {}), **access})
+        failure = self._init_failure or self._import(assignment["task"]["filePath"])
+        if failure is None:
+            outcome = self._execute(assignment, message["cancelGrace"])
+        else:
+            outcome = outcomes.failure(failure, skipped=True)
+        flush_standard_streams()
+        if os.getpid() != self._pid:
+            os._exit(0)  # the task's code has forked, and its copy came back from the task: it has no run
+        self._send({"type": "outcome", "run": self._run_id, "outcome": outcome})
+
+    def _execute(self, assignment: dict[str, Any], cancel_grace: float) -> dict[str, Any]:
+        attempt = self._attempt = Attempt(registry, assignment, cancel_budget=cancel_grace)
+        try:
+            return attempt.run()
+        finally:
+            self._attempt = None
+
+    def _enter(self, directory: str, variables: dict[str, str]) -> None:
+        """The project's directory and variables; what an earlier run changed of them is undone."""
+        if self._environment is None:
+            from pathlib import Path
+
+            os.environ.update(variables)
+            self._environment = dict(os.environ)
+            self._directory = Path(directory)
+            sys.path.insert(0, directory)
+            sys.argv = [directory]
+            os.chdir(directory)
+            if (self._directory / manifest.INIT).exists():
+                self._init_failure = self._import(manifest.INIT)
+            return
+        os.chdir(directory)
+        self._environment.update(variables)
+        if os.environ != self._environment:
+            for name in os.environ.keys() - self._environment.keys():
+                del os.environ[name]
+            os.environ.update(self._environment)
 
     def _import(self, file: str) -> dict[str, Any] | None:
         """Imports a file of the project, once; the error of one that cannot be."""
         if file in self._imported:
             return None
+        assert self._directory is not None
         try:
             manifest.load(self._directory, file)
         except BaseException as error:
-            stack = "".join(traceback.format_exception(error))[-MAX_ERROR_TEXT_BYTES:]
-            return {
-                "type": ErrorKind.INTERNAL_ERROR,
-                "code": ErrorCode.COULD_NOT_IMPORT_TASK,
-                "message": f"{file} cannot be imported: {type(error).__name__}: {error}"[:MAX_ERROR_TEXT_BYTES],
-                "stackTrace": stack,
-            }
+            message = f"{file} cannot be imported: {type(error).__name__}: {outcomes.text_of(error)}"
+            return outcomes.internal(ErrorCode.COULD_NOT_IMPORT_TASK, message, error)
         self._imported.add(file)
         return None
 
+    # --- the other thread
+
+    def _listen(self) -> None:
+        _die_with(self._parent)
+        try:
+            for message in frames.incoming(self._cancel):
+                attempt = self._attempt
+                if attempt is None or message.get("run") != self._run_id:
+                    continue
+                if message["type"] == "cancel":
+                    attempt.cancel(message.get("reason", ""))
+                elif message["type"] == "stop":
+                    attempt.context.signal.set()
+        except (OSError, frames.FrameError):
+            return
+
+    # --- both
+
     def _log(self, level: str, message: str, properties: dict[str, Any] | None) -> None:
-        self._send({"type": "log", "level": level, "message": message, "properties": _plain(properties)})
+        frame: dict[str, Any] = {"type": "log", "run": self._run_id, "level": level, "message": message}
+        if properties:
+            frame["properties"] = _plain(properties)
+        try:
+            self._send(frame)
+        except OSError:  # the task's code has closed what is not its own: no reason for its logging to fail
+            return
 
     def _send(self, message: dict[str, Any]) -> None:
         with self._writing:
             frames.write(self._result, message)
 
+    def _in_fork(self) -> None:
+        """A copy of this process must not write frames between this one's: its log lines go to stderr."""
+        loggers.send_to(None)
 
-def _plain(properties: dict[str, Any] | None) -> dict[str, Any] | None:
+
+def _plain(properties: dict[str, Any]) -> dict[str, Any]:
     """Properties as JSON has them; what JSON lacks is told as text."""
-    if properties is None:
-        return None
-    import json
-
     try:
         json.dumps(properties, allow_nan=False)
         return properties
     except (TypeError, ValueError, RecursionError):
-        return {str(name): repr(value)[:1_000] for name, value in properties.items()}
+        return {str(name): _text(value) for name, value in properties.items()}
+
+
+def _text(value: object) -> str:
+    try:
+        return repr(value)[:_MAX_REPR]
+    except Exception:
+        return f"<{type(value).__name__}>"
+
+
+def _die_with(parent: int) -> None:
+    """The kernel kills this process when its shim is gone, whatever it is busy with."""
+    import ctypes
+
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _settle_in() -> None:
+    for fd in (CONTROL, CANCEL, RESULT):
+        os.set_inheritable(fd, False)
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(_OOM_SCORE)
+    except OSError:
+        pass
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    faulthandler.enable(all_threads=False)
 
 
 def main() -> None:
     """The process's entry."""
-    control, result = int(sys.argv[1]), int(sys.argv[2])
-    os.set_inheritable(control, False)
-    os.set_inheritable(result, False)
-    directory = Path.cwd()
-    sys.path.insert(0, str(directory))
-    sys.argv = [str(directory)]
-    runner = Runner(control, result, directory)
-    runner.serve()
+    _settle_in()
+    Runner(int(sys.argv[1]), CONTROL, CANCEL, RESULT).serve()
 
 
 if __name__ == "__main__":

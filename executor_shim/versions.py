@@ -2,35 +2,106 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-import shutil
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+import re
+import time
 
-from sojourn.sdk import archive
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+_LOCK, _FETCHING = ".lock", ".fetching-"
+#: Seconds after which a tree that was never published is somebody's who died.
+_ABANDONED = 3600
 
 
-def ensure(directory: Path, content_hash: str, fetch: Callable[[str], bytes]) -> Path:
-    """The tree of that hash below `directory`. `ArchiveError` if what was fetched is not it.
+class Trees:
+    """The trees below one directory, of which about `most` are kept: those not in use go, the longest unused first.
 
-    Two executors that need it at once may both fetch it: one rename wins, and both trees are the same.
+    A tree is in use while an executor holds a shared lock on the file beside it, which ends with the executor.
     """
-    tree = directory / content_hash
-    if tree.is_dir():
+
+    def __init__(self, directory: str, most: int):
+        self._directory = directory
+        self._most = most
+        self._lock: int | None = None
+
+    def ensure(self, content_hash: str, fetch: Callable[[str], bytes]) -> str:
+        """The path of the tree of that hash, which stays until this process ends. `ValueError` if it cannot be right.
+
+        Two executors that need it at once may both fetch it: one rename wins, and both trees are the same.
+        """
+        if not _HASH.fullmatch(content_hash):
+            raise ValueError(f"{content_hash[:80]!r} is not the hash of a version")
+        os.makedirs(self._directory, exist_ok=True)
+        tree = os.path.join(self._directory, content_hash)
+        self.release()
+        self._lock = _locked(tree + _LOCK, fcntl.LOCK_SH)
+        os.utime(tree + _LOCK)
+        if not os.path.isdir(tree):
+            self._publish(tree, content_hash, fetch(content_hash))
+            self._evict()
         return tree
-    directory.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".fetching-", dir=directory))
-    try:
-        found = archive.unpack(fetch(content_hash), fresh)
-        if found != content_hash:
-            raise archive.ArchiveError(f"the archive of {content_hash} unpacks to {found}")
-        fresh.chmod(0o755)
+
+    def release(self) -> None:
+        """The tree is no longer in use here."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _publish(self, tree: str, content_hash: str, packed: bytes) -> None:
+        import shutil
+        import tempfile
+        from pathlib import Path
+
+        from sojourn.sdk import archive
+
+        fresh = tempfile.mkdtemp(prefix=_FETCHING, dir=self._directory)
         try:
-            os.rename(fresh, tree)
-        except OSError:
-            if not tree.is_dir():
-                raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return tree
+            found = archive.unpack(packed, Path(fresh))
+            if found != content_hash:
+                raise archive.ArchiveError(f"the archive of {content_hash} unpacks to {found}")
+            os.chmod(fresh, 0o755)  # noqa: S103 - code is no secret from the user it runs as
+            try:
+                os.rename(fresh, tree)
+            except OSError:
+                if not os.path.isdir(tree):
+                    raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def _evict(self) -> None:
+        import shutil
+
+        for entry in os.scandir(self._directory):
+            if entry.name.startswith(_FETCHING) and entry.stat().st_mtime < time.time() - _ABANDONED:
+                shutil.rmtree(entry.path, ignore_errors=True)
+        locks = [entry for entry in os.scandir(self._directory) if entry.name.endswith(_LOCK)]
+        locks.sort(key=lambda entry: entry.stat().st_mtime)
+        left = len(locks)
+        for entry in locks:
+            lock = _locked(entry.path, fcntl.LOCK_EX | fcntl.LOCK_NB) if left > self._most else None
+            if lock is None:
+                continue
+            try:
+                left -= 1
+                shutil.rmtree(entry.path.removesuffix(_LOCK), ignore_errors=True)
+                os.unlink(entry.path)
+            finally:
+                os.close(lock)
+
+
+def _locked(path: str, how: int) -> int | None:
+    """A descriptor of the lock file that is still the file of that name; None if it may not be locked now."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, how)
+            if os.path.exists(path) and os.stat(path).st_ino == os.fstat(fd).st_ino:
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        os.close(fd)

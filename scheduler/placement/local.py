@@ -1,7 +1,6 @@
 """Local placement: executors as processes of this machine.
 
-Each has a file in a directory, so that a scheduler that was killed leaves nothing unknown behind: the next one takes
-the living over, and ends what a dead shim left.
+A scheduler that comes back after it was killed takes the living executors over, and ends what a dead one left.
 """
 
 from __future__ import annotations
@@ -21,25 +20,30 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.scheduler.placement.base import CannotPlace, Ended, ExecutorSpec, Placed
-from sojourn.scheduler.placement.process import descendants, is_alive, kill, start_time
+from sojourn.scheduler.placement.process import is_alive, kill, start_time
+from sojourn.scheduler.placement.register import Entry, Register
+from sojourn.scheduler.placement.remains import Remains
 
 log = logging.getLogger(__name__)
 
-#: Seconds between SIGTERM and SIGKILL for a shim that was told to leave at once.
-_MOMENT = 3.0
+#: Seconds beyond a shim's own graces before it is killed, and between two looks at the processes below the shims.
+_MARGIN, _LOOK = 2.0, 1.0
 _LOG_BYTES = 8 * 1024 * 1024
+#: What a shim gets of the scheduler's environment: nothing that leads to a datastore.
+_PASSED = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH",
+    "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV",
+)  # fmt: skip
 
 
 @dataclass
 class _Local:
-    """One executor's process. `process` is None for one that an earlier scheduler started."""
+    """One executor. `process` is None for one that an earlier scheduler started."""
 
-    placed: Placed
-    pid: int
-    started: int
+    entry: Entry
     process: subprocess.Popen[bytes] | None
     pidfd: int
-    group: set[int]
+    remains: Remains
     deadline: float | None = None
 
 
@@ -54,30 +58,31 @@ class LocalPlacement:
         on_ended: Callable[[], None] = lambda: None,
         python: str = sys.executable,
     ):
-        self._registry = registry_dir
+        self._register = Register(registry_dir)
+        self._log_path = registry_dir.parent / "logs" / "executors.log"
         self._places = places
         self._shim = dict(shim)
+        # A shim that is told to leave lets its run go on for a while, then hands it back.
+        self._moment = _MARGIN + float(shim.get("drain_grace", 5)) + float(shim.get("term_grace", 1))
         self._on_ended = on_ended
         self._python = python
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._local: dict[str, _Local] = {}
         self._ended: list[Ended] = []
-        self._closing = False
-        self._registry.mkdir(parents=True, exist_ok=True)
-        self._wake, self._ring = os.pipe()
+        self._is_closing = False
+        self._wake, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._adopt()
-        self._watcher = threading.Thread(target=self._watch, name="placement", daemon=True)
-        self._watcher.start()
+        threading.Thread(target=self._watch, name="placement", daemon=True).start()
 
     def free(self) -> int:
-        with self._lock:
-            return 0 if self._closing else max(self._places - len(self._local), 0)
+        with self._changed:
+            return 0 if self._is_closing else max(self._places - len(self._local), 0)
 
     def place(self, spec: ExecutorSpec) -> None:
-        with self._lock:
+        with self._changed:
             if spec.executor in self._local:
                 return
-            if self._closing:
+            if self._is_closing:
                 raise CannotPlace("the scheduler is stopping")
             if len(self._local) >= self._places:
                 raise CannotPlace(f"all {self._places} places are taken")
@@ -86,42 +91,45 @@ class LocalPlacement:
             except OSError as error:
                 raise CannotPlace(f"the executor's process cannot be started: {error}") from error
             placed = Placed(spec.executor, spec.environment, spec.version, spec.machine, str(process.pid))
-            started = start_time(process.pid) or 0
-            self._remember(placed, process.pid, started)
-            self._local[spec.executor] = _Local(placed, process.pid, started, process, os.pidfd_open(process.pid), set())
-        os.write(self._ring, b"!")
+            entry = Entry(placed, process.pid, start_time(process.pid) or 0)
+            self._local[spec.executor] = _Local(entry, process, os.pidfd_open(process.pid), Remains(spec.executor))
+            try:
+                self._register.add(entry)
+            except OSError:  # it runs, and will be ended with this scheduler; a later one would not know it
+                log.exception("the executor %s cannot be written down", spec.executor)
+        self._wake_watcher()
 
     def stop(self, executor: str, grace: float) -> None:
-        with self._lock:
+        with self._changed:
             local = self._local.get(executor)
             if local is None:
                 return
-            local.group |= set(descendants(local.pid))
-            kill(local.pid, signal.SIGTERM)
-            deadline = time.monotonic() + (grace or _MOMENT)
+            local.remains.look(local.entry.pid)
+            kill(local.entry.pid, signal.SIGTERM)
+            deadline = time.monotonic() + (grace or self._moment)
             local.deadline = min(local.deadline or deadline, deadline)
-        os.write(self._ring, b"!")
+        self._wake_watcher()
 
     def living(self) -> list[Placed]:
-        with self._lock:
-            return [local.placed for local in self._local.values()]
+        with self._changed:
+            return [local.entry.placed for local in self._local.values()]
 
     def ended(self) -> list[Ended]:
-        with self._lock:
+        with self._changed:
             told, self._ended = self._ended, []
             return told
 
     def close(self, grace: float) -> None:
-        with self._lock:
-            self._closing = True
-            names = list(self._local)
-        for executor in names:
+        with self._changed:
+            self._is_closing = True
+            executors = list(self._local)
+        for executor in executors:
             self.stop(executor, grace)
-        until = time.monotonic() + (grace or _MOMENT) + _MOMENT
-        while time.monotonic() < until and self.living():
-            time.sleep(0.02)
+        self._wake_watcher()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._local, (grace or self._moment) + self._moment)
 
-    # --- inside
+    # --- starting
 
     def _start(self, spec: ExecutorSpec) -> subprocess.Popen[bytes]:
         settings = {
@@ -130,11 +138,12 @@ class LocalPlacement:
             "credential": spec.credential,
             "version_hash": spec.version_hash,
         }
-        read, write = os.pipe()
+        read, write = os.pipe2(os.O_CLOEXEC)
         try:
             with self._log_file().open("ab") as output:
                 process = subprocess.Popen(
-                    [self._python, "-m", "sojourn.executor_shim", "--config-fd", str(read)],
+                    [self._python, "-P", "-m", "sojourn.executor_shim", "--config-fd", str(read)],
+                    env={name: os.environ[name] for name in _PASSED if name in os.environ},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -148,83 +157,103 @@ class LocalPlacement:
             os.close(write)
 
     def _log_file(self) -> Path:
-        path = self._registry.parent / "logs" / "executors.log"
+        path = self._log_path
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size > _LOG_BYTES:
             path.replace(path.with_suffix(".old.log"))
         return path
 
-    def _remember(self, placed: Placed, pid: int, started: int) -> None:
-        entry = {
-            "executor": placed.executor,
-            "environment": placed.environment,
-            "version": placed.version,
-            "machine": placed.machine,
-            "pid": pid,
-            "started": started,
-        }
-        path = self._registry / f"{placed.executor}.json"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(entry))
-        temporary.replace(path)
-
     def _adopt(self) -> None:
         """Executors of a scheduler that died: the living are taken over, the dead are told as ended."""
-        for path in sorted(self._registry.glob("*.json")):
-            try:
-                entry = json.loads(path.read_text())
-                placed = Placed(
-                    entry["executor"], entry["environment"], entry["version"], entry["machine"], str(entry["pid"])
-                )
-            except (ValueError, KeyError, OSError):
-                path.unlink(missing_ok=True)
+        for entry in self._register.entries():
+            executor, pidfd = entry.placed.executor, _open(entry.pid)
+            if pidfd is not None and is_alive(entry.pid, entry.started):
+                self._local[executor] = _Local(entry, None, pidfd, Remains(executor))
                 continue
-            pid, started = int(entry["pid"]), int(entry["started"])
-            if is_alive(pid, started):
-                self._local[placed.executor] = _Local(placed, pid, started, None, os.pidfd_open(pid), set())
-            else:
-                path.unlink(missing_ok=True)
-                self._ended.append(Ended(placed.executor, None, "it was gone when the scheduler came back"))
+            if pidfd is not None:
+                os.close(pidfd)
+            self._end_remains(executor, Remains(executor))
+            self._ended.append(Ended(executor, None, "it was gone when the scheduler came back"))
+
+    # --- the watcher's thread
 
     def _watch(self) -> None:
         """Notices ends as they happen, and makes those leave whose grace is over."""
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        watched: dict[int, str] = {}
         while True:
-            with self._lock:
-                fds = {local.pidfd: name for name, local in self._local.items()}
-                soonest = min((each.deadline for each in self._local.values() if each.deadline), default=None)
-            timeout = None if soonest is None else max(soonest - time.monotonic(), 0)
-            # A living shim's tree is looked at now and then, so that it is known should the shim be killed.
-            readable, _, _ = select.select([*fds, self._wake], [], [], min(timeout, 1.0) if timeout else timeout or 1.0)
-            if self._wake in readable:
+            with self._changed:
+                if self._is_closing and not self._local:
+                    return
+                for executor, local in self._local.items():
+                    if local.pidfd not in watched:
+                        watched[local.pidfd] = executor
+                        poll.register(local.pidfd, select.POLLIN)
+            ready = [fd for fd, _ in poll.poll(self._patience() * 1000)]
+            if self._wake in ready:
                 os.read(self._wake, 4096)
-            gone = [fds[fd] for fd in readable if fd in fds]
-            for executor in gone:
-                self._bury(executor)
-            self._press(time.monotonic())
+            gone = [fd for fd in ready if fd in watched]
+            for fd in gone:
+                poll.unregister(fd)
+                self._bury(watched.pop(fd))
+            self._press()
             if gone:
-                self._on_ended()
+                self._tell()
 
-    def _press(self, now: float) -> None:
-        with self._lock:
-            for local in self._local.values():
-                local.group |= set(descendants(local.pid))
-                if local.deadline is not None and local.deadline <= now:
-                    kill(local.pid, signal.SIGKILL)
-                    local.deadline = now + _MOMENT
+    def _patience(self) -> float:
+        with self._changed:
+            deadlines = [local.deadline for local in self._local.values() if local.deadline is not None]
+            idle = not self._local
+        wait = 60.0 if idle else _LOOK  # who lives is looked at now and then, so that what it left is known
+        return max(min([wait, *(deadline - time.monotonic() for deadline in deadlines)]), 0)
+
+    def _press(self) -> None:
+        with self._changed:
+            locals_ = list(self._local.values())
+        now = time.monotonic()
+        for local in locals_:
+            local.remains.look(local.entry.pid)
+            if local.deadline is not None and local.deadline <= now:
+                kill(local.entry.pid, signal.SIGKILL)
+                local.deadline = now + self._moment
 
     def _bury(self, executor: str) -> None:
         """A shim ended: whatever is left of its tree ends too, before anybody is told."""
-        with self._lock:
-            local = self._local.pop(executor)
+        with self._changed:
+            local = self._local[executor]
         exit_code = local.process.wait() if local.process is not None else None
+        self._end_remains(executor, local.remains)
         os.close(local.pidfd)
-        for pid in local.group:
-            if is_alive(pid, None):
-                kill(pid, signal.SIGKILL)
-        (self._registry / f"{executor}.json").unlink(missing_ok=True)
         reason = "its process ended" if exit_code is None else _told(exit_code)
-        with self._lock:
+        with self._changed:
+            del self._local[executor]
             self._ended.append(Ended(executor, exit_code, reason))
+            self._changed.notify_all()
+
+    def _end_remains(self, executor: str, remains: Remains) -> None:
+        if not remains.end():
+            log.error("processes of the executor %s cannot be killed", executor)
+        self._register.remove(executor)
+
+    def _tell(self) -> None:
+        try:
+            self._on_ended()
+        except Exception:  # the watch must go on; who was not called looks by itself before long
+            log.exception("nobody could be told that an executor ended")
+
+    def _wake_watcher(self) -> None:
+        try:
+            os.write(self._ring, b"!")
+        except BlockingIOError:
+            return  # it has not read the last ones yet
+
+
+def _open(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
 
 
 def _told(exit_code: int) -> str:

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 
 def start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
-    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
-        return None
+    """When a process started, in clock ticks since boot; None for one that is gone."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else None
 
 
 def is_alive(pid: int, started: int | None) -> bool:
     """Whether a process lives, and is the one that started then."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError, IndexError):
-        return False
-    return fields[0] != "Z" and (started is None or int(fields[19]) == started)
+    fields = _stat(pid)
+    return bool(fields) and fields[0] not in "ZX" and (started is None or int(fields[19]) == started)
+
+
+def session(pid: int) -> int | None:
+    """The session a process belongs to."""
+    fields = _stat(pid)
+    return int(fields[3]) if fields else None
 
 
 def descendants(pid: int) -> list[int]:
@@ -34,6 +36,22 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def marked(text: str) -> Iterator[int]:
+    """Processes that were started with this `NAME=value` in their environment, as far as one may look."""
+    wanted = b"\0" + text.encode() + b"\0"
+    for pid in processes():
+        try:
+            if wanted in b"\0" + Path(f"/proc/{pid}/environ").read_bytes():
+                yield pid
+        except OSError:
+            continue
+
+
+def processes() -> list[int]:
+    """Every process of this machine."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
 def kill(pid: int, number: signal.Signals) -> None:
     """Sends a signal; a process that is gone is no error."""
     try:
@@ -43,10 +61,21 @@ def kill(pid: int, number: signal.Signals) -> None:
 
 
 def _children(pid: int) -> list[int]:
+    """The direct children, whatever thread started them; by a look at all processes where the kernel has no list."""
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        return [each for each in processes() if (fields := _stat(each)) and int(fields[1]) == pid]
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{pid}/task"):
             found += [int(word) for word in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except OSError:
         return found
     return found
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat behind the name: state, parent, group, session …; empty for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return []

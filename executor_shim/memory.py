@@ -1,0 +1,51 @@
+"""How much memory a user's process tree has, and whether the kernel ended one of it for want of memory."""
+
+from __future__ import annotations
+
+import os
+
+from sojourn.executor_shim.process_tree import descendants, proportional_bytes, resident_bytes
+
+
+def above(pid: int, limit: int) -> int | None:
+    """The bytes that a process and everything below it hold, if that is more than `limit`.
+
+    Processes that were forked share memory, so a sum of resident sizes that is too large is looked at again by shares.
+    """
+    processes = [pid, *descendants(pid)]
+    used = sum(resident_bytes(each) for each in processes)
+    if used > limit and len(processes) > 1:
+        used = sum(proportional_bytes(each) for each in processes)
+    return used if used > limit else None
+
+
+class KernelKills:
+    """Counts the kernel's out-of-memory kills in this process's own cgroup (either version), where there is one."""
+
+    def __init__(self) -> None:
+        self._path = _counter_file()
+        self._before = self._count()
+
+    def happened(self) -> bool:
+        """Whether there was one since this was last asked."""
+        before, self._before = self._before, self._count()
+        return self._before > before
+
+    def _count(self) -> int:
+        try:
+            with open(self._path, encoding="ascii") as file:
+                return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
+        except (OSError, ValueError, IndexError):
+            return 0
+
+
+def _counter_file() -> str:
+    try:
+        with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
+            groups = [line.rstrip("\n").split(":", 2) for line in file]
+    except OSError:
+        return os.devnull
+    for _, kinds, path in groups:
+        if "memory" in kinds.split(","):
+            return f"/sys/fs/cgroup/memory{path}/memory.oom_control"
+    return next((f"/sys/fs/cgroup{path}/memory.events" for _, kinds, path in groups if not kinds), os.devnull)

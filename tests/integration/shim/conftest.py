@@ -1,0 +1,109 @@
+"""A project of tasks, a server that gives them, and real shims as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.shim.worker_server import WorkerServer
+
+from sojourn.sdk import archive
+
+PROJECT = Path(__file__).parent / "project"
+
+
+class ShimProcess:
+    """One executor. `wait` gives its exit code."""
+
+    def __init__(self, server: WorkerServer, directory: Path, content_hash: str, **more: Any):
+        settings = {
+            "api_url": server.url, "credential": "credential", "executor": f"executor_{os.urandom(4).hex()}",
+            "version_hash": content_hash, "versions_dir": str(directory / "versions"), "poll": 5, "idle_timeout": 30,
+            "heartbeat": 0.5, "lease": 6, "term_grace": 0.5, "drain_grace": 1, "cancel_grace": 5,
+        } | more  # fmt: skip
+        self.executor = str(settings["executor"])
+        self.log = directory / f"{self.executor}.log"
+        read, write = os.pipe()
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sojourn.executor_shim", "--config-fd", str(read)],
+                pass_fds=(read,),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        os.close(read)
+        os.write(write, json.dumps(settings).encode())
+        os.close(write)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait(self, seconds: float = 20) -> int:
+        return self.process.wait(seconds)
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture
+def server() -> Iterator[WorkerServer]:
+    made = WorkerServer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def content_hash(server: WorkerServer) -> str:
+    packed, content_hash = archive.pack(PROJECT)
+    server.archives[content_hash] = packed
+    return content_hash
+
+
+@pytest.fixture
+def start(server: WorkerServer, content_hash: str, tmp_path: Path) -> Iterator[Callable[..., ShimProcess]]:
+    """Starts an executor; settings as keywords."""
+    started: list[ShimProcess] = []
+
+    def start_one(**more: Any) -> ShimProcess:
+        shim = ShimProcess(server, tmp_path, more.pop("version_hash", content_hash), **more)
+        started.append(shim)
+        return shim
+
+    yield start_one
+    for shim in started:
+        shim.end()
+
+
+def lives(pid: int) -> bool:
+    """Whether a process exists and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def wait_gone(pid: int, seconds: float = 10) -> None:
+    """Until the process has ended. It may be nobody's child of ours, so that only a pidfd tells."""
+    import select
+
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ready, _, _ = select.select([fd], [], [], seconds)
+        assert ready, f"process {pid} still lives"
+    finally:
+        os.close(fd)

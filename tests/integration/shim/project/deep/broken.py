@@ -1,0 +1,4 @@
+"""Cannot be imported."""
+
+print("about to break")
+raise RuntimeError("broken on purpose")

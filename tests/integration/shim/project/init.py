@@ -1,0 +1,5 @@
+"""Imported first."""
+
+import builtins
+
+builtins.init_was_imported = True
