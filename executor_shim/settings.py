@@ -50,7 +50,7 @@ class Settings:
         cancel_grace: float = 30,
         term_grace: float = 1,
         drain_grace: float = 5,
-        max_runs: int = 100,
+        max_runs: int = 1_000,
         max_trees: int = 50,
     ):
         self.api_url = api_url

@@ -25,6 +25,17 @@ T = TypeVar("T")
 _DISCARD = ("08", "57P", "25006")
 
 
+#: Every question the engine asks is answered by an index, in a nested loop over the few rows of its document. The
+#: planner guesses 100 rows for a document and may read whole tables instead; prepared statements keep such a plan.
+_PLANNING = {
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
+
 class StoreUnavailable(Exception):
     """PostgreSQL cannot be reached."""
 
@@ -42,6 +53,8 @@ class Database:
 
     def __init__(self, url: str, connections: int = 20, application: str = "sojourn"):
         options = dict(_options(url), application_name=application)
+        planning = " ".join(f"-c {name}={value}" for name, value in _PLANNING.items())
+        options["options"] = f"{planning} {options.get('options', '')}".strip()
         self.peewee = PooledPostgresqlDatabase(
             options.pop("dbname", "postgres"),
             max_connections=connections,

@@ -108,3 +108,32 @@ def test_a_newer_schema_is_refused(database: Database):
     database.rows("INSERT INTO schema_migrations (number) VALUES (999)")
     with pytest.raises(migrations.SchemaTooNew, match="999"):
         migrations.migrate(database)
+
+
+def test_named_statements_never_read_whole_tables(database: Database, runs: Runs):
+    """Prepared while the tables are all but empty, as on a first start: such a plan would be kept as they grow."""
+    environment = Access(database, Seal(new_master_key())).create_installation(NOW).environments["dev"]
+
+    def insert(count: int) -> list[str]:
+        made = [ids.make("run", NOW, n.to_bytes(10, "big")) for n in range(count)]
+        common = {"environment": environment, "task": "t", "payload_type": "application/json", "priority_ms": 0}
+        rest = {"tags": [], "source": "api", "is_test": False, "at": NOW}
+        return list(runs.insert([{"id": run, **common, **rest} for run in made]))
+
+    assert len(insert(300)) == 300
+    database.rows("ANALYZE runs")
+    before = _rows_read_in_sequence(database)
+    for run in runs.live(runs.any(ids.make("run", NOW, bytes(10))).organization_id, ["RUN_CREATED"], "", 20):
+        runs.claim([{"run": run.id, "executor": "executor_1", "start": True, "at": NOW, "lease_until": NOW}])
+        runs.start({"run": run.id, "snapshot": 1, "executor": "executor_1", "at": NOW, "lease_until": NOW})
+        runs.beat({"run": run.id, "snapshot": 1, "executor": "executor_1", "lease_until": NOW})
+        wish = Move(run.id, 1, Event.CANCEL, NOW, source=SnapshotStatus.RUN_CREATED, changes={"finished_at": NOW})
+        assert runs.move(wish)
+    assert _rows_read_in_sequence(database) == before
+
+
+def _rows_read_in_sequence(database: Database) -> int:
+    database.rows("SELECT pg_stat_force_next_flush()")
+    database.rows("SELECT pg_stat_clear_snapshot()")
+    found = database.rows("SELECT coalesce(sum(seq_tup_read), 0) AS n FROM pg_stat_user_tables WHERE relname = 'runs'")
+    return int(found[0]["n"])

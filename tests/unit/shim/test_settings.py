@@ -25,6 +25,6 @@ def read(given: dict[str, Any]) -> Settings:
 
 def test_what_is_left_out_has_a_default_and_what_is_unknown_is_ignored() -> None:
     settings = read({**NEEDED, "lease": 3, "invented_later": True})
-    assert (settings.api_url, settings.lease, settings.max_runs) == ("u", 3, 100)
+    assert (settings.api_url, settings.lease, settings.max_runs) == ("u", 3, 1_000)
     with pytest.raises(TypeError):
         read({"api_url": "u"})

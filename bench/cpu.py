@@ -1,0 +1,58 @@
+"""Whose CPU time a stack's work is: seconds by part, read from /proc before and after."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
+#: A process whose command line has the text belongs to the part; the first match counts.
+_PARTS = (
+    ("sojourn.executor_shim", "executors"),
+    ("gunicorn", "control plane"),
+    ("sojourn.scheduler", "scheduler"),
+    ("redis-server", "Redis"),
+    ("postgres", "PostgreSQL"),
+)
+
+
+def by_part(data_dir: Path) -> Counter[str]:
+    """CPU seconds, user and system, ended children included, of the processes that belong to a stack's directory."""
+    spent: Counter[str] = Counter()
+    parents = {int(path.name): path for path in Path("/proc").iterdir() if path.name.isdigit()}
+    stats = {pid: found for pid, path in parents.items() if (found := _stat(path))}
+    ours = {pid for pid in stats if _mentions(pid, data_dir)}
+    grew = True
+    while grew:
+        more = {pid for pid, (parent, _) in stats.items() if parent in ours and pid not in ours}
+        ours |= more
+        grew = bool(more)
+    for pid in ours:
+        spent[_part(pid)] += stats[pid][1]
+    return spent
+
+
+def _stat(path: Path) -> tuple[int, float] | None:
+    try:
+        fields = (path / "stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+    return int(fields[1]), sum(int(each) for each in fields[11:15]) * _TICK
+
+
+def _mentions(pid: int, data_dir: Path) -> bool:
+    text = str(data_dir).encode()
+    try:
+        root = Path(f"/proc/{pid}")
+        return text in (root / "cmdline").read_bytes() or text in (root / "environ").read_bytes()
+    except OSError:
+        return False
+
+
+def _part(pid: int) -> str:
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return "other"
+    return next((part for text, part in _PARTS if text in command), "other")
