@@ -29,6 +29,7 @@ from sojourn.control_plane.engine.triggering import Triggering
 from sojourn.control_plane.engine.turns import Turns
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.mailbox import Mailbox
+from sojourn.control_plane.queue.notices import Notices
 from sojourn.control_plane.queue.wakeups import Wakeups
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.clock import DatabaseClock
@@ -53,6 +54,7 @@ class Platform:
     versions: Versions
     logs: Logs
     queue: FairQueue
+    notices: Notices
     mailbox: Mailbox
     wakeups: Wakeups
     index: Index
@@ -75,6 +77,7 @@ class Platform:
 
     def close(self) -> None:
         """Closes every connection."""
+        self.notices.close()
         self.mailbox.close()
         self.redis.close()
         self.database.close()
@@ -92,8 +95,9 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     clock = DatabaseClock(database)
     access, runs, versions = Access(database, seal), Runs(database), Versions(database)
     logs = PostgresLogs(database)
-    queue = FairQueue(connection, lease_ms=int(config.dispatch_seconds * 1000))
-    mailbox, wakeups = Mailbox(connection), Wakeups(connection)
+    notices = Notices(connection)
+    queue = FairQueue(connection, notices, lease_ms=int(config.dispatch_seconds * 1000))
+    mailbox, wakeups = Mailbox(connection, notices), Wakeups(connection)
     index = Index(queue, mailbox, wakeups)
     credentials = Credentials(seal.derive("executors"))
     limiting, turns = Limiting(versions, index), Turns(wakeups)
@@ -117,6 +121,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         versions=versions,
         logs=logs,
         queue=queue,
+        notices=notices,
         mailbox=mailbox,
         wakeups=wakeups,
         index=index,

@@ -122,6 +122,10 @@ class Limits:
         return self.queues.get((environment, queue), QueueLimits()).weight
 
 
+#: Runs that a child may be behind the others: more is forgotten when it is served again.
+PATIENCE = 10
+
+
 class _Node:
     """Children of one node: those that can serve, those held back, those at rest; and the clock."""
 
@@ -148,9 +152,10 @@ class _Node:
             into[child] = time if held else max(time, self.clock)
 
     def charge(self, child: str, weight: float) -> None:
-        """The child was served."""
-        self.clock = max(self.clock, self.ring[child])
-        self.ring[child] += 1 / weight
+        """The child was served. However long nobody could serve it, it has at most PATIENCE runs in advance."""
+        time = max(self.ring[child], self.clock - PATIENCE / weight)
+        self.clock = max(self.clock, time)
+        self.ring[child] = time + 1 / weight
 
     def work(self) -> str:
         """What a parent must know of this node."""
@@ -206,9 +211,21 @@ class FairQueueModel:
         if executor:
             self._no_longer_idle(executor)
         taken = self._take(lanes, skip_lanes, now_ms)
-        if taken is None and lanes and executor and park_until_ms is not None:
-            for lane in lanes:
-                self.idle.setdefault(lane, {})[executor] = park_until_ms
+        if taken is None and lanes:
+            self._park(executor, lanes, park_until_ms)
+        return taken
+
+    def next(
+        self, now_ms: int, *, done: str | None, lanes: Sequence[str], executor: str, park_until_ms: int | None
+    ) -> Taken | None:
+        """`done` leaves the queue; what it frees is first its executor's, then others'."""
+        self._no_longer_idle(executor)
+        freed = self._forget(done) if done else None
+        taken = self._take(lanes, (), now_ms)
+        if freed:
+            self._pass_on(*freed, now_ms)
+        if taken is None:
+            self._park(executor, lanes, park_until_ms)
         return taken
 
     def unpark(self, executor: str) -> None:
@@ -217,33 +234,31 @@ class FairQueueModel:
 
     def ack(self, run: str, now_ms: int) -> None:
         """The run is done with the queue."""
-        if run not in self.items:
-            return
-        environment, lane, queue, key, _ = self.items.pop(run)
-        self.inflight.pop(run, None)
-        if self._leave_leaf(run, lane, queue, key):
-            self._refresh(environment, lane, queue, key)
-        self._let_go(run, environment, queue, key, now_ms)
+        freed = self._forget(run)
+        if freed:
+            self._pass_on(*freed, now_ms)
 
     def nack(self, run: str, now_ms: int, score: int | None = None) -> None:
-        """The run waits again."""
-        if run not in self.items:
+        """A run in flight waits again."""
+        if run not in self.inflight:
             return
         environment, lane, queue, key, old = self.items[run]
         score = old if score is None else score
         self.items[run] = (environment, lane, queue, key, score)
         self.leaves.setdefault((lane, queue, key), {})[run] = score
-        self.inflight.pop(run, None)
+        del self.inflight[run]
+        was_full = self._organization_full()
         self._free(run, environment, queue, key)
         self._refresh(environment, lane, queue, key)
-        self._let_go(run, environment, queue, key, now_ms)
+        self._refresh_queue(environment, queue, key)
+        self._pass_on(environment, was_full, now_ms)
 
     def release(self, run: str, now_ms: int) -> None:
-        """The run is blocked: it keeps its place in flight, not its slots."""
-        if run in self.items:
+        """A run in flight is blocked: it keeps its place there, not its slots."""
+        if run in self.inflight:
             environment, _, queue, key, _ = self.items[run]
             self.inflight[run] = math.inf
-            self._let_go(run, environment, queue, key, now_ms)
+            self._pass_on(environment, self._let_go(run, environment, queue, key), now_ms)
 
     def extend(self, runs: Iterable[str], now_ms: int) -> None:
         """Pushes leases."""
@@ -267,8 +282,20 @@ class FairQueueModel:
                 for queue in self._children(lane):
                     for key in self._children((lane, queue)):
                         self._refresh(environment, lane, queue, key)
-        for environment in environments:
-            self._hand_over_freed(environment, now_ms)
+        self._hand_over_all(now_ms)
+
+    def restore(self, waiting: Iterable[Entry], now_ms: int) -> None:
+        """Runs that the queue had lost wait again."""
+        for entry in waiting:
+            if entry.run not in self.items:
+                self._add(entry)
+        self._hand_over_all(now_ms)
+
+    def waiting_lanes(self) -> list[str]:
+        """Lanes with work that could start now, in the order of their turns."""
+        if not self.eligible():
+            return []
+        return [lane for environment in _in_order(self._node("root")) for lane in _in_order(self._node(environment))]
 
     def eligible(self) -> bool:
         """Whether something could be taken now."""
@@ -311,6 +338,8 @@ class FairQueueModel:
 
     def _pick(self, lanes: Sequence[str] | None, skip: Collection[str]) -> tuple[str, str] | None:
         root = self._node("root")
+        if lanes is not None and not lanes:
+            return None
         if lanes:
             environment = lanes[0].split("|", 1)[0]
             lane = self._node(environment).first(among=lanes) if environment in root.ring else None
@@ -341,13 +370,28 @@ class FairQueueModel:
             if queue in self._children(lane):
                 self._refresh(environment, lane, queue, key)
 
-    def _let_go(self, run: str, environment: str, queue: str, key: str, now_ms: int) -> None:
+    def _forget(self, run: str) -> tuple[str, bool] | None:
+        """Out of everything; its environment, and whether the organization was full. None for an unknown run."""
+        if run not in self.items:
+            return None
+        environment, lane, queue, key, _ = self.items.pop(run)
+        self.inflight.pop(run, None)
+        if self._leave_leaf(run, lane, queue, key):
+            self._refresh(environment, lane, queue, key)
+        return environment, self._let_go(run, environment, queue, key)
+
+    def _let_go(self, run: str, environment: str, queue: str, key: str) -> bool:
+        """Frees its slots; whether the organization was full."""
         was_full = self._organization_full()
         self._free(run, environment, queue, key)
         self._refresh_queue(environment, queue, key)
         if self._node(environment).work() != "none":
             self._refresh_environment(environment)
-            self._hand_over_freed(environment, now_ms)
+        return was_full
+
+    def _pass_on(self, environment: str, was_full: bool, now_ms: int) -> None:
+        """What became free goes to executors that wait."""
+        self._hand_over_freed(environment, now_ms)
         if was_full:
             for other in _in_order(self._node("root"))[:8]:
                 self._hand_over_freed(other, now_ms)
@@ -359,26 +403,36 @@ class FairQueueModel:
             if not members:
                 self.slots.pop(name, None)
 
-    def _hand_over_freed(self, environment: str, now_ms: int) -> None:
-        for lane in _in_order(self._node(environment))[:8]:
-            self._hand_over(lane, now_ms)
+    def _hand_over_all(self, now_ms: int) -> None:
+        """Rounds until nobody waits for what could start now."""
+        for _ in range(64):
+            rounds = [self._hand_over_freed(environment, now_ms) for environment in _in_order(self._node("root"))[:8]]
+            if not any(rounds):
+                return
 
-    def _hand_over(self, lane: str, now_ms: int) -> None:
-        """One run of a lane to the executor that waits longest into the future, if somebody listens for it."""
-        waiting = self.idle.get(lane, {})
-        while waiting:
+    def _hand_over_freed(self, environment: str, now_ms: int) -> bool:
+        handed = [self._hand_over(lane, now_ms) for lane in _in_order(self._node(environment))[:8]]
+        return any(handed)
+
+    def _hand_over(self, lane: str, now_ms: int) -> bool:
+        """The lane's next run to the executor that waits longest into the future, among those that somebody listens for."""
+        while waiting := self.idle.get(lane):
             executor = max(waiting, key=lambda name: (waiting[name], name.encode()))
-            if waiting[executor] <= now_ms:
+            if waiting[executor] <= now_ms or executor not in self.listening:
                 self._no_longer_idle(executor)
                 continue
-            if executor not in self.listening:
-                self._no_longer_idle(executor)
-                return
             taken = self._take([lane], (), now_ms)
-            if taken is not None:
-                self._no_longer_idle(executor)
-                self.handed.append((executor, taken.run))
-            return
+            if taken is None:
+                return False
+            self._no_longer_idle(executor)
+            self.handed.append((executor, taken.run))
+            return True
+        return False
+
+    def _park(self, executor: str | None, lanes: Sequence[str], until_ms: int | None) -> None:
+        if executor and until_ms is not None:
+            for lane in lanes:
+                self.idle.setdefault(lane, {})[executor] = until_ms
 
     def _no_longer_idle(self, executor: str) -> None:
         for lane in list(self.idle):

@@ -192,27 +192,25 @@ class Attempts:
         """Frees the settled run's slots and takes the next run, in one round trip; parks the executor if none is due."""
         lanes = self._lanes(executor, now)
         done = settled.moved if settled and settled.moved else None
-        requeued = done is not None and done.snapshot_status != SnapshotStatus.FINISHED
         try:
-            taken = self._index.queue.ack_and_dequeue(
+            taken = self._index.queue.next(
                 executor.organization,
                 milliseconds(now),
                 done=done.id if done else None,
                 lanes=lanes,
                 executor=executor.executor,
                 park_until_ms=milliseconds(deadline),
+                message=done.status if done else "",
             )
-        except NotReady:
-            self._index.ring("sweeper")
-            time.sleep(_BREATH)
-            return None
-        except redis.RedisError:
+        except (NotReady, redis.RedisError) as error:
+            if done is not None:
+                self._index.announce(done)
+            if isinstance(error, NotReady):
+                self._index.ring("sweeper")
             time.sleep(_BREATH)
             return None
         if done is not None:
-            self._index.announce(done)
-            if requeued:
-                self._index.settled([done], now)
+            self._index.follow_up([done], now)
         return taken
 
     def _last_look(self, executor: ExecutorIdentity, box: Any) -> Taken | None:

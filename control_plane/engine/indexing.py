@@ -6,6 +6,7 @@ The store has it already. What does not reach Redis is found by the sweep, withi
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -19,6 +20,8 @@ from sojourn.control_plane.store.records import Moved, Run
 from sojourn.sdk.protocol import SnapshotStatus
 
 log = logging.getLogger(__name__)
+
+_SIZE_SECONDS = 0.25
 
 #: The lane's version of a run that was not pinned yet.
 CURRENT = "current"
@@ -56,6 +59,7 @@ class Index:
         self.queue = queue
         self.mailbox = mailbox
         self._wakeups = wakeups
+        self._sizes: dict[str, tuple[int, float]] = {}
 
     def enqueue(self, runs: Sequence[Run | Moved], now: datetime) -> None:
         """Adds QUEUED runs. The queue hands them to idle executors, or wakes the dispatcher."""
@@ -75,18 +79,26 @@ class Index:
             if run.snapshot_status not in _KEEP_SLOTS:
                 self.ack(run.organization_id, run.id, now)
         # Taken out first: its lane may be another one now, since its first claim pins a run to a version.
-        self.enqueue([run for run in moved if run.snapshot_status == SnapshotStatus.QUEUED], now)
-        if any(run.snapshot_status == SnapshotStatus.DELAYED for run in moved):
-            self.ring("stager")
+        self.follow_up(moved, now)
         for run in moved:
             self.announce(run)
 
+    def follow_up(self, moved: Sequence[Run | Moved], now: datetime) -> None:
+        """What is left to do for moved runs that the queue has forgotten already, and whose waiters know."""
+        self.enqueue([run for run in moved if run.snapshot_status == SnapshotStatus.QUEUED], now)
+        if any(run.snapshot_status == SnapshotStatus.DELAYED for run in moved):
+            self.ring("stager")
+
     def size(self, organization: str) -> int:
-        """How many runs the queue knows; 0 when it cannot be asked."""
-        try:
-            return self.queue.size(organization)
-        except redis.RedisError:
-            return 0
+        """How many runs the queue knows, as of a moment ago: it guards against floods; 0 when it cannot be asked."""
+        size, until = self._sizes.get(organization, (0, 0.0))
+        if until <= time.monotonic():
+            try:
+                size = self.queue.size(organization)
+            except redis.RedisError:
+                size = 0
+            self._sizes[organization] = (size, time.monotonic() + _SIZE_SECONDS)
+        return size
 
     def ack(self, organization: str, run_id: str, now: datetime) -> None:
         """Takes a run out of the queue for good."""
@@ -108,10 +120,7 @@ class Index:
 
     def announce(self, run: Run | Moved) -> None:
         """Tells whoever waits for the run: clients for its result, its executor for a cancellation."""
-        try:
-            self.mailbox.publish_run(run.organization_id, run.id, run.status)
-        except redis.RedisError as error:
-            log.warning("nobody was told of %s: %s", run.id, error)
+        self.mailbox.publish_run(run.organization_id, run.id, run.status)
 
     def ring(self, service: str) -> None:
         """Wakes a scheduler's service before its next look."""

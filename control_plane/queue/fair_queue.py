@@ -11,6 +11,7 @@ import redis
 
 from sojourn.control_plane.domain.fairness import Entry, Limits, Taken
 from sojourn.control_plane.queue import keys
+from sojourn.control_plane.queue.notices import Notice, Notices
 from sojourn.control_plane.queue.scripts import Scripts
 
 _INDEX = (keys.ORGANIZATIONS, keys.ORGANIZATIONS_AT_REST, keys.ORGANIZATIONS_CLOCK)
@@ -41,8 +42,9 @@ class Audit:
 class FairQueue:
     """`lease_ms`: how long a dequeued run may go unclaimed before `expire` lists it."""
 
-    def __init__(self, connection: redis.Redis, lease_ms: int = 10_000):
+    def __init__(self, connection: redis.Redis, notices: Notices, lease_ms: int = 10_000):
         self._redis = connection
+        self._notices = notices
         self._scripts = Scripts(connection)
         self._lease = lease_ms
 
@@ -71,7 +73,7 @@ class FairQueue:
             pairs = json.loads(answer[1])
             handed.update(pairs or {})
             if answer[0]:
-                self._note(organization, due=True)
+                self._note_due(organization)
         if lost:
             raise NotReady(lost)
         return [handed.get(entry.run) for entry in entries]
@@ -92,15 +94,23 @@ class FairQueue:
         park_until_ms: int | None = None,
     ) -> Taken | None:
         """Takes the next run of the given lanes, or of any that is not skipped. An executor may wait if none is due."""
-        call = self._dequeue_call(organization, now_ms, lanes, skip_lanes, executor, park_until_ms)
-        taken = self._taken(organization, self._scripts.run(call)[0])
+        arguments = [
+            now_ms,
+            self._lease,
+            "" if lanes is None else json.dumps(list(lanes)),
+            json.dumps(sorted(skip_lanes)) if skip_lanes else "",
+            executor or "",
+            "" if park_until_ms is None else park_until_ms,
+        ]
+        taken = self._taken(organization, self._scripts.run(("dequeue", [keys.prefix(organization)], arguments))[0])
         if taken:
-            self._charge(organization)
+            # At once: whoever chooses among organizations next must see it.
+            self._notices.send_now(Notice(taken=organization))
         elif lanes is None and not skip_lanes:
-            self._note(organization, due=False)
+            self._leave_index(organization)
         return taken
 
-    def ack_and_dequeue(
+    def next(
         self,
         organization: str,
         now_ms: int,
@@ -109,19 +119,28 @@ class FairQueue:
         lanes: Sequence[str],
         executor: str,
         park_until_ms: int | None,
+        message: str = "",
     ) -> Taken | None:
-        """The warm path in one round trip: `done` leaves the queue, and the executor's next run is taken."""
-        call = self._dequeue_call(organization, now_ms, lanes, (), executor, park_until_ms)
-        if done is None:
-            answers = [0, *self._scripts.run(call)]
-        else:
-            answers = self._scripts.run(("ack", [keys.prefix(organization)], [now_ms, self._lease, done]), call)
-        self._check(organization, answers[0])
-        taken = self._taken(organization, answers[1])
+        """The warm path in one round trip: `done` leaves the queue, and its executor's next run is taken, or it waits.
+
+        `message` is for those who wait for `done`.
+        """
+        arguments = [
+            now_ms,
+            self._lease,
+            json.dumps(list(lanes)),
+            executor,
+            "" if park_until_ms is None else park_until_ms,
+            done or "",
+            message,
+        ]
+        answer = self._scripts.run(("next", [keys.prefix(organization)], arguments))[0]
+        self._check(organization, answer)
+        taken = self._taken(organization, answer[1])
         if taken:
-            self._charge(organization)
-        elif answers[0]:
-            self._note(organization, due=True)
+            self._notices.send(Notice(taken=organization))
+        if answer[0]:
+            self._note_due(organization)
         return taken
 
     def unpark(self, organization: str, executor: str) -> None:
@@ -177,12 +196,12 @@ class FairQueue:
         arguments = [now_ms, self._lease, _pack(in_flight), _pack(waiting)]
         eligible = self._scripts.run(("restore", [keys.prefix(organization)], arguments))[0]
         if eligible and self.is_ready(organization):
-            self._note(organization, due=True)
+            self._note_due(organization)
 
     def finish_rebuild(self, organization: str, now_ms: int) -> None:
         """The organization's state is complete."""
-        if self._scripts.run(("finish_rebuild", [keys.prefix(organization)], []))[0]:
-            self._note(organization, due=True)
+        if self._scripts.run(("finish_rebuild", [keys.prefix(organization)], [now_ms, self._lease]))[0]:
+            self._note_due(organization)
 
     # --- reading
 
@@ -193,6 +212,8 @@ class FairQueue:
     def waiting_lanes(self, organization: str) -> list[str]:
         """Lanes with work that could start now, in the order of their turns."""
         prefix = keys.prefix(organization)
+        if not self._scripts.run(("eligible", [prefix], []))[0]:
+            return []
         environments = self._redis.zrange(prefix + "ring:root", 0, -1)
         with self._redis.pipeline(transaction=False) as pipeline:
             for environment in environments:
@@ -246,32 +267,13 @@ class FairQueue:
         else:
             self._redis.hset(keys.ORGANIZATIONS_WEIGHTS, organization, limits.weight)
         if eligible and self.is_ready(organization):
-            self._note(organization, due=True)
+            self._note_due(organization)
 
     def _let_go(self, verb: str, organization: str, arguments: Sequence[Any]) -> None:
         answer = self._scripts.run((verb, [keys.prefix(organization)], arguments))[0]
         self._check(organization, answer)
         if answer:
-            self._note(organization, due=True)
-
-    def _dequeue_call(
-        self,
-        organization: str,
-        now_ms: int,
-        lanes: Sequence[str] | None,
-        skip_lanes: Collection[str],
-        executor: str | None,
-        park_until_ms: int | None,
-    ) -> tuple[str, list[str], list[Any]]:
-        arguments = [
-            now_ms,
-            self._lease,
-            json.dumps(list(lanes)) if lanes else "",
-            json.dumps(sorted(skip_lanes)) if skip_lanes else "",
-            executor or "",
-            "" if park_until_ms is None else park_until_ms,
-        ]
-        return ("dequeue", [keys.prefix(organization)], arguments)
+            self._note_due(organization)
 
     def _taken(self, organization: str, answer: Any) -> Taken | None:
         self._check(organization, answer)
@@ -280,21 +282,14 @@ class FairQueue:
         run, environment, lane, queue, key = (part.decode() for part in answer[:5])
         return Taken(run, organization, environment, lane, queue, key, int(float(answer[5])))
 
-    def _charge(self, organization: str) -> None:
-        self._scripts.run(("charge_organization", [*_INDEX, keys.ORGANIZATIONS_WEIGHTS], [organization]))
+    def _note_due(self, organization: str) -> None:
+        self._notices.send(Notice(due=organization))
 
-    def _note(self, organization: str, *, due: bool) -> None:
-        """Brings the index of organizations in line; the dispatcher is woken for work that is due."""
-        index = [*_INDEX, keys.wake("dispatcher")]
-        if due:
-            self._scripts.run(("index_organization", index, [organization, 1]))
-            return
-        # Work that came between the look and the removal is found by the look that follows it.
-        answers = self._scripts.run(
-            ("index_organization", index, [organization, 0]), ("eligible", [keys.prefix(organization)], [])
-        )
+    def _leave_index(self, organization: str) -> None:
+        """Work that came between the look and the removal is found by the look that follows it."""
+        answers = self._scripts.run(("leave_index", _INDEX, [organization]), ("eligible", [keys.prefix(organization)], []))
         if answers[1]:
-            self._scripts.run(("index_organization", index, [organization, 1]))
+            self._note_due(organization)
 
     @staticmethod
     def _check(organization: str, answer: Any) -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 import redis
 
 from sojourn.control_plane.queue import keys
+from sojourn.control_plane.queue.notices import Notice, Notices
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,9 @@ class Box:
 class Mailbox:
     """The reader starts with the first box, in whatever kind of thread the process has."""
 
-    def __init__(self, connection: redis.Redis):
+    def __init__(self, connection: redis.Redis, notices: Notices):
         self._redis = connection
+        self._notices = notices
         self._lock = threading.Lock()
         self._channels: dict[str, _Channel] = {}
         self._pubsub: redis.client.PubSub | None = None
@@ -96,8 +98,8 @@ class Mailbox:
         return self.open(keys.executor_channel(organization, executor))
 
     def publish_run(self, organization: str, run: str, message: str) -> None:
-        """Says that something happened to a run."""
-        self._redis.publish(keys.run_channel(organization, run), message)
+        """Says, soon, that something happened to a run."""
+        self._notices.send(Notice(message=(keys.run_channel(organization, run), message)))
 
     def interrupt(self) -> None:
         """Ends every wait at once, and those to come: callers answer what they have."""

@@ -10,10 +10,9 @@ from typing import Any
 import redis
 
 #: Scripts over the index of organizations: no organization's keys, so no tree.
-_INDEX_ONLY = frozenset({"choose", "charge_organization", "index_organization"})
+_INDEX_ONLY = frozenset({"choose", "leave_index", "tell"})
 NAMES = (
     "ack",
-    "charge_organization",
     "choose",
     "dequeue",
     "eligible",
@@ -21,11 +20,13 @@ NAMES = (
     "expire",
     "extend",
     "finish_rebuild",
-    "index_organization",
+    "leave_index",
     "limits",
     "nack",
+    "next",
     "release",
     "restore",
+    "tell",
     "unpark",
 )
 

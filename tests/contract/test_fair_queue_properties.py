@@ -20,6 +20,7 @@ from sojourn.control_plane.domain.fairness import (
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.mailbox import Mailbox
+from sojourn.control_plane.queue.notices import Notices
 
 HISTORIES = int(os.environ.get("QUEUE_HISTORIES", "1500"))
 ORGANIZATION = "org_1"
@@ -37,7 +38,8 @@ class History:
     def __init__(self, connection: redis.Redis, seed: int):
         self.random = random.Random(seed)
         self.connection = connection
-        self.queue = FairQueue(connection, lease_ms=500)
+        self.notices = Notices(connection)
+        self.queue = FairQueue(connection, self.notices, lease_ms=500)
         self.model = FairQueueModel(ORGANIZATION, lease_ms=500)
         self.now = 1_000_000
         self.made = 0
@@ -50,6 +52,7 @@ class History:
         verbs = [
             (self.enqueue, 8), (self.dequeue, 4), (self.dequeue_lanes, 6), (self.ack, 6), (self.nack, 2),
             (self.release, 1), (self.extend, 1), (self.expire, 1), (self.limits, 1), (self.listen, 1), (self.unpark, 1),
+            (self.lanes_that_wait, 1), (self.restore, 1),
         ]  # fmt: skip
         for _ in range(steps):
             self.now += self.random.choice((0, 1, 7, 300))
@@ -82,15 +85,15 @@ class History:
 
     def dequeue_lanes(self) -> None:
         environment, machine = self.random.choice(ENVIRONMENTS), self.random.choice(MACHINES)
-        lanes = [f"{environment}|{version}|{machine}" for version in VERSIONS[: self.random.choice((1, 2))]]
+        lanes = [f"{environment}|{version}|{machine}" for version in VERSIONS[: self.random.choice((1, 1, 2, 2, 0))]]
         executor, until = self.random.choice(EXECUTORS), self.now + self.random.choice((5, 1_000))
         done = self.random.choice(sorted(self.model.items)) if self.model.items and self.random.random() < 0.5 else None
-        mine = self.queue.ack_and_dequeue(
-            ORGANIZATION, self.now, done=done, lanes=lanes, executor=executor, park_until_ms=until
-        )
-        if done is not None:
-            self.model.ack(done, self.now)
-        assert mine == self.model.dequeue(self.now, lanes=lanes, executor=executor, park_until_ms=until)
+        if self.random.random() < 0.5:
+            mine = self.queue.next(ORGANIZATION, self.now, done=done, lanes=lanes, executor=executor, park_until_ms=until)
+            assert mine == self.model.next(self.now, done=done, lanes=lanes, executor=executor, park_until_ms=until)
+        else:
+            mine = self.queue.dequeue(ORGANIZATION, self.now, lanes=lanes, executor=executor, park_until_ms=until)
+            assert mine == self.model.dequeue(self.now, lanes=lanes, executor=executor, park_until_ms=until)
 
     def ack(self) -> None:
         run = self.any_run()
@@ -152,6 +155,14 @@ class History:
         self.queue.unpark(ORGANIZATION, executor)
         self.model.unpark(executor)
 
+    def lanes_that_wait(self) -> None:
+        assert self.queue.waiting_lanes(ORGANIZATION) == self.model.waiting_lanes()
+
+    def restore(self) -> None:
+        entries = [self.entry() for _ in range(self.random.choice((1, 4)))]
+        self.queue.restore(ORGANIZATION, waiting=entries, now_ms=self.now)
+        self.model.restore(entries, self.now)
+
     # --- checks
 
     def compare(self) -> None:
@@ -194,6 +205,7 @@ class History:
         left_over = {name.decode() for name in self.connection.keys(keys.prefix(ORGANIZATION).replace("{", "[{]") + "*")}
         assert left_over == {keys.prefix(ORGANIZATION) + "ready"}
         self.pubsub.close()
+        self.notices.close()
 
     def any_run(self) -> str:
         return self.random.choice([*sorted(self.model.items), "run_unknown"])
@@ -214,7 +226,8 @@ def test_scripts_and_model_agree(redis_connection: redis.Redis, block: int):
 
 
 def test_a_handed_run_is_in_the_mailbox(redis_connection: redis.Redis):
-    queue, mailbox = FairQueue(redis_connection), Mailbox(redis_connection)
+    notices = Notices(redis_connection)
+    queue, mailbox = FairQueue(redis_connection, notices), Mailbox(redis_connection, notices)
     queue.begin_rebuild(ORGANIZATION, Limits(), 0)
     queue.finish_rebuild(ORGANIZATION, 0)
     with contextlib.closing(mailbox), mailbox.open_executor(ORGANIZATION, "executor_1") as box:

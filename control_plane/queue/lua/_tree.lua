@@ -40,6 +40,9 @@ local function full(set, cap)
   return call('SCARD', set) >= cap
 end
 
+-- Whether a child came from the held into a ring: somebody may go on who could not before.
+local opened = false
+
 -- Puts a child with work where it belongs: into the ring, or among the held when `held` is true.
 local function place(node, child, held)
   local ring, other = P .. 'ring:' .. node, P .. 'held:' .. node
@@ -50,7 +53,7 @@ local function place(node, child, held)
   -- Being held back earns nothing either: it enters the ring no earlier than where the others are.
   if not held then vt = string.format('%.17g', math.max(tonumber(vt), clock(node))) end
   call('ZADD', into, vt, child)
-  call('ZREM', from, child)
+  if call('ZREM', from, child) == 1 and not held then opened = true end
   call('ZREM', P .. 'rest:' .. node, child)
 end
 
@@ -107,13 +110,16 @@ local function refresh_queue(env, queue, key, but_for)
   end
 end
 
+-- Serves a child. However long nobody could serve it, for want of executors in its lanes, it has at most PATIENCE runs
+-- in advance of the others when they come.
+local PATIENCE = 10
 local function charge(node, child, w)
-  local ring = P .. 'ring:' .. node
-  local vt = call('ZSCORE', ring, child)
-  if tonumber(vt) > clock(node) then call('HSET', P .. 'clocks', node, vt) end
-  call('ZADD', ring, string.format('%.17g', tonumber(vt) + 1 / w), child)
+  local ring, at = P .. 'ring:' .. node, clock(node)
+  local vt = math.max(tonumber(call('ZSCORE', ring, child)), at - PATIENCE / w)
+  if vt > at then call('HSET', P .. 'clocks', node, string.format('%.17g', vt)) end
+  call('ZADD', ring, string.format('%.17g', vt + 1 / w), child)
   -- What rests behind the clock has nothing to remember. Bounded: a few each time keep up with what enters.
-  local stale = call('ZRANGEBYSCORE', P .. 'rest:' .. node, '-inf', vt, 'LIMIT', 0, 4)
+  local stale = call('ZRANGEBYSCORE', P .. 'rest:' .. node, '-inf', string.format('%.17g', vt), 'LIMIT', 0, 4)
   if #stale > 0 then call('ZREM', P .. 'rest:' .. node, unpack(stale)) end
 end
 
@@ -161,6 +167,7 @@ local function take(lanes, skip, now, lease)
   if org_full() then return nil end
   local env, lane
   if lanes then
+    if #lanes == 0 then return nil end
     env = string.match(lanes[1], '^(.-)|')
     if not call('ZSCORE', P .. 'ring:root', env) then return nil end
     lane = pick_lane(env, lanes, skip)
@@ -201,47 +208,51 @@ local function park(executor, lanes, until_ms)
   for _, lane in ipairs(lanes) do call('ZADD', P .. 'idle:' .. lane, until_ms, executor) end
 end
 
--- Hands runs of a lane to executors that wait in it, at most `most`. Answers {run, executor, run, executor, ...}.
--- An executor that nobody listens for is dropped: it will ask again if it lives.
-local function hand_over(lane, most, now, lease)
-  local handed, idle = {}, P .. 'idle:' .. lane
-  for _ = 1, most do
-    local executor
-    repeat
-      local waiting = call('ZREVRANGE', idle, 0, 0, 'WITHSCORES')
-      executor = waiting[1]
-      if executor and tonumber(waiting[2]) <= now then
-        no_longer_idle(executor)
-        call('ZREM', idle, executor)
-        executor = false
-      end
-    until executor ~= false
-    if not executor then return handed end
+-- Hands the next run of a lane to an executor that waits in it: the one that waits longest into the future.
+-- Answers the run and the executor, or nothing. One that nobody listens for is dropped: it asks again if it lives.
+local function hand_over(lane, now, lease)
+  local idle = P .. 'idle:' .. lane
+  while true do
+    local waiting = call('ZREVRANGE', idle, 0, 0, 'WITHSCORES')
+    local executor = waiting[1]
+    if not executor then return nil end
     local channel = P .. 'executor:' .. executor
-    if call('PUBSUB', 'NUMSUB', channel)[2] == 0 then
+    if tonumber(waiting[2]) <= now or call('PUBSUB', 'NUMSUB', channel)[2] == 0 then
       no_longer_idle(executor)
       call('ZREM', idle, executor)
     else
       local taken = take({ lane }, {}, now, lease)
-      if not taken then return handed end
+      if not taken then return nil end
       no_longer_idle(executor)
       call('PUBLISH', channel, cjson.encode(taken))
-      handed[#handed + 1] = taken[1]
-      handed[#handed + 1] = executor
+      return taken[1], executor
     end
   end
-  return handed
 end
 
--- The lanes of an environment that could serve now and in which an executor waits; a bounded look.
+-- The lanes of an environment that could serve now and in which an executor waits: a run each; a bounded look.
+-- Answers whether any was handed over.
 local function hand_over_freed(env, now, lease)
+  local any = false
   for _, lane in ipairs(call('ZRANGE', P .. 'ring:' .. env, 0, 7)) do
-    if call('EXISTS', P .. 'idle:' .. lane) == 1 then hand_over(lane, 1, now, lease) end
+    if call('EXISTS', P .. 'idle:' .. lane) == 1 and hand_over(lane, now, lease) then any = true end
+  end
+  return any
+end
+
+-- Rounds over the environments until nobody waits for what could start now: limits were raised, or a state is whole again.
+local function hand_over_all(now, lease)
+  for _ = 1, 64 do
+    local any = false
+    for _, env in ipairs(call('ZRANGE', P .. 'ring:root', 0, 7)) do
+      any = hand_over_freed(env, now, lease) or any
+    end
+    if not any then return end
   end
 end
 
--- Frees what a run held and lets those go on that its slots kept back.
-local function let_go(run, place_of, now, lease)
+-- Frees what a run held and lets those go on that its slots kept back. Answers whether the organization was full.
+local function free(run, place_of)
   local env, queue, key = place_of[1], place_of[3], place_of[4]
   local was_full = org_full()
   free_slots(run, env, queue, key)
@@ -250,11 +261,31 @@ local function let_go(run, place_of, now, lease)
   if whole ~= 'none' then
     local _, e = caps(env, queue)
     settle('root', env, whole, full(P .. 'slots:e:' .. env, e))
-    hand_over_freed(env, now, lease)
   end
+  return was_full
+end
+
+-- What became free goes to executors that wait: of the same environment, or of any if the organization was full.
+local function pass_on(env, was_full, now, lease)
+  hand_over_freed(env, now, lease)
   if was_full then
     for _, other in ipairs(call('ZRANGE', P .. 'ring:root', 0, 7)) do hand_over_freed(other, now, lease) end
   end
+end
+
+local function let_go(run, place_of, now, lease)
+  pass_on(place_of[1], free(run, place_of), now, lease)
+end
+
+-- Out of everything. Answers its place and whether the organization was full; nothing for an unknown run.
+local function forget(run)
+  local item = call('HGET', P .. 'items', run)
+  if not item then return nil end
+  local at = cjson.decode(item)
+  call('HDEL', P .. 'items', run)
+  call('ZREM', P .. 'inflight', run)
+  if call('ZREM', P .. 'leaf:' .. leaf_node(at[2], at[3], at[4]), run) == 1 then refresh(at[1], at[2], at[3], at[4]) end
+  return at, free(run, at)
 end
 
 local function eligible() return (call('EXISTS', P .. 'ring:root') == 1 and not org_full()) and 1 or 0 end

@@ -12,8 +12,8 @@ for _, e in ipairs(cjson.decode(ARGV[3])) do
     call('ZADD', leaf, score, run)
     if call('ZCARD', leaf) == 1 then refresh(env, lane, queue, key) end
     if call('EXISTS', P .. 'idle:' .. lane) == 1 then
-      local pairs_ = hand_over(lane, 1, now, lease)
-      if pairs_[1] then handed[pairs_[1]] = pairs_[2] end
+      local given, executor = hand_over(lane, now, lease)
+      if given then handed[given] = executor end
     end
   end
 end

@@ -23,5 +23,5 @@ for _, env in ipairs(envs) do
     end
   end
 end
-for _, env in ipairs(envs) do hand_over_freed(env, tonumber(ARGV[1]), tonumber(ARGV[2])) end
+if ready() then hand_over_all(tonumber(ARGV[1]), tonumber(ARGV[2])) end
 return eligible()

@@ -1,19 +1,21 @@
 -- Gives a run that was dequeued its place in the queue back.
 -- KEYS[1] prefix. ARGV: now, lease, run, score or '' for the one it had
 -- Answers NOTREADY, or 1 when work is left that could start now, else 0.
--- Invariant: it waits again before it lets its slots go. An unknown run changes nothing; one that waits stays.
+-- Invariant: it waits again before it lets its slots go. A run that is not in flight changes nothing.
 if not ready() then return 'NOTREADY' end
 local run = ARGV[3]
 local item = call('HGET', P .. 'items', run)
-if item then
+if item and call('ZSCORE', P .. 'inflight', run) then
   local at = cjson.decode(item)
   local env, lane, queue, key = at[1], at[2], at[3], at[4]
   if ARGV[4] ~= '' then at[5] = tonumber(ARGV[4]) end
   call('HSET', P .. 'items', run, cjson.encode(at))
   call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), at[5], run)
   call('ZREM', P .. 'inflight', run)
+  local was_full = org_full()
   free_slots(run, env, queue, key)
   refresh(env, lane, queue, key)
-  let_go(run, at, tonumber(ARGV[1]), tonumber(ARGV[2]))
+  refresh_queue(env, queue, key, lane)
+  pass_on(env, was_full, tonumber(ARGV[1]), tonumber(ARGV[2]))
 end
 return eligible()

@@ -24,4 +24,6 @@ for _, e in ipairs(cjson.decode(ARGV[4])) do
     refresh(env, lane, queue, key)
   end
 end
+-- In the middle of a rebuild not all slots are known yet: what may start is handed over at its end.
+if ready() then hand_over_all(now, lease) end
 return eligible()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from sojourn.control_plane.api.replies import RunReply, RunsReply, TimelineReply
+from sojourn.control_plane.engine.errors import QueueFull
+from sojourn.control_plane.engine.triggering import Triggering, TriggerRequest
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import API_VERSION
 from tests.contract.api.conftest import Tenant
@@ -53,6 +56,28 @@ def test_a_request_that_is_repeated_counts_once(tenant: Tenant) -> None:
     answers = [tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json={}, headers=headers) for _ in range(3)]
     assert len({answer.json["id"] for answer in answers}) == 1
     assert not any(answer.json["isCached"] for answer in answers)
+
+
+def test_a_full_queue_refuses_further_runs_and_stores_nothing(tenant: Tenant, platform: Platform) -> None:
+    tenant.deploy(["fill"])
+    tenant.trigger("fill")
+    waiting = platform.queue.size(tenant.organization)
+    limited = Triggering(platform.runs, platform.index, queue_size_limit=waiting)
+    environment = platform.access.environment(tenant.environment, platform.clock())
+    assert environment
+    before = platform.database.rows("SELECT count(*) AS n FROM runs")
+    with pytest.raises(QueueFull):
+        limited.trigger(environment, TriggerRequest("fill"), platform.clock())
+    assert platform.database.rows("SELECT count(*) AS n FROM runs") == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"queue": {"name": "\ud800"}}, {"concurrencyKey": "\ud800"}, {"machine": "\ud800"}, {"idempotencyKey": "\ud800"}],
+)
+def test_half_a_character_is_refused_wherever_it_would_be_a_name(tenant: Tenant, options: dict[str, Any]) -> None:
+    answer = tenant.client.simulate_post("/api/v1/tasks/hello/trigger", body=json.dumps({"options": options}))
+    assert answer.status_code == 400 and answer.json["field"].startswith("options."), answer.text
 
 
 def test_an_unknown_version_is_refused(tenant: Tenant) -> None:

@@ -1,0 +1,241 @@
+"""What the fair queue promises, case by case: one body, run against the scripts in a real Redis and against the model."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+import redis
+
+from sojourn.control_plane.domain.fairness import (
+    PATIENCE,
+    Entry,
+    EnvironmentLimits,
+    FairQueueModel,
+    Limits,
+    QueueLimits,
+    Taken,
+)
+from sojourn.control_plane.queue import keys
+from sojourn.control_plane.queue.fair_queue import FairQueue
+from sojourn.control_plane.queue.notices import Notices
+
+ORGANIZATION = "org_1"
+NOW = 1_000
+
+
+class Scripts:
+    """The queue over Redis, with somebody who listens for the executors named."""
+
+    def __init__(self, connection: redis.Redis):
+        self._connection = connection
+        self._notices = Notices(connection)
+        self._queue = FairQueue(connection, self._notices)
+        self._pubsub = connection.pubsub(ignore_subscribe_messages=True)
+        self._queue.begin_rebuild(ORGANIZATION, Limits(), NOW)
+        self._queue.finish_rebuild(ORGANIZATION, NOW)
+
+    def listen(self, *executors: str) -> None:
+        for executor in executors:
+            channel = keys.executor_channel(ORGANIZATION, executor)
+            self._pubsub.subscribe(channel)
+            while not self._connection.pubsub_numsub(channel)[0][1]:
+                self._pubsub.get_message(timeout=0.01)
+
+    def enqueue(self, *entries: Entry) -> None:
+        self._queue.enqueue(entries, NOW)
+
+    def dequeue(self, **options: Any) -> Taken | None:
+        return self._queue.dequeue(ORGANIZATION, NOW, **options)
+
+    def next(self, done: str | None, lanes: Sequence[str], executor: str) -> Taken | None:
+        return self._queue.next(
+            ORGANIZATION, NOW, done=done, lanes=lanes, executor=executor, park_until_ms=NOW + 10 + int(executor[-1])
+        )
+
+    def ack(self, run: str) -> None:
+        self._queue.ack(ORGANIZATION, run, NOW)
+
+    def nack(self, run: str, score: int | None = None) -> None:
+        self._queue.nack(ORGANIZATION, run, NOW, score)
+
+    def limit(self, limits: Limits) -> None:
+        self._queue.set_limits(ORGANIZATION, limits, NOW)
+
+    def restore(self, *waiting: Entry) -> None:
+        self._queue.restore(ORGANIZATION, waiting=waiting, now_ms=NOW)
+
+    def waiting_lanes(self) -> list[str]:
+        return self._queue.waiting_lanes(ORGANIZATION)
+
+    def handed(self) -> dict[str, str]:
+        """Executor -> the run that it was handed, since the last look. Delivery is in order: a last word ends it."""
+        found: dict[str, str] = {}
+        self._connection.publish(keys.executor_channel(ORGANIZATION, "executor_0"), "[]")
+        for _ in range(20):
+            message = self._pubsub.get_message(timeout=1)
+            if message is None:  # the answer to a subscription
+                continue
+            if message["data"] == b"[]":
+                return found
+            found[message["channel"].decode().rsplit(":", 1)[1]] = json.loads(message["data"])[0]
+        raise AssertionError("Redis has lost a message")
+
+    def close(self) -> None:
+        self._pubsub.close()
+        self._notices.close()
+
+
+class Model:
+    """The specification."""
+
+    def __init__(self) -> None:
+        self._model = FairQueueModel(ORGANIZATION)
+
+    def listen(self, *executors: str) -> None:
+        self._model.listening.update(executors)
+
+    def enqueue(self, *entries: Entry) -> None:
+        self._model.enqueue(entries, NOW)
+
+    def dequeue(self, **options: Any) -> Taken | None:
+        return self._model.dequeue(NOW, **options)
+
+    def next(self, done: str | None, lanes: Sequence[str], executor: str) -> Taken | None:
+        return self._model.next(NOW, done=done, lanes=lanes, executor=executor, park_until_ms=NOW + 10 + int(executor[-1]))
+
+    def ack(self, run: str) -> None:
+        self._model.ack(run, NOW)
+
+    def nack(self, run: str, score: int | None = None) -> None:
+        self._model.nack(run, NOW, score)
+
+    def limit(self, limits: Limits) -> None:
+        self._model.set_limits(limits, NOW)
+
+    def restore(self, *waiting: Entry) -> None:
+        self._model.restore(waiting, NOW)
+
+    def waiting_lanes(self) -> list[str]:
+        return self._model.waiting_lanes()
+
+    def handed(self) -> dict[str, str]:
+        found = dict(self._model.handed)
+        self._model.handed.clear()
+        return found
+
+    def close(self) -> None:
+        return
+
+
+@pytest.fixture(params=["scripts", "model"])
+def queue(request: pytest.FixtureRequest) -> Iterator[Scripts | Model]:
+    made = Scripts(request.getfixturevalue("redis_connection")) if request.param == "scripts" else Model()
+    made.listen("executor_0")
+    yield made
+    made.close()
+
+
+def entry(
+    run: str, environment: str = "env_a", queue: str = "q", key: str = "", score: int = 0, version: str = "current"
+) -> Entry:
+    return Entry(run, ORGANIZATION, environment, version, "small-1x", queue, key, score)
+
+
+LANE, LANE_B = entry("").lane, entry("", "env_b").lane
+
+
+def test_no_lanes_take_nothing(queue: Scripts | Model):
+    queue.enqueue(entry("run_1"))
+    assert queue.dequeue(lanes=[], executor="executor_1", park_until_ms=NOW + 5) is None
+    assert queue.next(None, [], "executor_1") is None
+    assert queue.dequeue().run == "run_1"
+
+
+def test_no_lane_waits_for_a_place_while_its_organization_is_full(queue: Scripts | Model):
+    queue.limit(Limits(concurrency=1))
+    queue.enqueue(entry("run_1"), entry("run_2", "env_b"))
+    assert queue.waiting_lanes() == [LANE, LANE_B]
+    queue.dequeue()
+    assert queue.waiting_lanes() == []
+
+
+def test_a_raised_limit_lets_everyone_go_who_waits(queue: Scripts | Model):
+    queue.listen("executor_1", "executor_2", "executor_3")
+    queue.limit(Limits(environments={"env_a": EnvironmentLimits(concurrency=0)}))
+    for executor in ("executor_1", "executor_2", "executor_3"):
+        assert queue.next(None, [LANE], executor) is None
+    queue.enqueue(*(entry(f"run_{n}", score=n) for n in range(1, 5)))
+    assert queue.handed() == {}
+    queue.limit(Limits(environments={"env_a": EnvironmentLimits(concurrency=3)}))
+    assert sorted(queue.handed().values()) == ["run_1", "run_2", "run_3"]
+
+
+def test_what_is_restored_goes_to_executors_that_wait(queue: Scripts | Model):
+    queue.listen("executor_1", "executor_2")
+    for executor in ("executor_1", "executor_2"):
+        queue.next(None, [LANE], executor)
+    queue.restore(entry("run_1", score=1), entry("run_2", score=2), entry("run_3", score=3))
+    assert sorted(queue.handed().values()) == ["run_1", "run_2"]
+
+
+def test_an_executor_that_nobody_listens_for_does_not_keep_the_next_from_its_run(queue: Scripts | Model):
+    queue.listen("executor_1")
+    for executor in ("executor_1", "executor_2", "executor_3"):  # the last one waits longest and is asked first
+        queue.next(None, [LANE], executor)
+    queue.enqueue(entry("run_1"))
+    assert queue.handed() == {"executor_1": "run_1"}
+
+
+def test_only_a_run_in_flight_is_given_back(queue: Scripts | Model):
+    queue.enqueue(entry("run_1", score=1), entry("run_2", score=2))
+    queue.nack("run_1", score=9)
+    assert queue.dequeue().run == "run_1"
+    queue.nack("run_1", score=9)
+    assert queue.dequeue().run == "run_2"
+
+
+def test_a_run_given_back_frees_a_full_organization(queue: Scripts | Model):
+    queue.listen("executor_1")
+    queue.limit(Limits(concurrency=1))
+    queue.enqueue(entry("run_1"))
+    queue.dequeue()
+    assert queue.next(None, [LANE_B], "executor_1") is None
+    queue.enqueue(entry("run_2", "env_b"))
+    queue.limit(Limits(concurrency=1, environments={"env_a": EnvironmentLimits(concurrency=0)}))
+    queue.nack("run_1")
+    assert queue.handed() == {"executor_1": "run_2"}
+
+
+def test_the_executor_that_frees_a_slot_has_it_first(queue: Scripts | Model):
+    queue.listen("executor_1", "executor_2")
+    queue.limit(Limits(queues={("env_a", "q"): QueueLimits(concurrency=1)}))
+    queue.enqueue(entry("run_1", score=1))
+    assert queue.next(None, [LANE], "executor_1").run == "run_1"
+    assert queue.next(None, [LANE], "executor_2") is None
+    queue.enqueue(entry("run_2", score=2))
+    assert queue.next("run_1", [LANE], "executor_1").run == "run_2"
+    assert queue.handed() == {}
+
+
+def test_what_an_executor_cannot_use_goes_to_another(queue: Scripts | Model):
+    queue.listen("executor_1", "executor_2")
+    queue.limit(Limits(concurrency=1))
+    queue.enqueue(entry("run_1"))
+    queue.next(None, [LANE], "executor_1")
+    queue.next(None, [LANE_B], "executor_2")
+    queue.enqueue(entry("run_2", "env_b"))
+    assert queue.next("run_1", [LANE], "executor_1") is None
+    assert queue.handed() == {"executor_2": "run_2"}
+
+
+def test_nobody_saves_up_turns_while_no_executor_was_there_for_it(queue: Scripts | Model):
+    """env_b's runs wait for executors of their own for long; when any executor will do, both are served in turn."""
+    queue.enqueue(*(entry(f"a_{n}", score=n) for n in range(100)), *(entry(f"b_{n}", "env_b", score=n) for n in range(100)))
+    for _ in range(60):
+        queue.ack(queue.dequeue(lanes=[LANE]).run)
+    served = Counter(queue.dequeue().environment for _ in range(40))
+    assert served["env_b"] <= 20 + PATIENCE and served["env_a"] >= 20 - PATIENCE
