@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
+
+from bench.measure import row
+
+Spent = dict[str, float]
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 #: A process whose command line has the text belongs to the part; the first match counts.
@@ -17,9 +21,9 @@ _PARTS = (
 )
 
 
-def by_part(data_dir: Path) -> Counter[str]:
+def by_part(data_dir: Path) -> Spent:
     """CPU seconds, user and system, ended children included, of the processes that belong to a stack's directory."""
-    spent: Counter[str] = Counter()
+    spent: Spent = defaultdict(float)  # of seconds
     parents = {int(path.name): path for path in Path("/proc").iterdir() if path.name.isdigit()}
     stats = {pid: found for pid, path in parents.items() if (found := _stat(path))}
     ours = {pid for pid in stats if _mentions(pid, data_dir)}
@@ -56,3 +60,10 @@ def _part(pid: int) -> str:
     except OSError:
         return "other"
     return next((part for text, part in _PARTS if text in command), "other")
+
+
+def show(case: str, before: Spent, after: Spent, count: int) -> None:
+    """Prints the CPU ms that each part spent for each of `count` pieces of work."""
+    each = {part: (after[part] - before.get(part, 0)) * 1e3 / count for part in after}
+    spent = {part.replace(" ", "_"): ms for part, ms in sorted(each.items(), key=lambda item: -item[1]) if ms >= 0.01}
+    row(case, **spent, all=sum(each.values()))

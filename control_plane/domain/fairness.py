@@ -123,7 +123,7 @@ class Limits:
 
 
 #: Runs that a child may be behind the others: more is forgotten when it is served again.
-PATIENCE = 10
+PATIENCE = 100
 
 
 class _Node:

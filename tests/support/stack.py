@@ -65,11 +65,14 @@ class Stack:
         return Client(self.found["api_url"], self.found["environments"][environment]["secret_key"])
 
     def deploy(self, directory: Path, environment: str = "dev") -> dict[str, Any]:
+        return self.deploy_with(self.client(environment), directory)
+
+    def deploy_with(self, client: Client, directory: Path) -> dict[str, Any]:
         with tempfile.NamedTemporaryFile(suffix=".json") as manifest:
             subprocess.run([sys.executable, "-P", "-m", "sojourn.sdk.index", str(directory), manifest.name], check=True)
             found = json.loads(Path(manifest.name).read_text())
         packed, content_hash = archive.pack(directory)
-        return self.client(environment).deploy(found, content_hash, base64.b64encode(packed).decode())
+        return client.deploy(found, content_hash, base64.b64encode(packed).decode())
 
     def services(self) -> dict[str, int]:
         found: dict[str, int] = json.loads((self.data_dir / "stack.json").read_text())["services"]
