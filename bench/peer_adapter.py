@@ -112,4 +112,4 @@ class Adapter(harness.Peer):
 def _iso(moment):
     import datetime
 
-    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).isoformat()
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat()

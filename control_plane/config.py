@@ -123,6 +123,7 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("drain_grace_seconds", _number(0, 3600), 5.0, "How long a run may go on when its executor must leave."),
     _setting("queue_size_limit", _whole(0, 100000000), 1000000, "Live runs of an organization at most; 0: no limit."),
     _setting("log_retention_days", _whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
+    _setting("log_lines_limit", _whole(0, 100000000), 50000, "Log lines of an attempt that are kept; 0: all."),
     _setting("run_retention_days", _whole(0, 3650), 0, "Days that finished runs are kept; 0: for good."),
     _setting("faults", _TEXT, "", "Fault points to switch on, for tests."),
     _setting("log_level", _choice("debug", "info", "warning", "error"), "info", "What is logged."),
@@ -157,6 +158,7 @@ if TYPE_CHECKING:
         drain_grace_seconds: float
         queue_size_limit: int
         log_retention_days: int
+        log_lines_limit: int
         run_retention_days: int
         faults: str
         log_level: str

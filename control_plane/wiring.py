@@ -72,8 +72,6 @@ class Platform:
     recovery: Recovery
     turns: Turns
     checks: Checks
-    #: Signs what the edge hands out, cursors for one.
-    signing_key: bytes
 
     def close(self) -> None:
         """Closes every connection."""
@@ -94,7 +92,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     seal = Seal(config.master_key)
     clock = DatabaseClock(database)
     access, runs, versions = Access(database, seal), Runs(database), Versions(database)
-    logs = PostgresLogs(database)
+    logs = PostgresLogs(database, config.log_lines_limit)
     notices = Notices(connection)
     queue = FairQueue(connection, notices, lease_ms=int(config.dispatch_seconds * 1000))
     mailbox, wakeups = Mailbox(connection, notices), Wakeups(connection)
@@ -158,5 +156,4 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         recovery=Recovery(runs, versions, index, limiting),
         turns=turns,
         checks=Checks(database, versions, queue, patience=lease + timedelta(seconds=2 * config.sweep_seconds)),
-        signing_key=seal.derive("edge"),
     )

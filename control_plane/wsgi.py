@@ -1,4 +1,4 @@
-"""The control plane as a WSGI application: API and dashboard over one platform. Gunicorn serves `application()`."""
+"""The control plane as a WSGI application: API and dashboard over one platform. `serve` hands it to gunicorn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import falcon
 import redis
 
-from sojourn.control_plane import config, wiring
 from sojourn.control_plane.api.auth import Gate
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.deployments import Deployments
@@ -52,11 +51,6 @@ class SecurityHeaders:
         headers["x-content-type-options"] = "nosniff"
         if "cache-control" not in headers:
             headers["cache-control"] = "no-store"
-
-
-def application() -> App:
-    """The application of a process that gunicorn started; settings come from the environment."""
-    return create_app(wiring.connect(config.load(), application="sojourn-web"))
 
 
 def create_app(platform: Platform) -> App:

@@ -35,6 +35,7 @@ class Dispatcher:
         self._set_aside: dict[str, datetime] = {}
         self._idle_before: set[str] = set()
         self._crowded = False
+        self._has_more = False
 
     def run_once(self, now: datetime) -> Counts:
         self._set_aside = {lane: until for lane, until in self._set_aside.items() if until > now}
@@ -44,10 +45,13 @@ class Dispatcher:
             if order is None:
                 break
             placed += self._place(order, now)
+        self._has_more = placed >= _AT_ONCE
         asked = self._make_room(now) if self._placement.free() == 0 else 0
         return {"placed": placed, "asked": asked}
 
     def interval(self, now: datetime) -> float:
+        if self._has_more:
+            return 0
         return _CROWDED_NAP if self._crowded or self._set_aside else _NAP
 
     def _place(self, order: Order, now: datetime) -> int:

@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from sojourn.sdk.registry import Registry
     from sojourn.sdk.task import Task
 
-#: SIGUSR1. A process that runs attempts may raise `RunCancelledError` in its handler while `is_running`; `cancel` needs
-#: no handler for it.
-CANCEL_SIGNAL = 10
 #: Seconds that `on_cancel` hooks have, all together, before the task's code is stopped.
 CANCEL_BUDGET = 30.0
 
@@ -106,11 +103,6 @@ class Attempt:
             hooks.start()
             hooks.join(self._cancel_budget)
             self._interrupt.send()
-
-    @property
-    def is_running(self) -> bool:
-        """Whether user code is under way, so that an interruption reaches it and nothing else."""
-        return self._interrupt.is_running
 
     # --- the way of an attempt
 

@@ -40,11 +40,6 @@ class Interrupt:
         self._over = threading.Event()
 
     @property
-    def is_running(self) -> bool:
-        """Whether the attempt has begun and has not ended, so that an interruption reaches it and nothing else."""
-        return bool(self._thread) and not self._ended
-
-    @property
     def is_over(self) -> bool:
         """Whether the attempt has ended."""
         return self._ended

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sojourn.scheduler.placement.process import start_time
+
 FORMAT = 1
 _MARK, _STATE = "sojourn.json", "stack.json"
 
@@ -71,11 +73,3 @@ class DataDir:
     def clear_state(self) -> None:
         """The stack is gone."""
         (self.path / _STATE).unlink(missing_ok=True)
-
-
-def start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot; with its pid it names one process for good."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
-    except (FileNotFoundError, ProcessLookupError, IndexError, ValueError):
-        return None

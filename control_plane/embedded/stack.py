@@ -18,7 +18,7 @@ from typing import Any
 
 from sojourn.control_plane.config import Config, to_environment
 from sojourn.control_plane.embedded import credentials, process
-from sojourn.control_plane.embedded.data_dir import DataDir, start_time
+from sojourn.control_plane.embedded.data_dir import DataDir
 from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.embedded.redis import EmbeddedRedis
@@ -27,6 +27,7 @@ from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
 from sojourn.control_plane.store.seal import Seal
+from sojourn.scheduler.placement.process import start_time
 
 log = logging.getLogger(__name__)
 

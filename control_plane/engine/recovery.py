@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _BATCH = 1_000
 _LEASES_AT_ONCE = 500
+_KNOWN_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +53,10 @@ class Recovery:
         self._index = index
         self._limiting = limiting
         self._cursors: dict[str, str] = {}
+        self._stretches_seen: dict[str, int] = {}
 
     def sweep(self, organization: str, now: datetime) -> Repaired:
-        """One pass: leases that lapsed, a stretch of the runs that wait, and everything the queue holds."""
+        """One pass: leases that lapsed, a stretch of the runs that wait, a stretch of what the queue knows."""
         try:
             return self._leases(organization, now) + self._missing(organization, now) + self._superfluous(organization, now)
         except NotReady:
@@ -125,9 +127,14 @@ class Recovery:
         return Repaired(enqueued=len(waiting) + len(slotless))
 
     def _superfluous(self, organization: str, now: datetime) -> Repaired:
-        """Members of the queue that the store says are over, or stand elsewhere: their slots are freed."""
+        """Members of the queue that the store says are over, or stand elsewhere: their slots are freed.
+
+        A stretch at a time, so that a sweep costs the same however many runs wait.
+        """
+        cursor = self._stretches_seen.get(organization, 0)
+        self._stretches_seen[organization], known = self._index.queue.stretch(organization, cursor, _KNOWN_AT_ONCE)
         removed = 0
-        for chunk in _chunks(sorted(self._index.queue.audit(organization).runs()), _BATCH):
+        for chunk in _chunks(sorted(known), _BATCH):
             standing = self._runs.standing(chunk)
             for run in chunk:
                 if standing.get(run) not in _BELONGS:

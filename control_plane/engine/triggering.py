@@ -11,7 +11,7 @@ from typing import Any
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.engine.combining import Combiner
-from sojourn.control_plane.engine.errors import EngineError, QueueFull, VersionNotFound
+from sojourn.control_plane.engine.errors import EngineError, ParentIsOver, QueueFull, VersionNotFound
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.store.database import Row
 from sojourn.control_plane.store.records import Environment, Moved, build
@@ -116,6 +116,13 @@ class Triggering:
             holder = self._runs.by_idempotency_key(environment.id, request.task, request.idempotency_key)
             if holder:
                 return Triggered(holder.id, cached=True)
+        parent = self._runs.find(environment.id, request.parent_run_id) if request.parent_run_id else None
+        if parent and parent.snapshot_status == SnapshotStatus.FINISHED:
+            raise ParentIsOver(
+                f"the run {parent.id}, which is to be the parent, has ended: {parent.status}",
+                field="options.parentRunId",
+                next_step="trigger it without a parent",
+            )
         if request.version:
             raise VersionNotFound(
                 f"version {request.version} was never deployed to {environment.slug}",

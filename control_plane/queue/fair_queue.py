@@ -243,6 +243,22 @@ class FairQueue:
             for item, lease in zip(items, leases, strict=True)
         ]
 
+    def stretch(self, organization: str, cursor: int, count: int) -> tuple[int, set[str]]:
+        """Some of the runs that the queue knows, about `count`, from a cursor on; 0 begins, and says that all were seen.
+
+        Runs that hold a slot or a lease are in every stretch. `NotReady` after a loss.
+        """
+        prefix = keys.prefix(organization)
+        with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.exists(prefix + "ready")
+            pipeline.hscan(prefix + "items", cursor, count=count)
+            pipeline.smembers(prefix + "slots:org")
+            pipeline.zrange(prefix + "inflight", 0, -1)
+            ready, (after, items), holders, leased = pipeline.execute()
+        if not ready:
+            raise NotReady({organization})
+        return int(after), {run.decode() for run in (*items, *holders, *leased)}
+
     def audit(self, organization: str) -> Audit:
         """Everything that is known of runs; not one moment's picture on a live system. `NotReady` after a loss."""
         prefix = keys.prefix(organization)

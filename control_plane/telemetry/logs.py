@@ -48,10 +48,13 @@ class Statements(Protocol):
 class PostgresLogs:
     """`Logs` in the table `run_logs`."""
 
-    def __init__(self, database: Statements):
+    def __init__(self, database: Statements, most: int = 0):
+        """`most`: lines of one attempt that are kept; 0: all."""
         self._database = database
+        self._most = most
 
     def append(self, environment_id: str, run_id: str, lines: Sequence[Line]) -> None:
+        lines = within(lines, self._most)
         if not lines:
             return
         rows = [
@@ -98,6 +101,14 @@ class PostgresLogs:
             limit,
         )
         return int(rows[0]["n"])
+
+
+def within(lines: Sequence[Line], most: int) -> list[Line]:
+    """The lines that an attempt may keep; one that says so stands for all beyond, however often they come."""
+    kept = [line for line in lines if not most or line.n <= most]
+    beyond = {line.attempt: line.at for line in reversed(lines) if most and line.n > most}
+    said = f"an attempt keeps its first {most} lines: what came after them is dropped"
+    return kept + [Line(attempt, most + 1, at, "system", "WARN", said) for attempt, at in beyond.items()]
 
 
 def _cursor(text: str | None) -> tuple[int, int]:

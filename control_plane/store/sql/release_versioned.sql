@@ -6,7 +6,8 @@
 WITH given AS MATERIALIZED (
     SELECT * FROM jsonb_to_record($1) AS g (environment text, at timestamptz, "limit" int)
 ), locked AS MATERIALIZED (
-    SELECT r.id, r.snapshot, g.at, t.queue, t.machine, t.max_attempts, t.max_duration, t.ttl_seconds,
+    SELECT r.id, r.snapshot, g.at, t.queue, t.machine, t.max_attempts, t.max_duration,
+        coalesce((r.asked ->> 'ttl_seconds')::int, t.ttl_seconds, CASE WHEN e.type = 'DEVELOPMENT' THEN 600 END) AS ttl,
         r.delayed_until > g.at AS early
     FROM given g
     JOIN environments e ON e.id = g.environment
@@ -25,10 +26,9 @@ WITH given AS MATERIALIZED (
         machine = coalesce(r.asked ->> 'machine', l.machine),
         max_attempts = coalesce((r.asked ->> 'max_attempts')::int, l.max_attempts),
         max_duration = coalesce((r.asked ->> 'max_duration')::int, l.max_duration),
-        ttl_seconds = coalesce((r.asked ->> 'ttl_seconds')::int, l.ttl_seconds),
-        ttl_expires_at = CASE WHEN NOT coalesce(l.early, false)
-                AND coalesce((r.asked ->> 'ttl_seconds')::int, l.ttl_seconds) > 0
-            THEN l.at + make_interval(secs => coalesce((r.asked ->> 'ttl_seconds')::int, l.ttl_seconds)) END,
+        ttl_seconds = l.ttl,
+        ttl_expires_at = CASE WHEN NOT coalesce(l.early, false) AND l.ttl > 0
+            THEN l.at + make_interval(secs => l.ttl) END,
         available_at = CASE WHEN l.early THEN r.delayed_until END,
         asked = NULL,
         updated_at = l.at

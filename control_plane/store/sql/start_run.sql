@@ -9,7 +9,8 @@ WITH wanted AS MATERIALIZED (
 ), moved AS (
     UPDATE runs r SET
         snapshot = r.snapshot + 1, snapshot_status = 'EXECUTING', status = 'EXECUTING', attempt = r.attempt + 1,
-        dequeues = 0, lease_until = w.lease_until, executed_at = coalesce(r.executed_at, greatest(w.at, r.updated_at)), updated_at = greatest(w.at, r.updated_at)
+        dequeues = 0, lease_until = w.lease_until, executed_at = coalesce(r.executed_at, greatest(w.at, r.updated_at)),
+        updated_at = greatest(w.at, r.updated_at)
     FROM wanted w
     WHERE r.id = w.run AND r.snapshot = w.snapshot AND r.executor_id = w.executor
         AND r.snapshot_status = 'PENDING_EXECUTING'

@@ -5,7 +5,8 @@
 --       idempotency_options?, request_key?, parent?, source, is_test, replay_of?, at, delay_until?}]
 --     version: a version's number to lock to. Absent options come from the task of the locked or current version.
 -- Returns a row for each run that was stored, with what the queue needs to know.
---     No row: the id, the idempotency key or the request key is taken, or the version to lock to does not exist.
+--     No row: the id, the idempotency key or the request key is taken, the version to lock to does not exist, or
+--     the parent is over.
 -- Invariant: run and history row are stored together. A run with no task in sight waits for a version.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS w (
@@ -20,7 +21,8 @@ WITH wanted AS MATERIALIZED (
         coalesce(w.machine, t.machine, 'small-1x') AS to_machine,
         coalesce(w.max_attempts, t.max_attempts, 3) AS tries,
         coalesce(w.max_duration, t.max_duration) AS duration,
-        coalesce(w.ttl_seconds, t.ttl_seconds) AS ttl,
+        -- In a development environment nobody waits for long: what finds no executor there is forgotten after 10 minutes.
+        coalesce(w.ttl_seconds, t.ttl_seconds, CASE WHEN e.type = 'DEVELOPMENT' THEN 600 END) AS ttl,
         p.id AS parent_id, coalesce(p.root_run_id, p.id) AS root_id, coalesce(p.depth + 1, 0) AS deep,
         CASE WHEN t.slug IS NULL THEN 'RUN_CREATED' WHEN w.delay_until > w.at THEN 'DELAYED' ELSE 'QUEUED' END
             AS stands,
@@ -33,7 +35,7 @@ WITH wanted AS MATERIALIZED (
     LEFT JOIN versions v ON v.environment_id = e.id AND v.number = w.version
     LEFT JOIN tasks t ON t.version_id = coalesce(v.id, e.current_version_id) AND t.slug = w.task
     LEFT JOIN runs p ON p.id = w.parent AND p.environment_id = e.id
-    WHERE w.version IS NULL OR v.id IS NOT NULL
+    WHERE (w.version IS NULL OR v.id IS NOT NULL) AND (p.id IS NULL OR p.snapshot_status <> 'FINISHED')
 ), stored AS (
     INSERT INTO runs (
         id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, payload,

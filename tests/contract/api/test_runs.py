@@ -71,6 +71,39 @@ def test_a_full_queue_refuses_further_runs_and_stores_nothing(tenant: Tenant, pl
     assert platform.database.rows("SELECT count(*) AS n FROM runs") == before
 
 
+@pytest.mark.parametrize("when", ["the version is there", "the version comes later"])
+def test_a_development_environment_forgets_what_nobody_runs(
+    tenant: Tenant, sibling: Tenant, platform: Platform, when: str
+) -> None:
+    """Ten minutes, unless the trigger or the task says something else; elsewhere runs wait for ever."""
+    task = f"ttl-{len(when)}"
+    for owner in (tenant, sibling):
+        if when == "the version is there":
+            owner.deploy([task])
+    asked: list[tuple[Tenant, dict[str, Any], int | None]] = [
+        (tenant, {}, 600), (tenant, {"ttl": 0}, 0), (tenant, {"ttl": "1h"}, 3600), (sibling, {}, None)
+    ]  # fmt: skip
+    made = [(owner, owner.trigger(task, **options), seconds) for owner, options, seconds in asked]
+    if when == "the version comes later":
+        tenant.deploy([task])
+        sibling.deploy([task])
+    for owner, run, seconds in made:
+        found = platform.runs.find(owner.environment, run)
+        assert found and found.ttl_seconds == seconds
+        assert (found.ttl_expires_at is not None) is bool(seconds)
+
+
+def test_a_run_that_has_ended_has_no_more_children(tenant: Tenant, platform: Platform) -> None:
+    parent = tenant.trigger("parent")
+    child = tenant.trigger("child", parentRunId=parent)
+    found = platform.runs.find(tenant.environment, child)
+    assert found and found.parent_run_id == parent
+    tenant.client.simulate_post(f"/api/v2/runs/{parent}/cancel")
+    body = {"options": {"parentRunId": parent}}
+    answer = tenant.client.simulate_post("/api/v1/tasks/child/trigger", json=body)
+    assert (answer.status_code, answer.json["code"], answer.json["field"]) == (422, "PARENT_IS_OVER", "options.parentRunId")
+
+
 @pytest.mark.parametrize(
     "options",
     [{"queue": {"name": "\ud800"}}, {"concurrencyKey": "\ud800"}, {"machine": "\ud800"}, {"idempotencyKey": "\ud800"}],

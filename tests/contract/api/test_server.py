@@ -26,7 +26,7 @@ def port(platform: Platform) -> Iterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     command = ["-m", "gunicorn", "-k", "gevent", "-b", f"fd://{listener.fileno()}", "--no-control-socket"]
     process = subprocess.Popen(
-        [sys.executable, *command, "--log-level", "error", "sojourn.control_plane.wsgi:application()"],
+        [sys.executable, *command, "--log-level", "error", "sojourn.control_plane.serve:application()"],
         env=os.environ | config.to_environment(platform.config),
         pass_fds=[listener.fileno()],
     )
