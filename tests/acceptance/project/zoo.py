@@ -102,3 +102,12 @@ def returns(what):
         "big": 10**5000,
         "generator": (n for n in range(3)),
     }[what]
+
+
+@task(retry=ONCE)
+def waits_for(payload):
+    print("waiting for the gate", flush=True)
+    while not os.path.exists(payload["file"]):
+        time.sleep(0.05)
+    print("the gate is open", flush=True)
+    return "through"
