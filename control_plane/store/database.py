@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg2
-import psycopg2.extras
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 Row = dict[str, Any]
@@ -48,6 +47,22 @@ class _Connection(psycopg2.extensions.connection):
         self.prepared: set[str] = set()
 
 
+class _Pool(PooledPostgresqlDatabase):
+    """Peewee's pool, which would ask the server `SELECT 1` before each use of a connection.
+
+    A connection that died meanwhile is found by its first statement instead, which is sent once more over a new one.
+    """
+
+    def _is_closed(self, conn: psycopg2.extensions.connection) -> bool:
+        if conn.closed:
+            return True
+        status = conn.get_transaction_status()
+        if status != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+            conn.close()  # its last user left it in the middle of something
+            return True
+        return False
+
+
 class Database:
     """`url` as `postgresql://user@host:port/name` or with `?host=/socket/dir`; at most `connections` at once."""
 
@@ -55,7 +70,7 @@ class Database:
         options = dict(_options(url), application_name=application)
         planning = " ".join(f"-c {name}={value}" for name, value in _PLANNING.items())
         options["options"] = f"{planning} {options.get('options', '')}".strip()
-        self.peewee = PooledPostgresqlDatabase(
+        self.peewee = _Pool(
             options.pop("dbname", "postgres"),
             max_connections=connections,
             timeout=20,
@@ -73,9 +88,9 @@ class Database:
         """The rows of an ad-hoc statement with `%s` parameters."""
 
         def run(connection: _Connection) -> list[Row]:
-            with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            with connection.cursor() as cursor:
                 cursor.execute(sql, parameters)
-                return [dict(row) for row in cursor.fetchall()] if cursor.description else []
+                return _rows(cursor) if cursor.description else []
 
         return self._with_connection(run)
 
@@ -153,12 +168,17 @@ class AdvisoryLock:
 
 
 def _execute(connection: _Connection, name: str, argument: str) -> list[Row]:
-    with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+    with connection.cursor() as cursor:
         if name not in connection.prepared:
             cursor.execute(f"PREPARE {name} (jsonb) AS {statement(name)}")
             connection.prepared.add(name)
         cursor.execute(f"EXECUTE {name} (%s)", (argument,))
-        return [dict(row) for row in cursor.fetchall()]
+        return _rows(cursor)
+
+
+def _rows(cursor: psycopg2.extensions.cursor) -> list[Row]:
+    columns = [column.name for column in cursor.description or ()]
+    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
 @cache
