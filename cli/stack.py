@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,17 @@ def add(group: click.Group) -> None:
         if "ready" not in answer:
             process.wait()
             fail(answer.get("failed", "the stack did not start"), USAGE)
-        if as_json:
-            output.show_json({**answer["ready"], "data_dir": str(path)})
+
+        def welcome() -> None:
+            if as_json:
+                output.show_json({**answer["ready"], "data_dir": str(path)})
+            else:
+                _welcome(answer["ready"], detach)
+
+        if detach:
+            welcome()
         else:
-            _welcome(answer["ready"], detach)
-        if not detach:
-            sys.exit(_stay(process))
+            sys.exit(_stay(process, welcome))
 
     @output.command(group, "down")
     @directory
@@ -146,9 +152,13 @@ def _start(path: Path, port: int | None, detach: bool) -> tuple[subprocess.Popen
     return process, json.loads(line)
 
 
-def _stay(process: subprocess.Popen[bytes]) -> int:
-    """In the foreground until Ctrl-C, which ends all of it."""
+def _stay(process: subprocess.Popen[bytes], welcome: Callable[[], None]) -> int:
+    """In the foreground until Ctrl-C, which ends all of it; also while the first lines are still being printed."""
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        welcome()
+    except KeyboardInterrupt:
+        process.terminate()
     while True:
         try:
             return OK if process.wait() == 0 else FAILED

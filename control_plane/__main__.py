@@ -38,11 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         config = load(**{"port": given.port} if given.port is not None else {})
         return _COMMANDS[given.command](config, given)
     except (SettingError, DataDirError, StartFailed, SchemaTooNew) as error:
-        return _fail(str(error))
+        return _fail(str(error), given.ready_fd)
     except StoreUnavailable as error:
-        return _fail(f"PostgreSQL cannot be reached: {str(error).splitlines()[0]}")
+        return _fail(f"PostgreSQL cannot be reached: {str(error).splitlines()[0]}", given.ready_fd)
     except redis.RedisError as error:
-        return _fail(f"Redis cannot be reached: {error}")
+        return _fail(f"Redis cannot be reached: {error}", given.ready_fd)
 
 
 def _stack(config: Config, given: argparse.Namespace) -> int:
@@ -59,12 +59,6 @@ def _stack(config: Config, given: argparse.Namespace) -> int:
     try:
         _tell(given.ready_fd, {"ready": stack.start()})
         stack.watch()
-    except StartFailed as error:
-        _tell(given.ready_fd, {"failed": str(error)})
-        return 2 if given.ready_fd is not None else _fail(str(error))
-    except (StoreUnavailable, SchemaTooNew) as error:
-        _tell(given.ready_fd, {"failed": str(error).splitlines()[0]})
-        return 2
     finally:
         stack.stop()
     return 0
@@ -149,8 +143,12 @@ def _tell(fd: int | None, message: dict[str, Any]) -> None:
         pipe.write(json.dumps(message) + "\n")
 
 
-def _fail(text: str) -> int:
-    print(f"sojourn: {text}", file=sys.stderr)
+def _fail(text: str, ready_fd: int | None) -> int:
+    """Says it once: to whoever waits for the stack, else to a person."""
+    if ready_fd is not None:
+        _tell(ready_fd, {"failed": text})
+    else:
+        print(f"sojourn: {text}", file=sys.stderr)
     return 2
 
 
