@@ -167,7 +167,9 @@ class Attempts:
             elif run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
                 self._outcomes.lose(run, {}, now)
             elif run.snapshot_status == SnapshotStatus.EXECUTING:
-                return NextAnswer(settled, self._assigning.assignment(run, now))
+                # Its lease counts from the answer that was lost, and the executor's from this one.
+                beat = self._beat(executor, run.id, run.snapshot, now)
+                return NextAnswer(settled, self._assigning.assignment(run, now)) if beat.state == "continue" else None
         return None
 
     def _find(self, executor: ExecutorIdentity, settled: Settled | None, wait: float, now: datetime) -> NextAnswer:
@@ -235,17 +237,7 @@ class Attempts:
         self._credentials.check_run(token, run_id, executor.executor)
         run = self._begin(run_id, snapshot, executor, now)
         if run is None:
-            held = self._runs.find(executor.environment, run_id)
-            lost_answer = (
-                held
-                and held.snapshot == snapshot + 1
-                and held.executor_id == executor.executor
-                and held.snapshot_status == SnapshotStatus.EXECUTING
-            )
-            if not lost_answer:
-                raise Stale
-            run = held
-        assert run is not None
+            raise Stale
         return self._assigning.assignment(run, now)
 
     def heartbeat(
@@ -282,7 +274,8 @@ class Attempts:
         self._logs.append(executor.environment, run_id, lines)
 
     def _begin(self, run_id: str, snapshot: int, executor: ExecutorIdentity, now: datetime) -> Run | None:
-        return self._runs.start(
+        """The run with its next attempt begun, by this call or by one like it whose answer was lost."""
+        started = self._runs.start(
             {
                 "run": run_id,
                 "snapshot": snapshot,
@@ -291,3 +284,13 @@ class Attempts:
                 "lease_until": now + self._timing.lease,
             }
         )
+        if started is not None:
+            return started
+        held = self._runs.find(executor.environment, run_id)
+        lost_answer = (
+            held is not None
+            and held.snapshot == snapshot + 1
+            and held.executor_id == executor.executor
+            and held.snapshot_status == SnapshotStatus.EXECUTING
+        )
+        return held if lost_answer else None

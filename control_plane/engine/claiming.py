@@ -9,10 +9,11 @@ from sojourn.control_plane.domain.fairness import Taken
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING, Event
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.engine.indexing import Index
-from sojourn.control_plane.store.database import Row, StoreUnavailable
+from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.store.records import Run, build
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.versions import Versions
+from sojourn.sdk.protocol import SnapshotStatus
 
 _CURRENT_FOR = timedelta(seconds=1)
 
@@ -30,7 +31,7 @@ class Claiming:
 
     def claim_and_start(self, taken: Taken, executor: ExecutorIdentity, now: datetime) -> Run | None:
         """A warm start: the run with its attempt begun, or None when it was not to be had."""
-        row = self._claim(
+        run = self._claim(
             taken,
             {
                 "run": taken.run,
@@ -42,18 +43,17 @@ class Claiming:
             },
             now,
         )
-        if row is None and executor.environment in self._current:
+        if run is None and executor.environment in self._current:
             del self._current[executor.environment]
-        return None if row is None else build(Run, row)
+        return run
 
     def claim_for_placement(self, taken: Taken, executor: str, now: datetime) -> Run | None:
         """A cold start: the run, promised to an executor that is about to be placed."""
-        row = self._claim(
+        return self._claim(
             taken,
             {"run": taken.run, "executor": executor, "start": False, "at": now, "lease_until": now + self._placement},
             now,
         )
-        return None if row is None else build(Run, row)
 
     def is_current(self, executor: ExecutorIdentity, now: datetime) -> bool:
         """Whether unpinned runs would start on the executor's version. May lag a second: the claim checks again."""
@@ -64,7 +64,7 @@ class Claiming:
             self._current[executor.environment] = known
         return known[0] == executor.version
 
-    def _claim(self, taken: Taken, wish: dict[str, object], now: datetime) -> Row | None:
+    def _claim(self, taken: Taken, wish: dict[str, object], now: datetime) -> Run | None:
         faults.point("claim.after_dequeue")
         try:
             row = self._runs.claim([wish]).get(taken.run)
@@ -74,15 +74,25 @@ class Claiming:
         faults.point("claim.after_claim")
         verdict = row["verdict"] if row else "gone"
         if verdict == "claimed":
-            return row
+            assert row is not None
+            return build(Run, row)
         if verdict == "other_version":
             self._index.nack(taken.organization, taken.run, now)
         elif verdict == "version_missing":
             assert row is not None
             self._park(taken, int(row["was"]), now)
         else:
+            run = self._claimed_before(taken, wish)
+            if run is not None:
+                return run
             self._put_right(taken, now)
         return None
+
+    def _claimed_before(self, taken: Taken, wish: dict[str, object]) -> Run | None:
+        """The run, if it is this executor's as it was wished: the claim was stored, and its answer lost."""
+        run = self._runs.any(taken.run)
+        stands = SnapshotStatus.EXECUTING if wish["start"] else SnapshotStatus.PENDING_EXECUTING
+        return run if run and run.executor_id == wish["executor"] and run.snapshot_status == stands else None
 
     def _park(self, taken: Taken, snapshot: int, now: datetime) -> None:
         """The current version lost the run's task: it waits for one that has it."""

@@ -99,8 +99,10 @@ class Triggering:
         self, environment: Environment, request: TriggerRequest, document: dict[str, Any], now: datetime
     ) -> Triggered:
         """Nothing was stored: the keys say why, or the version does not exist."""
-        if self._runs.find(environment.id, document["id"]):
-            return Triggered(document["id"], cached=False)  # stored, but the answer was lost on the way
+        stored = self._runs.find(environment.id, document["id"])
+        if stored:  # but the answer was lost on the way, so that nobody has queued it
+            self._index.follow_up([stored], now)
+            return Triggered(document["id"], cached=False)
         if request.request_key:
             made = self._runs.by_request(environment.id, request.request_key)
             if made:

@@ -1,0 +1,195 @@
+"""A proxy on loopback that loses what it should: it can be cut for a while, and can lose single answers.
+
+Requests are looked at as they come, each in one piece: what one thread sends at once over loopback arrives at once.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+_READ = 1 << 20
+_CREDENTIAL = re.compile(rb"Authorization: Bearer (\S+)")
+
+#: A host and a port, or the path of a unix socket.
+Address = tuple[str, int] | str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A piece of what a client sent. `who`: the credential in it, or of the connection."""
+
+    at: float
+    who: bytes
+    data: bytes
+
+
+@dataclass
+class _Loss:
+    """An answer that is to be lost: the next one to a request with `marker` in it."""
+
+    marker: bytes
+    is_silent: bool
+
+
+@dataclass
+class _Link:
+    """One connection. `loss` is set when its next answer is lost; with `is_deaf` every one is, from now on."""
+
+    client: socket.socket
+    server: socket.socket
+    who: bytes = b""
+    loss: _Loss | None = None
+    is_deaf: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def end(self) -> None:
+        self.ended.set()
+        for each in (self.client, self.server):
+            try:
+                each.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+class Proxy:
+    """Forwards from `port` to `upstream`, until it is closed."""
+
+    def __init__(self, upstream: Address):
+        self._upstream = upstream
+        self._changed = threading.Condition()
+        self._is_cut: Callable[[bytes], bool] = lambda who: False
+        self._losses: list[_Loss] = []
+        self._links: list[_Link] = []
+        self.seen: list[Seen] = []
+        self.lost = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+
+    # --- what tests do
+
+    def cut(self, who: bytes | None = None) -> None:
+        """Nothing goes through any more, in either direction: for everybody, or for one credential.
+
+        What is sent meanwhile is held, and goes through afterwards, as TCP would send it again.
+        """
+        with self._changed:
+            self._is_cut = lambda name: who is None or name == who
+
+    def heal(self) -> None:
+        """Everything goes through again, what was held first."""
+        with self._changed:
+            self._is_cut = lambda name: False
+            self._changed.notify_all()
+
+    def lose_answer(self, marker: bytes, *, times: int = 1, is_silent: bool = False) -> None:
+        """The next request with `marker` in it arrives, and its answer does not.
+
+        The connection ends when the answer comes; with `is_silent` it stays, and says nothing any more.
+        """
+        with self._changed:
+            self._losses += [_Loss(marker, is_silent) for _ in range(times)]
+
+    def requests(self, marker: bytes) -> list[Seen]:
+        """What clients sent with `marker` in it, in order."""
+        with self._changed:
+            return [each for each in self.seen if marker in each.data]
+
+    def close(self) -> None:
+        """Ends every connection."""
+        self._listener.close()
+        self.heal()
+        with self._changed:
+            links = list(self._links)
+        for link in links:
+            link.end()
+
+    # --- inside
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client = self._listener.accept()[0]
+            except OSError:
+                return  # it was closed
+            try:
+                link = _Link(client, _connect(self._upstream))
+            except OSError:
+                client.close()
+                continue
+            with self._changed:
+                self._links.append(link)
+            for side in (self._forward_requests, self._forward_answers):
+                threading.Thread(target=self._serve, args=(side, link), daemon=True).start()
+
+    def _serve(self, side: Callable[[_Link], None], link: _Link) -> None:
+        try:
+            side(link)
+        except OSError:
+            pass  # one of both has gone; the other one is told by the end
+        finally:
+            link.end()
+
+    def _forward_requests(self, link: _Link) -> None:
+        while data := link.client.recv(_READ):
+            self._look_at(link, data)
+            self._wait_while_cut(link)
+            link.server.sendall(data)
+
+    def _forward_answers(self, link: _Link) -> None:
+        while data := link.server.recv(_READ):
+            self._wait_while_cut(link)
+            if link.loss is not None:
+                self._lose(link, link.loss)
+            if not link.is_deaf:
+                link.client.sendall(data)
+
+    def _lose(self, link: _Link, loss: _Loss) -> None:
+        link.loss, link.is_deaf = None, True
+        with self._changed:
+            self.lost += 1
+        if not loss.is_silent:
+            link.end()
+
+    def _look_at(self, link: _Link, data: bytes) -> None:
+        named = _CREDENTIAL.search(data)
+        link.who = named[1] if named else link.who
+        with self._changed:
+            self.seen.append(Seen(time.time(), link.who, data))
+            loss = next((each for each in self._losses if each.marker in data), None)
+            if loss is not None:
+                self._losses.remove(loss)
+                link.loss = loss
+
+    def _wait_while_cut(self, link: _Link) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_cut(link.who) or link.ended.is_set())
+
+
+def postgres_address(url: str) -> Address:
+    """Where the server of a PostgreSQL URL listens."""
+    parts = urlsplit(url)
+    directory = parse_qs(parts.query).get("host", [""])[0]
+    port = parts.port or 5432
+    return f"{directory}/.s.PGSQL.{port}" if directory.startswith("/") else (parts.hostname or "127.0.0.1", port)
+
+
+def through(proxy: Proxy, url: str) -> str:
+    """A PostgreSQL URL that leads through the proxy."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return f"postgresql://{user}{at}127.0.0.1:{proxy.port}{parts.path}"
+
+
+def _connect(address: Address) -> socket.socket:
+    if isinstance(address, tuple):
+        return socket.create_connection(address, 5)
+    opened = socket.socket(socket.AF_UNIX)
+    opened.connect(address)
+    return opened
