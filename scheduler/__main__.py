@@ -26,6 +26,8 @@ from sojourn.scheduler.sweeper import Sweeper
 from sojourn.scheduler.undertaker import Undertaker
 
 LEADER_LOCK = 7_340_010
+#: Seconds that a leader may be silent at least: it asks every second, and may be late.
+_SHORTEST_SILENCE = 3.0
 
 
 def main() -> int:
@@ -37,7 +39,8 @@ def main() -> int:
         return 2
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     platform = connect(config, application="sojourn-scheduler")
-    leader = Leader(AdvisoryLock(config.database_url, LEADER_LOCK))
+    silence = max(config.lease_seconds, _SHORTEST_SILENCE)
+    leader = Leader(AdvisoryLock(config.database_url, LEADER_LOCK, silence))
     placement = local_placement(config, platform)
     loops = [Loop(service, platform.wakeups, platform.clock, leader.leads) for service in services(platform, placement)]
     stopping = threading.Event()

@@ -1,7 +1,8 @@
 """One leader among schedulers: whoever holds a PostgreSQL advisory lock, on a connection of its own.
 
 The lock is the connection's: it ends with it, also when the process is killed. A leader asks its connection before
-each pass; what it does is compare-and-set all the same, so that a moment with two leaders does no harm.
+each pass; one that asks nothing for a lease (paused, frozen, cut off) loses the lock, so that another can lead. What a
+leader does is compare-and-set all the same, so that a moment with two leaders does no harm.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 #: SQLSTATE classes and codes that say "this connection is of no use": shutdown, read-only after a failover, lost.
 _DISCARD = ("08", "57P", "25006")
+#: The first server version that knows `idle_session_timeout`.
+_ENDS_IDLE_SESSIONS = 140_000
 
 
 #: Every question the engine asks is answered by an index, in a nested loop over the few rows of its document. The
@@ -138,11 +140,16 @@ class Database:
 
 
 class AdvisoryLock:
-    """A lock that lives as long as one connection of its own."""
+    """A lock that lives as long as one connection of its own.
 
-    def __init__(self, url: str, number: int):
+    `silence`: seconds after which the server ends that connection if its holder asks nothing, so that a process that is
+    paused, or cut off, does not keep the lock for ever. From PostgreSQL 14 on.
+    """
+
+    def __init__(self, url: str, number: int, silence: float = 0):
         self._options = dict(_options(url), connect_timeout=5, application_name="sojourn-leader")
         self._number = number
+        self._silence = silence
         self._connection: psycopg2.extensions.connection | None = None
         self._held = False
 
@@ -150,8 +157,7 @@ class AdvisoryLock:
         """Whether the lock is held, trying to get it without waiting."""
         try:
             if self._connection is None:
-                self._connection = psycopg2.connect(**self._options)
-                self._connection.autocommit = True
+                self._connection = self._connect()
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT 1" if self._held else f"SELECT pg_try_advisory_lock({int(self._number)})")
                 self._held = self._held or bool((cursor.fetchone() or (0,))[0])
@@ -159,6 +165,14 @@ class AdvisoryLock:
         except psycopg2.Error as error:
             self.release()
             raise StoreUnavailable(str(error).strip()) from error
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        connection = psycopg2.connect(**self._options)
+        connection.autocommit = True
+        if self._silence and connection.server_version >= _ENDS_IDLE_SESSIONS:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET idle_session_timeout = {int(self._silence * 1000)}")
+        return connection
 
     def release(self) -> None:
         """Gives it up."""
