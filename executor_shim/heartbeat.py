@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 #: The part of a lease after which an executor that hears nothing must have stopped its run.
 _TRUSTED = 0.8
+#: Seconds before a beat that failed is repeated: of these the longest, of a short lease a thirtieth.
 _PAUSE = 0.5
 
 
@@ -33,6 +34,8 @@ class Held:
         self.token = token
         self.interval = min(interval, lease / 3)
         self.lease = lease
+        self.pause = min(_PAUSE, lease / 30)
+        self.is_unanswered = False
         self.good_until = since + lease * _TRUSTED
         self.over = threading.Event()
 
@@ -104,19 +107,25 @@ class Heartbeat:
     def _beat(self, control: Control, held: Held) -> bool:
         """One beat; true if no further one is wanted."""
         sent = time.monotonic()
-        timeout = held.interval + max(held.lease / 4, 1)
+        # After one that failed, what matters is whether the lease still holds: the next one asks for its answer at once.
+        wait = 0 if held.is_unanswered else held.interval
+        timeout = wait + max(held.lease / 4, 1)
         try:
-            answer = control.heartbeat(held.run, held.snapshot, held.token, held.interval, timeout)
+            answer = control.heartbeat(held.run, held.snapshot, held.token, wait, timeout)
         except Refused as error:
             if error.status < 500 and error.status not in (408, 429):
                 return self._tell(held, News("stop"))
-            held.over.wait(_PAUSE)
-            return False
+            return self._failed(held)
         except (OSError, ValueError):
-            held.over.wait(_PAUSE)
-            return False
+            return self._failed(held)
+        held.is_unanswered = False
         held.good_until = sent + held.lease * _TRUSTED
         return self._act(held, answer)
+
+    def _failed(self, held: Held) -> bool:
+        held.is_unanswered = True
+        held.over.wait(held.pause)
+        return False
 
     def _act(self, held: Held, answer: dict[str, Any]) -> bool:
         state, snapshot = answer.get("state"), answer.get("snapshot")

@@ -115,7 +115,9 @@ class Shim:
         if self._station.is_draining or idle_left <= 0 or (self._broken and self._served):
             return self._take_leave(completion)
         try:
-            return self._tell(completion, min(self._settings.poll, idle_left), self._settings.lease)
+            # A run that came in a lost answer is asked for again before its lease is over.
+            wait = min(self._settings.poll, self._settings.lease / 2, idle_left)
+            return self._tell(completion, wait, self._settings.lease)
         except _Interrupted:
             self._control.close()
             return self._take_leave(completion)

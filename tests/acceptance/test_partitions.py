@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
+import json
 import os
 import secrets
+import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,19 @@ import redis
 from falcon import testing
 from tests.contract.api.conftest import Tenant, executor
 from tests.contract.api.test_worker import ask, completed, held
+from tests.support.ledger import Ledger
 from tests.support.postgres_server import Databases
-from tests.support.proxy import Proxy, postgres_address, through
+from tests.support.proxy import Proxy, Seen, postgres_address, through
+from tests.support.schedulers import database_of
+from tests.support.stack import FAST, Stack, until
 
 from sojourn.control_plane import config, wiring, wsgi
 from sojourn.control_plane.wiring import Platform
+from sojourn.sdk.client import Client
 from sojourn.sdk.protocol import API_VERSION
 
+PROJECT = Path(__file__).parent / "project"
+LEASE = float(FAST["SOJOURN_LEASE_SECONDS"])
 SUCCESS: dict[str, Any] = {"ok": True, "output": "1"}
 
 
@@ -85,6 +94,153 @@ def _tenant(platform: Platform) -> Tenant:
     headers = {"Authorization": f"Bearer {key}", "x-trigger-api-version": API_VERSION}
     client = testing.TestClient(wsgi.create_app(platform), headers=headers)
     return Tenant(installation.organization_id, installation.environments["dev"], key, client)
+
+
+# --- F11, F12: a line between executors and the control plane that is cut, or loses answers
+
+
+@dataclass(frozen=True)
+class Line:
+    """A real stack whose executors reach the control plane through `proxy`; the test itself does so directly."""
+
+    stack: Stack
+    proxy: Proxy
+    client: Client
+    ledger: Ledger
+
+    def trigger(self, seconds: float) -> str:
+        return str(self.client.trigger("notes", self.ledger.payload(seconds))["id"])
+
+    def attempts(self, run: str) -> list[dict[str, Any]]:
+        return list(self.client.timeline(run)["attempts"])
+
+    def beats(self, run: str) -> list[Seen]:
+        """The heartbeats of a run that came to the proxy."""
+        return [each for each in self.proxy.requests(run.encode()) if each.data.startswith(b"POST /worker/v1/heartbeat")]
+
+    def tell(self, path: str, who: bytes, body: dict[str, Any]) -> dict[str, Any]:
+        """What an executor would be answered, past the proxy."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=10)
+        headers = {"Authorization": f"Bearer {who.decode()}", "Content-Type": "application/json"}
+        connection.request("POST", f"/worker/v1/{path}", json.dumps(body), headers)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.read()
+        found: dict[str, Any] = json.loads(answer.read())
+        connection.close()
+        return found
+
+    def ended(self, run: str) -> dict[str, Any]:
+        result: dict[str, Any] = until(lambda: self.client.result(run, wait=5), 40, f"{run} ends")
+        assert result["ok"], result
+        return result
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> Iterator[Callable[..., Line]]:
+    made: list[tuple[Stack, Proxy]] = []
+
+    def start(**settings: str) -> Line:
+        stack = Stack(**settings)
+        proxy = Proxy(("127.0.0.1", stack.port))
+        made.append((stack, proxy))
+        stack.environment["SOJOURN_API_URL"] = f"http://127.0.0.1:{proxy.port}"
+        stack.up()
+        stack.found["api_url"] = f"http://127.0.0.1:{stack.port}"
+        stack.deploy(PROJECT)
+        return Line(stack, proxy, stack.client(), Ledger(tmp_path / "ledger"))
+
+    yield start
+    for stack, proxy in made:
+        stack.down()
+        proxy.close()
+
+
+def test_an_executor_that_is_cut_off(line: Callable[..., Line]) -> None:
+    """F11: cut off for half a lease, nothing happens to its run; cut off for three, it stops the run by itself in time.
+
+    The run is tried again elsewhere, and what the first attempt would still tell is refused.
+    """
+    # A run outlives any cut of four fifths of a lease less two beats, wherever between two beats it begins.
+    there = line(SOJOURN_HEARTBEAT_SECONDS="0.25")
+    run = there.trigger(LEASE)
+    until(lambda: there.beats(run), 20, "it beats")
+    there.proxy.cut()
+    time.sleep(LEASE / 2)
+    there.proxy.heal()
+    there.ended(run)
+    assert [(life.attempt, life.ended) for life in there.ledger.lives(run)] == [(1, True)]
+
+    run = there.trigger(2 * LEASE)
+    beat = until(lambda: there.beats(run), 20, "it beats")[0]
+    there.proxy.cut(beat.who)
+    cut_since = time.monotonic()
+    lease_until = _when_it_is_given_up(there, run)
+    until(lambda: len(there.attempts(run)) == 2, 20, "it is tried again")
+    _first_attempt_is_refused(there, run, beat)
+    until(lambda: time.monotonic() - cut_since > 3 * LEASE, 3 * LEASE, "it was cut off for three leases")
+    there.proxy.heal()
+    assert json.loads(there.ended(run)["output"])["attempt"] == 2
+    first, second = there.ledger.lives(run)
+    assert (first.attempt, first.ended, second.attempt, second.ended) == (1, False, 2, True)
+    assert first.last < lease_until, "it stopped its code only after its lease"
+    assert first.last < second.began
+    assert [each["outcome"] for each in there.attempts(run)] == ["RETRY_LATER", "SUCCEED"]
+    assert len({each["executor"] for each in there.attempts(run)}) == 2
+    _first_attempt_is_refused(there, run, beat)
+    until(lambda: not there.stack.violations(), 20, "every invariant holds")
+
+
+def _when_it_is_given_up(there: Line, run: str) -> float:
+    """Waits until the first attempt's lease has lapsed; when that was, by the database's clock."""
+    database, leases = database_of(there.stack), [0.0]
+
+    def is_given_up() -> bool:
+        row = database.rows("SELECT snapshot_status, attempt, lease_until FROM runs WHERE id = %s", run)[0]
+        if row["snapshot_status"] == "EXECUTING" and row["attempt"] == 1:
+            leases.append(row["lease_until"].timestamp())
+            return False
+        return True
+
+    until(is_given_up, 20, "its lease lapses")
+    database.close()
+    return leases[-1]
+
+
+def _first_attempt_is_refused(there: Line, run: str, beat: Seen) -> None:
+    """What the first attempt's executor might still have sent, sent again."""
+    had = json.loads(beat.data.partition(b"\r\n\r\n")[2])
+    taken = {name: had[name] for name in ("run", "snapshot", "token")}
+    done = {**taken, "attempt": 1, "outcome": {"ok": True, "output": '"wrong"'}, "usageMs": 1, "logs": []}
+    body = {"wait": None, "served": 1, "request": "late", "completion": done}
+    assert there.tell("next", beat.who, body)["completion"] == {"result": "STALE"}
+    assert there.tell("heartbeat", beat.who, taken | {"wait": 0}) == {"state": "stop"}
+
+
+def test_answers_that_are_lost(line: Callable[..., Line]) -> None:
+    """F12: requests arrive and one answer does not. An end is applied once, and its repetition is answered the same.
+
+    The run that was given in the lost answer is given again, to be executed once.
+    """
+    there = line(SOJOURN_PLACES="1")
+    there.proxy.lose_answer(b'"served":0')
+    first = there.trigger(2)
+    until(lambda: there.beats(first), 20, "it runs, though the first answer to its executor was lost")
+    assert there.proxy.lost == 1
+    second = there.trigger(1.5)
+    told = b'"completion":{"run":"%s"' % first.encode()
+    there.proxy.lose_answer(told, is_silent=True)
+    for run in (first, second):
+        there.ended(run)
+        assert [(life.attempt, life.ended) for life in there.ledger.lives(run)] == [(1, True)]
+        assert [each["outcome"] for each in there.attempts(run)] == ["SUCCEED"]
+    assert there.proxy.lost == 2
+    lost = json.loads(there.proxy.dropped[1].partition(b"\r\n\r\n")[2])
+    assert (lost["completion"], lost["work"]["run"]["id"]) == ({"result": "RUN_FINISHED"}, second)
+    once, again = there.proxy.requests(told)
+    assert (b'"again":true' in once.data, b'"again":true' in again.data) == (False, True)
+    given = {json.loads(each.data.partition(b"\r\n\r\n")[2])["snapshot"] for each in there.beats(second)}
+    assert given == {lost["work"]["snapshot"]}
+    until(lambda: not there.stack.violations(), 20, "every invariant holds")
 
 
 # --- F13: calls that come more than once, and late

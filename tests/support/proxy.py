@@ -39,13 +39,13 @@ class _Loss:
 
 @dataclass
 class _Link:
-    """One connection. `loss` is set when its next answer is lost; with `is_deaf` every one is, from now on."""
+    """One connection. `loss` is set when its next answer is lost; `dropped` is there once one was: it gets the rest."""
 
     client: socket.socket
     server: socket.socket
     who: bytes = b""
     loss: _Loss | None = None
-    is_deaf: bool = False
+    dropped: bytearray | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
     def end(self) -> None:
@@ -67,7 +67,7 @@ class Proxy:
         self._losses: list[_Loss] = []
         self._links: list[_Link] = []
         self.seen: list[Seen] = []
-        self.lost = 0
+        self.dropped: list[bytearray] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
@@ -95,6 +95,11 @@ class Proxy:
         """
         with self._changed:
             self._losses += [_Loss(marker, is_silent) for _ in range(times)]
+
+    @property
+    def lost(self) -> int:
+        """How many answers were lost so far; `dropped` has them."""
+        return len(self.dropped)
 
     def requests(self, marker: bytes) -> list[Seen]:
         """What clients sent with `marker` in it, in order."""
@@ -147,13 +152,15 @@ class Proxy:
             self._wait_while_cut(link)
             if link.loss is not None:
                 self._lose(link, link.loss)
-            if not link.is_deaf:
+            if link.dropped is None:
                 link.client.sendall(data)
+            else:
+                link.dropped += data
 
     def _lose(self, link: _Link, loss: _Loss) -> None:
-        link.loss, link.is_deaf = None, True
+        link.loss, link.dropped = None, bytearray()
         with self._changed:
-            self.lost += 1
+            self.dropped.append(link.dropped)
         if not loss.is_silent:
             link.end()
 
