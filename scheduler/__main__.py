@@ -96,7 +96,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         Stager(platform.expiring),
         Expirer(platform.expiring),
         reaper,
-        Undertaker(placement, reaper, platform.index),
+        Undertaker(placement, reaper, platform.placing, platform.index),
         Sweeper(platform.versions, platform.recovery, config.sweep_seconds),
         Pruner(
             platform.access,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.placing import Placing
 from sojourn.scheduler.placement.base import Placement
 from sojourn.scheduler.reaper import Reaper
 from sojourn.scheduler.service import Counts
@@ -17,13 +18,15 @@ class Undertaker:
 
     name = "undertaker"
 
-    def __init__(self, placement: Placement, reaper: Reaper, index: Index):
+    def __init__(self, placement: Placement, reaper: Reaper, placing: Placing, index: Index):
         self._placement = placement
         self._reaper = reaper
+        self._placing = placing
         self._index = index
 
     def run_once(self, now: datetime) -> Counts:
         ended = self._placement.ended()
+        self._placing.forget([executor.executor for executor in ended])  # first: what it is given until now is found below
         lost = self._reaper.bury(ended, now)
         if ended:
             self._index.ring("dispatcher")

@@ -117,6 +117,8 @@ class Attempts:
             return NextAnswer(settled)
         if request.wait is None:
             self._free(settled, now)
+            # Its last poll may still be open here, with nobody at the other end: nothing must be handed to that.
+            self._index.unpark(executor.organization, executor.executor)
             self._take_back(executor, now)
             return NextAnswer(settled, leave="no further run was asked for")
         if request.served == 0 or request.again:

@@ -118,6 +118,13 @@ class Index:
         except redis.RedisError as error:
             log.warning("nack of %s left to the sweep: %s", run_id, error)
 
+    def unpark(self, organization: str, executor: str) -> None:
+        """An executor that is gone, or about to go, waits for no run."""
+        try:
+            self.queue.unpark(organization, executor)
+        except redis.RedisError as error:
+            log.warning("%s was not taken out of the line: %s", executor, error)
+
     def announce(self, run: Run | Moved) -> None:
         """Tells whoever waits for the run: clients for its result, its executor for a cancellation."""
         self.mailbox.publish_run(run.organization_id, run.id, run.status)

@@ -91,6 +91,12 @@ class Placing:
         except redis.RedisError:
             return set()
 
+    def forget(self, executors: Collection[str]) -> None:
+        """Executors that are gone are handed no run, though their last polls may still be open."""
+        for organization in self._versions.organizations() if executors else ():
+            for executor in executors:
+                self._index.unpark(organization, executor)
+
     def return_order(self, order: Order, reason: str, now: datetime) -> None:
         """No executor could be placed: the run goes back to the queue at once, with the reason in its history."""
         moved = self._runs.move(

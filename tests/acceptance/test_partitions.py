@@ -10,6 +10,7 @@ import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -300,6 +301,27 @@ def test_an_end_that_comes_after_the_next_attempt_began_changes_nothing(edge: Ed
         late = ask(worker, wait=0, served=1, completion=completed(first, outcome))
         assert late["completion"] == {"result": "STALE"}
     assert edge.events(run)[-2:] == ["RETRY_NOW", "START"]
+
+
+# --- F12: a poll that is still open, and nobody at its other end
+
+
+@pytest.mark.parametrize("way", ["it left", "it was buried"])
+def test_an_executor_that_is_gone_is_handed_nothing(edge: Edge, way: str) -> None:
+    """F12: no answer can reach it any more. A run that is triggered now goes to another, and costs no attempt."""
+    gone = edge.worker("executor_gone")
+    with ThreadPoolExecutor() as pool:
+        poll = pool.submit(ask, gone, wait=3)
+        until(lambda: "executor_gone" in edge.platform.placing.idle_executors(), 3, "it waits for a run")
+        if way == "it left":
+            assert "leave" in ask(edge.worker("executor_gone"), wait=None, served=1)
+        else:
+            edge.platform.placing.forget(["executor_gone"])
+        run = edge.tenant.trigger()
+        work = ask(edge.worker(), wait=0)["work"]
+        assert "work" not in poll.result()
+    assert (work["run"]["id"], work["attempt"]["number"]) == (run, 1)
+    assert edge.events(run) == ["TRIGGER", "DEQUEUE", "START"]
 
 
 # --- F32: the connection is cut between a commit and its answer
