@@ -58,7 +58,7 @@ def add(group: click.Group) -> None:
         if state is not None:
             os.kill(state["pid"], signal.SIGTERM)
             deadline = time.monotonic() + 60
-            while _running(path) is not None:
+            while _lives(state):
                 if time.monotonic() > deadline:
                     fail(f"the stack (process {state['pid']}) did not stop within 60 s", FAILED)
                 time.sleep(0.05)
@@ -201,10 +201,18 @@ def _running(path: Path) -> dict[str, Any] | None:
     """The stack's own note, if its process lives."""
     try:
         state: dict[str, Any] = json.loads((path / "stack.json").read_text())
-        fields = Path(f"/proc/{state['pid']}/stat").read_text().rsplit(")", 1)[1].split()
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError):
         return None
-    return state if int(fields[19]) == state["started"] and fields[0] != "Z" else None
+    return state if _lives(state) else None
+
+
+def _lives(state: dict[str, Any]) -> bool:
+    """Whether the process of a stack's note lives; its number may be another's by now."""
+    try:
+        fields = Path(f"/proc/{state['pid']}/stat").read_text().rsplit(")", 1)[1].split()
+        return int(fields[19]) == state["started"] and fields[0] != "Z"
+    except (OSError, ValueError, IndexError, KeyError):
+        return False
 
 
 def _state(pid: int) -> str:

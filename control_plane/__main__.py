@@ -20,7 +20,7 @@ from sojourn.control_plane.config import Config, SettingError, load
 from sojourn.control_plane.embedded import credentials
 from sojourn.control_plane.embedded.data_dir import DataDir, DataDirError, StackRuns
 from sojourn.control_plane.embedded.process import StartFailed
-from sojourn.control_plane.embedded.stack import Stack
+from sojourn.control_plane.embedded.stack import Stack, free_port
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
 
@@ -47,6 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _stack(config: Config, given: argparse.Namespace) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    if config.port == 0:
+        config = load(port=free_port(config.host))
     data_dir = DataDir(given.data_dir or Path(config.data_dir or "."))
     try:
         data_dir.open()

@@ -210,6 +210,13 @@ def _gunicorn_arguments() -> list[str]:
     return ["--config", str(settings), "--no-control-socket", "sojourn.control_plane.serve:application()"]
 
 
+def free_port(host: str) -> int:
+    """A port that nobody listens on now, for `--port 0`."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
 def _port_is_free(host: str, port: int) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

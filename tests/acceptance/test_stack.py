@@ -104,7 +104,9 @@ def test_what_was_there_is_there_after_a_restart(own_stack: Stack):
     stopped = own_stack.cli("status", check=False)
     assert stopped.returncode == 1 and "sojourn up" in stopped.stdout
 
+    own_stack.port = 0
     again = own_stack.up()
+    assert not again["api_url"].endswith((":0", first["api_url"][-6:])), "any free port"
     assert again["environments"] == first["environments"] and again["pat"] == first["pat"]
     assert own_stack.client().retrieve(run)["status"] == "COMPLETED"
     assert json.loads(own_stack.client().result(run)["output"]) == {"n": 1}
