@@ -20,8 +20,8 @@ from sojourn.sdk.errors import ApiError
 
 PROJECT = Path(__file__).parent / "project"
 SOAK = bool(os.environ.get("SOAK"))
-RUNS = 500 if SOAK else 150
-ENDS_WITHIN = 240 if SOAK else 120
+RUNS, KILLS = (2_000, 20) if SOAK else (150, 3)
+ENDS_WITHIN = 400 if SOAK else 120
 
 
 @pytest.fixture
@@ -101,15 +101,15 @@ class Load:
         return sum(client.retrieve(run)["status"] == "COMPLETED" for run in self.accepted)
 
 
-def under_load(stack: Stack, harm: Callable[[], None], times: int = 3) -> Load:
+def under_load(stack: Stack, harm: Callable[[], None], times: int = KILLS) -> Load:
     """Triggers runs while harm is done a few times, evenly over the load."""
     load = Load(stack)
     triggering = threading.Thread(target=load.trigger_all, args=(RUNS,))
     triggering.start()
     for part in range(times):
-        until(lambda part=part: len(load.accepted) > RUNS * part / times or not triggering.is_alive(), 120, "load")
+        until(lambda part=part: len(load.accepted) > RUNS * part / times or not triggering.is_alive(), 240, "load")
         harm()
-    triggering.join(180)
+    triggering.join(400)
     assert not triggering.is_alive()
     assert len(load.accepted) == RUNS
     load.check()
@@ -118,6 +118,7 @@ def under_load(stack: Stack, harm: Callable[[], None], times: int = 3) -> Load:
 
 @pytest.mark.parametrize("service", ["control-plane", "scheduler", "redis", "postgres"])
 def test_a_service_is_killed_again_and_again(own_stack, service: str):
+    """F01 the control plane, F05 the scheduler, F20 Redis, which comes back empty, F30 PostgreSQL."""
     stack = own_stack()
     load = under_load(stack, lambda: stack.kill(service))
     should = sum(kind in ("echo", "retries") for kind, _ in load.accepted.values())
@@ -125,6 +126,7 @@ def test_a_service_is_killed_again_and_again(own_stack, service: str):
 
 
 def test_executors_are_killed(own_stack):
+    """F08: shims die, and the processes of the user's code with them."""
     stack = own_stack()
 
     def harm() -> None:
@@ -138,6 +140,7 @@ def test_executors_are_killed(own_stack):
 
 
 def test_redis_is_emptied_under_load(own_stack):
+    """F21: at any moment, again and again."""
     stack = own_stack()
     connection = redis.Redis.from_url(f"unix://{stack.data_dir}/run/redis.sock")
     under_load(stack, connection.flushall, times=20 if SOAK else 5)
@@ -167,4 +170,24 @@ def test_the_process_dies_at_each_fault_point(own_stack, tmp_path: Path, point: 
         result = until(lambda run=run: client.result(run, wait=5), 60, f"{run} ends")
         assert result["ok"], result
     assert note.exists(), "the fault never struck"
+    until(lambda: not stack.violations(), 20, "every invariant holds")
+
+
+def test_a_rebuild_that_is_broken_off_is_done_again(own_stack, tmp_path: Path):
+    """F20: Redis comes back empty, and the scheduler dies when running runs have their slots and waiting ones are lost."""
+    note, gate = tmp_path / "struck", tmp_path / "gate"
+    stack = own_stack(SOJOURN_FAULTS=f"recovery.half_rebuilt=kill:1:once={note}", SOJOURN_PLACES="2")
+    until(note.exists, 20, "the first rebuild, of an empty queue, is broken off")
+    note.unlink()
+    client = stack.client()
+    running = [client.trigger("waits-for", {"file": str(gate)})["id"] for _ in range(2)]
+    until(lambda: all(client.retrieve(run)["status"] == "EXECUTING" for run in running), 30, "both places are taken")
+    waiting = [client.trigger("echo", {"n": n})["id"] for n in range(20)]
+    stack.kill("redis")
+    until(note.exists, 20, "the rebuild is broken off")
+    gate.touch()
+    for run in (*running, *waiting):
+        result = until(lambda run=run: client.result(run, wait=5), 60, f"{run} ends")
+        assert result["ok"], result
+    assert all(client.retrieve(run)["attemptCount"] == 1 for run in (*running, *waiting))
     until(lambda: not stack.violations(), 20, "every invariant holds")
