@@ -31,9 +31,12 @@ class Reaper:
         self._more = len(lapsed) == _AT_ONCE
         reaped = 0
         for run in lapsed:
+            error = stalled_error(self._lease.total_seconds())
+            if self._outcomes.lose(run, error, now, lapsed_by=now) is None:
+                continue  # it has moved on, or beaten after all
+            reaped += 1
             if run.executor_id:
                 self._stop(run.executor_id)
-            reaped += self._outcomes.lose(run, stalled_error(self._lease.total_seconds()), now) is not None
         return {"reaped": reaped}
 
     def bury(self, ended: Iterable[Ended], now: datetime) -> int:

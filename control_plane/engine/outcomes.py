@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -104,15 +104,18 @@ class Outcomes:
             return self._late(run_id, snapshot, executor, outcome, now)
         return _answer(wish.event, moved, wish.changes.get("lease_until"), self._lease)
 
-    def lose(self, run: Run, error: Mapping[str, Any], now: datetime) -> Moved | None:
-        """A run whose executor is gone: its attempt failed with `error`; None if it has moved on."""
+    def lose(self, run: Run, error: Mapping[str, Any], now: datetime, *, lapsed_by: datetime | None = None) -> Moved | None:
+        """A run whose executor is gone: its attempt failed with `error`; None if it has moved on.
+
+        `lapsed_by`: nothing is known of the executor but that its lease was over by then.
+        """
         if run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
             wish = _acknowledged(run.id, run.snapshot, 0, now)
         elif run.snapshot_status == SnapshotStatus.PENDING_EXECUTING:
             wish = self._never_started(run, now)
         else:
             wish = self._failed(run, Outcome(ok=False, error=error), now, executor_lost=True)
-        moved = self._runs.move(wish)
+        moved = self._runs.move(replace(wish, lapsed_by=lapsed_by))
         if moved:
             self._index.settled([moved], now)
         return moved

@@ -19,7 +19,7 @@ class Move:
     """One wish: let `event` happen to `run` if it still stands at `snapshot`.
 
     `shows` names the run status where the table allows several; `source` narrows the statuses it may happen in;
-    `changes` are columns that get new values with it.
+    `changes` are columns that get new values with it. `lapsed_by`: only if its lease was over by then.
     """
 
     run: str
@@ -32,6 +32,7 @@ class Move:
     usage_ms: int = 0
     error: Mapping[str, Any] | None = None
     description: str | None = None
+    lapsed_by: datetime | None = None
 
     def document(self) -> dict[str, Any]:
         """The move as `move_runs.sql` takes it. `IllegalMove` if the table has no such row."""
@@ -48,6 +49,7 @@ class Move:
             "snapshot": self.snapshot,
             "sources": sources,
             "at": self.at,
+            "lapsed_by": self.lapsed_by,
             "steps": [{"event": self.event, "status": target, "run_status": shows}],
             "changes": self.changes,
             "usage_ms": self.usage_ms,

@@ -1,9 +1,10 @@
 -- Moves runs: each one compare-and-set with its history rows, all in one statement.
 --
 -- $1: [{run, snapshot, sources, at, steps: [{event, status, run_status}], changes: {column: value}, usage_ms?,
---       description?, error?}]
+--       description?, error?, lapsed_by?}]
 --     snapshot   the fencing token the mover holds; another one means it is late
 --     sources    the snapshot statuses in which the first step's event can happen
+--     lapsed_by  only if its lease was over by then: a heartbeat that came in between keeps the run
 --     steps      the rows to append; the run comes to stand in the last one
 --     changes    columns that get a new value (null included); absent ones keep theirs
 -- Returns a row for each run that moved. A run that did not (stale, gone, in another status) has no row.
@@ -11,11 +12,12 @@
 WITH moves AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS m (
         run text, snapshot int, sources text[], at timestamptz, steps jsonb, changes jsonb, usage_ms bigint,
-        description text, error jsonb)
+        description text, error jsonb, lapsed_by timestamptz)
 ), locked AS MATERIALIZED (
     SELECT r.id, r.snapshot, r.snapshot_status
     FROM runs r JOIN moves m ON m.run = r.id
     WHERE r.snapshot = m.snapshot AND r.snapshot_status = ANY (m.sources)
+        AND (m.lapsed_by IS NULL OR r.lease_until <= m.lapsed_by)
     ORDER BY r.id
     FOR UPDATE OF r
 ), moved AS (

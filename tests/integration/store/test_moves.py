@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
@@ -65,6 +66,21 @@ def test_one_of_many_movers_wins(runs: Runs, run_id: str):
         answers = list(threads.map(lambda _: runs.move(wish), range(20)))
     assert sum(answer is not None for answer in answers) == 1
     assert len(runs.history(run_id)) == 2
+
+
+def test_a_lease_that_was_renewed_in_between_is_not_taken_for_lapsed(database: Database, runs: Runs, run_id: str):
+    lease = NOW + timedelta(seconds=10)
+    database.rows(
+        "UPDATE runs SET snapshot_status = 'EXECUTING', status = 'EXECUTING', lease_until = %s, executor_id = 'e'"
+        " WHERE id = %s",
+        lease,
+        run_id,
+    )
+    wish = Move(
+        run_id, 1, Event.FAIL, NOW, source=SnapshotStatus.EXECUTING, changes={"finished_at": NOW}, shows=RunStatus.CRASHED
+    )
+    assert runs.move(replace(wish, lapsed_by=lease - timedelta(seconds=1))) is None
+    assert runs.move(replace(wish, lapsed_by=lease))
 
 
 def test_a_finished_run_cannot_be_changed(database: Database, runs: Runs, run_id: str):
