@@ -98,7 +98,9 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Everything that `rows`, `call` and Peewee do inside is one transaction."""
+        """Everything that `rows`, `call` and Peewee do inside is one transaction. It is not sent again as a whole."""
+        if not self.peewee.in_transaction():
+            self.rows("SELECT 1")  # finds out, and makes good, that the server was started again meanwhile
         try:
             with self.peewee.connection_context(), self.peewee.atomic():
                 yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -12,11 +13,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg2
 import pytest
 import redis
 from tests.support.stack import Stack, until
 
-from sojourn.sdk.errors import ApiError
+from sojourn.sdk.errors import ApiConnectionError, ApiError, ServerError
 
 PROJECT = Path(__file__).parent / "project"
 SOAK = bool(os.environ.get("SOAK"))
@@ -62,11 +64,19 @@ class Load:
             "fails": ("always-fails", {"n": n}),
             "cancelled": ("sleeps", 20),
         }[kind]
-        run = client.trigger(task, payload)["id"]
+        # A client that was given up on asks again, with the key under which the run may have been stored already.
+        run = until(lambda: self._triggered(client, task, payload, f"load-{n}"), 60, "it is triggered")
         if kind == "cancelled":
             until(lambda: self._cancelled(client, run), 60, "it is cancelled")
         with self._lock:
             self.accepted[run] = (kind, n)
+
+    @staticmethod
+    def _triggered(client, task: str, payload, key: str) -> str:
+        try:
+            return str(client.trigger(task, payload, {"idempotencyKey": key})["id"])
+        except (ApiConnectionError, ServerError):
+            return ""
 
     @staticmethod
     def _cancelled(client, run: str) -> bool:
@@ -95,6 +105,13 @@ class Load:
             else:
                 assert run_status == "CANCELED", (run, wire)
         until(lambda: not self.stack.violations(), 20, "every invariant holds")
+        assert self._stored() == len(self.accepted), "no run was made twice"
+
+    def _stored(self) -> int:
+        url = f"postgresql://postgres@/sojourn?host={self.stack.data_dir}/run"
+        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM runs")
+            return int(cursor.fetchone()[0])
 
     def completed(self) -> int:
         client = self.stack.client()

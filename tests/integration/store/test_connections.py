@@ -36,6 +36,15 @@ def test_a_connection_that_the_server_ended_is_replaced_unseen(database: Databas
     assert backend(database) != old
 
 
+def test_a_transaction_begins_on_a_connection_that_lives(database: Database, database_url: str):
+    old = backend(database)
+    other = Database(database_url, connections=1)
+    other.rows("SELECT pg_terminate_backend(%s, 5000)", old)
+    other.close()
+    with database.transaction():
+        assert backend(database) != old
+
+
 def test_a_failed_statement_leaves_its_connection_usable(database: Database):
     first = backend(database)
     with pytest.raises(psycopg2.Error):
