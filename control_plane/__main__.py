@@ -19,10 +19,11 @@ import redis
 from sojourn.control_plane.config import Config, SettingError, load
 from sojourn.control_plane.embedded import credentials
 from sojourn.control_plane.embedded.data_dir import DataDir, DataDirError, StackRuns
-from sojourn.control_plane.embedded.process import StartFailed
-from sojourn.control_plane.embedded.stack import Stack, free_port
+from sojourn.control_plane.embedded.process import StartFailed, tie_to_parent
+from sojourn.control_plane.embedded.stack import Stack, StartInterrupted
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
+from sojourn.control_plane.store.seal import SealBroken
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--port", type=int)
     parser.add_argument("--ready-fd", type=int, help="where the stack says that it is ready, as one line of JSON")
+    parser.add_argument("--tied", action="store_true", help="stack: end when the process that started it is gone")
     parser.add_argument("--repair", action="store_true", help="fsck: sweep first")
     given = parser.parse_args(arguments)
     try:
@@ -39,20 +41,24 @@ def main(arguments: list[str] | None = None) -> int:
         return _COMMANDS[given.command](config, given)
     except (SettingError, DataDirError, StartFailed, SchemaTooNew) as error:
         return _fail(str(error), given.ready_fd)
+    except SealBroken:
+        return _fail("the database was sealed with another master key: restore master.key, or set SOJOURN_MASTER_KEY")
     except StoreUnavailable as error:
-        return _fail(f"PostgreSQL cannot be reached: {str(error).splitlines()[0]}", given.ready_fd)
+        return _fail(f"PostgreSQL cannot be reached ({str(error).splitlines()[0]}): correct DATABASE_URL", given.ready_fd)
     except redis.RedisError as error:
-        return _fail(f"Redis cannot be reached: {error}", given.ready_fd)
+        return _fail(f"Redis cannot be reached ({error}): correct REDIS_URL", given.ready_fd)
 
 
 def _stack(config: Config, given: argparse.Namespace) -> int:
     logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
-    if config.port == 0:
-        config = load(port=free_port(config.host))
+    if given.tied:
+        tie_to_parent(signal.SIGTERM)
     data_dir = DataDir(given.data_dir or Path(config.data_dir or "."))
     try:
         data_dir.open()
     except StackRuns as running:
+        if running.state is None:
+            raise DataDirError(f"a stack is being started or stopped on {data_dir.path}: try again when it is") from None
         _tell(given.ready_fd, {"running": running.state})
         return 2
     stack = Stack(config, data_dir)
@@ -61,6 +67,8 @@ def _stack(config: Config, given: argparse.Namespace) -> int:
     try:
         _tell(given.ready_fd, {"ready": stack.start()})
         stack.watch()
+    except StartInterrupted:
+        return 0
     finally:
         stack.stop()
     return 0
@@ -84,7 +92,9 @@ def _running(config: Config, given: argparse.Namespace) -> Config:
 
     path = given.data_dir or Path(config.data_dir or ".")
     if not (path / credentials.MASTER_KEY).exists():
-        raise DataDirError(f"{path} has no stack's data: name its directory by --data-dir")
+        raise DataDirError(f"{path} has no stack's data: `sojourn up` makes it, or name its directory by --data-dir")
+    if not (config.database_url and config.redis_url) and DataDir(path).running() is None:
+        raise DataDirError(f"nothing runs on {path}: `sojourn up` starts it")
     own: dict[str, Any] = {"data_dir": str(path)}
     if not config.database_url:
         own["database_url"] = EmbeddedPostgres(path / "postgres").url.replace("/postgres?", "/sojourn?")
@@ -141,12 +151,15 @@ def _tell(fd: int | None, message: dict[str, Any]) -> None:
     if fd is None:
         print(json.dumps(message), flush=True)
         return
-    with open(fd, "w", closefd=True) as pipe:
-        pipe.write(json.dumps(message) + "\n")
+    try:
+        with open(fd, "w", closefd=True) as pipe:
+            pipe.write(json.dumps(message) + "\n")
+    except BrokenPipeError:
+        logging.getLogger(__name__).debug("nobody waits for the answer any more")
 
 
-def _fail(text: str, ready_fd: int | None) -> int:
-    """Says it once: to whoever waits for the stack, else to a person."""
+def _fail(text: str, ready_fd: int | None = None) -> int:
+    """Said once: to the process that waits for the answer, or else to the terminal."""
     if ready_fd is not None:
         _tell(ready_fd, {"failed": text})
     else:

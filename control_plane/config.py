@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 
 class SettingError(ValueError):
@@ -49,9 +52,24 @@ def _url(*schemes: str) -> tuple[Callable[[str], str], str]:
     def read(text: str) -> str:
         if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             raise ValueError
+        _ = urlsplit(text).port  # raises ValueError for what is no port
+        # A password with a bare / ? or # ends the host early: its parts would be taken for host and port, and shown.
+        _, *rest = re.split("[/?#]", text.partition("://")[2])
+        if any("@" in part for part in rest):
+            raise ValueError
         return text
 
-    return read, "a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes)
+    begins = " or ".join(f"{scheme}://" for scheme in schemes)
+    return read, f"a URL that begins with {begins}, in whose password / ? # @ are written %2F %3F %23 %40"
+
+
+def _key() -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        if len(urlsafe_b64decode(text)) != 32:
+            raise ValueError
+        return text
+
+    return read, "32 bytes in URL-safe base 64"
 
 
 def _choice(*words: str) -> tuple[Callable[[str], str], str]:
@@ -98,9 +116,9 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting("data_dir", _TEXT, "", "Where archives, version trees, logs and the embedded servers' data are kept."),
     _setting("host", _TEXT, "127.0.0.1", "The address that the control plane listens on."),
-    _setting("port", _whole(0, 65535), 3030, "The port that the control plane listens on."),
+    _setting("port", _whole(1, 65535), 3030, "The port that the control plane listens on."),
     _setting("api_url", _url("http", "https"), "", "How executors and users reach the API. Absent: made of host and port."),
-    _setting("master_key", _TEXT, "", "32 bytes in URL-safe base 64 that seal secrets at rest.", secret=True),
+    _setting("master_key", _key(), "", "Seals secrets at rest. Absent: `sojourn up` makes one.", secret=True),
     _setting("web_workers", _whole(1, 64), 2, "Processes of the control plane."),
     _setting("database_connections", _whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),
     _setting("places", _whole(1, 1000), max(4, 2 * _CORES), "Local executors at once."),
@@ -191,5 +209,5 @@ def _read(setting: Setting, environment: Mapping[str, str]) -> Any:
     try:
         return setting.kind(text)
     except ValueError:
-        shown = "that value" if setting.secret else repr(text)
+        shown = "the value it has" if setting.secret else repr(text)
         raise SettingError(f"{setting.variable} cannot be {shown}: it takes {setting.takes}") from None

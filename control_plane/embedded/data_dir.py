@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from sojourn.scheduler.placement.process import start_time
 
 FORMAT = 1
-_MARK, _STATE = "sojourn.json", "stack.json"
+_MARK, _STATE, _LOCK = "sojourn.json", "stack.json", "stack.lock"
 
 
 class DataDirError(Exception):
@@ -18,10 +19,10 @@ class DataDirError(Exception):
 
 
 class StackRuns(Exception):
-    """A stack runs on this directory already; `state` is what it wrote."""
+    """A stack runs on this directory already; `state` is what it wrote, None before it is ready."""
 
-    def __init__(self, state: dict[str, Any]):
-        super().__init__(f"a stack runs here already: {state['api_url']}")
+    def __init__(self, state: dict[str, Any] | None):
+        super().__init__("a stack runs here already")
         self.state = state
 
 
@@ -30,38 +31,62 @@ class DataDir:
 
     def __init__(self, path: Path):
         self.path = path
+        self._lock: int | None = None
 
     def open(self) -> None:
-        """Makes the directory, or checks that it is one of ours; `DataDirError`, `StackRuns`."""
+        """Makes the directory or checks that it is ours, and holds it for this process; `DataDirError`, `StackRuns`."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            mark = self.path / _MARK
-            if mark.exists():
-                found = json.loads(mark.read_text()).get("format")
-                if found != FORMAT:
-                    raise DataDirError(
-                        f"{self.path} was written by another release (format {found}, this one has {FORMAT})"
-                    )
-            elif any(self.path.iterdir()):
-                raise DataDirError(f"{self.path} has other files in it: name an empty or a new directory by --data-dir")
-            else:
-                mark.write_text(json.dumps({"format": FORMAT}) + "\n")
-                self.path.chmod(0o700)
+            self._mark()
+            self._hold()
+        except FileExistsError as error:
+            raise DataDirError(f"{self.path} is a file: name a directory by --data-dir") from error
         except OSError as error:
-            raise DataDirError(f"{self.path} cannot be used: {error.strerror}") from error
-        except ValueError as error:
-            raise DataDirError(f"{self.path}/{_MARK} is damaged: {error}") from error
-        running = self.running()
-        if running:
-            raise StackRuns(running)
+            advice = "name a directory that you may write to by --data-dir"
+            raise DataDirError(f"{self.path} cannot be used ({error.strerror}): {advice}") from error
+
+    def _mark(self) -> None:
+        mark = self.path / _MARK
+        if mark.exists():
+            self._check_format(mark)
+        elif any(self.path.iterdir()):
+            raise DataDirError(f"{self.path} has other files in it: name an empty or a new directory by --data-dir")
+        else:
+            mark.write_text(json.dumps({"format": FORMAT}) + "\n")
+            self.path.chmod(0o700)
+
+    def _check_format(self, mark: Path) -> None:
+        try:
+            found = json.loads(mark.read_text())["format"]
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataDirError(f"{mark} is damaged: restore it, or name another directory by --data-dir") from error
+        if found != FORMAT:
+            raise DataDirError(
+                f"{self.path} was written by another release (format {found}, this one has {FORMAT}):"
+                " use that release, or name another directory by --data-dir"
+            )
+
+    def _hold(self) -> None:
+        """The kernel lets the lock go when this process is gone, however it ends. Children do not inherit it."""
+        lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise StackRuns(self.running()) from None
+        self._lock = lock
 
     def running(self) -> dict[str, Any] | None:
         """The state of the stack that runs here, if one does."""
         try:
             state: dict[str, Any] = json.loads((self.path / _STATE).read_text())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
         return state if start_time(state["pid"]) == state["started"] else None
+
+    def left_behind(self) -> bool:
+        """Whether the last stack was killed: it cleared nothing away, and its servers may be just ending."""
+        return (self.path / _STATE).exists()
 
     def write_state(self, state: dict[str, Any]) -> None:
         """Says that this process is the stack of the directory."""

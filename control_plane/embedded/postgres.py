@@ -54,6 +54,7 @@ class EmbeddedPostgres:
         binaries = _binaries()
         if not (self._directory / "PG_VERSION").exists():
             self._initialize(binaries)
+        self._await_the_last_one()
         (self._directory / "postmaster.pid").unlink(missing_ok=True)
         self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._process = process.start(
@@ -82,13 +83,21 @@ class EmbeddedPostgres:
             except psycopg2.Error as error:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     self.stop()
-                    raise StartFailed(f"PostgreSQL did not start: {process.last_lines(self._log) or error}") from error
+                    raise StartFailed(f"PostgreSQL did not start: {process.last_line(self._log)}") from error
                 time.sleep(0.03)
 
     def stop(self) -> None:
         """A fast shutdown: connections are ended, nothing is lost."""
         if self._process is not None:
             process.end(self._process, signal.SIGINT, 20)
+
+    def _await_the_last_one(self, seconds: float = 20) -> None:
+        """A stack that was killed leaves a server that is just ending; two on one cluster would ruin it."""
+        deadline = time.monotonic() + seconds
+        while process.works_in(self._directory):
+            if time.monotonic() > deadline:
+                raise StartFailed(f"another PostgreSQL works in {self._directory}: stop it, then start again")
+            time.sleep(0.05)
 
     def _initialize(self, binaries: Path) -> None:
         """Into a directory beside, then renamed: a cluster is there whole or not at all."""
@@ -105,7 +114,9 @@ class EmbeddedPostgres:
             text=True,
         )
         if made.returncode:
-            raise StartFailed(f"PostgreSQL could not make its cluster: {made.stderr.strip()}")
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            self._log.write_text(made.stderr)
+            raise StartFailed(f"PostgreSQL could not make its cluster: {process.last_line(self._log)}")
         os.sync()
         fresh.rename(self._directory)
 

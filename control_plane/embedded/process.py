@@ -29,7 +29,7 @@ def start(
     """
     libc = ctypes.CDLL(None, use_errno=True)
 
-    def tie_to_parent() -> None:
+    def tie() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
 
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -41,8 +41,13 @@ def start(
             stderr=subprocess.STDOUT,
             env=dict(os.environ if environment is None else environment),
             start_new_session=True,
-            preexec_fn=tie_to_parent,
+            preexec_fn=tie,
         )
+
+
+def tie_to_parent(number: signal.Signals) -> None:
+    """Has the kernel send this process a signal when the one that started it is gone."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number))
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals, seconds: float) -> None:
@@ -57,10 +62,24 @@ def end(process: subprocess.Popen[bytes], number: signal.Signals, seconds: float
         process.wait()
 
 
-def last_lines(log: Path, count: int = 5) -> str:
-    """The end of a log, for an error message."""
+def last_line(log: Path) -> str:
+    """What a server said last and where the rest is, for an error message of one line."""
     if not log.exists():
-        return ""
+        return f"it wrote no {log}"
     with log.open("rb") as file:
         file.seek(max(log.stat().st_size - 8_192, 0))
-        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-count:])
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    said = [line.strip() for line in lines if line.strip()]
+    return f"{said[-1] if said else 'it said nothing'} (the rest is in {log})"
+
+
+def works_in(directory: Path) -> list[int]:
+    """The processes whose working directory that is: a server's main process and its children."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if (entry / "cwd").readlink() == directory:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -67,7 +67,7 @@ class EmbeddedRedis:
                 except redis.RedisError as error:
                     if self._process.poll() is not None or time.monotonic() > deadline:
                         self.stop()
-                        raise StartFailed(f"Redis did not start: {process.last_lines(self._log) or error}") from error
+                        raise StartFailed(f"Redis did not start: {process.last_line(self._log)}") from error
                     time.sleep(0.01)
 
     def stop(self) -> None:

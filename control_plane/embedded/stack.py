@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -16,8 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+
 from sojourn.control_plane.config import Config, to_environment
-from sojourn.control_plane.embedded import credentials, process
+from sojourn.control_plane.embedded import credentials, outside, process
 from sojourn.control_plane.embedded.data_dir import DataDir
 from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
 from sojourn.control_plane.embedded.process import StartFailed
@@ -26,7 +29,7 @@ from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
-from sojourn.control_plane.store.seal import Seal
+from sojourn.control_plane.store.seal import Seal, SealBroken
 from sojourn.scheduler.placement.process import start_time
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,13 @@ log = logging.getLogger(__name__)
 _DATABASE = "sojourn"
 _LONGEST_PAUSE = 5.0
 _READY_SECONDS = 30
+#: How long the servers of a stack that was killed may take to end.
+_ENDING_SECONDS = 15
+_PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
+
+
+class StartInterrupted(Exception):
+    """Somebody asked the stack to stop before it was up."""
 
 
 class Stack:
@@ -50,11 +60,21 @@ class Stack:
         self._environment: Mapping[str, str] = {}
 
     def start(self) -> dict[str, Any]:
-        """Everything up, ready and found; what `status` prints. `StartFailed` says in one line what is wrong."""
-        _port_is_free(self._config.host, self._config.port)
+        """Everything up, ready and found; what `status` prints. `StartFailed` says in one line what is wrong.
+
+        `StartInterrupted` when `ask_to_stop` comes before the end.
+        """
+        patience = _ENDING_SECONDS if self._data_dir.left_behind() else 0
+        _port_is_free(self._config.host, self._config.port, patience)
+        if self._config.database_url:
+            outside.check_database(self._config.database_url)
+        if self._config.redis_url:
+            outside.check_redis(self._config.redis_url)
         self._start_servers()
         config = self._connected_config()
+        self._go_on()
         found = self._prepare_store(config)
+        self._go_on()
         self._environment = {**os.environ, **to_environment(config), "PYTHONUNBUFFERED": "1"}
         self._run("control-plane", [*_python("gunicorn"), *_gunicorn_arguments()])
         self._run("scheduler", _python("sojourn.scheduler"))
@@ -80,7 +100,7 @@ class Stack:
                 self._start_again(name)
 
     def ask_to_stop(self) -> None:
-        """Makes `watch` return."""
+        """Makes `watch` return, and `start` give up."""
         self._stopping.set()
 
     def stop(self) -> None:
@@ -130,8 +150,6 @@ class Stack:
         given: dict[str, Any] = {"data_dir": str(self._data_dir.path)}
         if self._redis is not None:
             given["redis_url"] = self._redis.url
-        else:
-            _redis_answers(self._config.redis_url)
         if self._postgres is not None:
             given["database_url"] = _own_database(self._postgres.url)
         if not self._config.master_key:
@@ -149,12 +167,22 @@ class Stack:
             assert installation
             code = access.create_dashboard_code(installation.organization_id, clock())
             return {**found, "dashboard_url": f"{config.api_url}/?code={code}"}
-        except StoreUnavailable as error:
-            raise StartFailed(f"PostgreSQL cannot be reached (DATABASE_URL): {_first_line(error)}") from error
         except SchemaTooNew as error:
             raise StartFailed(f"{error}: upgrade Sojourn, or use another database") from error
+        except SealBroken as error:
+            raise StartFailed(
+                "the database was sealed with another master key: put the master.key that belongs to it into"
+                f" {self._data_dir.path}, or set SOJOURN_MASTER_KEY"
+            ) from error
+        except (StoreUnavailable, psycopg2.Error) as error:
+            why = outside.without_secret(str(error), config.database_url)
+            raise StartFailed(f"the database cannot be prepared ({why}): its user must own it") from error
         finally:
             database.close()
+
+    def _go_on(self) -> None:
+        if self._stopping.is_set():
+            raise StartInterrupted
 
     def _run(self, name: str, command: list[str]) -> None:
         def begin() -> subprocess.Popen[bytes]:
@@ -179,12 +207,14 @@ class Stack:
         deadline = time.monotonic() + _READY_SECONDS
         host = "127.0.0.1" if config.host == "0.0.0.0" else config.host  # noqa: S104 - compared, not bound
         while not _answers(host, config.port):
+            self._go_on()
             for name in ("control-plane", "scheduler"):
                 if self._children[name].poll() is not None:
-                    told = process.last_lines(self._data_dir.path / "logs" / f"{name}.log")
+                    told = process.last_line(self._data_dir.path / "logs" / f"{name}.log")
                     raise StartFailed(f"the {name} did not start: {told}")
             if time.monotonic() > deadline:
-                raise StartFailed(f"the control plane was not ready within {_READY_SECONDS} s")
+                logs = self._data_dir.path / "logs"
+                raise StartFailed(f"the control plane was not ready within {_READY_SECONDS} s: {logs} has what it wrote")
             time.sleep(0.03)
 
     def _pids(self) -> dict[str, int]:
@@ -210,30 +240,23 @@ def _gunicorn_arguments() -> list[str]:
     return ["--config", str(settings), "--no-control-socket", "sojourn.control_plane.serve:application()"]
 
 
-def free_port(host: str) -> int:
-    """A port that nobody listens on now, for `--port 0`."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def _port_is_free(host: str, port: int, patience: float) -> None:
+    deadline = time.monotonic() + patience
+    while error := _refusal(host, port):
+        if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+            advice = "choose another by --port" if error.errno in _PORT_ERRORS else "correct SOJOURN_HOST"
+            raise StartFailed(f"port {port} on {host} cannot be used ({error.strerror}): {advice}") from error
+        time.sleep(0.05)
 
 
-def _port_is_free(host: str, port: int) -> None:
+def _refusal(host: str, port: int) -> OSError | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise StartFailed(f"port {port} on {host} cannot be used ({error.strerror}): choose one by --port") from error
-
-
-def _redis_answers(url: str) -> None:
-    import redis
-
-    try:
-        with redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3) as connection:
-            connection.ping()
-    except (redis.RedisError, ValueError) as error:
-        raise StartFailed(f"Redis cannot be reached (REDIS_URL): {_first_line(error)}") from error
+            return error
+    return None
 
 
 def _own_database(maintenance_url: str) -> str:
@@ -255,8 +278,3 @@ def _answers(host: str, port: int) -> bool:
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
-
-
-def _first_line(error: Exception) -> str:
-    """An error without what might name a secret: drivers never repeat the password, and a URL is not shown."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,4 +1,4 @@
-"""`sojourn up` and its kin as a user meets them: what goes wrong is one line and exit code 2, and leaves nothing behind."""
+"""`sojourn up` as its user meets it: what it refuses and in which words, a second one, Ctrl-C, what `status` tells."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -16,160 +15,227 @@ import pytest
 from tests.support.stack import Stack, until
 
 PROJECT = Path(__file__).parent / "project"
+#: Root may write anywhere. In a user namespace it is somebody else, who may not.
+NOT_ROOT = ("unshare", "--user", "--map-user=65534", "--map-group=65534") if os.geteuid() == 0 else ()
+
+Make = Callable[..., Stack]
 
 
 @pytest.fixture
-def own_stack() -> Iterator[Stack]:
-    """Not started yet."""
-    made = Stack()
-    yield made
-    made.down()
+def make() -> Iterator[Make]:
+    """Stacks that are not started yet."""
+    made: list[Stack] = []
+
+    def one(**settings: str) -> Stack:
+        made.append(Stack(**settings))
+        return made[-1]
+
+    yield one
+    for stack in made:
+        stack.down()
 
 
-def fails(stack: Stack, *arguments: str, detach: bool = True, **settings: str) -> str:
-    """The one line that a failed `up` says."""
-    environment = {**stack.environment, **settings}
-    command = [sys.executable, "-m", "sojourn.cli", "up", *(["--detach"] if detach else []), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("sojourn: ")]
-    assert len(lines) == 1 and (not detach or done.stderr.count("\n") == 1), done.stderr
-    assert "Traceback" not in done.stderr and "s3cret" not in done.stderr
-    assert living(stack.data_dir) == []
+def refused(stack: Stack, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
+    """The one line that `up` leaves; it left nothing else."""
+    done = stack.cli("up", *arguments, check=False, prefix=prefix)
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done
+    assert lines[0].startswith("sojourn: ")
+    assert "secret" not in lines[0]
+    assert stack.processes() == []
     return lines[0]
 
 
-def living(data_dir: Path) -> list[int]:
-    """Processes that were started on that directory."""
-    found, text = [], str(data_dir).encode()
-    for path in Path("/proc").iterdir():
-        if not path.name.isdigit() or int(path.name) == os.getpid():
-            continue
-        try:
-            if text in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
-        except OSError:
-            continue
-    return found
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/x", ("PostgreSQL cannot be reached", "correct DATABASE_URL")),
+        ("DATABASE_URL", "postgresql://u:secret@127.0.0.1:1/x?colour=red", ('"colour"', "correct DATABASE_URL")),
+        ("DATABASE_URL", "postgresql://u:secret@127.0.0.1:port/x", ("DATABASE_URL cannot be", "postgresql://")),
+        ("DATABASE_URL", "postgresql://u:1/secret@127.0.0.1/x", ("DATABASE_URL cannot be", "%2F")),
+        ("DATABASE_URL", "mysql://u:secret@127.0.0.1/x", ("DATABASE_URL cannot be", "postgresql://")),
+        ("REDIS_URL", "redis://u:secret@127.0.0.1:1/0", ("Redis cannot be reached", "correct REDIS_URL")),
+        ("REDIS_URL", "redis://u:secret@127.0.0.1:port/0", ("REDIS_URL cannot be", "redis://")),
+        ("REDIS_URL", "http://u:secret@127.0.0.1/0", ("REDIS_URL cannot be", "redis://")),
+        ("SOJOURN_PORT", "abc", ("SOJOURN_PORT cannot be 'abc'", "a whole number from 1 to 65535")),
+        ("SOJOURN_MASTER_KEY", "secret", ("SOJOURN_MASTER_KEY cannot be", "32 bytes")),
+        ("SOJOURN_HOST", "host.invalid", ("host.invalid", "correct SOJOURN_HOST")),
+    ],
+)
+def test_a_setting_that_cannot_be_used(make: Make, variable: str, value: str, words: tuple[str, ...]) -> None:
+    stack = make()
+    stack.environment[variable] = value
+    line = refused(stack)
+    assert all(word in line for word in words), line
 
 
-@pytest.mark.parametrize("detach", [True, False])
-def test_a_port_in_use(own_stack: Stack, detach: bool):
+def test_a_port_that_is_taken(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = fails(own_stack, "--port", str(port), detach=detach)
-    assert f"port {port}" in line and "--port" in line
+        line = refused(make(), "--port", str(port))
+    assert f"port {port}" in line
+    assert "choose another by --port" in line
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "says"),
-    [
-        ("DATABASE_URL", "postgresql://u:s3cret@127.0.0.1:1/x", "DATABASE_URL"),
-        ("DATABASE_URL", "mysql://u:s3cret@127.0.0.1:1/x", "DATABASE_URL"),
-        ("REDIS_URL", "redis://:s3cret@127.0.0.1:1/0", "REDIS_URL"),
-        ("REDIS_URL", "memcached://:s3cret@127.0.0.1:1/0", "REDIS_URL"),
-        ("SOJOURN_PORT", "abc", "SOJOURN_PORT"),
-        ("SOJOURN_PLACES", "0", "SOJOURN_PLACES"),
-    ],
-)
-def test_a_setting_that_cannot_be_used_is_named(own_stack: Stack, name: str, value: str, says: str):
-    assert says in fails(own_stack, "--port", str(own_stack.port), **{name: value})
+def test_a_data_directory_that_is_a_file(make: Make, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    assert "is a file: name a directory by --data-dir" in refused(make(), "--data-dir", str(file))
+    assert file.read_text() == "mine"
 
 
-def test_a_directory_that_is_not_ours(own_stack: Stack, tmp_path: Path):
-    (tmp_path / "thesis.tex").write_text("x")
-    assert "other files" in fails(own_stack, "--data-dir", str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    assert "cannot be used" in fails(own_stack, "--data-dir", str(tmp_path / "thesis.tex"))
-    newer = tmp_path / "newer"
-    newer.mkdir()
-    (newer / "sojourn.json").write_text('{"format": 999}')
-    assert "another release" in fails(own_stack, "--data-dir", str(newer))
+def test_a_data_directory_of_something_else(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert "has other files in it: name an empty" in refused(make(), "--data-dir", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_what_was_there_is_there_after_a_restart(own_stack: Stack):
-    first = own_stack.up()
-    own_stack.deploy(PROJECT)
-    run = own_stack.client().trigger("echo", {"n": 1})["id"]
-    until(lambda: own_stack.client().result(run, wait=10), 30, "it ends")
-
-    line = json.loads(own_stack.cli("up", "--detach", "--json").stdout)
-    assert line["api_url"] == first["api_url"], "a second one finds the first"
-    busy = own_stack.cli("up", check=False)
-    assert busy.returncode == 2 and busy.stderr.count("\n") == 1 and "runs" in busy.stderr
-
-    own_stack.cli("down")
-    assert living(own_stack.data_dir) == []
-    stopped = own_stack.cli("status", check=False)
-    assert stopped.returncode == 1 and "sojourn up" in stopped.stdout
-
-    own_stack.port = 0
-    again = own_stack.up()
-    assert not again["api_url"].endswith((":0", first["api_url"][-6:])), "any free port"
-    assert again["environments"] == first["environments"] and again["pat"] == first["pat"]
-    assert own_stack.client().retrieve(run)["status"] == "COMPLETED"
-    assert json.loads(own_stack.client().result(run)["output"]) == {"n": 1}
+def test_a_data_directory_that_may_not_be_written(make: Make, tmp_path: Path) -> None:
+    if NOT_ROOT and subprocess.run([*NOT_ROOT, "true"], capture_output=True).returncode:
+        pytest.skip("root without user namespaces may write anywhere")
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    line = refused(make(), "--data-dir", str(closed), prefix=NOT_ROOT)
+    assert "cannot be used (Permission denied): name a directory that you may write to by --data-dir" in line
 
 
-def test_status_has_all_that_a_program_needs(stack: Stack):
-    found = json.loads(stack.cli("status", "--json").stdout)
-    assert found["running"] is True and found["api_url"] == stack.found["api_url"]
-    assert found["dashboard_url"].startswith(f"{found['api_url']}/?code=")
-    assert found["project_ref"].startswith("proj_") and found["pat"].startswith("tr_pat_")
-    assert {slug: env["secret_key"][: 4 + len(slug)] for slug, env in found["environments"].items()} == {
-        "dev": "tr_dev_", "prod": "tr_prod_"
-    }  # fmt: skip
-    assert {service["state"] for service in found["services"]} == {"running"}
-    assert {service["name"] for service in found["services"]} == {"postgres", "redis", "control-plane", "scheduler"}
-    assert (stack.data_dir / "credentials.json").stat().st_mode & 0o777 == 0o600
+def test_a_server_that_does_not_start(make: Make) -> None:
+    stack = make()
+    stack.up()
+    stack.cli("down")
+    (stack.data_dir / "postgres" / "postgresql.conf").write_text("no such line\n")
+    line = refused(stack)
+    assert "PostgreSQL did not start" in line
+    assert str(stack.data_dir / "logs" / "postgres.log") in line
 
 
-def test_a_schema_of_a_newer_release(own_stack: Stack):
-    own_stack.up()
-    with psycopg2.connect(f"postgresql://postgres@/sojourn?host={own_stack.data_dir}/run") as connection:
-        connection.cursor().execute("INSERT INTO schema_migrations (number) VALUES (999)")
-    connection.close()
-    own_stack.cli("down")
-    line = fails(own_stack, "--port", str(own_stack.port))
-    assert "999" in line and "upgrade" in line.lower()
+def test_a_second_up_does_no_harm_and_a_later_one_finds_everything(make: Make) -> None:
+    stack = make()
+    found, pids = stack.up(), stack.services()
+    stack.deploy(PROJECT)
+    run = stack.client().trigger("echo", {"n": 1})["id"]
+    until(lambda: stack.client().result(run, wait=20), 40, "it ends")
 
-
-def test_ctrl_c_ends_all_of_it(own_stack: Stack):
-    """As a terminal does it: the signal goes to the whole group of the foreground."""
-    command = [sys.executable, "-m", "sojourn.cli", "up", "--port", str(own_stack.port)]
-    process = subprocess.Popen(
-        command,
-        env=own_stack.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+    done = stack.cli("up", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"sojourn: a stack runs on {stack.data_dir} already: {found['api_url']} (`sojourn down` stops it)\n"
     )
+    again = stack.cli("up", "--detach")
+    assert again.stdout == f"it runs already: {found['api_url']}\n"
+    assert stack.services() == pids
+    assert stack.client().retrieve(run)["status"] == "COMPLETED"
+
+    stack.cli("down")
+    assert stack.processes() == []
+    after = stack.up()
+    assert {**after, "dashboard_url": ""} == {**found, "dashboard_url": ""}
+    assert stack.client().retrieve(run)["status"] == "COMPLETED"
+
+
+def test_two_ups_at_once(make: Make) -> None:
+    stack = make()
+    first, second = stack.begin("up", "--port", str(stack.port)), stack.begin("up", "--port", str(stack.port))
+    until(lambda: first.poll() is not None or second.poll() is not None, 30, "one of them gives up")
+    loser, winner = (first, second) if first.poll() is not None else (second, first)
+    said = loser.communicate()[1]
+    assert (loser.returncode, len(said.splitlines())) == (2, 1), said
+    until(lambda: stack.cli("status", check=False).returncode == 0, 30, "the other one runs")
+    winner.send_signal(signal.SIGINT)
+    winner.communicate(timeout=30)
+    assert winner.returncode == 0
+    assert stack.processes() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_the_end_of_the_command_is_the_end_of_all(make: Make, number: signal.Signals) -> None:
+    stack = make()
+    process = stack.begin("up", "--port", str(stack.port))
     assert process.stdout
-    assert process.stdout.readline().startswith("API")
-    os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert living(own_stack.data_dir) == []
-    assert own_stack.up()["api_url"]
+    line = process.stdout.readline()
+    assert line.split() == ["API", f"http://127.0.0.1:{stack.port}"]
+    if number == signal.SIGINT:
+        stack.found = stack.status()
+        stack.deploy(PROJECT)
+        run = stack.client().trigger("sleeps", 60)["id"]
+        until(lambda: stack.client().retrieve(run)["status"] == "EXECUTING", 30, "a run is under way")
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == (0 if number != signal.SIGKILL else -signal.SIGKILL)
+    until(lambda: not stack.processes(), 30 if number == signal.SIGKILL else 0, "nothing is left")
+    if number == signal.SIGINT:
+        stack.up()
+        until(lambda: stack.client().retrieve(run)["attemptCount"], 30, "the run is there and goes on")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "says"),
-    [
-        (["runs", "get", "run_00000000000000000000000000"], 4, "run"),
-        (["runs", "list", "--limit", "0"], 2, "limit"),
-        (["trigger", "echo", "--payload", "{"], 2, "JSON"),
-        (["trigger", "always-fails", "--wait"], 1, ""),
-        (["trigger", "echo", "--payload", "1", "--wait"], 0, ""),
-        (["trigger", "echo", "--ttl", "soon"], 3, "ttl"),
-        (["runs", "list", "--env", "nowhere"], 2, "nowhere"),
-        (["fsck"], 0, ""),
-    ],
-)
-def test_the_exit_codes_of_the_command_line(stack: Stack, arguments: list[str], code: int, says: str):
-    done = stack.cli(*arguments, check=False)
-    assert done.returncode == code, (done.stdout, done.stderr)
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+def test_ctrl_c_while_it_starts(make: Make) -> None:
+    stack = make()
+    process = stack.begin("up", "--port", str(stack.port))
+    until((stack.data_dir / "postgres").exists, 30, "it is starting")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, ""), err
+    assert err.splitlines()[-1] == "sojourn: interrupted"
+    assert "Traceback" not in err
+    assert stack.processes() == []
+
+
+def test_a_stack_that_was_killed_starts_again(make: Make) -> None:
+    stack = make()
+    stack.up()
+    os.kill(json.loads((stack.data_dir / "stack.json").read_text())["pid"], signal.SIGKILL)
+    found = stack.up()
+    assert stack.status()["environments"] == found["environments"]
+
+
+def test_status_tells_everything_that_opens_the_stack(make: Make) -> None:
+    stack = make()
+    found = stack.up()
+    told = stack.status()
+    assert told["api_url"] == f"http://127.0.0.1:{stack.port}"
+    assert told["dashboard_url"].startswith(told["api_url"] + "/?code=")
+    assert told["project_ref"].startswith("proj_")
+    assert {slug: env["secret_key"][: len(slug) + 4] for slug, env in told["environments"].items()} == {
+        "dev": "tr_dev_",
+        "prod": "tr_prod_",
+    }
+    assert told["pat"].startswith("tr_pat_")
+    assert (told["running"], told["data_dir"]) == (True, str(stack.data_dir))
+    assert {service["state"] for service in told["services"]} == {"running"}
+    assert {name: told[name] for name in ("environments", "pat", "project_ref")} == {
+        name: found[name] for name in ("environments", "pat", "project_ref")
+    }
+
+
+def test_a_database_of_a_newer_release(make: Make) -> None:
+    stack = make()
+    stack.up()
+    connection = psycopg2.connect(f"postgresql://postgres@/sojourn?host={stack.data_dir}/run")
+    with connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO schema_migrations (number) VALUES (999999)")
+    connection.close()
+    stack.cli("down")
+    line = refused(stack)
+    assert "schema is number 999999" in line
+    assert "upgrade Sojourn" in line
+
+
+def test_another_master_key(make: Make) -> None:
+    stack = make()
+    stack.up()
+    stack.cli("down")
+    (stack.data_dir / "master.key").write_text("A" * 43 + "=\n")
+    assert "sealed with another master key: put the master.key" in refused(stack)
+
+
+def test_what_is_said_when_nothing_runs(make: Make) -> None:
+    stack = make()
+    line = f"sojourn: nothing runs on {stack.data_dir}: `sojourn up` starts it\n"
+    plain, as_json = stack.cli("status", check=False), stack.cli("status", "--json", check=False)
+    assert (plain.returncode, plain.stdout, plain.stderr) == (1, "", line)
+    assert (as_json.returncode, json.loads(as_json.stdout)["running"], as_json.stderr) == (1, False, line)
+    listed, checked = stack.cli("runs", "list", check=False), stack.cli("fsck", check=False)
+    for done in (listed, checked):
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+        assert "`sojourn up`" in done.stderr
+    assert stack.cli("down").stdout == "nothing runs here\n"

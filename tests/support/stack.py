@@ -51,15 +51,43 @@ class Stack:
         self.cli("down", timeout=60)
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
-    def cli(self, *arguments: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, *arguments: str, check: bool = True, timeout: float = 60, prefix: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "sojourn.cli", *arguments],
+            [*prefix, sys.executable, "-m", "sojourn.cli", *arguments],
             env=self.environment,
             capture_output=True,
             text=True,
             check=check,
             timeout=timeout,
         )
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """A command that goes on, for a signal to end it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "sojourn.cli", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.cli("status", "--json").stdout)
+        return found
+
+    def processes(self) -> list[int]:
+        """Every process of this stack: by its environment, its arguments or the directory that it works in."""
+        return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if self._is_ours(entry)]
+
+    def _is_ours(self, entry: Path) -> bool:
+        mark = str(self.data_dir).encode()
+        try:
+            told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            return mark in told or (entry / "cwd").readlink().is_relative_to(self.data_dir)
+        except OSError:
+            return False
 
     def client(self, environment: str = "dev") -> Client:
         return Client(self.found["api_url"], self.found["environments"][environment]["secret_key"])
