@@ -34,7 +34,8 @@ WITH wanted AS MATERIALIZED (
     JOIN environments e ON e.id = w.environment
     LEFT JOIN versions v ON v.environment_id = e.id AND v.number = w.version
     LEFT JOIN tasks t ON t.version_id = coalesce(v.id, e.current_version_id) AND t.slug = w.task
-    LEFT JOIN runs p ON p.id = w.parent AND p.environment_id = e.id
+    -- IS NOT DISTINCT FROM: no index can answer it, so that the parent is never looked for among all runs there are.
+    LEFT JOIN runs p ON p.id = w.parent AND p.environment_id IS NOT DISTINCT FROM e.id
     WHERE (w.version IS NULL OR v.id IS NOT NULL) AND (p.id IS NULL OR p.snapshot_status <> 'FINISHED')
 ), stored AS (
     INSERT INTO runs (
