@@ -9,10 +9,13 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
 from tests.support.stack import Stack, until
+
+from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
 
 PROJECT = Path(__file__).parent / "project"
 #: Root may write anywhere. In a user namespace it is somebody else, who may not.
@@ -37,6 +40,7 @@ def make() -> Iterator[Make]:
 
 def refused(stack: Stack, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
     """The one line that `up` leaves; it left nothing else."""
+    stack.environment.setdefault("SOJOURN_PORT", str(stack.port))
     done = stack.cli("up", *arguments, check=False, prefix=prefix)
     lines = done.stderr.splitlines()
     assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done
@@ -99,98 +103,71 @@ def test_a_data_directory_that_may_not_be_written(make: Make, tmp_path: Path) ->
     assert "cannot be used (Permission denied): name a directory that you may write to by --data-dir" in line
 
 
-def test_a_server_that_does_not_start(make: Make) -> None:
-    stack = make()
+@pytest.fixture(scope="module")
+def stopped() -> Iterator[Stack]:
+    """A stack that ran. Each test mends what it spoils."""
+    stack = Stack()
     stack.up()
     stack.cli("down")
-    (stack.data_dir / "postgres" / "postgresql.conf").write_text("no such line\n")
-    line = refused(stack)
+    yield stack
+    stack.down()
+
+
+def test_a_server_that_does_not_start(stopped: Stack) -> None:
+    settings = stopped.data_dir / "postgres" / "postgresql.conf"
+    good = settings.read_text()
+    settings.write_text("no such line\n")
+    line = refused(stopped)
+    settings.write_text(good)
     assert "PostgreSQL did not start" in line
-    assert str(stack.data_dir / "logs" / "postgres.log") in line
+    assert str(stopped.data_dir / "logs" / "postgres.log") in line
 
 
-def test_a_second_up_does_no_harm_and_a_later_one_finds_everything(make: Make) -> None:
-    stack = make()
-    found, pids = stack.up(), stack.services()
-    stack.deploy(PROJECT)
-    run = stack.client().trigger("echo", {"n": 1})["id"]
-    until(lambda: stack.client().result(run, wait=20), 40, "it ends")
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("A" * 43 + "=", "sealed with another master key: put the master.key"), ("half", "master.key is damaged: put")],
+)
+def test_another_master_key(stopped: Stack, key: str, words: str) -> None:
+    file = stopped.data_dir / "master.key"
+    good = file.read_text()
+    file.write_text(key)
+    line = refused(stopped)
+    file.write_text(good)
+    assert words in line
 
+
+def test_a_database_of_a_newer_release(stopped: Stack) -> None:
+    in_database(stopped, "INSERT INTO schema_migrations (number) VALUES (999999)")
+    line = refused(stopped)
+    in_database(stopped, "DELETE FROM schema_migrations WHERE number = 999999")
+    assert "schema is number 999999" in line
+    assert "upgrade Sojourn" in line
+
+
+def in_database(stopped: Stack, statement: str) -> None:
+    postgres = EmbeddedPostgres(stopped.data_dir / "postgres")
+    postgres.start()
+    try:
+        connection = psycopg2.connect(postgres.url.replace("/postgres?", "/sojourn?"))
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+        connection.close()
+    finally:
+        postgres.stop()
+
+
+def test_a_second_up_does_no_harm(stack: Stack) -> None:
+    pids, url = stack.services(), stack.found["api_url"]
     done = stack.cli("up", check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        f"sojourn: a stack runs on {stack.data_dir} already: {found['api_url']} (`sojourn down` stops it)\n"
-    )
-    again = stack.cli("up", "--detach")
-    assert again.stdout == f"it runs already: {found['api_url']}\n"
+    assert done.stderr == f"sojourn: a stack runs on {stack.data_dir} already: {url} (`sojourn down` stops it)\n"
+    # Detached it is the wish that a stack runs, which is so.
+    assert stack.cli("up", "--detach").stdout == f"it runs already: {url}\n"
     assert stack.services() == pids
-    assert stack.client().retrieve(run)["status"] == "COMPLETED"
-
-    stack.cli("down")
-    assert stack.processes() == []
-    after = stack.up()
-    assert {**after, "dashboard_url": ""} == {**found, "dashboard_url": ""}
-    assert stack.client().retrieve(run)["status"] == "COMPLETED"
+    assert {service["state"] for service in stack.status()["services"]} == {"running"}
 
 
-def test_two_ups_at_once(make: Make) -> None:
-    stack = make()
-    first, second = stack.begin("up", "--port", str(stack.port)), stack.begin("up", "--port", str(stack.port))
-    until(lambda: first.poll() is not None or second.poll() is not None, 30, "one of them gives up")
-    loser, winner = (first, second) if first.poll() is not None else (second, first)
-    said = loser.communicate()[1]
-    assert (loser.returncode, len(said.splitlines())) == (2, 1), said
-    until(lambda: stack.cli("status", check=False).returncode == 0, 30, "the other one runs")
-    winner.send_signal(signal.SIGINT)
-    winner.communicate(timeout=30)
-    assert winner.returncode == 0
-    assert stack.processes() == []
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_the_end_of_the_command_is_the_end_of_all(make: Make, number: signal.Signals) -> None:
-    stack = make()
-    process = stack.begin("up", "--port", str(stack.port))
-    assert process.stdout
-    line = process.stdout.readline()
-    assert line.split() == ["API", f"http://127.0.0.1:{stack.port}"]
-    if number == signal.SIGINT:
-        stack.found = stack.status()
-        stack.deploy(PROJECT)
-        run = stack.client().trigger("sleeps", 60)["id"]
-        until(lambda: stack.client().retrieve(run)["status"] == "EXECUTING", 30, "a run is under way")
-    process.send_signal(number)
-    process.communicate(timeout=30)
-    assert process.returncode == (0 if number != signal.SIGKILL else -signal.SIGKILL)
-    until(lambda: not stack.processes(), 30 if number == signal.SIGKILL else 0, "nothing is left")
-    if number == signal.SIGINT:
-        stack.up()
-        until(lambda: stack.client().retrieve(run)["attemptCount"], 30, "the run is there and goes on")
-
-
-def test_ctrl_c_while_it_starts(make: Make) -> None:
-    stack = make()
-    process = stack.begin("up", "--port", str(stack.port))
-    until((stack.data_dir / "postgres").exists, 30, "it is starting")
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert (process.returncode, out) == (130, ""), err
-    assert err.splitlines()[-1] == "sojourn: interrupted"
-    assert "Traceback" not in err
-    assert stack.processes() == []
-
-
-def test_a_stack_that_was_killed_starts_again(make: Make) -> None:
-    stack = make()
-    stack.up()
-    os.kill(json.loads((stack.data_dir / "stack.json").read_text())["pid"], signal.SIGKILL)
-    found = stack.up()
-    assert stack.status()["environments"] == found["environments"]
-
-
-def test_status_tells_everything_that_opens_the_stack(make: Make) -> None:
-    stack = make()
-    found = stack.up()
+def test_status_tells_everything_that_opens_the_stack(stack: Stack) -> None:
     told = stack.status()
     assert told["api_url"] == f"http://127.0.0.1:{stack.port}"
     assert told["dashboard_url"].startswith(told["api_url"] + "/?code=")
@@ -201,31 +178,97 @@ def test_status_tells_everything_that_opens_the_stack(make: Make) -> None:
     }
     assert told["pat"].startswith("tr_pat_")
     assert (told["running"], told["data_dir"]) == (True, str(stack.data_dir))
-    assert {service["state"] for service in told["services"]} == {"running"}
-    assert {name: told[name] for name in ("environments", "pat", "project_ref")} == {
-        name: found[name] for name in ("environments", "pat", "project_ref")
-    }
+    assert {service["name"] for service in told["services"]} == {"postgres", "redis", "control-plane", "scheduler"}
+    assert lasting(told) == lasting(stack.found)
 
 
-def test_a_database_of_a_newer_release(make: Make) -> None:
+def lasting(found: dict[str, Any]) -> dict[str, Any]:
+    """What every start of a stack tells alike."""
+    return {name: found[name] for name in ("api_url", "project_ref", "environments", "pat")}
+
+
+def test_a_later_up_finds_everything(make: Make) -> None:
     stack = make()
-    stack.up()
-    connection = psycopg2.connect(f"postgresql://postgres@/sojourn?host={stack.data_dir}/run")
-    with connection, connection.cursor() as cursor:
-        cursor.execute("INSERT INTO schema_migrations (number) VALUES (999999)")
-    connection.close()
+    found = stack.up()
+    stack.deploy(PROJECT)
+    run = stack.client().trigger("echo", {"n": 1})["id"]
+    until(lambda: stack.client().result(run, wait=20), 40, "it ends")
     stack.cli("down")
-    line = refused(stack)
-    assert "schema is number 999999" in line
-    assert "upgrade Sojourn" in line
+    assert stack.processes() == []
+    assert lasting(stack.up()) == lasting(found)
+    assert stack.client().retrieve(run)["status"] == "COMPLETED"
 
 
-def test_another_master_key(make: Make) -> None:
+def test_two_ups_at_once(stopped: Stack) -> None:
+    first, second = begin_up(stopped), begin_up(stopped)
+    until(lambda: first.poll() is not None or second.poll() is not None, 30, "one of them gives up")
+    loser, winner = (first, second) if first.poll() is not None else (second, first)
+    said = loser.communicate()[1]
+    assert (loser.returncode, len(said.splitlines())) == (2, 1), said
+    assert ready(winner)
+    winner.send_signal(signal.SIGINT)
+    winner.communicate(timeout=30)
+    assert winner.returncode == 0
+    assert stopped.processes() == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGHUP, 0), (signal.SIGKILL, -signal.SIGKILL)])
+def test_the_end_of_the_command_is_the_end_of_all(stopped: Stack, number: signal.Signals, code: int) -> None:
+    process = begin_up(stopped)
+    assert ready(process)
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    until(lambda: not stopped.processes(), 30 if number == signal.SIGKILL else 0, "nothing is left")
+
+
+def test_ctrl_c_with_a_run_under_way(stopped: Stack) -> None:
+    process = begin_up(stopped)
+    assert ready(process)
+    stopped.found = stopped.status()
+    stopped.deploy(PROJECT)
+    client = stopped.client()
+    run = client.trigger("sleeps", 60)["id"]
+    until(lambda: client.retrieve(run)["status"] == "EXECUTING", 30, "a run is under way")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert stopped.processes() == []
+    stopped.up()
+    until(lambda: len(client.timeline(run)["attempts"]) > 1, 30, "the run is there and goes on")
+    client.cancel(run)
+    stopped.cli("down")
+
+
+def test_ctrl_c_while_it_starts(make: Make) -> None:
     stack = make()
-    stack.up()
-    stack.cli("down")
-    (stack.data_dir / "master.key").write_text("A" * 43 + "=\n")
-    assert "sealed with another master key: put the master.key" in refused(stack)
+    process = begin_up(stack)
+    until((stack.data_dir / "postgres").exists, 30, "it is starting")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, ""), err
+    assert err.splitlines()[-1] == "sojourn: interrupted"
+    assert "Traceback" not in err
+    assert stack.processes() == []
+
+
+def test_a_stack_that_was_killed_starts_again(stopped: Stack) -> None:
+    stopped.up()
+    os.kill(json.loads((stopped.data_dir / "stack.json").read_text())["pid"], signal.SIGKILL)
+    found = stopped.up()
+    assert lasting(stopped.status()) == lasting(found)
+    stopped.cli("down")
+
+
+def begin_up(stack: Stack) -> subprocess.Popen[str]:
+    """`up` in the foreground."""
+    return stack.begin("up", "--port", str(stack.port))
+
+
+def ready(process: subprocess.Popen[str]) -> bool:
+    """Whether it says that it is up: the first line that it prints."""
+    assert process.stdout
+    return process.stdout.readline().startswith("API ")
 
 
 def test_what_is_said_when_nothing_runs(make: Make) -> None:
