@@ -123,7 +123,7 @@ class Limits:
 
 
 #: Runs that a child may be behind the others: more is forgotten when it is served again.
-PATIENCE = 100
+PATIENCE = 300
 
 
 class _Node:

@@ -112,7 +112,7 @@ end
 
 -- Serves a child. However long nobody could serve it, for want of executors in its lanes, it has at most PATIENCE runs
 -- in advance of the others when they come.
-local PATIENCE = 100
+local PATIENCE = 300
 local function charge(node, child, w)
   local ring, at = P .. 'ring:' .. node, clock(node)
   local vt = math.max(tonumber(call('ZSCORE', ring, child)), at - PATIENCE / w)
