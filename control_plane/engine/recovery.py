@@ -58,7 +58,10 @@ class Recovery:
     def sweep(self, organization: str, now: datetime) -> Repaired:
         """One pass: leases that lapsed, a stretch of the runs that wait, a stretch of what the queue knows."""
         try:
-            return self._leases(organization, now) + self._missing(organization, now) + self._superfluous(organization, now)
+            repaired = self._leases(organization, now) + self._missing(organization, now)
+            repaired += self._superfluous(organization, now)
+            self._index.queue.look_again(organization)
+            return repaired
         except NotReady:
             return self.rebuild(organization, now)
 

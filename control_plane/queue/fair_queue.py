@@ -203,6 +203,11 @@ class FairQueue:
         if self._scripts.run(("finish_rebuild", [keys.prefix(organization)], [now_ms, self._lease]))[0]:
             self._note_due(organization)
 
+    def look_again(self, organization: str) -> None:
+        """Brings the index of organizations in line: a notice of due work may have been lost."""
+        if self._scripts.run(("eligible", [keys.prefix(organization)], []))[0]:
+            self._notices.send_now(Notice(due=organization))
+
     # --- reading
 
     def due_organizations(self, now_ms: int) -> list[str]:
