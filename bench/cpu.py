@@ -6,6 +6,8 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+from tests.support.stack import Stack
+
 from bench.measure import row
 
 Spent = dict[str, float]
@@ -21,12 +23,12 @@ _PARTS = (
 )
 
 
-def by_part(data_dir: Path) -> Spent:
-    """CPU seconds, user and system, ended children included, of the processes that belong to a stack's directory."""
+def by_part(of: Stack) -> Spent:
+    """CPU seconds, user and system, ended children included, of a stack's processes and those below them."""
     spent: Spent = defaultdict(float)  # of seconds
     parents = {int(path.name): path for path in Path("/proc").iterdir() if path.name.isdigit()}
     stats = {pid: found for pid, path in parents.items() if (found := _stat(path))}
-    ours = {pid for pid in stats if _mentions(pid, data_dir)}
+    ours = set(of.processes()) & set(stats)
     grew = True
     while grew:
         more = {pid for pid, (parent, _) in stats.items() if parent in ours and pid not in ours}
@@ -43,15 +45,6 @@ def _stat(path: Path) -> tuple[int, float] | None:
     except OSError:
         return None
     return int(fields[1]), sum(int(each) for each in fields[11:15]) * _TICK
-
-
-def _mentions(pid: int, data_dir: Path) -> bool:
-    text = str(data_dir).encode()
-    try:
-        root = Path(f"/proc/{pid}")
-        return text in (root / "cmdline").read_bytes() or text in (root / "environ").read_bytes()
-    except OSError:
-        return False
 
 
 def _part(pid: int) -> str:

@@ -64,7 +64,7 @@ def stack(places: int = 2) -> Iterator[Stack]:
 @contextmanager
 def sql(of: Stack) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
     """A function that asks the stack's own PostgreSQL."""
-    with closing(psycopg2.connect(database_url(of))) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(of.database_url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
 
         def ask(text: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -72,11 +72,6 @@ def sql(of: Stack) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
             return cursor.fetchall() if cursor.description else []
 
         yield ask
-
-
-def database_url(of: Stack) -> str:
-    """Where the stack's embedded PostgreSQL listens."""
-    return f"postgresql://postgres@/sojourn?host={of.data_dir}/run"
 
 
 def in_threads(count: int, work: Callable[[], None]) -> float:

@@ -14,11 +14,11 @@ def main() -> None:
     """The rate, and whose CPU time it is. The runs wait for a version; its deployment lets them go."""
     with stack() as made, sql(made) as ask:
         fill(made, "nothing", _RUNS)
-        before = cpu.by_part(made.data_dir)
+        before = cpu.by_part(made)
         made.deploy(PROJECT)
         # Asked by the index of runs that are not over: counting would take CPU time from what is measured.
         until(lambda: not ask("SELECT 1 FROM runs WHERE snapshot_status <> 'FINISHED' LIMIT 1"), 120, "all are drained")
-        after = cpu.by_part(made.data_dir)
+        after = cpu.by_part(made)
         [(count, seconds)] = ask(
             "SELECT count(*), extract(epoch FROM max(finished_at) - min(executed_at)) FROM runs WHERE status = 'COMPLETED'"
         )

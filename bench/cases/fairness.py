@@ -7,7 +7,7 @@ from datetime import datetime
 from tests.support.stack import Stack, until
 
 from bench.cases.queue import jain
-from bench.measure import PROJECT, database_url, row, sql, stack
+from bench.measure import PROJECT, row, sql, stack
 from sojourn.control_plane import wiring
 from sojourn.control_plane.config import load
 from sojourn.control_plane.embedded.credentials import master_key
@@ -41,7 +41,7 @@ def _fill(of: Stack) -> datetime:
     """Organizations of their own, runs that wait for a version, then the versions; the moment when all have theirs."""
     settings = load(
         {},
-        database_url=database_url(of),
+        database_url=of.database_url,
         redis_url=f"unix://{of.data_dir}/run/redis.sock",
         data_dir=str(of.data_dir),
         master_key=master_key(of.data_dir),

@@ -40,7 +40,7 @@ def triggers(of: Stack, clients: int) -> None:
         with lock:
             spent.extend(mine)
 
-    before = cpu.by_part(of.data_dir)
+    before = cpu.by_part(of)
     took = in_threads(clients, work)
     row(f"trigger, {clients} client(s)", per_s=len(spent) / took, **in_ms(spent))
-    cpu.show(f"  CPU ms a trigger, {clients} client(s)", before, cpu.by_part(of.data_dir), len(spent))
+    cpu.show(f"  CPU ms a trigger, {clients} client(s)", before, cpu.by_part(of), len(spent))

@@ -247,10 +247,8 @@ class FairQueueModel:
         self.items[run] = (environment, lane, queue, key, score)
         self.leaves.setdefault((lane, queue, key), {})[run] = score
         del self.inflight[run]
-        was_full = self._organization_full()
-        self._free(run, environment, queue, key)
+        was_full = self._let_go(run, environment, queue, key)
         self._refresh(environment, lane, queue, key)
-        self._refresh_queue(environment, queue, key)
         self._pass_on(environment, was_full, now_ms)
 
     def release(self, run: str, now_ms: int) -> None:
@@ -338,9 +336,9 @@ class FairQueueModel:
 
     def _pick(self, lanes: Sequence[str] | None, skip: Collection[str]) -> tuple[str, str] | None:
         root = self._node("root")
-        if lanes is not None and not lanes:
-            return None
-        if lanes:
+        if lanes is not None:
+            if not lanes:
+                return None
             environment = lanes[0].split("|", 1)[0]
             lane = self._node(environment).first(among=lanes) if environment in root.ring else None
             return None if lane is None else (environment, lane)
@@ -393,8 +391,7 @@ class FairQueueModel:
         """What became free goes to executors that wait."""
         self._hand_over_freed(environment, now_ms)
         if was_full:
-            for other in _in_order(self._node("root"))[:8]:
-                self._hand_over_freed(other, now_ms)
+            self._hand_over_round(now_ms)
 
     def _free(self, run: str, environment: str, queue: str, key: str) -> None:
         for name in _slot_names(environment, queue, key):
@@ -406,9 +403,12 @@ class FairQueueModel:
     def _hand_over_all(self, now_ms: int) -> None:
         """Rounds until nobody waits for what could start now."""
         for _ in range(64):
-            rounds = [self._hand_over_freed(environment, now_ms) for environment in _in_order(self._node("root"))[:8]]
-            if not any(rounds):
+            if not self._hand_over_round(now_ms):
                 return
+
+    def _hand_over_round(self, now_ms: int) -> bool:
+        handed = [self._hand_over_freed(environment, now_ms) for environment in _in_order(self._node("root"))[:8]]
+        return any(handed)
 
     def _hand_over_freed(self, environment: str, now_ms: int) -> bool:
         handed = [self._hand_over(lane, now_ms) for lane in _in_order(self._node(environment))[:8]]

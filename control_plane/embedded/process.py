@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+#: Loaded before any fork: a child that is about to become another program loads nothing.
+_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class StartFailed(Exception):
@@ -27,11 +29,6 @@ def start(
 
     It gets `death_signal` from the kernel should we die first: nothing of the stack outlives it.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def tie() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(death_signal))
-
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -41,13 +38,13 @@ def start(
             stderr=subprocess.STDOUT,
             env=dict(os.environ if environment is None else environment),
             start_new_session=True,
-            preexec_fn=tie,
+            preexec_fn=lambda: tie_to_parent(death_signal),
         )
 
 
 def tie_to_parent(number: signal.Signals) -> None:
     """Has the kernel send this process a signal when the one that started it is gone."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number))
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(number))
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals, seconds: float) -> None:

@@ -82,17 +82,11 @@ class Claiming:
             assert row is not None
             self._park(taken, int(row["was"]), now)
         else:
-            run = self._claimed_before(taken, wish)
-            if run is not None:
+            run = self._runs.any(taken.run)
+            if run is not None and _is_as_wished(run, wish):
                 return run
-            self._put_right(taken, now)
+            self._put_right(taken, run, now)
         return None
-
-    def _claimed_before(self, taken: Taken, wish: dict[str, object]) -> Run | None:
-        """The run, if it is this executor's as it was wished: the claim was stored, and its answer lost."""
-        run = self._runs.any(taken.run)
-        stands = SnapshotStatus.EXECUTING if wish["start"] else SnapshotStatus.PENDING_EXECUTING
-        return run if run and run.executor_id == wish["executor"] and run.snapshot_status == stands else None
 
     def _park(self, taken: Taken, snapshot: int, now: datetime) -> None:
         """The current version lost the run's task: it waits for one that has it."""
@@ -102,10 +96,15 @@ class Claiming:
         if moved:
             self._index.settled([moved], now)
         else:
-            self._put_right(taken, now)
+            self._put_right(taken, self._runs.any(taken.run), now)
 
-    def _put_right(self, taken: Taken, now: datetime) -> None:
+    def _put_right(self, taken: Taken, run: Run | None, now: datetime) -> None:
         """The queue had an entry that the store knows better: its slots stay only if somebody runs it."""
-        status = self._runs.standing([taken.run]).get(taken.run)
-        if status not in SLOT_HOLDING:
+        if run is None or run.snapshot_status not in SLOT_HOLDING:
             self._index.ack(taken.organization, taken.run, now)
+
+
+def _is_as_wished(run: Run, wish: dict[str, object]) -> bool:
+    """Whether it is the executor's already: the claim was stored, and its answer lost."""
+    stands = SnapshotStatus.EXECUTING if wish["start"] else SnapshotStatus.PENDING_EXECUTING
+    return run.executor_id == wish["executor"] and run.snapshot_status == stands

@@ -14,7 +14,6 @@ from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.notices import Notice, Notices
 from sojourn.control_plane.queue.scripts import Scripts
 
-_INDEX = (keys.ORGANIZATIONS, keys.ORGANIZATIONS_AT_REST, keys.ORGANIZATIONS_CLOCK)
 _SCAN = 1_000
 
 
@@ -33,10 +32,6 @@ class Audit:
     waiting: frozenset[str]
     inflight: frozenset[str]
     slots: Mapping[tuple[str, ...], frozenset[str]]
-
-    def runs(self) -> set[str]:
-        """Every run that is mentioned anywhere."""
-        return set(self.waiting) | set(self.inflight) | {run for members in self.slots.values() for run in members}
 
 
 class FairQueue:
@@ -308,7 +303,9 @@ class FairQueue:
 
     def _leave_index(self, organization: str) -> None:
         """Work that came between the look and the removal is found by the look that follows it."""
-        answers = self._scripts.run(("leave_index", _INDEX, [organization]), ("eligible", [keys.prefix(organization)], []))
+        answers = self._scripts.run(
+            ("leave_index", keys.INDEX, [organization]), ("eligible", [keys.prefix(organization)], [])
+        )
         if answers[1]:
             self._note_due(organization)
 

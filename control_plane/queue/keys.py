@@ -29,6 +29,8 @@ ORGANIZATIONS = "sojourn:orgs"
 ORGANIZATIONS_AT_REST = "sojourn:orgs:rest"
 #: Virtual time of the organization that was chosen last.
 ORGANIZATIONS_CLOCK = "sojourn:orgs:clock"
+#: What a script over the index begins with.
+INDEX = (ORGANIZATIONS, ORGANIZATIONS_AT_REST, ORGANIZATIONS_CLOCK)
 #: organization -> weight, for those that differ from 1.
 ORGANIZATIONS_WEIGHTS = "sojourn:orgs:weights"
 

@@ -22,13 +22,7 @@ from sojourn.control_plane.queue.scripts import Scripts
 
 log = logging.getLogger(__name__)
 
-_INDEX = (
-    keys.ORGANIZATIONS,
-    keys.ORGANIZATIONS_AT_REST,
-    keys.ORGANIZATIONS_CLOCK,
-    keys.ORGANIZATIONS_WEIGHTS,
-    keys.wake("dispatcher"),
-)
+_KEYS = (*keys.INDEX, keys.ORGANIZATIONS_WEIGHTS, keys.wake("dispatcher"))
 _AT_ONCE = 500
 #: Charges alone may wait this long for company: nobody sleeps until they are heard.
 _CHARGES_WAIT = 0.05
@@ -64,7 +58,7 @@ class Notices:
 
     def send_now(self, *notices: Notice) -> None:
         """In this thread; raises what Redis raises."""
-        self._scripts.run(("tell", _INDEX, _arguments(notices)))
+        self._scripts.run(("tell", _KEYS, _arguments(notices)))
 
     def close(self) -> None:
         """Sends what waits, if that is quick, and ends the thread."""

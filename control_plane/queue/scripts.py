@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
 
 import redis
+
+from sojourn.control_plane.domain.fairness import PATIENCE
 
 #: Scripts over the index of organizations: no organization's keys, so no tree.
 _INDEX_ONLY = frozenset({"choose", "leave_index", "tell"})
@@ -36,12 +39,7 @@ class Scripts:
 
     def __init__(self, connection: redis.Redis):
         self._redis = connection
-        folder = files(__package__) / "lua"
-        tree = (folder / "_tree.lua").read_text(encoding="utf-8")
-        self._texts = {
-            name: ("" if name in _INDEX_ONLY else tree) + (folder / f"{name}.lua").read_text(encoding="utf-8")
-            for name in NAMES
-        }
+        self._texts = _texts()
         self._hashes = {name: sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._texts.items()}
 
     def run(self, *calls: tuple[str, Sequence[str], Sequence[Any]]) -> list[Any]:
@@ -64,3 +62,15 @@ class Scripts:
             for name, keys, arguments in calls:
                 pipeline.evalsha(self._hashes[name], len(keys), *keys, *arguments)
             return list(pipeline.execute())
+
+
+@cache
+def _texts() -> dict[str, str]:
+    """The scripts, each with what it shares with others before it."""
+    folder = files(__package__) / "lua"
+    constants = f"local PATIENCE = {PATIENCE}\n"
+    tree = (folder / "_tree.lua").read_text(encoding="utf-8")
+    return {
+        name: constants + ("" if name in _INDEX_ONLY else tree) + (folder / f"{name}.lua").read_text(encoding="utf-8")
+        for name in NAMES
+    }

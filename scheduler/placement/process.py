@@ -26,16 +26,6 @@ def session(pid: int) -> int | None:
     return int(fields[3]) if fields else None
 
 
-def descendants(pid: int) -> list[int]:
-    """Everything below a process."""
-    found: list[int] = []
-    left = [pid]
-    while left:
-        left = [child for parent in left for child in _children(parent)]
-        found += left
-    return found
-
-
 def marked(text: str) -> Iterator[int]:
     """Processes that were started with this `NAME=value` in their environment, as far as one may look."""
     wanted = b"\0" + text.encode() + b"\0"
@@ -58,19 +48,6 @@ def kill(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
         return
-
-
-def _children(pid: int) -> list[int]:
-    """The direct children, whatever thread started them; by a look at all processes where the kernel has no list."""
-    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
-        return [each for each in processes() if (fields := _stat(each)) and int(fields[1]) == pid]
-    found: list[int] = []
-    try:
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            found += [int(word) for word in Path(f"/proc/{pid}/task/{thread}/children").read_text().split()]
-    except OSError:
-        return found
-    return found
 
 
 def _stat(pid: int) -> list[str]:

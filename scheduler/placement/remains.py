@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import time
 
-from sojourn.scheduler.placement.process import descendants, is_alive, kill, marked, processes, session, start_time
+from sojourn.executor_shim.process_tree import descendants
+from sojourn.scheduler.placement.process import is_alive, kill, marked, processes, session, start_time
 
 #: Every process of a user's code has it in its environment, unless that code has taken it away.
 MARK = "SOJOURN_EXECUTOR"

@@ -1,8 +1,8 @@
-"""One real stack for the tests that do it no harm."""
+"""Real stacks: one for the tests that do it no harm, and as many as a test starts for itself."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,3 +18,20 @@ def stack() -> Iterator[Stack]:
     made.deploy(PROJECT)
     yield made
     made.down()
+
+
+@pytest.fixture
+def own_stack() -> Iterator[Callable[..., Stack]]:
+    """Starts a stack of the test's own, with the settings that it is given and the project deployed."""
+    made: list[Stack] = []
+
+    def start(**settings: str) -> Stack:
+        stack = Stack(**settings)
+        made.append(stack)
+        stack.up()
+        stack.deploy(PROJECT)
+        return stack
+
+    yield start
+    for stack in made:
+        stack.down()

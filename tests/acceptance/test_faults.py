@@ -9,7 +9,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,26 +20,9 @@ from tests.support.stack import Stack, until
 
 from sojourn.sdk.errors import ApiConnectionError, ApiError, ServerError
 
-PROJECT = Path(__file__).parent / "project"
 SOAK = bool(os.environ.get("SOAK"))
 RUNS, KILLS = (2_000, 20) if SOAK else (150, 3)
 ENDS_WITHIN = 400 if SOAK else 120
-
-
-@pytest.fixture
-def own_stack() -> Iterator[Callable[..., Stack]]:
-    made: list[Stack] = []
-
-    def start(**settings: str) -> Stack:
-        stack = Stack(**settings)
-        made.append(stack)
-        stack.up()
-        stack.deploy(PROJECT)
-        return stack
-
-    yield start
-    for stack in made:
-        stack.down()
 
 
 class Load:
@@ -108,8 +91,7 @@ class Load:
         assert self._stored() == len(self.accepted), "no run was made twice"
 
     def _stored(self) -> int:
-        url = f"postgresql://postgres@/sojourn?host={self.stack.data_dir}/run"
-        with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        with contextlib.closing(psycopg2.connect(self.stack.database_url)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM runs")
             return int(cursor.fetchone()[0])
 

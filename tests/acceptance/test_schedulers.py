@@ -16,7 +16,6 @@ from tests.support.stack import FAST, Stack, until
 from sojourn.control_plane.store.database import Database
 from sojourn.sdk.client import Client
 
-PROJECT = Path(__file__).parent / "project"
 LEASE, SWEEP = float(FAST["SOJOURN_LEASE_SECONDS"]), float(FAST["SOJOURN_SWEEP_SECONDS"])
 #: What starting a process, and a busy machine, may take.
 SLACK = 4.0
@@ -24,22 +23,6 @@ HOUR = 3600
 
 Starts = Callable[..., Stack]
 StartsBeside = Callable[..., Scheduler]
-
-
-@pytest.fixture
-def own_stack() -> Iterator[Starts]:
-    made: list[Stack] = []
-
-    def start(**settings: str) -> Stack:
-        stack = Stack(**settings)
-        made.append(stack)
-        stack.up()
-        stack.deploy(PROJECT)
-        return stack
-
-    yield start
-    for stack in made:
-        stack.down()
 
 
 @pytest.fixture

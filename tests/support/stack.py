@@ -73,6 +73,11 @@ class Stack:
             text=True,
         )
 
+    @property
+    def database_url(self) -> str:
+        """Where the stack's own PostgreSQL listens."""
+        return f"postgresql://postgres@/sojourn?host={self.data_dir}/run"
+
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.cli("status", "--json").stdout)
         return found

@@ -111,8 +111,7 @@ local function refresh_queue(env, queue, key, but_for)
 end
 
 -- Serves a child. However long nobody could serve it, for want of executors in its lanes, it has at most PATIENCE runs
--- in advance of the others when they come.
-local PATIENCE = 300
+-- (see domain/fairness.py) in advance of the others when they come.
 local function charge(node, child, w)
   local ring, at = P .. 'ring:' .. node, clock(node)
   local vt = math.max(tonumber(call('ZSCORE', ring, child)), at - PATIENCE / w)
@@ -240,19 +239,22 @@ local function hand_over_freed(env, now, lease)
   return any
 end
 
--- Rounds over the environments until nobody waits for what could start now: limits were raised, or a state is whole again.
+-- The same for the environments that could serve now.
+local function hand_over_round(now, lease)
+  local any = false
+  for _, env in ipairs(call('ZRANGE', P .. 'ring:root', 0, 7)) do any = hand_over_freed(env, now, lease) or any end
+  return any
+end
+
+-- Rounds until nobody waits for what could start now: limits were raised, or a state is whole again.
 local function hand_over_all(now, lease)
   for _ = 1, 64 do
-    local any = false
-    for _, env in ipairs(call('ZRANGE', P .. 'ring:root', 0, 7)) do
-      any = hand_over_freed(env, now, lease) or any
-    end
-    if not any then return end
+    if not hand_over_round(now, lease) then return end
   end
 end
 
 -- Frees what a run held and lets those go on that its slots kept back. Answers whether the organization was full.
-local function free(run, place_of)
+local function let_go(run, place_of)
   local env, queue, key = place_of[1], place_of[3], place_of[4]
   local was_full = org_full()
   free_slots(run, env, queue, key)
@@ -268,13 +270,7 @@ end
 -- What became free goes to executors that wait: of the same environment, or of any if the organization was full.
 local function pass_on(env, was_full, now, lease)
   hand_over_freed(env, now, lease)
-  if was_full then
-    for _, other in ipairs(call('ZRANGE', P .. 'ring:root', 0, 7)) do hand_over_freed(other, now, lease) end
-  end
-end
-
-local function let_go(run, place_of, now, lease)
-  pass_on(place_of[1], free(run, place_of), now, lease)
+  if was_full then hand_over_round(now, lease) end
 end
 
 -- Out of everything. Answers its place and whether the organization was full; nothing for an unknown run.
@@ -285,7 +281,7 @@ local function forget(run)
   call('HDEL', P .. 'items', run)
   call('ZREM', P .. 'inflight', run)
   if call('ZREM', P .. 'leaf:' .. leaf_node(at[2], at[3], at[4]), run) == 1 then refresh(at[1], at[2], at[3], at[4]) end
-  return at, free(run, at)
+  return at, let_go(run, at)
 end
 
 local function eligible() return (call('EXISTS', P .. 'ring:root') == 1 and not org_full()) and 1 or 0 end

@@ -12,10 +12,8 @@ if item and call('ZSCORE', P .. 'inflight', run) then
   call('HSET', P .. 'items', run, cjson.encode(at))
   call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), at[5], run)
   call('ZREM', P .. 'inflight', run)
-  local was_full = org_full()
-  free_slots(run, env, queue, key)
+  local was_full = let_go(run, at)
   refresh(env, lane, queue, key)
-  refresh_queue(env, queue, key, lane)
   pass_on(env, was_full, tonumber(ARGV[1]), tonumber(ARGV[2]))
 end
 return eligible()

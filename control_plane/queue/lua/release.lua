@@ -7,6 +7,7 @@ local run = ARGV[3]
 local item = call('HGET', P .. 'items', run)
 if item and call('ZSCORE', P .. 'inflight', run) then
   call('ZADD', P .. 'inflight', '+inf', run)
-  let_go(run, cjson.decode(item), tonumber(ARGV[1]), tonumber(ARGV[2]))
+  local at = cjson.decode(item)
+  pass_on(at[1], let_go(run, at), tonumber(ARGV[1]), tonumber(ARGV[2]))
 end
 return eligible()

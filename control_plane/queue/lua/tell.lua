@@ -5,7 +5,6 @@
 -- Answers 1.
 -- Invariants: entering the index again, an organization stands at max(its own time, the clock). One that is not in it is
 -- charged where it rests. However long it could not be served, it has at most PATIENCE runs in advance.
-local PATIENCE = 300
 local function number(text) return tonumber(text or '0') end
 local function text(number_) return string.format('%.17g', number_) end
 
