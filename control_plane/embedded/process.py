@@ -66,7 +66,7 @@ def last_line(log: Path) -> str:
     with log.open("rb") as file:
         file.seek(max(log.stat().st_size - 8_192, 0))
         lines = file.read().decode("utf-8", "replace").splitlines()
-    said = [line.strip() for line in lines if line.strip()]
+    said = [line.strip() for line in lines if any(character.isalnum() for character in line)]
     return f"{said[-1] if said else 'it said nothing'} (the rest is in {log})"
 
 
