@@ -28,6 +28,10 @@ class Served:
         """Ends every wait."""
         self._platform.mailbox.interrupt()
 
+    def close(self) -> None:
+        """Says what is still to be said, and closes every connection."""
+        self._platform.close()
+
 
 def application() -> Served:
     """Called once in each worker."""

@@ -35,3 +35,10 @@ def post_worker_init(worker: Any) -> None:
         worker.wsgi.interrupt()
 
     gevent.spawn(watch)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """The last notices of a worker that leaves are sent before it does."""
+    served = getattr(worker, "wsgi", None)
+    if served is not None:
+        served.close()

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 _KEEP_SECONDS = 60.0
 _CONFIRM_SECONDS = 2.0
 _TIDY_SECONDS = 10.0
+#: Between two tries to connect.
+_PAUSE_SECONDS = 0.2
 
 
 class _Channel:
@@ -72,6 +74,8 @@ class Mailbox:
         self._pubsub: redis.client.PubSub | None = None
         self._reader: threading.Thread | None = None
         self._closed = False
+        #: A subscription failed: the reader connects again.
+        self._is_torn = False
         #: Nobody waits any more: the process is about to end.
         self.interrupted = False
 
@@ -130,8 +134,9 @@ class Mailbox:
             if self._pubsub is None:
                 self._pubsub = self._redis.pubsub(ignore_subscribe_messages=False)
             self._pubsub.subscribe(channel)
-        except redis.RedisError as error:
+        except (redis.RedisError, OSError) as error:
             log.warning("not subscribed yet: %s", error)
+            self._is_torn = True
         if self._reader is None:
             self._reader = threading.Thread(target=self._read, name="mailbox", daemon=True)
             self._reader.start()
@@ -140,14 +145,16 @@ class Mailbox:
         tidied = time.monotonic()
         while not self._closed:
             try:
-                message = self._pubsub.get_message(timeout=1.0) if self._pubsub else None
+                message = None if self._is_torn or not self._pubsub else self._pubsub.get_message(timeout=1.0)
                 if message is not None:
                     self._deliver(message)
-            except (redis.RedisError, OSError, ValueError) as error:
+            except (redis.RedisError, OSError, ValueError, RuntimeError) as error:
                 if self._closed:
                     return
                 log.warning("mailbox connects again: %s", error)
-                time.sleep(0.2)
+                self._is_torn = True
+            if self._is_torn:
+                time.sleep(_PAUSE_SECONDS)
                 self._connect_again()
             if time.monotonic() - tidied > _TIDY_SECONDS:
                 tidied = time.monotonic()
@@ -168,6 +175,14 @@ class Mailbox:
 
     def _connect_again(self) -> None:
         """A new connection for every channel; whoever waits is woken, since a message may have been lost."""
+        while not self._closed and not self._subscribe_all():
+            time.sleep(_PAUSE_SECONDS)
+        with self._lock:
+            boxes = [box for channel in self._channels.values() for box in channel.boxes]
+        for box in boxes:
+            box.put("")
+
+    def _subscribe_all(self) -> bool:
         with self._lock:
             try:
                 if self._pubsub is not None:
@@ -175,8 +190,11 @@ class Mailbox:
                 self._pubsub = self._redis.pubsub(ignore_subscribe_messages=False)
                 if self._channels:
                     self._pubsub.subscribe(*self._channels)
-            except redis.RedisError:
-                return
+                self._is_torn = False
+                return True
+            except (redis.RedisError, OSError) as error:
+                log.warning("mailbox is not connected: %s", error)
+                return False
 
     def _tidy(self) -> None:
         old = time.monotonic() - _KEEP_SECONDS

@@ -1,7 +1,8 @@
 """What callers say without waiting for an answer: collected, and sent in one round trip by a thread of its own.
 
-All of it is a hint. What is lost with a process or with Redis is found by the next look or by the sweep: organizations
-are charged a run too little, the dispatcher looks a little later, a waiting client asks the store again.
+All of it is a hint. What is lost with a process is found by the next look or by the sweep: organizations are charged a
+run too little, the dispatcher looks a little later, a waiting client asks the store again. What Redis did not take of
+due work is said again until it does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _AT_ONCE = 500
 #: Charges alone may wait this long for company: nobody sleeps until they are heard.
 _CHARGES_WAIT = 0.05
 _LAST_SECONDS = 2.0
+#: After notices that were not taken.
+_PAUSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,23 @@ class Notices:
     def _run(self) -> None:
         while True:
             notices, goes_on = self._collect()
-            if notices:
-                try:
-                    self.send_now(*notices)
-                except redis.RedisError as error:
-                    log.warning("%d notices are lost: %s", len(notices), error)
-                except Exception:
-                    log.exception("%d notices are lost", len(notices))
+            failed = bool(notices) and not self._sent(notices)
             if not goes_on:
                 return
+            if failed:
+                time.sleep(_PAUSE_SECONDS)
+                for organization in sorted({notice.due for notice in notices if notice.due}):
+                    self._waiting.put(Notice(due=organization))
+
+    def _sent(self, notices: list[Notice]) -> bool:
+        try:
+            self.send_now(*notices)
+            return True
+        except redis.RedisError as error:
+            log.warning("%d notices were not taken: %s", len(notices), error)
+        except Exception:
+            log.exception("%d notices were not taken", len(notices))
+        return False
 
     def _collect(self) -> tuple[list[Notice], bool]:
         """The next notice and those that come with it; false once the thread is to end."""
@@ -88,8 +99,10 @@ class Notices:
         urgent = False
         while notice is not None:
             notices.append(notice)
+            if len(notices) >= _AT_ONCE:
+                return notices, True
             urgent = urgent or notice.taken is None
-            patience = 0 if urgent or len(notices) >= _AT_ONCE else deadline - time.monotonic()
+            patience = 0 if urgent else deadline - time.monotonic()
             try:
                 notice = self._waiting.get(timeout=patience) if patience > 0 else self._waiting.get_nowait()
             except queue.Empty:
