@@ -29,7 +29,7 @@ class Logs(Protocol):
     """Where log lines go and come from."""
 
     def append(self, environment_id: str, run_id: str, lines: Sequence[Line]) -> None:
-        """Keeps lines; sending them again changes nothing."""
+        """Keeps lines of a run's attempts up to the present one; sending them again changes nothing."""
 
     def read(self, environment_id: str, run_id: str, *, after: str | None, limit: int) -> tuple[list[Line], str | None]:
         """Lines in order from a cursor on, and the cursor to go on from (None: nothing new)."""
@@ -65,18 +65,19 @@ class PostgresLogs:
                 "stream": line.stream,
                 "level": line.level,
                 "message": _storable(line.message),
-                "properties": None if line.properties is None else _storable(json.dumps(line.properties)),
+                "properties": None if line.properties is None else json.dumps(_storable_all(line.properties)),
             }
             for line in lines
         ]
         self._database.rows(
             "INSERT INTO run_logs (run_id, environment_id, attempt, n, at, stream, level, message, properties)"
-            " SELECT %s, %s, l.attempt, l.n, l.at, l.stream, l.level, l.message, l.properties::jsonb"
-            " FROM jsonb_to_recordset(%s::jsonb) AS l (attempt int, n int, at timestamptz, stream text, level text,"
-            " message text, properties text) ON CONFLICT DO NOTHING",
+            " SELECT r.id, r.environment_id, l.attempt, l.n, l.at, l.stream, l.level, l.message, l.properties::jsonb"
+            " FROM runs r JOIN jsonb_to_recordset(%s::jsonb) AS l (attempt int, n int, at timestamptz, stream text,"
+            " level text, message text, properties text) ON l.attempt <= r.attempt"
+            " WHERE r.id = %s AND r.environment_id = %s ON CONFLICT DO NOTHING",
+            json.dumps(rows),
             run_id,
             environment_id,
-            json.dumps(rows),
         )
 
     def read(self, environment_id: str, run_id: str, *, after: str | None, limit: int) -> tuple[list[Line], str | None]:
@@ -121,5 +122,15 @@ def _cursor(text: str | None) -> tuple[int, int]:
 
 def _storable(text: str) -> str:
     """PostgreSQL keeps neither NUL nor half a surrogate pair; a visible mark stands for them."""
-    text = text.replace("\x00", "\u2400").replace("\\u0000", "\u2400")
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\x00", "\u2400").encode("utf-8", "replace").decode("utf-8")
+
+
+def _storable_all(value: Any) -> Any:
+    """The same for every text in a JSON value, names of members included."""
+    if isinstance(value, str):
+        return _storable(value)
+    if isinstance(value, dict):
+        return {_storable(str(name)): _storable_all(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_storable_all(member) for member in value]
+    return value
