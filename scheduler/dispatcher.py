@@ -46,6 +46,7 @@ class Dispatcher:
                 break
             placed += self._place(order, now)
         self._has_more = placed >= _AT_ONCE
+        self._crowded = False
         asked = self._make_room(now) if self._placement.free() == 0 else 0
         return {"placed": placed, "asked": asked}
 

@@ -14,6 +14,8 @@ from sojourn.control_plane.store.database import AdvisoryLock
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = 1.0
+
 
 class Leader:
     """`leads()` is cheap enough to be asked before each pass."""
@@ -33,7 +35,11 @@ class Leader:
             return leads
 
     def resign(self) -> None:
-        """Lets another one lead."""
-        with self._guard:
+        """Lets another one lead. A server that does not answer is not waited for: the lock ends with the connection."""
+        if not self._guard.acquire(timeout=_PATIENCE):
+            return
+        try:
             self._lock.release()
             self._led = False
+        finally:
+            self._guard.release()

@@ -24,6 +24,8 @@ T = TypeVar("T")
 _DISCARD = ("08", "57P", "25006")
 #: The first server version that knows `idle_session_timeout`.
 _ENDS_IDLE_SESSIONS = 140_000
+#: Seconds without a sign of life after which a server is taken for lost.
+_SILENCE = 20.0
 
 
 #: Every question the engine asks is answered by an index, in a nested loop over the few rows of its document. The
@@ -77,8 +79,7 @@ class Database:
             max_connections=connections,
             timeout=20,
             connection_factory=_Connection,
-            connect_timeout=5,
-            **options,
+            **({"connect_timeout": 5} | _patient(_SILENCE) | options),
         )
 
     def call(self, name: str, document: Any) -> list[Row]:
@@ -145,11 +146,12 @@ class AdvisoryLock:
     """A lock that lives as long as one connection of its own.
 
     `silence`: seconds after which the server ends that connection if its holder asks nothing, so that a process that is
-    paused, or cut off, does not keep the lock for ever. From PostgreSQL 14 on.
+    paused, or cut off, does not keep the lock for ever (from PostgreSQL 14 on); and after which the holder takes a
+    server that does not answer for lost.
     """
 
     def __init__(self, url: str, number: int, silence: float = 0):
-        self._options = dict(_options(url), connect_timeout=5, application_name="sojourn-leader")
+        self._options = _patient(silence) | _options(url) | {"connect_timeout": 5, "application_name": "sojourn-leader"}
         self._number = number
         self._silence = silence
         self._connection: psycopg2.extensions.connection | None = None
@@ -181,6 +183,18 @@ class AdvisoryLock:
         connection, self._connection, self._held = self._connection, None, False
         if connection is not None:
             connection.close()
+
+
+def _patient(silence: float) -> dict[str, Any]:
+    """libpq's options for a connection whose other end may vanish without a word, as behind a cut cable."""
+    if not silence:
+        return {}
+    return {
+        "keepalives_idle": max(int(silence / 2), 1),
+        "keepalives_interval": 1,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(silence * 1000),
+    }
 
 
 def _execute(connection: _Connection, name: str, argument: str) -> list[Row]:
