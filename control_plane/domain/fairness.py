@@ -43,7 +43,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A run that was dequeued, and the place it was taken from."""
+    """A run that was dequeued, and the place it was taken from. `lease`: until when it has to be claimed, in ms."""
 
     run: str
     organization: str
@@ -52,12 +52,13 @@ class Taken:
     queue: str
     key: str
     score: int
+    lease: int
 
     @classmethod
     def from_json(cls, text: str | bytes, organization: str) -> Taken:
         """As an executor's channel carries it."""
-        run, environment, lane, queue, key, score = json.loads(text)
-        return cls(run, organization, environment, lane, queue, key, int(float(score)))
+        run, environment, lane, queue, key, score, lease = json.loads(text)
+        return cls(run, organization, environment, lane, queue, key, int(float(score)), int(lease))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +185,7 @@ class FairQueueModel:
         self.inflight: dict[str, float] = {}
         self.slots: dict[tuple[str, ...], set[str]] = {}
         self.idle: dict[str, dict[str, int]] = {}
+        self.polls: dict[str, str] = {}
         self.listening: set[str] = set()
         #: (executor, run) of every hand-over, in order.
         self.handed: list[tuple[str, str]] = []
@@ -216,7 +218,14 @@ class FairQueueModel:
         return taken
 
     def next(
-        self, now_ms: int, *, done: str | None, lanes: Sequence[str], executor: str, park_until_ms: int | None
+        self,
+        now_ms: int,
+        *,
+        done: str | None,
+        lanes: Sequence[str],
+        executor: str,
+        park_until_ms: int | None,
+        poll: str = "",
     ) -> Taken | None:
         """`done` leaves the queue; what it frees is first its executor's, then others'."""
         self._no_longer_idle(executor)
@@ -225,12 +234,13 @@ class FairQueueModel:
         if freed:
             self._pass_on(*freed, now_ms)
         if taken is None:
-            self._park(executor, lanes, park_until_ms)
+            self._park(executor, lanes, park_until_ms, poll)
         return taken
 
-    def unpark(self, executor: str) -> None:
-        """The executor waits no longer."""
-        self._no_longer_idle(executor)
+    def unpark(self, executor: str, poll: str = "") -> None:
+        """The executor waits no longer; with `poll` only if that is the one it waits in."""
+        if not poll or self.polls.get(executor) == poll:
+            self._no_longer_idle(executor)
 
     def ack(self, run: str, now_ms: int) -> None:
         """The run is done with the queue."""
@@ -238,9 +248,14 @@ class FairQueueModel:
         if freed:
             self._pass_on(*freed, now_ms)
 
-    def nack(self, run: str, now_ms: int, score: int | None = None) -> None:
-        """A run in flight waits again."""
-        if run not in self.inflight:
+    def drop(self, run: str, now_ms: int, seen: float | None) -> None:
+        """`ack`, if the run's lease is the one it was seen with."""
+        if self.inflight.get(run) == seen:
+            self.ack(run, now_ms)
+
+    def nack(self, run: str, now_ms: int, score: int | None = None, *, seen: float | None = None) -> None:
+        """A run in flight waits again; with `seen` only if that is its lease."""
+        if run not in self.inflight or seen not in (None, self.inflight[run]):
             return
         environment, lane, queue, key, old = self.items[run]
         score = old if score is None else score
@@ -264,12 +279,12 @@ class FairQueueModel:
             if run in self.inflight:
                 self.inflight[run] = now_ms + self.lease_ms
 
-    def expire(self, now_ms: int, limit: int) -> list[str]:
-        """Runs whose lease lapsed; pushed by one lease."""
+    def expire(self, now_ms: int, limit: int) -> dict[str, float]:
+        """Runs whose lease lapsed, and the lease that each has now."""
         lapsed = sorted((at, run) for run, at in self.inflight.items() if at <= now_ms)[:limit]
         for _, run in lapsed:
             self.inflight[run] = now_ms + self.lease_ms
-        return [run for _, run in lapsed]
+        return {run: self.inflight[run] for _, run in lapsed}
 
     def set_limits(self, limits: Limits, now_ms: int) -> None:
         """Replaces the configuration."""
@@ -282,8 +297,10 @@ class FairQueueModel:
                         self._refresh(environment, lane, queue, key)
         self._hand_over_all(now_ms)
 
-    def restore(self, waiting: Iterable[Entry], now_ms: int) -> None:
-        """Runs that the queue had lost wait again."""
+    def restore(self, waiting: Iterable[Entry], now_ms: int, in_flight: Iterable[Entry] = ()) -> None:
+        """Runs that the queue had lost wait again, or hold their slots again, whatever the limits say."""
+        for entry in in_flight:
+            self._hold(entry, now_ms)
         for entry in waiting:
             if entry.run not in self.items:
                 self._add(entry)
@@ -307,6 +324,19 @@ class FairQueueModel:
         leaf[entry.run] = entry.score
         if len(leaf) == 1:
             self._refresh(entry.environment, entry.lane, entry.queue, entry.key)
+
+    def _hold(self, entry: Entry, now_ms: int) -> None:
+        place = (entry.environment, entry.queue, entry.key)
+        for name in _slot_names(*place):
+            self.slots.setdefault(name, set()).add(entry.run)
+        self.inflight.setdefault(entry.run, now_ms + self.lease_ms)
+        before = self.items.get(entry.run)
+        self.items[entry.run] = (entry.environment, entry.lane, entry.queue, entry.key, entry.score)
+        if before and self._leave_leaf(entry.run, *before[1:4]):
+            self._refresh(*before[:4])
+        self._refresh_queue(*place)
+        if self._node(entry.environment).work() != "none":
+            self._refresh_environment(entry.environment)
 
     def _take(self, lanes: Sequence[str] | None, skip: Collection[str], now_ms: int) -> Taken | None:
         if self._organization_full():
@@ -332,7 +362,7 @@ class FairQueueModel:
         self._leave_leaf(run, lane, queue, key)
         self._refresh(environment, lane, queue, key)
         self._refresh_queue(environment, queue, key)
-        return Taken(run, self.organization, environment, lane, queue, key, score)
+        return Taken(run, self.organization, environment, lane, queue, key, score, now_ms + self.lease_ms)
 
     def _pick(self, lanes: Sequence[str] | None, skip: Collection[str]) -> tuple[str, str] | None:
         root = self._node("root")
@@ -429,12 +459,14 @@ class FairQueueModel:
             return True
         return False
 
-    def _park(self, executor: str | None, lanes: Sequence[str], until_ms: int | None) -> None:
+    def _park(self, executor: str | None, lanes: Sequence[str], until_ms: int | None, poll: str = "") -> None:
         if executor and until_ms is not None:
+            self.polls[executor] = poll
             for lane in lanes:
                 self.idle.setdefault(lane, {})[executor] = until_ms
 
     def _no_longer_idle(self, executor: str) -> None:
+        self.polls.pop(executor, None)
         for lane in list(self.idle):
             self.idle[lane].pop(executor, None)
             if not self.idle[lane]:

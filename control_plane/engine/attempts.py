@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,10 +22,13 @@ from sojourn.control_plane.engine.indexing import CURRENT, Index, lane_of, milli
 from sojourn.control_plane.engine.outcomes import Outcome, Outcomes, Settled
 from sojourn.control_plane.engine.turns import Turns
 from sojourn.control_plane.queue.fair_queue import NotReady
+from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.telemetry.logs import Line, Logs
 from sojourn.sdk.protocol import Completion, SnapshotStatus
+
+log = logging.getLogger(__name__)
 
 #: While Redis is away or being rebuilt, an executor's poll is answered after this many seconds.
 _BREATH = 0.5
@@ -133,11 +138,21 @@ class Attempts:
 
     def _settle(self, executor: ExecutorIdentity, completed: Completed, now: datetime) -> Settled:
         self._credentials.check_run(completed.token, completed.run, executor.executor)
-        if completed.lines:
-            self._logs.append(executor.environment, completed.run, completed.lines)
+        self._keep_last_lines(executor, completed)
         settled = self._outcomes.settle(completed.run, completed.snapshot, executor.executor, completed.outcome, now)
         faults.point("attempt.after_settle")
         return settled
+
+    def _keep_last_lines(self, executor: ExecutorIdentity, completed: Completed) -> None:
+        """Lines that cannot be kept do not stand in the way of the run's end; a store that is away is asked again."""
+        if not completed.lines:
+            return
+        try:
+            self._logs.append(executor.environment, completed.run, completed.lines)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("the last %d log lines of %s are lost", len(completed.lines), completed.run)
 
     def _free(self, settled: Settled | None, now: datetime) -> None:
         """Tells the queue and the waiters of a settled run, when no dequeue follows that would do it."""
@@ -175,15 +190,17 @@ class Attempts:
         return None
 
     def _find(self, executor: ExecutorIdentity, settled: Settled | None, wait: float, now: datetime) -> NextAnswer:
-        deadline = now + timedelta(seconds=wait)
+        deadline, poll = now + timedelta(seconds=wait), secrets.token_hex(8)
         with self._index.mailbox.open_executor(executor.organization, executor.executor) as box:
             first = True
             while True:
-                taken = self._take(executor, settled if first else None, deadline, now)
+                taken = self._take(executor, settled if first else None, deadline, poll, now)
                 if taken is None:
                     left = (deadline - now).total_seconds()
                     message = box.get(max(left, 0)) if left > 0 else None
-                    taken = Taken.from_json(message, executor.organization) if message else self._last_look(executor, box)
+                    taken = (
+                        Taken.from_json(message, executor.organization) if message else self._last_look(executor, box, poll)
+                    )
                     now = self._clock()
                 first = False
                 if taken is None:
@@ -192,7 +209,9 @@ class Attempts:
                 if run is not None:
                     return NextAnswer(settled, self._assigning.assignment(run, now))
 
-    def _take(self, executor: ExecutorIdentity, settled: Settled | None, deadline: datetime, now: datetime) -> Taken | None:
+    def _take(
+        self, executor: ExecutorIdentity, settled: Settled | None, deadline: datetime, poll: str, now: datetime
+    ) -> Taken | None:
         """Frees the settled run's slots and takes the next run, in one round trip; parks the executor if none is due."""
         lanes = self._lanes(executor, now)
         done = settled.moved if settled and settled.moved else None
@@ -205,6 +224,7 @@ class Attempts:
                 executor=executor.executor,
                 park_until_ms=milliseconds(deadline),
                 message=done.status if done else "",
+                poll=poll,
             )
         except (NotReady, redis.RedisError) as error:
             if done is not None:
@@ -217,10 +237,10 @@ class Attempts:
             self._index.follow_up([done], now)
         return taken
 
-    def _last_look(self, executor: ExecutorIdentity, box: Any) -> Taken | None:
-        """No longer idle; a run that was handed over at the last moment is in the box."""
+    def _last_look(self, executor: ExecutorIdentity, box: Any, poll: str) -> Taken | None:
+        """No longer idle in this poll; a run that was handed over at the last moment is in the box."""
         try:
-            self._index.queue.unpark(executor.organization, executor.executor)
+            self._index.queue.unpark(executor.organization, executor.executor, poll)
         except (redis.RedisError, NotReady):
             return None
         message = box.get(0)

@@ -1,19 +1,25 @@
-"""From the queue's hand to an executor's: what was dequeued is claimed in the store, or goes back where it belongs."""
+"""From the queue's hand to an executor's: what was dequeued is claimed in the store, or goes back where it belongs.
+
+A claim comes before the queue's lease is over, or not at all: the store refuses a later one, since the sweep may have
+given the run's slots to another by then.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import logging
+from datetime import UTC, datetime, timedelta
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.fairness import Taken
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING, Event
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.engine.indexing import Index
-from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.store.records import Run, build
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.versions import Versions
 from sojourn.sdk.protocol import SnapshotStatus
+
+log = logging.getLogger(__name__)
 
 _CURRENT_FOR = timedelta(seconds=1)
 
@@ -39,19 +45,27 @@ class Claiming:
                 "version": executor.version,
                 "start": True,
                 "at": now,
+                "until": _end_of(taken.lease),
                 "lease_until": now + self._lease,
             },
             now,
         )
-        if run is None and executor.environment in self._current:
-            del self._current[executor.environment]
+        if run is None:
+            self._current.pop(executor.environment, None)
         return run
 
     def claim_for_placement(self, taken: Taken, executor: str, now: datetime) -> Run | None:
         """A cold start: the run, promised to an executor that is about to be placed."""
         return self._claim(
             taken,
-            {"run": taken.run, "executor": executor, "start": False, "at": now, "lease_until": now + self._placement},
+            {
+                "run": taken.run,
+                "executor": executor,
+                "start": False,
+                "at": now,
+                "until": _end_of(taken.lease),
+                "lease_until": now + self._placement,
+            },
             now,
         )
 
@@ -66,18 +80,17 @@ class Claiming:
 
     def _claim(self, taken: Taken, wish: dict[str, object], now: datetime) -> Run | None:
         faults.point("claim.after_dequeue")
-        try:
-            row = self._runs.claim([wish]).get(taken.run)
-        except StoreUnavailable:
-            self._index.nack(taken.organization, taken.run, now)
-            raise
+        # Where this fails the claim may be stored all the same: the run stays in flight, and its lease decides.
+        row = self._runs.claim([wish]).get(taken.run)
         faults.point("claim.after_claim")
         verdict = row["verdict"] if row else "gone"
         if verdict == "claimed":
             assert row is not None
             return build(Run, row)
         if verdict == "other_version":
-            self._index.nack(taken.organization, taken.run, now)
+            self._index.nack(taken.organization, taken.run, taken.lease, now)
+        elif verdict == "too_late":
+            log.warning("%s was not claimed before its lease was over; the sweep has it", taken.run)
         elif verdict == "version_missing":
             assert row is not None
             self._park(taken, int(row["was"]), now)
@@ -100,8 +113,14 @@ class Claiming:
 
     def _put_right(self, taken: Taken, run: Run | None, now: datetime) -> None:
         """The queue had an entry that the store knows better: its slots stay only if somebody runs it."""
-        if run is None or run.snapshot_status not in SLOT_HOLDING:
-            self._index.ack(taken.organization, taken.run, now)
+        if run is not None and run.snapshot_status == SnapshotStatus.QUEUED:
+            self._index.nack(taken.organization, taken.run, taken.lease, now)
+        elif run is None or run.snapshot_status not in SLOT_HOLDING:
+            self._index.drop(taken.organization, taken.run, taken.lease, now)
+
+
+def _end_of(lease: int) -> datetime:
+    return datetime.fromtimestamp(lease / 1000, UTC)
 
 
 def _is_as_wished(run: Run, wish: dict[str, object]) -> bool:

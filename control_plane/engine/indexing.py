@@ -109,10 +109,19 @@ class Index:
         except redis.RedisError as error:
             log.warning("ack of %s left to the sweep: %s", run_id, error)
 
-    def nack(self, organization: str, run_id: str, now: datetime) -> None:
-        """Gives a run that was dequeued, but not claimed, its place in the queue back."""
+    def drop(self, organization: str, run_id: str, seen: float | None, now: datetime) -> None:
+        """`ack` of a run that was seen with that lease (None: without), unless it was taken again since."""
         try:
-            self.queue.nack(organization, run_id, milliseconds(now))
+            self.queue.drop(organization, run_id, milliseconds(now), seen)
+        except NotReady:
+            self.ring("sweeper")
+        except redis.RedisError as error:
+            log.warning("removal of %s left to the sweep: %s", run_id, error)
+
+    def nack(self, organization: str, run_id: str, seen: float, now: datetime) -> None:
+        """Gives a run that was dequeued, but not claimed, its place back, unless it was taken again since."""
+        try:
+            self.queue.nack(organization, run_id, milliseconds(now), seen=seen)
         except NotReady:
             self.ring("sweeper")
         except redis.RedisError as error:

@@ -50,10 +50,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The answer to *complete*. With RETRY_IMMEDIATELY the executor starts again at `retry_at` from `snapshot`."""
+    """The answer to *complete*. With RETRY_IMMEDIATELY the executor starts again at `retry_at` from `snapshot`.
+
+    `moved`: the run as it stands, if the queue and its waiters are to be told of that.
+    """
 
     result: Completion
-    moved: Moved | None = None
+    moved: Moved | Run | None = None
     snapshot: int | None = None
     retry_at: datetime | None = None
 
@@ -154,7 +157,11 @@ class Outcomes:
             Event.RETRY_LATER: Completion.RETRY_QUEUED,
             Event.HAND_BACK: Completion.RETRY_QUEUED,
         }
-        return Settled(results.get(Event(after.event), Completion.STALE))
+        # Over for good: whoever said so first may not have lived to tell the queue and the waiters.
+        return Settled(
+            results.get(Event(after.event), Completion.STALE),
+            run if run.snapshot_status == SnapshotStatus.FINISHED else None,
+        )
 
     def _failed(self, run: Run, outcome: Outcome, now: datetime, *, executor_lost: bool = False) -> Move:
         error = truncated(outcome.error or internal_error(ErrorCode.UNSPECIFIED_ERROR, "the executor gave no error"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
@@ -24,6 +24,8 @@ from sojourn.sdk.protocol import SnapshotStatus
 log = logging.getLogger(__name__)
 
 _BATCH = 1_000
+#: The clocks of two processes agree this well.
+_CLOCKS_DIFFER = timedelta(milliseconds=500)
 _LEASES_AT_ONCE = 500
 _KNOWN_AT_ONCE = 5_000
 
@@ -60,6 +62,8 @@ class Recovery:
         try:
             repaired = self._leases(organization, now) + self._missing(organization, now)
             repaired += self._superfluous(organization, now)
+            # A change of limits, or a notice of due work, may have been lost on its way.
+            self._index.queue.set_limits(organization, self._limiting.of(organization), milliseconds(now))
             self._index.queue.look_again(organization)
             return repaired
         except NotReady:
@@ -69,33 +73,38 @@ class Recovery:
         """All of the queue from the store: limits, slots, waiting runs; ready at the very end."""
         queue, now_ms = self._index.queue, milliseconds(now)
         queue.begin_rebuild(organization, self._limiting.of(organization), now_ms)
-        for runs in self._stretches(organization, sorted(SLOT_HOLDING)):
-            queue.restore(organization, in_flight=[entry_of(run) for run in runs], now_ms=now_ms)
+        self._restore_holders(organization, now_ms)
         faults.point("recovery.half_rebuilt")
         for runs in self._stretches(organization, [SnapshotStatus.QUEUED]):
             queue.restore(organization, waiting=[entry_of(run) for run in runs], now_ms=now_ms)
+        # Again: what was dequeued before the loss may have been claimed since the first look.
+        self._restore_holders(organization, now_ms)
         queue.finish_rebuild(organization, now_ms)
         self._index.ring("dispatcher")
         log.info("the queue of %s was rebuilt", organization)
         return Repaired(rebuilt=1)
 
+    def _restore_holders(self, organization: str, now_ms: int) -> None:
+        for runs in self._stretches(organization, sorted(SLOT_HOLDING)):
+            self._index.queue.restore(organization, in_flight=[entry_of(run) for run in runs], now_ms=now_ms)
+
     def _leases(self, organization: str, now: datetime) -> Repaired:
-        """In-flight runs whose lease lapsed: most simply run for long; some were dequeued and never claimed."""
-        repaired = Repaired()
-        lapsed = self._index.queue.expire(organization, milliseconds(now), _LEASES_AT_ONCE)
-        standing = self._runs.standing(lapsed) if lapsed else {}
-        alive = [run for run in lapsed if standing.get(run) in SLOT_HOLDING]
-        if alive:
-            self._index.queue.extend(organization, alive, milliseconds(now))
-        for run in lapsed:
-            status = standing.get(run)
-            if status == SnapshotStatus.QUEUED:
-                self._index.nack(organization, run, now)
-                repaired += Repaired(requeued=1)
-            elif status not in SLOT_HOLDING:
-                self._index.ack(organization, run, now)
-                repaired += Repaired(removed=1)
-        return repaired
+        """In-flight runs whose lease lapsed: most simply run for long; some were dequeued and never claimed.
+
+        Those are not claimed any more (see `Claiming`), so that what they held may be given to others.
+        """
+        lapsed = self._index.queue.expire(organization, milliseconds(now - _CLOCKS_DIFFER), _LEASES_AT_ONCE)
+        if not lapsed:
+            return Repaired()
+        standing = self._runs.standing(list(lapsed))
+        queued = [run for run in lapsed if standing.get(run) == SnapshotStatus.QUEUED]
+        unclaimed = self._runs.still_queued(queued) if queued else set()
+        for run in unclaimed:
+            self._index.nack(organization, run, lapsed[run], now)
+        over = [run for run in lapsed if standing.get(run) not in _BELONGS]
+        for run in over:
+            self._index.drop(organization, run, lapsed[run], now)
+        return Repaired(requeued=len(unclaimed), removed=len(over))
 
     def _missing(self, organization: str, now: datetime) -> Repaired:
         """Runs of the store that the queue does not know, a stretch at a time: QUEUED ones first, then slot holders."""
@@ -141,7 +150,7 @@ class Recovery:
             standing = self._runs.standing(chunk)
             for run in chunk:
                 if standing.get(run) not in _BELONGS:
-                    self._index.ack(organization, run, now)
+                    self._index.drop(organization, run, known[run], now)
                     removed += 1
         return Repaired(removed=removed)
 

@@ -115,10 +115,11 @@ class FairQueue:
         executor: str,
         park_until_ms: int | None,
         message: str = "",
+        poll: str = "",
     ) -> Taken | None:
         """The warm path in one round trip: `done` leaves the queue, and its executor's next run is taken, or it waits.
 
-        `message` is for those who wait for `done`.
+        `message` is for those who wait for `done`; `poll` names the wait, so that `unpark` ends no later one.
         """
         arguments = [
             now_ms,
@@ -128,6 +129,7 @@ class FairQueue:
             "" if park_until_ms is None else park_until_ms,
             done or "",
             message,
+            poll,
         ]
         answer = self._scripts.run(("next", [keys.prefix(organization)], arguments))[0]
         self._check(organization, answer)
@@ -138,17 +140,24 @@ class FairQueue:
             self._note_due(organization)
         return taken
 
-    def unpark(self, organization: str, executor: str) -> None:
-        """The executor waits no longer; what it was handed before is in its mailbox."""
-        self._scripts.run(("unpark", [keys.prefix(organization)], [executor]))
+    def unpark(self, organization: str, executor: str, poll: str = "") -> None:
+        """The executor waits no longer (with `poll`: in that one); what it was handed before is in its mailbox."""
+        self._scripts.run(("unpark", [keys.prefix(organization)], [executor, poll]))
 
     def ack(self, organization: str, run: str, now_ms: int) -> None:
         """The run is done with the queue; unknown ones are no error."""
-        self._let_go("ack", organization, [now_ms, self._lease, run])
+        self._let_go("ack", organization, [now_ms, self._lease, run, ""])
 
-    def nack(self, organization: str, run: str, now_ms: int, score: int | None = None) -> None:
-        """A dequeued run gets its place back, or the one that `score` gives it."""
-        self._let_go("nack", organization, [now_ms, self._lease, run, "" if score is None else score])
+    def drop(self, organization: str, run: str, now_ms: int, seen: float | None) -> None:
+        """`ack`, unless the run's lease is not the one it was seen with (None: it had none): then it is another's now."""
+        self._let_go("ack", organization, [now_ms, self._lease, run, "none" if seen is None else seen])
+
+    def nack(
+        self, organization: str, run: str, now_ms: int, score: int | None = None, *, seen: float | None = None
+    ) -> None:
+        """A dequeued run gets its place back, or the one that `score` gives it. `seen`: only if that is its lease."""
+        arguments = [run, "" if seen is None else seen, "" if score is None else score]
+        self._let_go("nack", organization, [now_ms, self._lease, *arguments])
 
     def release(self, organization: str, run: str, now_ms: int) -> None:
         """A blocked run gives its slots up and stays in flight."""
@@ -159,11 +168,11 @@ class FairQueue:
         answer = self._scripts.run(("extend", [keys.prefix(organization)], [now_ms, self._lease, *runs]))[0]
         self._check(organization, answer)
 
-    def expire(self, organization: str, now_ms: int, limit: int) -> list[str]:
-        """Runs in flight whose lease lapsed, each pushed by one lease."""
+    def expire(self, organization: str, now_ms: int, limit: int) -> dict[str, float]:
+        """Runs in flight whose lease had lapsed by then, and the lease that each has now."""
         answer = self._scripts.run(("expire", [keys.prefix(organization)], [now_ms, self._lease, limit]))[0]
         self._check(organization, answer)
-        return [run.decode() for run in answer]
+        return dict.fromkeys((run.decode() for run in answer), now_ms + self._lease)
 
     # --- configuration and rebuilding
 
@@ -243,21 +252,22 @@ class FairQueue:
             for item, lease in zip(items, leases, strict=True)
         ]
 
-    def stretch(self, organization: str, cursor: int, count: int) -> tuple[int, set[str]]:
+    def stretch(self, organization: str, cursor: int, count: int) -> tuple[int, dict[str, float | None]]:
         """Some of the runs that the queue knows, about `count`, from a cursor on; 0 begins, and says that all were seen.
 
-        Runs that hold a slot or a lease are in every stretch. `NotReady` after a loss.
+        With each its lease, if it has one. Runs that hold a slot or a lease are in every stretch. `NotReady` after a loss.
         """
         prefix = keys.prefix(organization)
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.exists(prefix + "ready")
             pipeline.hscan(prefix + "items", cursor, count=count)
             pipeline.smembers(prefix + "slots:org")
-            pipeline.zrange(prefix + "inflight", 0, -1)
+            pipeline.zrange(prefix + "inflight", 0, -1, withscores=True)
             ready, (after, items), holders, leased = pipeline.execute()
         if not ready:
             raise NotReady({organization})
-        return int(after), {run.decode() for run in (*items, *holders, *leased)}
+        known: dict[str, float | None] = dict.fromkeys(run.decode() for run in (*items, *holders))
+        return int(after), known | {run.decode(): lease for run, lease in leased}
 
     def audit(self, organization: str) -> Audit:
         """Everything that is known of runs; not one moment's picture on a live system. `NotReady` after a loss."""
@@ -296,7 +306,7 @@ class FairQueue:
         if not answer:
             return None
         run, environment, lane, queue, key = (part.decode() for part in answer[:5])
-        return Taken(run, organization, environment, lane, queue, key, int(float(answer[5])))
+        return Taken(run, organization, environment, lane, queue, key, int(float(answer[5])), int(answer[6]))
 
     def _note_due(self, organization: str) -> None:
         self._notices.send(Notice(due=organization))

@@ -13,9 +13,9 @@ Under the prefix `sojourn:{<organization>}:`
     lanes:<env>/<queue>    set of the lanes in which a queue has work
     inflight       zset    dequeued runs; score = when the lease lapses (ms)
     slots:org, slots:e:<env>, slots:q:<env>/<queue>, slots:k:<env>/<queue>/<key>     sets of the runs that hold a slot
-    limits         hash    org, e:<env>, b:<env> (without burst), q:<env>/<queue> -> limit; w:... -> weight
+    limits         hash    org, e:<env>, b:<env> (without burst), q:<env>/<queue> -> limit; w:... -> weight; digest
     idle:<lane>    zset    executors that wait for a run; score = until when (ms)
-    idlers         hash    executor -> the lanes it waits in, as JSON
+    idlers         hash    executor -> [name of its poll, the lanes it waits in], as JSON
 
 Nodes: `root`, an environment, a lane, `<lane>/<queue>`; a leaf is `<lane>/<queue>/<key>`. Queue names and keys are
 arbitrary text: inside a key each is written as `<length>:<text>`, so that no two places share a key.

@@ -288,6 +288,13 @@ class Runs:
         rows = self._database.rows("SELECT id, snapshot_status FROM runs WHERE id = ANY(%s)", list(run_ids))
         return {row["id"]: row["snapshot_status"] for row in rows}
 
+    def still_queued(self, run_ids: Sequence[str]) -> set[str]:
+        """Those that are QUEUED, once every move that is under way is over."""
+        rows = self._database.rows(
+            "SELECT id FROM runs WHERE id = ANY(%s) AND snapshot_status = 'QUEUED' ORDER BY id FOR SHARE", list(run_ids)
+        )
+        return {row["id"] for row in rows}
+
     def remove_finished(self, environment_id: str, before: datetime, limit: int) -> int:
         """Deletes runs that ended before a date, with their history and log lines; how many."""
         rows = self._database.rows(

@@ -52,7 +52,7 @@ class History:
         verbs = [
             (self.enqueue, 8), (self.dequeue, 4), (self.dequeue_lanes, 6), (self.ack, 6), (self.nack, 2),
             (self.release, 1), (self.extend, 1), (self.expire, 1), (self.limits, 1), (self.listen, 1), (self.unpark, 1),
-            (self.lanes_that_wait, 1), (self.restore, 1),
+            (self.lanes_that_wait, 1), (self.restore, 1), (self.drop, 2), (self.hold, 1),
         ]  # fmt: skip
         for _ in range(steps):
             self.now += self.random.choice((0, 1, 7, 300))
@@ -89,8 +89,9 @@ class History:
         executor, until = self.random.choice(EXECUTORS), self.now + self.random.choice((5, 1_000))
         done = self.random.choice(sorted(self.model.items)) if self.model.items and self.random.random() < 0.5 else None
         if self.random.random() < 0.5:
-            mine = self.queue.next(ORGANIZATION, self.now, done=done, lanes=lanes, executor=executor, park_until_ms=until)
-            assert mine == self.model.next(self.now, done=done, lanes=lanes, executor=executor, park_until_ms=until)
+            poll = self.random.choice(("poll_1", "poll_2"))
+            wish = {"done": done, "lanes": lanes, "executor": executor, "park_until_ms": until, "poll": poll}
+            assert self.queue.next(ORGANIZATION, self.now, **wish) == self.model.next(self.now, **wish)
         else:
             mine = self.queue.dequeue(ORGANIZATION, self.now, lanes=lanes, executor=executor, park_until_ms=until)
             assert mine == self.model.dequeue(self.now, lanes=lanes, executor=executor, park_until_ms=until)
@@ -102,9 +103,18 @@ class History:
 
     def nack(self) -> None:
         run = self.any_run()
-        score = self.random.choice((None, self.now - 3))
-        self.queue.nack(ORGANIZATION, run, self.now, score)
-        self.model.nack(run, self.now, score)
+        score, seen = self.random.choice((None, self.now - 3)), self.random.choice((None, self.seen(run)))
+        self.queue.nack(ORGANIZATION, run, self.now, score, seen=seen)
+        self.model.nack(run, self.now, score, seen=seen)
+
+    def drop(self) -> None:
+        run = self.any_run()
+        seen = self.seen(run)
+        self.queue.drop(ORGANIZATION, run, self.now, seen)
+        self.model.drop(run, self.now, seen)
+
+    def seen(self, run: str) -> float | None:
+        return self.random.choice((None, self.model.inflight.get(run), float(self.now + 500), 1.0))
 
     def release(self) -> None:
         if self.model.inflight:
@@ -152,8 +162,9 @@ class History:
 
     def unpark(self) -> None:
         executor = self.random.choice(EXECUTORS)
-        self.queue.unpark(ORGANIZATION, executor)
-        self.model.unpark(executor)
+        poll = self.random.choice(("", "poll_1", "poll_2"))
+        self.queue.unpark(ORGANIZATION, executor, poll)
+        self.model.unpark(executor, poll)
 
     def lanes_that_wait(self) -> None:
         assert self.queue.waiting_lanes(ORGANIZATION) == self.model.waiting_lanes()
@@ -162,6 +173,18 @@ class History:
         entries = [self.entry() for _ in range(self.random.choice((1, 4)))]
         self.queue.restore(ORGANIZATION, waiting=entries, now_ms=self.now)
         self.model.restore(entries, self.now)
+
+    def hold(self) -> None:
+        """Runs that hold slots in the store: new to the queue, waiting in it, or in flight already."""
+        known = [run for run in sorted(self.model.items) if self.random.random() < 0.2]
+        entries = [Entry(run, ORGANIZATION, *self.place(run)) for run in known] + [self.entry()]
+        self.queue.restore(ORGANIZATION, in_flight=entries, now_ms=self.now)
+        self.model.restore((), self.now, in_flight=entries)
+
+    def place(self, run: str) -> tuple[str, str, str, str, str, int]:
+        environment, lane, queue, key, score = self.model.items[run]
+        _, version, machine = lane.split("|")
+        return environment, version, machine, queue, key, score
 
     # --- checks
 

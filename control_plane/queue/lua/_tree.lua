@@ -103,6 +103,14 @@ local function refresh(env, lane, queue, key)
   settle('root', env, whole, whole ~= 'none' and full(P .. 'slots:e:' .. env, e))
 end
 
+-- The environment alone, after its slots changed: it may be held back now, or no longer.
+local function refresh_environment(env, queue)
+  local whole = state(env)
+  if whole == 'none' then return end
+  local _, e = caps(env, queue)
+  settle('root', env, whole, full(P .. 'slots:e:' .. env, e))
+end
+
 -- The same for every lane in which the queue has work: its limit is one over all of them.
 local function refresh_queue(env, queue, key, but_for)
   for _, lane in ipairs(call('SMEMBERS', P .. 'lanes:' .. queue_id(env, queue))) do
@@ -161,7 +169,7 @@ local function pick_lane(env, lanes, skip)
 end
 
 -- Takes the next run: of the given lanes (all of one environment), or of any lane that is not skipped.
--- Answers [run, environment, lane, queue, key, score], or nothing.
+-- Answers [run, environment, lane, queue, key, score, when its lease lapses], or nothing.
 local function take(lanes, skip, now, lease)
   if org_full() then return nil end
   local env, lane
@@ -192,18 +200,21 @@ local function take(lanes, skip, now, lease)
   call('ZREM', leaf, run)
   refresh(env, lane, queue, key)
   refresh_queue(env, queue, key, lane)
-  return { run, env, lane, queue, key, head[2] }
+  return { run, env, lane, queue, key, head[2], string.format('%d', now + lease) }
 end
 
-local function no_longer_idle(executor)
-  local lanes = call('HGET', P .. 'idlers', executor)
-  if not lanes then return end
-  for _, lane in ipairs(cjson.decode(lanes)) do call('ZREM', P .. 'idle:' .. lane, executor) end
+-- With `poll` only if the executor waits in that very poll: the end of an older one must not end the newer.
+local function no_longer_idle(executor, poll)
+  local found = call('HGET', P .. 'idlers', executor)
+  if not found then return end
+  local waits = cjson.decode(found)
+  if poll and poll ~= waits[1] then return end
+  for _, lane in ipairs(waits[2]) do call('ZREM', P .. 'idle:' .. lane, executor) end
   call('HDEL', P .. 'idlers', executor)
 end
 
-local function park(executor, lanes, until_ms)
-  call('HSET', P .. 'idlers', executor, cjson.encode(lanes))
+local function park(executor, lanes, until_ms, poll)
+  call('HSET', P .. 'idlers', executor, cjson.encode({ poll, lanes }))
   for _, lane in ipairs(lanes) do call('ZADD', P .. 'idle:' .. lane, until_ms, executor) end
 end
 
@@ -259,11 +270,7 @@ local function let_go(run, place_of)
   local was_full = org_full()
   free_slots(run, env, queue, key)
   refresh_queue(env, queue, key)
-  local whole = state(env)
-  if whole ~= 'none' then
-    local _, e = caps(env, queue)
-    settle('root', env, whole, full(P .. 'slots:e:' .. env, e))
-  end
+  refresh_environment(env, queue)
   return was_full
 end
 
@@ -271,6 +278,15 @@ end
 local function pass_on(env, was_full, now, lease)
   hand_over_freed(env, now, lease)
   if was_full then hand_over_round(now, lease) end
+end
+
+-- Whether a run's lease is still the one that the caller saw when it made up its mind: '' for any, 'none' for no lease.
+-- Another one means that it was taken again since, and is somebody else's now.
+local function lease_is(run, seen)
+  if seen == '' then return true end
+  local lease = call('ZSCORE', P .. 'inflight', run)
+  if seen == 'none' then return not lease end
+  return lease and tonumber(lease) == tonumber(seen)
 end
 
 -- Out of everything. Answers its place and whether the organization was full; nothing for an unknown run.

@@ -1,6 +1,6 @@
 -- Lists runs whose lease lapsed. The caller asks the store what became of them, and nacks, acks or extends each.
 -- KEYS[1] prefix. ARGV: now, lease, limit
--- Answers NOTREADY, or the runs.
+-- Answers NOTREADY, or the runs; the lease of each is now `now` + `lease`.
 -- Invariant: their leases are pushed by one, so that two callers do not both get them.
 if not ready() then return 'NOTREADY' end
 local now = tonumber(ARGV[1])

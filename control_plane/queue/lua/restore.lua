@@ -16,6 +16,7 @@ for _, e in ipairs(cjson.decode(ARGV[3])) do
     end
   end
   refresh_queue(env, queue, key)
+  refresh_environment(env, queue)
 end
 for _, e in ipairs(cjson.decode(ARGV[4])) do
   local run, env, lane, queue, key, score = e[1], e[2], e[3], e[4], e[5], e[6]

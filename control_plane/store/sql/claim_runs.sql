@@ -1,20 +1,22 @@
 -- Gives dequeued runs to executors, pinning each to its version; a warm executor's run begins at once.
 --
--- $1: [{run, executor, version?, start, at, lease_until}]
+-- $1: [{run, executor, version?, start, at, until?, lease_until}]
 --     version  the id of the version that the executor has loaded; absent: any will do (it is not started yet)
 --     start    true: the executor waits on the line, so that dequeue and start are one move (two history rows)
+--     until    when the queue's lease on the run is over: a claim that comes later changes nothing
 -- Returns a row for each run that exists: {run, verdict, version_id, ...the run's columns}. Verdicts:
 --     claimed          it is the executor's
 --     stale            it is not QUEUED: somebody else has it, or it is over
+--     too_late         the queue's lease on it is over: the sweep gives it its place back
 --     version_missing  no version has its task
 --     other_version    it belongs to another version than the executor's
 -- Dates never run backwards, though the clocks of two processes may differ by a few ms.
 -- Invariant: only a QUEUED run is claimed, once; its version never changes after its first claim.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS w (
-        run text, executor text, version text, start boolean, at timestamptz, lease_until timestamptz)
+        run text, executor text, version text, start boolean, at timestamptz, until timestamptz, lease_until timestamptz)
 ), locked AS MATERIALIZED (
-    SELECT r.id, r.task, r.snapshot, r.snapshot_status, w.executor, w.version, w.start, w.at, w.lease_until,
+    SELECT r.id, r.task, r.snapshot, r.snapshot_status, w.executor, w.version, w.start, w.at, w.until, w.lease_until,
         coalesce(r.version_id, r.locked_version_id, e.current_version_id) AS runs_on
     FROM runs r
     JOIN wanted w ON w.run = r.id
@@ -24,6 +26,8 @@ WITH wanted AS MATERIALIZED (
 ), judged AS MATERIALIZED (
     SELECT l.*, CASE
         WHEN l.snapshot_status <> 'QUEUED' THEN 'stale'
+        -- Judged while the row is locked: whoever reads the row under a lock after `until` sees this claim, or prevents it.
+        WHEN clock_timestamp() >= l.until THEN 'too_late'
         WHEN t.slug IS NULL THEN 'version_missing'
         WHEN l.version <> l.runs_on THEN 'other_version'
         ELSE 'claimed' END AS verdict

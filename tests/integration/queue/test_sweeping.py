@@ -29,7 +29,7 @@ def test_stretches_cover_all_runs_and_each_has_those_in_flight(redis_connection:
     while not looks or cursor:
         cursor, some = queue.stretch(ORGANIZATION, cursor, 500)
         assert taken.run in some and len(some) < 1_500
-        seen |= some
+        seen |= set(some)
         looks += 1
     assert seen == {each.run for each in entries}
     assert looks > 1
