@@ -17,7 +17,10 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`variable` is the environment variable; `kind` reads its text; `takes` says what that may be."""
+    """`variable` is the environment variable; `kind` reads its text; `takes` says what that may be.
+
+    What is `scheduler_only` leads to the cluster: no other process of a stack gets it.
+    """
 
     name: str
     kind: Callable[[str], Any]
@@ -26,6 +29,7 @@ class Setting:
     takes: str
     variable: str
     secret: bool = False
+    scheduler_only: bool = False
 
 
 def _number(low: float, high: float) -> tuple[Callable[[str], float], str]:
@@ -81,6 +85,17 @@ def _choice(*words: str) -> tuple[Callable[[str], str], str]:
     return read, "one of " + ", ".join(words)
 
 
+def _flag() -> tuple[Callable[[str], bool], str]:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+    def read(text: str) -> bool:
+        if text.lower() not in words:
+            raise ValueError
+        return words[text.lower()]
+
+    return read, "true or false"
+
+
 _TEXT: tuple[Callable[[str], str], str] = (str, "a text")
 _CORES = os.cpu_count() or 2
 
@@ -93,8 +108,17 @@ def _setting(
     *,
     variable: str | None = None,
     secret: bool = False,
+    scheduler_only: bool = False,
 ) -> Setting:
-    return Setting(name, kind[0], default, help, kind[1], variable or f"SOJOURN_{name.upper()}", secret)
+    return Setting(name, kind[0], default, help, kind[1], variable or f"SOJOURN_{name.upper()}", secret, scheduler_only)
+
+
+def _nomad(
+    name: str, help: str, kind: tuple[Callable[[str], Any], str] = _TEXT, default: Any = "", secret: bool = False
+) -> Setting:
+    """A setting by the name that Nomad's own tools give it."""
+    variable = f"NOMAD_{name.upper()}"
+    return _setting(f"nomad_{name}", kind, default, help, variable=variable, secret=secret, scheduler_only=True)
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -122,6 +146,22 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("web_workers", _whole(1, 64), 2, "Processes of the control plane."),
     _setting("database_connections", _whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),
     _setting("places", _whole(1, 1000), max(4, 2 * _CORES), "Local executors at once."),
+    _setting(
+        "placement",
+        _choice("local", "nomad"),
+        "",
+        "Where executors run: processes of this machine, or Nomad jobs. Absent: nomad where NOMAD_ADDR is set, else local.",
+    ),
+    _nomad("addr", "The cluster. Absent: `sojourn up --nomad` starts a private agent.", _url("http", "https")),
+    _nomad("token", "A token with the policy of docs/nomad.md.", secret=True),
+    _nomad("namespace", "The namespace of Sojourn's jobs; it has to be there.", default="sojourn"),
+    _nomad("region", "The region that is asked. Absent: that of the server behind NOMAD_ADDR."),
+    _nomad("cacert", "A file with the certificate of the authority that signed the server's."),
+    _nomad("client_cert", "A file with the certificate to show to the server."),
+    _nomad("client_key", "A file with the key of that certificate."),
+    _nomad("tls_server_name", "The name in the server's certificate, where it is not NOMAD_ADDR's host."),
+    _nomad("skip_verify", "Whether the server's certificate goes unchecked.", _flag(), False),
+    _setting("nomad_bin", _TEXT, "", "Nomad's program. Absent: `nomad` on PATH, else the one that `make nomad` built."),
     _setting("heartbeat_seconds", _number(0.05, 600), 10.0, "How often an executor beats."),
     _setting("lease_seconds", _number(0.5, 3600), 60.0, "How long an executor may be silent before it is given up."),
     _setting("sweep_seconds", _number(0.1, 600), 10.0, "How often leases are looked at and the queue is swept."),
@@ -162,6 +202,17 @@ if TYPE_CHECKING:
         web_workers: int
         database_connections: int
         places: int
+        placement: str
+        nomad_addr: str
+        nomad_token: str
+        nomad_namespace: str
+        nomad_region: str
+        nomad_cacert: str
+        nomad_client_cert: str
+        nomad_client_key: str
+        nomad_tls_server_name: str
+        nomad_skip_verify: bool
+        nomad_bin: str
         heartbeat_seconds: float
         lease_seconds: float
         sweep_seconds: float
@@ -193,12 +244,18 @@ def load(environment: Mapping[str, str] | None = None, **given: Any) -> Config:
     values = {setting.name: _read(setting, environment) for setting in SETTINGS} | given
     if not values["api_url"]:
         values["api_url"] = f"http://{values['host']}:{values['port']}"
+    if not values["placement"]:
+        values["placement"] = "nomad" if values["nomad_addr"] else "local"
     return Config(**values)
 
 
-def to_environment(config: Config) -> dict[str, str]:
-    """The variables that make `load` give the same configuration, for the processes of a stack."""
-    values = {setting.variable: getattr(config, setting.name) for setting in SETTINGS}
+def to_environment(config: Config, *, scheduler: bool = False) -> dict[str, str]:
+    """The variables that make `load` give the same configuration, for the processes of a stack.
+
+    What leads to the cluster is the scheduler's alone: other processes get none of it.
+    """
+    told = [setting for setting in SETTINGS if scheduler or not setting.scheduler_only]
+    values = {setting.variable: getattr(config, setting.name) for setting in told}
     return {variable: str(value) for variable, value in values.items() if value != ""}
 
 

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 import pytest
 import redis
 
+from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.store.database import Database
+from tests.support import nomad_agent as nomad_support
 from tests.support import postgres_server, redis_server
 from tests.support.postgres_server import Databases
 
@@ -53,3 +55,10 @@ def redis_connection(redis_url: str) -> Iterator[redis.Redis]:
     yield connection
     connection.flushall()
     connection.close()
+
+
+@pytest.fixture(scope="session")
+def nomad_agent() -> Iterator[NomadAgent]:
+    """A private agent for the session; each test uses jobs of its own."""
+    with nomad_support.agent() as made:
+        yield made

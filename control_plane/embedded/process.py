@@ -24,6 +24,7 @@ def start(
     *,
     environment: Mapping[str, str] | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
+    directory: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts a process in a session of its own, so that a terminal's Ctrl-C reaches only us.
 
@@ -37,6 +38,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(os.environ if environment is None else environment),
+            cwd=directory,
             start_new_session=True,
             preexec_fn=lambda: tie_to_parent(death_signal),
         )

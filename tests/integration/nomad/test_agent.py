@@ -1,0 +1,227 @@
+"""The private agent: what it is given, what it may do, what it leaves, and what a kill leaves to the next one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nomad
+import pytest
+from tests.support.nomad_agent import required_binary
+from tests.support.stack import until
+
+from sojourn.control_plane.embedded import nomad_remains
+from sojourn.control_plane.embedded.nomad import NomadAgent
+from sojourn.control_plane.embedded.process import StartFailed
+from sojourn.control_plane.nomad_access import NomadAccess
+from sojourn.control_plane.nomad_client import BaseNomadException, URLNotAuthorizedNomadException, nomad_client, reason
+
+Make = Callable[[], NomadAgent]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Agents on one directory, one after the other."""
+    binary = required_binary()
+    made: list[NomadAgent] = []
+
+    def one() -> NomadAgent:
+        made.append(NomadAgent(binary, tmp_path))
+        return made[-1]
+
+    yield one
+    for agent in made:
+        agent.stop(grace=0)
+
+
+def batch_job(name: str, driver: str = "raw_exec", script: str = "sleep 600") -> dict[str, Any]:
+    """A parameterized job with one task."""
+    task = {
+        "Name": "task",
+        "Driver": driver,
+        "Config": {"command": "/bin/sh", "args": ["-c", script]},
+        "Resources": {"CPU": 10, "MemoryMB": 32, "MemoryMaxMB": 64},
+    }
+    return {
+        "ID": name,
+        "Namespace": "sojourn",
+        "Type": "batch",
+        "Datacenters": ["*"],
+        "ParameterizedJob": {"Payload": "forbidden"},
+        "TaskGroups": [{"Name": "group", "Tasks": [task]}],
+    }
+
+
+def dispatched(client: nomad.Nomad, job: dict[str, Any]) -> str:
+    """The child of one dispatch."""
+    client.jobs.request(json={"Job": job}, method="post")
+    return str(client.job.dispatch_job(job["ID"])["DispatchedJobID"])
+
+
+def allocation(client: nomad.Nomad, child: str, *statuses: str) -> dict[str, Any]:
+    """The child's allocation, once it is in one of these statuses."""
+
+    def look() -> dict[str, Any] | None:
+        found = client.job.get_allocations(child)
+        return found[0] if found and found[0]["ClientStatus"] in statuses else None
+
+    found: dict[str, Any] = until(look, 30, f"the allocation of {child} is {statuses}")
+    return found
+
+
+@pytest.mark.parametrize("driver", ["raw_exec", "exec"])
+def test_the_run_time_token_can_run_a_job(nomad_agent: NomadAgent, driver: str) -> None:
+    client = nomad_client(nomad_agent.access)
+    child = dispatched(client, batch_job(f"short-{driver}", driver, "exit 0"))
+    assert allocation(client, child, "complete", "failed")["ClientStatus"] == "complete"
+    assert client.nodes.get_nodes()
+    assert client.job.deregister_job(child, purge=True)
+
+
+def refused(act: Callable[[], Any]) -> bool:
+    with pytest.raises(URLNotAuthorizedNomadException):
+        act()
+    return True
+
+
+def test_the_run_time_token_can_do_nothing_else(nomad_agent: NomadAgent) -> None:
+    client = nomad_client(nomad_agent.access)
+    foreign = batch_job("foreign") | {"Namespace": "default"}
+    assert refused(lambda: client.jobs.request(json={"Job": foreign}, method="post", params={"namespace": "default"}))
+    assert refused(
+        lambda: client.job.request("none", "dispatch", json={"Meta": {}}, method="post", params={"namespace": "default"})
+    )
+    assert refused(client.acl.get_tokens)
+    assert refused(client.system.initiate_garbage_collection)
+    assert refused(client.agent.get_agent)
+    node = client.nodes.get_nodes()[0]["ID"]
+    assert refused(lambda: client.node.drain_node(node))
+    child = dispatched(client, batch_job("watched"))
+    running = allocation(client, child, "running")["ID"]
+    assert refused(lambda: client.client.cat.read_file(running, "alloc"))
+    assert refused(lambda: client.allocation.stop_allocation(running))
+    client.job.deregister_job(child, purge=True)
+
+
+def test_nobody_without_a_token_sees_anything(nomad_agent: NomadAgent) -> None:
+    client = nomad_client(NomadAccess(nomad_agent.access.address, token="", region="global"))
+    assert refused(client.nodes.get_nodes)
+
+
+def test_tokens_are_for_the_owner_alone_and_never_shown(make: Make, tmp_path: Path) -> None:
+    agent = make()
+    access = agent.start()
+    secrets = {access.token, agent.management.token}
+    assert len(secrets) == 2
+    for name in ("management.token", "run-time.token"):
+        assert stat.S_IMODE((tmp_path / "nomad" / name).stat().st_mode) == 0o600
+    shown = repr(access) + (tmp_path / "nomad" / "agent.json").read_text() + (tmp_path / "logs" / "nomad.log").read_text()
+    assert agent.child
+    shown += Path(f"/proc/{agent.child.pid}/cmdline").read_text() + Path(f"/proc/{agent.child.pid}/environ").read_text()
+    assert not any(secret in shown for secret in secrets)
+
+
+def test_tasks_get_nothing_of_the_stack_s_environment(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1/x")
+    monkeypatch.setenv("SOJOURN_MASTER_KEY", "secret")
+    monkeypatch.setenv("NOMAD_TOKEN", "secret")
+    client = nomad_client(make().start())
+    told = tmp_path / "told"
+    allocation(client, dispatched(client, batch_job("tells", script=f"env >{told}")), "complete")
+    assert "NOMAD_ALLOC_ID=" in told.read_text()
+    assert "secret" not in told.read_text()
+
+
+@pytest.mark.parametrize("driver", ["raw_exec", "exec"])
+def test_a_stop_leaves_no_process_and_no_mount(make: Make, tmp_path: Path, driver: str) -> None:
+    agent = make()
+    client = nomad_client(agent.start())
+    allocation(client, dispatched(client, batch_job("stays", driver)), "running")
+    assert left(tmp_path)
+    agent.stop()
+    assert left(tmp_path) == ([], [])
+
+
+@pytest.mark.parametrize("driver", ["raw_exec", "exec"])
+def test_a_stop_by_force_leaves_nothing_either(make: Make, tmp_path: Path, driver: str) -> None:
+    agent = make()
+    client = nomad_client(agent.start())
+    script = "trap '' TERM; (setsid sleep 600 &); sleep 600"
+    allocation(client, dispatched(client, batch_job("clings", driver, script)), "running")
+    agent.stop(grace=0)
+    assert left(tmp_path) == ([], [])
+
+
+def left(directory: Path) -> tuple[list[int], list[str]]:
+    """The processes and the mounts below a directory."""
+    place = directory / "nomad"
+    mounts = [point for point in nomad_remains._mount_points() if point.startswith(str(place))]
+    return nomad_remains._left(place, place / "data" / "alloc"), mounts
+
+
+def test_a_later_agent_has_the_same_jobs_and_tokens(make: Make) -> None:
+    first = make()
+    access = first.start()
+    nomad_client(access).jobs.request(json={"Job": batch_job("known")}, method="post")
+    first.stop()
+    assert make().start() == access
+    assert "known" in {job["ID"] for job in nomad_client(access).jobs.get_jobs()}
+
+
+def test_an_agent_that_was_killed_is_followed_by_one_that_takes_its_tasks_over(make: Make, tmp_path: Path) -> None:
+    agent = make()
+    client = nomad_client(agent.start())
+    child = dispatched(client, batch_job("survives", script=f"until [ -e {tmp_path}/go ]; do sleep 0.05; done"))
+    before = allocation(client, child, "running")
+    assert agent.child
+    os.kill(agent.child.pid, signal.SIGKILL)
+    agent.child.wait()
+    agent.start()
+    (tmp_path / "go").touch()
+    assert allocation(client, child, "complete", "failed", "lost")["ID"] == before["ID"]
+    assert allocation(client, child, "complete", "failed", "lost")["ClientStatus"] == "complete"
+
+
+def test_an_agent_whose_supervisor_forgot_it_is_ended_first(make: Make) -> None:
+    """As after kill -9 of the stack, when the old agent is just ending."""
+    first, second = make(), make()
+    first.start()
+    second.start()
+    assert first.child
+    assert first.child.wait() == 0
+    assert second.child
+    assert second.child.poll() is None
+
+
+def test_ports_that_are_taken_are_exchanged(make: Make) -> None:
+    first = make()
+    access = first.start()
+    first.stop()
+    port = int(access.address.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        later = make().start()
+    assert later.address != access.address
+    assert later.token == access.token
+    client = nomad_client(later)
+    allocation(client, dispatched(client, batch_job("moved", script="exit 0")), "complete")
+
+
+def test_a_program_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> None:
+    required_binary()
+    program = tmp_path / "nomad-of-old"
+    program.write_text("#!/bin/sh\necho 'it is too old' >&2\nexit 1\n")
+    program.chmod(0o755)
+    with pytest.raises(StartFailed, match=r"^Nomad did not start: it is too old \(the rest is in .*nomad.log\)$"):
+        NomadAgent(program, tmp_path).start()
+
+
+def test_what_cannot_be_reached_is_told_without_a_secret() -> None:
+    client = nomad_client(NomadAccess("http://127.0.0.1:1", token="secret"))
+    with pytest.raises(BaseNomadException) as caught:
+        client.nodes.get_nodes()
+    assert reason(caught.value) == "[Errno 111] Connection refused"
