@@ -161,6 +161,36 @@ SETTINGS: tuple[Setting, ...] = (
     _nomad("client_key", "A file with the key of that certificate."),
     _nomad("tls_server_name", "The name in the server's certificate, where it is not NOMAD_ADDR's host."),
     _nomad("skip_verify", "Whether the server's certificate goes unchecked.", _flag(), False),
+    _setting("nomad_cluster", _TEXT, "default", "What this cluster is called, where runs are shown.", scheduler_only=True),
+    _setting("nomad_places", _whole(1, 100000), 100, "Executors at once on Nomad.", scheduler_only=True),
+    _setting(
+        "nomad_submissions",
+        _whole(1, 10000),
+        16,
+        "Executors at once that were submitted to Nomad and do not run yet.",
+        scheduler_only=True,
+    ),
+    _setting(
+        "nomad_sites",
+        _TEXT,
+        "",
+        "Where each environment's jobs run, as JSON: see docs/nomad-jobs.md.",
+        scheduler_only=True,
+    ),
+    _setting(
+        "nomad_keep_seconds",
+        _number(1, 604800),
+        300.0,
+        "How long a job whose executor ended stays in Nomad.",
+        scheduler_only=True,
+    ),
+    _setting(
+        "executors_on_stop",
+        _choice("end", "keep"),
+        "end",
+        "When the scheduler stops, executors on Nomad are ended and hand their runs back, or kept for the next scheduler.",
+        scheduler_only=True,
+    ),
     _setting("nomad_bin", _TEXT, "", "Nomad's program. Absent: `nomad` on PATH, else the one that `make nomad` built."),
     _setting("heartbeat_seconds", _number(0.05, 600), 10.0, "How often an executor beats."),
     _setting("lease_seconds", _number(0.5, 3600), 60.0, "How long an executor may be silent before it is given up."),
@@ -212,6 +242,12 @@ if TYPE_CHECKING:
         nomad_client_key: str
         nomad_tls_server_name: str
         nomad_skip_verify: bool
+        nomad_cluster: str
+        nomad_places: int
+        nomad_submissions: int
+        nomad_sites: str
+        nomad_keep_seconds: float
+        executors_on_stop: str
         nomad_bin: str
         heartbeat_seconds: float
         lease_seconds: float

@@ -22,6 +22,8 @@ POINTS = {
     "scheduler.after_claim": "the run is promised to an executor that does not exist yet",
     "scheduler.before_place": "as before, right before its executor is placed",
     "scheduler.after_place": "the executor was placed",
+    "nomad.before_dispatch": "the executor is written down, and nothing was asked of Nomad",
+    "nomad.after_dispatch": "Nomad has the executor's job, and its id is not stored",
     "recovery.half_rebuilt": "slots are rebuilt, waiting runs are not",
 }
 

@@ -18,6 +18,7 @@ from sojourn.control_plane.engine.claiming import Claiming
 from sojourn.control_plane.engine.credentials import Credentials
 from sojourn.control_plane.engine.deployments import ArchiveStore, Deployments
 from sojourn.control_plane.engine.expiring import Expiring
+from sojourn.control_plane.engine.identities import Identities
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.limits import Limiting
 from sojourn.control_plane.engine.outcomes import Outcomes
@@ -34,6 +35,7 @@ from sojourn.control_plane.queue.wakeups import Wakeups
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.executors import ClusterKeys, Executors
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.seal import Seal
 from sojourn.control_plane.store.versions import Versions
@@ -52,6 +54,8 @@ class Platform:
     access: Access
     runs: Runs
     versions: Versions
+    executors: Executors
+    cluster_keys: ClusterKeys
     logs: Logs
     queue: FairQueue
     notices: Notices
@@ -59,6 +63,7 @@ class Platform:
     wakeups: Wakeups
     index: Index
     credentials: Credentials
+    identities: Identities
     triggering: Triggering
     cancelling: Cancelling
     replaying: Replaying
@@ -92,6 +97,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     seal = Seal(config.master_key)
     clock = DatabaseClock(database)
     access, runs, versions = Access(database, seal), Runs(database), Versions(database)
+    executors, cluster_keys = Executors(database), ClusterKeys(database)
     logs = PostgresLogs(database, config.log_lines_limit)
     notices = Notices(connection)
     queue = FairQueue(connection, notices, lease_ms=int(config.dispatch_seconds * 1000))
@@ -117,6 +123,8 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         access=access,
         runs=runs,
         versions=versions,
+        executors=executors,
+        cluster_keys=cluster_keys,
         logs=logs,
         queue=queue,
         notices=notices,
@@ -124,6 +132,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         wakeups=wakeups,
         index=index,
         credentials=credentials,
+        identities=Identities(executors, cluster_keys, versions, credentials, index, shim_settings(config)),
         triggering=triggering,
         cancelling=Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease),
         replaying=Replaying(runs, triggering),
@@ -157,3 +166,15 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         turns=turns,
         checks=Checks(database, versions, queue, patience=lease + timedelta(seconds=2 * config.sweep_seconds)),
     )
+
+
+def shim_settings(config: Config) -> dict[str, float]:
+    """What every executor's shim is told, wherever it is placed; times in seconds."""
+    return {
+        "idle_timeout": config.idle_timeout_seconds,
+        "heartbeat": config.heartbeat_seconds,
+        "lease": config.lease_seconds,
+        "cancel_grace": config.cancel_grace_seconds,
+        "term_grace": config.term_grace_seconds,
+        "drain_grace": config.drain_grace_seconds,
+    }

@@ -60,7 +60,7 @@ def create_app(platform: Platform) -> App:
     app.req_options.keep_blank_qs_values = True
     app.resp_options.secure_cookies_by_default = False
     _add_error_handlers(app)
-    gate = Gate(platform.access, platform.credentials)
+    gate = Gate(platform.access, platform.credentials, platform.identities)
     add_routes(app, ROUTES, resources(platform), gate, platform.clock)
     add_pages(app, platform)
     return app
@@ -89,7 +89,7 @@ def resources(platform: Platform) -> dict[str, object]:
                 "schema": lambda: _check_schema(platform),
             }
         ),
-        "worker": Worker(platform.attempts, platform.deployments, platform.versions, platform.clock),
+        "worker": Worker(platform.attempts, platform.identities, platform.deployments, platform.versions, platform.clock),
     }
 
 

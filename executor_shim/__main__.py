@@ -1,19 +1,43 @@
-"""The executor's process: `python -m sojourn.executor_shim --config-fd N`."""
+"""The executor's process: `python -m sojourn.executor_shim --config-fd N`, or `--nomad` inside a Nomad allocation."""
 
 from __future__ import annotations
 
+import os
 import sys
 
 from sojourn.executor_shim.settings import Settings
 from sojourn.executor_shim.shim import Shim
 
+_USAGE = "usage: python -m sojourn.executor_shim --config-fd N | --nomad"
+#: What a swap is answered with when the allocation is not, or no longer, wanted: no failure of its own.
+_NOT_WANTED = (401, 409)
+
 
 def main() -> int:
     """Serves until it leaves."""
-    if len(sys.argv) != 3 or sys.argv[1] != "--config-fd" or not sys.argv[2].isdigit():
-        print("usage: python -m sojourn.executor_shim --config-fd N", file=sys.stderr)
-        return 2
-    return Shim(Settings.read(int(sys.argv[2]))).serve()
+    match sys.argv[1:]:
+        case ["--config-fd", number] if number.isdigit():
+            return Shim(Settings.read(int(number))).serve()
+        case ["--nomad"]:
+            return _serve_allocation()
+    print(_USAGE, file=sys.stderr)
+    return 2
+
+
+def _serve_allocation() -> int:
+    from sojourn.executor_shim.allocation import settings_of
+    from sojourn.executor_shim.control import OutOfTouch, Refused
+    from sojourn.executor_shim.journal import note
+
+    try:
+        settings = settings_of(os.environ)
+    except Refused as error:
+        note(f"refused: {error}")
+        return 0 if error.status in _NOT_WANTED else 1
+    except (OutOfTouch, ValueError, KeyError, TypeError) as error:
+        note(f"no executor: {error}")
+        return 1
+    return Shim(settings).serve()
 
 
 if __name__ == "__main__":

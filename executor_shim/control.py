@@ -43,6 +43,10 @@ class Control:
     ):
         self.connection = Connection(api_url, credential, events, on_event)
 
+    def identity(self, executor: str, patience: float) -> dict[str, Any]:
+        """Swaps the workload identity, which stands for the credential here, for an executor's credential."""
+        return self._persistently("/worker/v1/identity", {"executor": executor}, _answering_time(patience), patience)
+
     def next(
         self, *, wait: float | None, served: int, completion: dict[str, Any] | None, patience: float
     ) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError, load
 from sojourn.control_plane.store.database import AdvisoryLock
-from sojourn.control_plane.wiring import Platform, connect
+from sojourn.control_plane.wiring import Platform, connect, shim_settings
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.expirer import Expirer
 from sojourn.scheduler.leader import Leader
@@ -41,8 +41,13 @@ def main() -> int:
     platform = connect(config, application="sojourn-scheduler")
     silence = max(config.lease_seconds, _SHORTEST_SILENCE)
     leader = Leader(AdvisoryLock(config.database_url, LEADER_LOCK, silence))
-    placement = local_placement(config, platform)
-    loops = [Loop(service, platform.wakeups, platform.clock, leader.leads) for service in services(platform, placement)]
+    try:
+        placement, of_placement = place(config, platform, leader)
+    except SettingError as error:
+        print(f"sojourn scheduler: {error}", file=sys.stderr)
+        return 2
+    every = (*services(platform, placement), *of_placement)
+    loops = [Loop(service, platform.wakeups, platform.clock, leader.leads) for service in every]
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
@@ -52,12 +57,25 @@ def main() -> int:
     for loop in loops:
         loop.stop()
     # The executors' own grace comes first; only one that does not keep to it is ended by force.
-    placement.close(grace=config.drain_grace_seconds + config.term_grace_seconds + 3)
+    if config.executors_on_stop == "end":
+        placement.close(grace=config.drain_grace_seconds + config.term_grace_seconds + 3)
+    else:
+        placement.leave()
     for loop in loops:
         loop.join(2)
     leader.resign()
     platform.close()
     return 0
+
+
+def place(config: Config, platform: Platform, leader: Leader) -> tuple[Placement, Sequence[Service]]:
+    """Where executors live, and the services that this needs. `SettingError` for settings that cannot be used."""
+    if config.placement == "nomad":
+        from sojourn.scheduler.on_nomad import OnNomad
+
+        on_nomad = OnNomad(config, platform, leader.leads)
+        return on_nomad.placement, on_nomad.services
+    return local_placement(config, platform), ()
 
 
 def local_placement(config: Config, platform: Platform) -> LocalPlacement:
@@ -69,12 +87,7 @@ def local_placement(config: Config, platform: Platform) -> LocalPlacement:
         shim={
             "api_url": config.api_url,
             "versions_dir": str(data / "versions"),
-            "idle_timeout": config.idle_timeout_seconds,
-            "heartbeat": config.heartbeat_seconds,
-            "lease": config.lease_seconds,
-            "cancel_grace": config.cancel_grace_seconds,
-            "term_grace": config.term_grace_seconds,
-            "drain_grace": config.drain_grace_seconds,
+            **shim_settings(config),
         },
         on_ended=lambda: platform.index.ring("undertaker"),
     )
@@ -103,6 +116,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
             platform.versions,
             platform.runs,
             platform.logs,
+            platform.executors,
             log_days=config.log_retention_days,
             run_days=config.run_retention_days,
         ),

@@ -41,19 +41,23 @@ class Dispatcher:
         self._set_aside = {lane: until for lane, until in self._set_aside.items() if until > now}
         placed = 0
         while placed < _AT_ONCE and self._placement.free() > 0:
-            order = self._placing.next_order(now, tuple(self._set_aside))
+            order = self._placing.next_order(now, self._closed())
             if order is None:
                 break
             placed += self._place(order, now)
         self._has_more = placed >= _AT_ONCE
         self._crowded = False
-        asked = self._make_room(now) if self._placement.free() == 0 else 0
+        asked = self._make_room(now) if self._placement.is_full() else 0
         return {"placed": placed, "asked": asked}
 
     def interval(self, now: datetime) -> float:
         if self._has_more:
             return 0
-        return _CROWDED_NAP if self._crowded or self._set_aside else _NAP
+        return _CROWDED_NAP if self._crowded or self._closed() else _NAP
+
+    def _closed(self) -> tuple[str, ...]:
+        """Lanes that are not tried now."""
+        return (*self._set_aside, *self._placement.closed_lanes())
 
     def _place(self, order: Order, now: datetime) -> int:
         identity = order.identity
@@ -67,6 +71,7 @@ class Dispatcher:
             lane=order.lane,
             run=order.run.id,
             credential=order.credential,
+            snapshot=order.run.snapshot,
         )
         faults.point("scheduler.before_place")
         try:
@@ -81,7 +86,8 @@ class Dispatcher:
 
     def _make_room(self, now: datetime) -> int:
         """No place is free: those who wait get the places of executors that idle, or that had their turn."""
-        waiting = self._placing.waiting_environments(now, tuple(self._set_aside))
+        closed = [lane for lane, why in self._placement.closed_lanes().items() if not why.is_full]
+        waiting = self._placing.waiting_environments(now, (*self._set_aside, *closed))
         self._crowded = bool(waiting)
         if not waiting:
             self._idle_before = set()

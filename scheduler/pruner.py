@@ -1,10 +1,11 @@
-"""Pruner: forgets log lines and finished runs that are older than their retention."""
+"""Pruner: forgets log lines, finished runs and executors that are older than their retention."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.telemetry.logs import Logs
@@ -14,29 +15,42 @@ _AT_ONCE = 5_000
 
 
 class Pruner:
-    """A retention of 0 days keeps everything."""
+    """A retention of 0 days keeps everything. Executors are kept as long as log lines."""
 
     name = "pruner"
 
-    def __init__(self, access: Access, versions: Versions, runs: Runs, logs: Logs, *, log_days: int, run_days: int):
+    def __init__(
+        self,
+        access: Access,
+        versions: Versions,
+        runs: Runs,
+        logs: Logs,
+        executors: Executors,
+        *,
+        log_days: int,
+        run_days: int,
+    ):
         self._access = access
         self._versions = versions
         self._runs = runs
         self._logs = logs
+        self._executors = executors
         self._log_days = log_days
         self._run_days = run_days
         self._more = False
 
     def run_once(self, now: datetime) -> Counts:
-        lines = self._logs.prune(now - timedelta(days=self._log_days), _AT_ONCE) if self._log_days else 0
-        runs = 0
+        lines = executors = runs = 0
+        if self._log_days:
+            lines = self._logs.prune(now - timedelta(days=self._log_days), _AT_ONCE)
+            executors = self._executors.forget(now - timedelta(days=self._log_days), _AT_ONCE)
         if self._run_days:
             before = now - timedelta(days=self._run_days)
             for organization in self._versions.organizations():
                 for environment in self._access.environments(organization):
                     runs += self._runs.remove_finished(environment.id, before, _AT_ONCE)
-        self._more = lines == _AT_ONCE or runs >= _AT_ONCE
-        return {"lines": lines, "runs": runs}
+        self._more = _AT_ONCE in (lines, executors) or runs >= _AT_ONCE
+        return {"lines": lines, "runs": runs, "executors": executors}
 
     def interval(self, now: datetime) -> float:
         return 1 if self._more else 60

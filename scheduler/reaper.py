@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
-from sojourn.control_plane.engine.outcomes import Outcomes, executor_gone_error, stalled_error
+from sojourn.control_plane.engine.outcomes import Outcomes, executor_gone_error, out_of_memory_error, stalled_error
+from sojourn.control_plane.store.records import Moved, Run
 from sojourn.control_plane.store.runs import Runs
-from sojourn.scheduler.placement.base import Ended
+from sojourn.scheduler.placement.base import Cause, Ended
 from sojourn.scheduler.service import Counts
 
 _AT_ONCE = 200
@@ -44,12 +45,18 @@ class Reaper:
         lost = 0
         for executor in ended:
             for run in self._runs.held_by(executor.executor):
-                if executor.exit_code == 0:
-                    # It left of its own accord, so it ran nothing: what it was given on its way out is not charged.
-                    lost += self._outcomes.take_back(run, now) is not None
-                else:
-                    lost += self._outcomes.lose(run, executor_gone_error(executor.reason), now) is not None
+                lost += self._bury(run, executor, now) is not None
         return lost
+
+    def _bury(self, run: Run, executor: Ended, now: datetime) -> Moved | None:
+        if executor.cause is Cause.UNPLACED:
+            return self._outcomes.unplaced(run, executor.reason, now)
+        if executor.exit_code == 0:
+            # It left of its own accord, so it ran nothing: what it was given on its way out is not charged.
+            return self._outcomes.take_back(run, now)
+        if executor.cause is Cause.OUT_OF_MEMORY:
+            return self._outcomes.lose(run, out_of_memory_error(executor.reason), now)
+        return self._outcomes.lose(run, executor_gone_error(executor.reason), now)
 
     def interval(self, now: datetime) -> float:
         return 0 if self._more else self._seconds

@@ -226,6 +226,12 @@ class NextBody(Loose):
     completion: CompletionBody | None = None
 
 
+class IdentityBody(Loose):
+    """The executor that an allocation was placed to be."""
+
+    executor: Name
+
+
 class HeldBody(Loose):
     """The run that an executor has."""
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
+from sojourn.control_plane.engine.identities import Claims
 from sojourn.control_plane.store.records import Environment
 
 
@@ -17,7 +18,7 @@ class Call:
 
     def __init__(
         self,
-        caller: Environment | ExecutorIdentity | None,
+        caller: Environment | ExecutorIdentity | Claims | None,
         now: datetime | None,
         body: Any,
         query: Any,
@@ -40,6 +41,12 @@ class Call:
     def executor(self) -> ExecutorIdentity:
         """The executor whose credential was sent."""
         assert isinstance(self.caller, ExecutorIdentity)
+        return self.caller
+
+    @property
+    def allocation(self) -> Claims:
+        """The allocation whose identity was sent."""
+        assert isinstance(self.caller, Claims)
         return self.caller
 
     def header(self, name: str) -> str | None:

@@ -10,7 +10,7 @@ import falcon
 from pydantic import BaseModel, ValidationError
 
 from sojourn.control_plane.api import body as bodies
-from sojourn.control_plane.api.auth import Caller, Gate
+from sojourn.control_plane.api.auth import Gate
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.problems import Problem
@@ -48,8 +48,7 @@ def add_routes(
 
 def _responder(route: Route, action: Action, gate: Gate, clock: Callable[[], datetime]) -> Responder:
     """The function that Falcon calls: opens the gate, then reads, then acts."""
-    of_environment = route.caller is Caller.ENVIRONMENT
-    of_anyone = route.caller is Caller.ANYONE
+    opens = gate.opens(route.caller)
     body_of, query_of = route.body, route.query
     limit = route.limit
     parse = bodies.parse_leniently if route.forgiving else bodies.parse
@@ -57,9 +56,9 @@ def _responder(route: Route, action: Action, gate: Gate, clock: Callable[[], dat
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         env = req.env
         now = caller = None
-        if not of_anyone:
+        if opens is not None:
             now = clock()
-            caller = gate.environment(env, now) if of_environment else gate.executor(env)
+            caller = opens(env, now)
         body = read_body(bodies.read(req, limit), body_of, parse) if body_of is not None else None
         query = _query(req.params, query_of) if query_of is not None else None
         if _SLASH in env["PATH_INFO"]:

@@ -21,6 +21,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
     Caller.ENVIRONMENT: [{"secretKey": []}],
     Caller.EXECUTOR: [{"executorCredential": []}],
+    Caller.ALLOCATION: [{"workloadIdentity": []}],
     Caller.ANYONE: [],
 }
 _PARAMETERS = {
@@ -62,6 +63,12 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
             "securitySchemes": {
                 "secretKey": {"type": "http", "scheme": "bearer", "description": "An environment's secret key."},
                 "executorCredential": {"type": "http", "scheme": "bearer", "description": "An executor's credential."},
+                "workloadIdentity": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "What a Nomad allocation has from its cluster, for the audience `sojourn`.",
+                },
             },
         },
     }

@@ -47,6 +47,10 @@ CODES: dict[str, Code] = {
         "send `Authorization: Bearer tr_…` with a secret key of the environment",
     ),
     "CREDENTIAL_REFUSED": Code(401, "The credential is not valid.", "let a new executor be placed"),
+    "IDENTITY_REFUSED": Code(401, "The workload identity is not valid.", "let a new executor be placed"),
+    "KEY_UNKNOWN": Code(
+        503, "The key that signed the workload identity is not known yet.", "send it again: the scheduler fetches keys"
+    ),
     # what it was sent to
     "NOT_FOUND": Code(404, "There is nothing at this address.", "see /api/openapi.json for what there is"),
     "RUN_NOT_FOUND": Code(404, "There is no such run in this environment.", "check the id and the key's environment"),
@@ -54,6 +58,9 @@ CODES: dict[str, Code] = {
     "DEPLOYMENT_NOT_FOUND": Code(404, "Nothing is deployed in this environment.", "deploy with `sojourn deploy`"),
     "ARCHIVE_NOT_FOUND": Code(404, "There is no such archive for this executor.", "deploy the version again"),
     "METHOD_NOT_ALLOWED": Code(405, "This address has no such method.", "use a method that `Allow` names"),
+    "PLACEMENT_OVER": Code(
+        409, "No executor is expected of this allocation, or not any more.", "exit; nothing is to be done"
+    ),
     "STALE": Code(409, "The run has moved on without this executor.", "drop what was to be done"),
     # what the platform's rules refuse
     "TOO_MANY_TAGS": Code(422, "The run has too many tags.", "use at most 10"),

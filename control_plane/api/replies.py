@@ -282,6 +282,13 @@ class CompletionReply(Reply):
     retryInMs: int | None = None
 
 
+class IdentityReply(Reply):
+    """An executor's credential, and the settings of its shim by their names there."""
+
+    credential: str
+    settings: dict[str, Any]
+
+
 class NextReply(Reply):
     """`work` or `leave`, or neither: ask again."""
 

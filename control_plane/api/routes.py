@@ -35,7 +35,7 @@ class Route:
         """Every refusal that a caller of this route may get."""
         codes = list(self.codes)
         if self.caller is not Caller.ANYONE:
-            codes += ["UNAUTHORIZED" if self.caller is Caller.ENVIRONMENT else "CREDENTIAL_REFUSED", "UNAVAILABLE"]
+            codes += [*_OF_CALLERS[self.caller], "UNAVAILABLE"]
         if self.body:
             codes += _OF_BODIES
         if self.query:
@@ -43,6 +43,11 @@ class Route:
         return tuple(dict.fromkeys([*codes, "INTERNAL"]))
 
 
+_OF_CALLERS = {
+    Caller.ENVIRONMENT: ("UNAUTHORIZED",),
+    Caller.EXECUTOR: ("CREDENTIAL_REFUSED",),
+    Caller.ALLOCATION: ("IDENTITY_REFUSED", "KEY_UNKNOWN"),
+}
 _OF_BODIES = (
     "INVALID_JSON",
     "BODY_TOO_DEEP",
@@ -53,7 +58,7 @@ _OF_BODIES = (
     "CONTENT_TYPE_UNSUPPORTED",
     "CONTENT_ENCODING_UNSUPPORTED",
 )
-_KEY, _EXECUTOR, _ANYONE = Caller.ENVIRONMENT, Caller.EXECUTOR, Caller.ANYONE
+_KEY, _EXECUTOR, _ALLOCATION, _ANYONE = Caller.ENVIRONMENT, Caller.EXECUTOR, Caller.ALLOCATION, Caller.ANYONE
 _RUN = ("RUN_NOT_FOUND",)
 
 ROUTES: tuple[Route, ...] = (
@@ -169,6 +174,16 @@ ROUTES: tuple[Route, ...] = (
         "Whether every part can be reached",
         replies.ReadyReply,
         codes=("UNAVAILABLE",),
+    ),
+    Route(
+        "POST",
+        "/worker/v1/identity",
+        "worker.identity",
+        _ALLOCATION,
+        "Swap an allocation's workload identity for its executor's credential",
+        replies.IdentityReply,
+        body=bodies.IdentityBody,
+        codes=("PLACEMENT_OVER",),
     ),
     Route(
         "POST",

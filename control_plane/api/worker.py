@@ -1,4 +1,4 @@
-"""The worker API: executors take runs, tell how they ended, beat, send log lines, fetch their version."""
+"""The worker API: executors show who they are, take runs, tell how they ended, beat, send lines, fetch their version."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sojourn.control_plane.api.bodies import CompletionBody, HeartbeatBody, HeldBody, LogsBody, NextBody, OutcomeBody
+from sojourn.control_plane.api.bodies import (
+    CompletionBody,
+    HeartbeatBody,
+    HeldBody,
+    IdentityBody,
+    LogsBody,
+    NextBody,
+    OutcomeBody,
+)
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain.failure import truncated
 from sojourn.control_plane.engine.attempts import Attempts, Completed, NextAnswer, NextRequest
 from sojourn.control_plane.engine.deployments import Deployments
+from sojourn.control_plane.engine.identities import Identities
 from sojourn.control_plane.engine.outcomes import Outcome, Settled
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.telemetry.logs import LEVELS, STREAMS, Line
@@ -28,11 +37,25 @@ _NOTHING = Answer(b"{}")
 class Worker:
     """`clock` tells the time again after a long poll."""
 
-    def __init__(self, attempts: Attempts, deployments: Deployments, versions: Versions, clock: Callable[[], datetime]):
+    def __init__(
+        self,
+        attempts: Attempts,
+        identities: Identities,
+        deployments: Deployments,
+        versions: Versions,
+        clock: Callable[[], datetime],
+    ):
         self._attempts = attempts
+        self._identities = identities
         self._deployments = deployments
         self._versions = versions
         self._clock = clock
+
+    def identity(self, call: Call) -> dict[str, Any]:
+        """An allocation becomes the executor that it was placed to be."""
+        body: IdentityBody = call.body
+        admission = self._identities.admit(call.allocation, body.executor, call.now)
+        return {"credential": admission.credential, "settings": admission.settings}
 
     def next(self, call: Call) -> dict[str, Any]:
         """Settles the last attempt and gives the next run: one request."""

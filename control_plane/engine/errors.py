@@ -8,6 +8,9 @@ EngineError
 ├── ManifestInvalid        a deployment's manifest cannot be used
 ├── ArchiveInvalid         a deployment's archive is not what its hash says
 ├── CredentialRefused      an executor's credential or a run's token is not valid
+├── IdentityRefused        what an allocation shows proves nothing
+├── KeyUnknown             the key that signed an identity is not known here yet
+├── PlacementOver          nobody expects that allocation, or not any more
 └── Stale                  the run has moved on; the caller must drop it
 """
 
@@ -66,6 +69,24 @@ class CredentialRefused(EngineError):
     """The credential is not valid."""
 
     code = "CREDENTIAL_REFUSED"
+
+
+class IdentityRefused(EngineError):
+    """The workload identity is not valid."""
+
+    code = "IDENTITY_REFUSED"
+
+
+class KeyUnknown(EngineError):
+    """The key that signed the workload identity is not known yet."""
+
+    code = "KEY_UNKNOWN"
+
+
+class PlacementOver(EngineError):
+    """No executor is expected of this allocation, or not any more."""
+
+    code = "PLACEMENT_OVER"
 
 
 class Stale(EngineError):

@@ -115,7 +115,7 @@ class Outcomes:
         if run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
             wish = _acknowledged(run.id, run.snapshot, 0, now)
         elif run.snapshot_status == SnapshotStatus.PENDING_EXECUTING:
-            wish = self._never_started(run, now)
+            wish = self._never_started(run, now, str(error.get("message") or "") or None)
         else:
             wish = self._failed(run, Outcome(ok=False, error=error), now, executor_lost=True)
         moved = self._runs.move(replace(wish, lapsed_by=lapsed_by))
@@ -128,6 +128,16 @@ class Outcomes:
         if run.snapshot_status != SnapshotStatus.EXECUTING:
             return self.lose(run, {}, now)
         moved = self._runs.move(self._hand_back(run, Outcome(ok=False, hand_back=True), now))
+        if moved:
+            self._index.settled([moved], now)
+        return moved
+
+    def unplaced(self, run: Run, reason: str, now: datetime) -> Moved | None:
+        """No place was found for its executor: it waits again, with the reason in its history, and no try is counted."""
+        if run.snapshot_status != SnapshotStatus.PENDING_EXECUTING:
+            return self.lose(run, executor_gone_error(reason), now)
+        changes = {"lease_until": None, "dequeues": max(run.dequeues - 1, 0)}
+        moved = self._runs.move(Move(run.id, run.snapshot, Event.REQUEUE, now, changes=changes, description=reason))
         if moved:
             self._index.settled([moved], now)
         return moved
@@ -202,11 +212,12 @@ class Outcomes:
             run.id, run.snapshot, Event.HAND_BACK, now, changes=changes, usage_ms=outcome.usage_ms, error=outcome.error
         )
 
-    def _never_started(self, run: Run, now: datetime) -> Move:
+    def _never_started(self, run: Run, now: datetime, reason: str | None) -> Move:
         if run.dequeues < MAX_DEQUEUES:
-            return Move(run.id, run.snapshot, Event.REQUEUE, now, changes={"lease_until": None})
+            return Move(run.id, run.snapshot, Event.REQUEUE, now, changes={"lease_until": None}, description=reason)
+        last = f"; the last time {reason}" if reason else ""
         error = internal_error(
-            ErrorCode.TASK_RUN_DEQUEUED_MAX_RETRIES, f"no executor took it up in {run.dequeues} placements"
+            ErrorCode.TASK_RUN_DEQUEUED_MAX_RETRIES, f"no executor took it up in {run.dequeues} placements{last}"
         )
         return _failure(run.id, run.snapshot, RunStatus.SYSTEM_FAILURE, error, 0, now)
 
@@ -270,6 +281,11 @@ def _refuse(constant: str) -> None:
 def stalled_error(seconds: float) -> dict[str, str]:
     """The error of an attempt whose executor stopped beating."""
     return internal_error(ErrorCode.TASK_RUN_STALLED_EXECUTING, f"its executor has not been heard of for {seconds:g} s")
+
+
+def out_of_memory_error(reason: str) -> dict[str, str]:
+    """The error of an attempt whose executor the kernel ended for its memory."""
+    return internal_error(ErrorCode.TASK_PROCESS_OOM_KILLED, reason)
 
 
 def executor_gone_error(reason: str) -> dict[str, str]:

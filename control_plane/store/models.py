@@ -244,6 +244,47 @@ class RunLog(Table):
         primary_key = CompositeKey("run_id", "attempt", "n")
 
 
+class Executor(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    environment_id = TextField()
+    version_id = TextField()
+    machine = TextField()
+    lane = TextField()
+    run_id = TextField(null=True)
+    snapshot = IntegerField(null=True)
+    cluster = TextField()
+    namespace = TextField()
+    job_id = TextField()
+    child_job_id = TextField(null=True)
+    allocation_id = TextField(null=True)
+    node_id = TextField(null=True)
+    node_name = TextField(null=True)
+    placed_at = DateTimeTZField()
+    admitted_at = DateTimeTZField(null=True)
+    running_at = DateTimeTZField(null=True)
+    ended_at = DateTimeTZField(null=True)
+    exit_code = IntegerField(null=True)
+    cause = TextField(null=True)
+    reason = TextField(null=True)
+    told_at = DateTimeTZField(null=True)
+    removed_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "executors"
+
+
+class ClusterKey(Table):
+    cluster = TextField()
+    kid = TextField()
+    jwk = BinaryJSONField()
+    fetched_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "cluster_keys"
+        primary_key = CompositeKey("cluster", "kid")
+
+
 TABLES = (
     Organization,
     Project,
@@ -257,4 +298,6 @@ TABLES = (
     Run,
     Snapshot,
     RunLog,
+    Executor,
+    ClusterKey,
 )

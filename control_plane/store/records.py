@@ -167,6 +167,34 @@ class Task:
     payload_schema: dict[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """An executor on a cluster. `job_id` is the parameterized job, `child_job_id` what was dispatched of it."""
+
+    id: str
+    organization_id: str
+    environment_id: str
+    version_id: str
+    machine: str
+    lane: str
+    run_id: str | None
+    snapshot: int | None
+    cluster: str
+    namespace: str
+    job_id: str
+    child_job_id: str | None
+    allocation_id: str | None
+    node_id: str | None
+    node_name: str | None
+    placed_at: datetime
+    admitted_at: datetime | None
+    running_at: datetime | None
+    ended_at: datetime | None
+    exit_code: int | None
+    cause: str | None
+    reason: str | None
+
+
 @cache
 def _names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 
@@ -12,7 +14,7 @@ class CannotPlace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExecutorSpec:
-    """An executor to be placed. `run` is what it is placed for; `credential` goes to it alone."""
+    """An executor to be placed, for `run`, which stands at `snapshot`. `credential` goes to it alone."""
 
     executor: str
     organization: str
@@ -23,6 +25,7 @@ class ExecutorSpec:
     lane: str
     run: str | None
     credential: str
+    snapshot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,16 @@ class Placed:
     handle: str
 
 
+class Cause(StrEnum):
+    """Why an executor ended. One that never began says nothing about its run; UNPLACED is not even a try."""
+
+    EXITED = "EXITED"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    LOST = "LOST"
+    NOT_STARTED = "NOT_STARTED"
+    UNPLACED = "UNPLACED"
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
     """An executor that is gone, with every process of its tree."""
@@ -43,6 +56,15 @@ class Ended:
     executor: str
     exit_code: int | None
     reason: str
+    cause: Cause = Cause.EXITED
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Why a lane is left alone for a while. `is_full`: others would have to make room for it."""
+
+    reason: str
+    is_full: bool = False
 
 
 class Placement(Protocol):
@@ -50,6 +72,12 @@ class Placement(Protocol):
 
     def free(self) -> int:
         """How many more executors may be placed now."""
+
+    def is_full(self) -> bool:
+        """Whether room is what is missing: executors would have to leave for others to be placed."""
+
+    def closed_lanes(self) -> Mapping[str, Closed]:
+        """Lanes for which there is no place just now; they are tried again before long."""
 
     def place(self, spec: ExecutorSpec) -> None:
         """Places an executor; one that is placed already is left alone. `CannotPlace` says why not."""
@@ -65,3 +93,6 @@ class Placement(Protocol):
 
     def close(self, grace: float) -> None:
         """Ends every executor, and waits for that."""
+
+    def leave(self) -> None:
+        """Places no more; executors go on, and the next scheduler takes them over. Where they cannot, they are ended."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sojourn.scheduler.placement.base import CannotPlace, Ended, ExecutorSpec, Placed
+from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, ExecutorSpec, Placed
 from sojourn.scheduler.placement.process import is_alive, kill, start_time
 from sojourn.scheduler.placement.register import Entry, Register
 from sojourn.scheduler.placement.remains import Remains
@@ -78,6 +78,12 @@ class LocalPlacement:
         with self._changed:
             return 0 if self._is_closing else max(self._places - len(self._local), 0)
 
+    def is_full(self) -> bool:
+        return self.free() == 0
+
+    def closed_lanes(self) -> Mapping[str, Closed]:
+        return {}
+
     def place(self, spec: ExecutorSpec) -> None:
         with self._changed:
             if spec.executor in self._local:
@@ -128,6 +134,10 @@ class LocalPlacement:
         self._wake_watcher()
         with self._changed:
             self._changed.wait_for(lambda: not self._local, (grace or self._moment) + self._moment)
+
+    def leave(self) -> None:
+        """On one machine a scheduler that is stopped is a stack that is: they are ended."""
+        self.close(self._moment)
 
     # --- starting
 

@@ -1,0 +1,182 @@
+"""Executors on clusters: written down before they are placed, bound to one allocation, ended once, told once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.records import Executor, build
+
+_COLUMNS = (
+    "id, organization_id, environment_id, version_id, machine, lane, run_id, snapshot, cluster, namespace, job_id,"
+    " placed_at"
+)
+
+
+class Executors:
+    """Every change compares first, so that many schedulers, and repeated calls, do no harm."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    # --- written
+
+    def insert(self, executor: Executor) -> bool:
+        """Writes down one that is about to be placed; false if it is known already."""
+        names = _COLUMNS.split(", ")
+        marks = ", ".join(["%s"] * len(names))
+        rows = self._database.rows(
+            f"INSERT INTO executors ({_COLUMNS}) VALUES ({marks}) ON CONFLICT (id) DO NOTHING RETURNING id",  # noqa: S608
+            *[getattr(executor, name) for name in names],
+        )
+        return bool(rows)
+
+    def dispatched(self, executor_id: str, child_job_id: str) -> None:
+        """Its child job is known."""
+        self._database.rows(
+            "UPDATE executors SET child_job_id = %s WHERE id = %s AND child_job_id IS NULL", child_job_id, executor_id
+        )
+
+    def bind(self, executor_id: str, *, child_job_id: str, allocation_id: str, node_id: str, node_name: str) -> bool:
+        """The cluster made an allocation for it. The first one is the executor; false for any other."""
+        rows = self._database.rows(
+            "UPDATE executors SET child_job_id = coalesce(child_job_id, %s), allocation_id = %s, node_id = %s,"
+            " node_name = %s WHERE id = %s AND (allocation_id IS NULL OR allocation_id = %s) RETURNING id",
+            child_job_id,
+            allocation_id,
+            node_id,
+            node_name,
+            executor_id,
+            allocation_id,
+        )
+        return bool(rows)
+
+    def running(self, executor_id: str, at: datetime) -> None:
+        """The cluster says that it runs."""
+        self._database.rows("UPDATE executors SET running_at = %s WHERE id = %s AND running_at IS NULL", at, executor_id)
+
+    def admit(
+        self, executor_id: str, *, cluster: str, namespace: str, job_id: str, allocation_id: str, at: datetime
+    ) -> Executor | None:
+        """Binds an executor to the allocation that asks for its credential.
+
+        None unless it is of that job and lives, no other allocation is it, and the run it was placed for still waits
+        for it: a credential that was used has moved that run on, so that nobody gets a second one.
+        """
+        rows = self._database.rows(
+            "UPDATE executors e SET allocation_id = %s, admitted_at = coalesce(admitted_at, %s)"
+            " WHERE e.id = %s AND e.cluster = %s AND e.namespace = %s AND e.job_id = %s AND e.ended_at IS NULL"
+            " AND (e.allocation_id IS NULL OR e.allocation_id = %s)"
+            " AND (e.run_id IS NULL OR EXISTS (SELECT 1 FROM runs r WHERE r.id = e.run_id AND r.snapshot = e.snapshot"
+            " AND r.executor_id = e.id AND r.snapshot_status = 'PENDING_EXECUTING')) RETURNING e.*",
+            allocation_id,
+            at,
+            executor_id,
+            cluster,
+            namespace,
+            job_id,
+            allocation_id,
+        )
+        return build(Executor, rows[0]) if rows else None
+
+    def end(self, executor_id: str, at: datetime, *, exit_code: int | None, cause: str, reason: str) -> bool:
+        """It is gone; false if that was known."""
+        rows = self._database.rows(
+            "UPDATE executors SET ended_at = %s, exit_code = %s, cause = %s, reason = %s"
+            " WHERE id = %s AND ended_at IS NULL RETURNING id",
+            at,
+            exit_code,
+            cause,
+            reason,
+            executor_id,
+        )
+        return bool(rows)
+
+    def tell_ended(self, cluster: str, at: datetime, limit: int) -> list[Executor]:
+        """Executors whose end nobody was told of; each is given once."""
+        rows = self._database.rows(
+            "UPDATE executors SET told_at = %s WHERE id IN (SELECT id FROM executors WHERE cluster = %s"
+            " AND ended_at IS NOT NULL AND told_at IS NULL ORDER BY ended_at LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING *",
+            at,
+            cluster,
+            limit,
+        )
+        return [build(Executor, row) for row in rows]
+
+    def tell_one(self, executor_id: str, at: datetime) -> None:
+        """Its end needs to be told to nobody any more."""
+        self._database.rows(
+            "UPDATE executors SET told_at = %s WHERE id = %s AND ended_at IS NOT NULL AND told_at IS NULL", at, executor_id
+        )
+
+    def removed(self, executor_ids: Sequence[str], at: datetime) -> None:
+        """Their jobs are no longer in the cluster."""
+        self._database.rows("UPDATE executors SET removed_at = %s WHERE id = ANY(%s)", at, list(executor_ids))
+
+    def forget(self, before: datetime, limit: int) -> int:
+        """Deletes those whose jobs were removed before a date; how many."""
+        rows = self._database.rows(
+            "DELETE FROM executors WHERE id IN (SELECT id FROM executors WHERE removed_at < %s ORDER BY removed_at"
+            " LIMIT %s) RETURNING id",
+            before,
+            limit,
+        )
+        return len(rows)
+
+    # --- read
+
+    def find(self, executor_id: str) -> Executor | None:
+        """An executor."""
+        rows = self._database.rows("SELECT * FROM executors WHERE id = %s", executor_id)
+        return build(Executor, rows[0]) if rows else None
+
+    def find_all(self, executor_ids: Sequence[str]) -> dict[str, Executor]:
+        """Those of them that are known, by id."""
+        rows = self._database.rows("SELECT * FROM executors WHERE id = ANY(%s)", list(executor_ids))
+        return {row["id"]: build(Executor, row) for row in rows}
+
+    def living(self, cluster: str) -> list[Executor]:
+        """Every executor of a cluster that has not ended, the oldest first."""
+        rows = self._database.rows("SELECT * FROM executors WHERE cluster = %s AND ended_at IS NULL ORDER BY id", cluster)
+        return [build(Executor, row) for row in rows]
+
+    def removable(self, cluster: str, before: datetime, limit: int) -> list[Executor]:
+        """Those that ended before a date and whose jobs are still in the cluster, the longest ended first."""
+        rows = self._database.rows(
+            "SELECT * FROM executors WHERE cluster = %s AND ended_at < %s AND told_at IS NOT NULL AND removed_at IS NULL"
+            " ORDER BY ended_at LIMIT %s",
+            cluster,
+            before,
+            limit,
+        )
+        return [build(Executor, row) for row in rows]
+
+
+class ClusterKeys:
+    """The public keys by which clusters sign the identities of their allocations."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    def replace(self, cluster: str, keys: Sequence[tuple[str, str]], at: datetime) -> None:
+        """A cluster's keys now, each as (id, JWK as JSON text); those it no longer has are forgotten."""
+        with self._database.transaction():
+            for kid, jwk in keys:
+                self._database.rows(
+                    "INSERT INTO cluster_keys (cluster, kid, jwk, fetched_at) VALUES (%s, %s, %s, %s)"
+                    " ON CONFLICT (cluster, kid) DO UPDATE SET jwk = excluded.jwk, fetched_at = excluded.fetched_at",
+                    cluster,
+                    kid,
+                    jwk,
+                    at,
+                )
+            self._database.rows(
+                "DELETE FROM cluster_keys WHERE cluster = %s AND kid <> ALL(%s)", cluster, [kid for kid, _ in keys]
+            )
+
+    def find(self, kid: str) -> tuple[str, dict[str, Any]] | None:
+        """The key of that id, with the cluster that it belongs to."""
+        rows = self._database.rows("SELECT cluster, jwk FROM cluster_keys WHERE kid = %s ORDER BY cluster LIMIT 1", kid)
+        return (str(rows[0]["cluster"]), dict(rows[0]["jwk"])) if rows else None

@@ -1,0 +1,58 @@
+"""The shim inside a Nomad allocation: who it is, and how it becomes an executor.
+
+Nomad's environment and the job's meta name the executor; a file that root alone reads holds what the cluster signed. That
+is swapped, once, for the executor's credential and settings, and taken away.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sojourn.executor_shim.control import Control
+from sojourn.executor_shim.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: The name of the identity in the job, which Nomad makes a file's name of.
+IDENTITY = "sojourn"
+#: Seconds that a swap is tried for: a scheduler may have to fetch a new key first.
+PATIENCE = 30.0
+
+
+def settings_of(environment: Mapping[str, str]) -> Settings:
+    """The settings of the executor that this allocation is.
+
+    `Refused` when it is none, or no longer; `OutOfTouch` when nobody answers; `ValueError` when Nomad's environment, or
+    the identity, is not there.
+    """
+    try:
+        executor, secrets = environment["NOMAD_META_executor"], environment["NOMAD_SECRETS_DIR"]
+        api_url, versions_dir = environment["SOJOURN_API_URL"], environment["SOJOURN_VERSIONS_DIR"]
+    except KeyError as error:
+        raise ValueError(f"this is no allocation of Sojourn's: {error.args[0]} is not set") from None
+    path = os.path.join(secrets, f"nomad_{IDENTITY}.jwt")
+    try:
+        with open(path, encoding="ascii") as file:
+            identity = file.read().strip()
+    except OSError as error:
+        raise ValueError(f"the workload identity cannot be read: {error.strerror}") from None
+    control = Control(api_url, identity)
+    try:
+        answer = control.identity(executor, PATIENCE)
+    finally:
+        control.close()
+    _remove(path)
+    given = {name: value for name, value in dict(answer["settings"]).items() if name in Settings.__slots__}
+    return Settings(
+        **given, api_url=api_url, versions_dir=versions_dir, executor=executor, credential=str(answer["credential"])
+    )
+
+
+def _remove(path: str) -> None:
+    """It has been used: nothing that runs here later is to find it."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return

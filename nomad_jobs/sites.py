@@ -1,0 +1,124 @@
+"""Where an environment's jobs run in a cluster, and by which driver: one JSON setting, read into values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+#: The entry that every environment starts from.
+DEFAULT = "*"
+DRIVERS = ("raw_exec", "exec", "docker")
+
+
+class BadSite(ValueError):
+    """The setting cannot be used; the text names the entry and what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What a node must be like, in Nomad's words: `attribute` stands in `operator` to `value`."""
+
+    attribute: str
+    value: str
+    operator: str = "="
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """`namespace` empty: that of the access. `python`: the interpreter on the node, or in `image`.
+
+    `versions_dir`: where the node keeps version trees; empty: in the allocation's own directory. `user`: whom the shim
+    runs as; empty: the driver's default. `mhz_per_cpu`: what Nomad's CPU shares are per processor of a machine preset.
+    """
+
+    driver: str = "raw_exec"
+    datacenters: tuple[str, ...] = ("*",)
+    node_pool: str = "default"
+    namespace: str = ""
+    priority: int = 50
+    constraints: tuple[Constraint, ...] = ()
+    image: str = ""
+    python: str = "python3"
+    versions_dir: str = ""
+    user: str = "root"
+    mhz_per_cpu: int = 1000
+    disk_mb: int = 300
+
+
+class Sites:
+    """By an environment's slug or id; what an entry does not say is as in `*`."""
+
+    def __init__(self, default: Site, by_name: Mapping[str, Site]):
+        self._default = default
+        self._by_name = dict(by_name)
+
+    def of(self, *names: str) -> Site:
+        """The site of the first name that has an entry, else the default."""
+        return next((self._by_name[name] for name in names if name in self._by_name), self._default)
+
+    def namespaces(self) -> set[str]:
+        """Every namespace that is named."""
+        return {site.namespace for site in (self._default, *self._by_name.values())}
+
+
+def read(text: str, default: Site) -> Sites:
+    """Sites out of JSON: `{"*": {...}, "prod": {...}}`. `BadSite` names what is wrong."""
+    try:
+        given = json.loads(text) if text else {}
+    except ValueError as error:
+        raise BadSite(f"no JSON: {error}") from None
+    if not isinstance(given, dict):
+        raise BadSite("it takes an object: names of environments, each with an object of options")
+    base = _site(DEFAULT, given.pop(DEFAULT, {}), default)
+    return Sites(base, {name: _site(name, entry, base) for name, entry in given.items()})
+
+
+def _site(name: str, entry: Any, base: Site) -> Site:
+    if not isinstance(entry, dict):
+        raise BadSite(f"{name}: it takes an object")
+    known = {each.name: getattr(base, each.name) for each in fields(Site)}
+    changes: dict[str, Any] = {}
+    for option, value in entry.items():
+        if option not in known:
+            raise BadSite(f"{name}: there is no option {option!r}; there are {', '.join(known)}")
+        changes[option] = _value(f"{name}.{option}", option, value, type(known[option]))
+    made = replace(base, **changes)
+    _check(name, made)
+    return made
+
+
+def _value(where: str, option: str, value: Any, kind: type) -> Any:
+    if option == "constraints":
+        return _constraints(where, value)
+    if kind is tuple:
+        if not isinstance(value, list) or not value or not all(isinstance(each, str) and each for each in value):
+            raise BadSite(f"{where}: it takes a list of names")
+        return tuple(value)
+    if type(value) is not kind:
+        raise BadSite(f"{where}: it takes {'a whole number' if kind is int else 'a text'}")
+    return value
+
+
+def _constraints(where: str, value: Any) -> tuple[Constraint, ...]:
+    if not isinstance(value, list):
+        raise BadSite(f"{where}: it takes a list")
+    try:
+        made = tuple(Constraint(**each) for each in value)
+    except TypeError:
+        raise BadSite(f"{where}: each takes attribute, value and, if it is not =, operator") from None
+    if not all(isinstance(part, str) for each in made for part in (each.attribute, each.value, each.operator)):
+        raise BadSite(f"{where}: each part is a text")
+    return made
+
+
+def _check(name: str, site: Site) -> None:
+    if site.driver not in DRIVERS:
+        raise BadSite(f"{name}.driver: it takes one of {', '.join(DRIVERS)}")
+    if site.driver == "docker" and not site.image:
+        raise BadSite(f"{name}.image: the driver docker needs one")
+    if not 1 <= site.priority <= 100:
+        raise BadSite(f"{name}.priority: it takes a whole number from 1 to 100")
+    if site.mhz_per_cpu < 1 or site.disk_mb < 20:
+        raise BadSite(f"{name}: mhz_per_cpu is 1 at least, disk_mb 20")

@@ -1,0 +1,144 @@
+"""From (environment, version, machine) to the parameterized batch job that its executors are dispatched from. Pure.
+
+What Nomad holds of a run are ids: no payload, no variable, no secret is in any document of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sojourn.nomad_jobs.sites import Constraint, Site
+from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES
+
+#: Names inside the job. The identity's name is also that of the file that the shim reads.
+GROUP, TASK, IDENTITY, AUDIENCE = "executor", "shim", "sojourn", "sojourn"
+#: What a dispatch may say, and nothing else.
+REQUIRED_META, OPTIONAL_META = ("executor",), ("run", "snapshot")
+#: The digest of the document as it was registered, so that a change is noticed.
+SPEC_META = "sojourn_spec"
+_SECOND = 1_000_000_000
+_IDENTITY_SECONDS = 15 * 60
+#: Megabytes that the shim needs beside its run; and the room to see a run outgrow its machine, where Nomad grants it.
+_SHIM_MB, _HEADROOM = 64, 1.25
+_LOG_FILES, _LOG_MB = 2, 4
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,200}")
+_CHILD = re.compile(r"(?P<parent>.+)/dispatch-(?P<executor>[A-Za-z0-9_]+)-[0-9]+-[0-9a-f]{8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for every job. `kill_timeout`: seconds from SIGTERM to SIGKILL; `lease`: of an executor, in seconds."""
+
+    api_url: str
+    kill_timeout: float
+    lease: float
+    prefix: str = "sojourn"
+
+
+def job_id(environment: str, version: str, machine: str, prefix: str = "sojourn") -> str:
+    """The parameterized job's id. `ValueError` for names that cannot be in one."""
+    for name in (environment, version, machine, prefix):
+        if not _ID.fullmatch(name):
+            raise ValueError(f"{name[:80]!r} cannot be part of a job's id")
+    return f"{prefix}-{environment}-{version}-{machine}"
+
+
+def child_of(job: str) -> tuple[str, str] | None:
+    """The parameterized job and the executor that a dispatched child's id names; None for another job's id."""
+    found = _CHILD.fullmatch(job)
+    return (found["parent"], found["executor"]) if found else None
+
+
+def job(environment: str, version: str, machine: str, site: Site, terms: Terms) -> dict[str, Any]:
+    """The job's document, as Nomad's API takes it. The same input makes the same document."""
+    document: dict[str, Any] = {
+        "ID": job_id(environment, version, machine, terms.prefix),
+        "Type": "batch",
+        "Datacenters": list(site.datacenters),
+        "NodePool": site.node_pool,
+        "Priority": site.priority,
+        "Constraints": [_constraint(each) for each in site.constraints],
+        "ParameterizedJob": {
+            "Payload": "forbidden",
+            "MetaRequired": list(REQUIRED_META),
+            "MetaOptional": list(OPTIONAL_META),
+        },
+        "TaskGroups": [_group(machine, site, terms)],
+    }
+    if site.namespace:
+        document["Namespace"] = site.namespace
+    document["Meta"] = {"environment": environment, "version": version, "machine": machine, SPEC_META: digest(document)}
+    return document
+
+
+def digest(document: dict[str, Any]) -> str:
+    """What changes when the document does."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _group(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
+    return {
+        "Name": GROUP,
+        "Count": 1,
+        # Sojourn tries a run again, elsewhere and by its own rules: Nomad never does.
+        "RestartPolicy": {"Attempts": 0, "Mode": "fail"},
+        "ReschedulePolicy": {"Attempts": 0, "Unlimited": False},
+        # A node that is cut off ends what it has; by then the run's lease is over, and another executor has it.
+        "Disconnect": {"Replace": False, "StopOnClientAfter": round(terms.lease * _SECOND)},
+        "EphemeralDisk": {"SizeMB": site.disk_mb},
+        "Tasks": [_task(machine, site, terms)],
+    }
+
+
+def _task(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
+    task: dict[str, Any] = {
+        "Name": TASK,
+        "Driver": site.driver,
+        "Config": _config(site),
+        "Env": {
+            "SOJOURN_API_URL": terms.api_url,
+            "SOJOURN_VERSIONS_DIR": site.versions_dir or "${NOMAD_TASK_DIR}/versions",
+        },
+        "Identities": [
+            {
+                "Name": IDENTITY,
+                "Audience": [AUDIENCE],
+                "File": True,
+                "Env": False,
+                "TTL": _IDENTITY_SECONDS * _SECOND,
+                "ChangeMode": "noop",
+            }
+        ],
+        "Resources": _resources(machine, site),
+        "LogConfig": {"MaxFiles": _LOG_FILES, "MaxFileSizeMB": _LOG_MB},
+        "KillSignal": "SIGTERM",
+        "KillTimeout": round(terms.kill_timeout * _SECOND),
+    }
+    if site.user and site.driver != "docker":
+        task["User"] = site.user
+    return task
+
+
+def _config(site: Site) -> dict[str, Any]:
+    config: dict[str, Any] = {"command": site.python, "args": ["-P", "-m", "sojourn.executor_shim", "--nomad"]}
+    if site.driver == "docker":
+        config["image"] = site.image
+    return config
+
+
+def _resources(machine: str, site: Site) -> dict[str, Any]:
+    preset = MACHINES.get(machine, MACHINES[DEFAULT_MACHINE])
+    megabytes = round(preset.memory * 1024) + _SHIM_MB
+    return {
+        "CPU": max(round(preset.cpu * site.mhz_per_cpu), 1),
+        "MemoryMB": megabytes,
+        "MemoryMaxMB": round(megabytes * _HEADROOM),
+    }
+
+
+def _constraint(constraint: Constraint) -> dict[str, str]:
+    return {"LTarget": constraint.attribute, "RTarget": constraint.value, "Operand": constraint.operator}

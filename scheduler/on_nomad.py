@@ -1,0 +1,71 @@
+"""Wires placement on Nomad out of the settings: the client, where jobs run, the services that go with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from sojourn.control_plane.config import Config, SettingError
+from sojourn.control_plane.nomad_access import NomadAccess, nomad_access
+from sojourn.control_plane.wiring import Platform
+from sojourn.nomad_jobs.client import Client, key_pairs
+from sojourn.nomad_jobs.sites import BadSite, Site, Sites, read
+from sojourn.nomad_jobs.spec import Terms
+from sojourn.scheduler.cluster_keys import Keys
+from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
+from sojourn.scheduler.remover import Remover
+from sojourn.scheduler.service import Service
+
+#: Seconds beyond the shim's own graces before Nomad ends an allocation by force.
+_MARGIN = 3.0
+#: Where nodes that are not this machine keep version trees, unless a site says otherwise.
+_VERSIONS_DIR = "/var/lib/sojourn/versions"
+
+
+class OnNomad:
+    """One cluster: its placement, and the services that it needs besides. `SettingError` for settings that are wrong."""
+
+    def __init__(self, config: Config, platform: Platform, may_watch: Callable[[], bool]):
+        access = nomad_access(config)
+        sites = read_sites(config, access)
+        client = Client(access)
+        kill = config.drain_grace_seconds + config.term_grace_seconds + _MARGIN
+        self.placement = NomadPlacement(
+            client,
+            platform.executors,
+            cluster=config.nomad_cluster,
+            namespace=access.namespace,
+            site_of=lambda environment: _site_of(platform, sites, environment),
+            terms=Terms(config.api_url, kill_timeout=kill, lease=config.lease_seconds),
+            limits=Limits(config.nomad_places, config.nomad_submissions, kill=kill),
+            clock=platform.clock,
+            may_watch=may_watch,
+            on_change=lambda: _ring(platform),
+        )
+        self.services: tuple[Service, ...] = (
+            Keys(lambda: key_pairs(client.keys()), platform.cluster_keys, config.nomad_cluster),
+            Remover(self.placement.remove, timedelta(seconds=config.nomad_keep_seconds)),
+        )
+
+
+def read_sites(config: Config, access: NomadAccess) -> Sites:
+    """Where each environment's jobs run. A cluster on this machine uses this interpreter and the data directory."""
+    default = Site(versions_dir=_VERSIONS_DIR)
+    if access.is_loopback:
+        default = Site(python=sys.executable, versions_dir=str(Path(config.data_dir).absolute() / "versions"))
+    try:
+        return read(config.nomad_sites, default)
+    except BadSite as error:
+        raise SettingError(f"SOJOURN_NOMAD_SITES cannot be used: {error}") from None
+
+
+def _site_of(platform: Platform, sites: Sites, environment_id: str) -> Site:
+    environment = platform.access.environment(environment_id, platform.clock())
+    return sites.of(environment_id, *([environment.slug] if environment else []))
+
+
+def _ring(platform: Platform) -> None:
+    platform.index.ring("undertaker")
+    platform.index.ring("dispatcher")

@@ -1,0 +1,469 @@
+"""Placement on Nomad: an executor is the one allocation of a dispatched batch job.
+
+The store's table of executors is the truth, Nomad's event stream and listings are what it is compared with; so a
+scheduler that was killed is followed by one that knows everything, and several may watch at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from sojourn.control_plane import faults
+from sojourn.control_plane.store.database import StoreUnavailable
+from sojourn.control_plane.store.executors import Executors
+from sojourn.control_plane.store.records import Executor
+from sojourn.nomad_jobs import facts, spec
+from sojourn.nomad_jobs.client import Client, NomadError, NotThere
+from sojourn.nomad_jobs.facts import Allocation, Fact, Gone
+from sojourn.nomad_jobs.reconciler import Action, Bind, End, Ending, Recorded, Running, reconcile
+from sojourn.nomad_jobs.sites import Site
+from sojourn.scheduler.placement.base import CannotPlace, Cause, Closed, Ended, ExecutorSpec, Placed
+from sojourn.scheduler.placement.closings import Closings
+
+log = logging.getLogger(__name__)
+
+_CAUSES = {
+    Ending.EXITED: Cause.EXITED,
+    Ending.OUT_OF_MEMORY: Cause.OUT_OF_MEMORY,
+    Ending.LOST: Cause.LOST,
+    Ending.NOT_STARTED: Cause.NOT_STARTED,
+    Ending.NO_NODE: Cause.UNPLACED,
+    Ending.FULL: Cause.UNPLACED,
+}
+_TOLD_AT_ONCE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`places`: executors at once; `submissions`: of those, how many may not run yet. The rest in seconds.
+
+    `listing`: how often Nomad's list is compared with ours, whatever events say. `unheard`: how long a job may be without
+    an allocation before it is asked for. `undispatched`: how long an executor may be without a job, since another scheduler
+    may be about to dispatch it. `kill`: from SIGTERM to SIGKILL of an allocation.
+    """
+
+    places: int = 100
+    submissions: int = 16
+    listing: float = 10.0
+    unheard: float = 2.0
+    undispatched: float = 15.0
+    kill: float = 10.0
+
+
+@dataclass
+class _Known:
+    """A living executor. `is_placing`: its dispatch is under way. `is_stopping`: its job is to be deregistered."""
+
+    row: Executor
+    is_running: bool = False
+    is_placing: bool = False
+    is_stopping: bool = False
+
+
+class NomadPlacement:
+    """`site_of` maps an environment's id to where its jobs run. `clock` is the store's.
+
+    `may_watch` is asked now and then: of several schedulers one need watch. `on_change` is called from another thread when
+    an executor ended, or room was made.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        executors: Executors,
+        *,
+        cluster: str,
+        namespace: str,
+        site_of: Callable[[str], Site],
+        terms: spec.Terms,
+        limits: Limits,
+        clock: Callable[[], datetime],
+        may_watch: Callable[[], bool] = lambda: True,
+        on_change: Callable[[], None] = lambda: None,
+    ):
+        self._client = client
+        self._executors = executors
+        self._cluster = cluster
+        self._namespace = namespace
+        self._site_of = site_of
+        self._terms = terms
+        self._limits = limits
+        self._clock = clock
+        self._may_watch = may_watch
+        self._on_change = on_change
+        self._closings = Closings(time.monotonic)
+        self._changed = threading.Condition()
+        self._living: dict[str, _Known] = {}
+        self._registered: dict[str, str] = {}
+        self._is_closing = False
+        self._has_left = threading.Event()
+        self._errands: queue.Queue[str] = queue.Queue()
+        self._load()
+        for target, name in ((self._watch, "nomad-watch"), (self._run_errands, "nomad-errands")):
+            threading.Thread(target=target, name=name, daemon=True).start()
+
+    # --- the interface
+
+    def free(self) -> int:
+        with self._changed:
+            if self._is_closing:
+                return 0
+            places = self._limits.places - len(self._living)
+            submissions = self._limits.submissions - sum(not known.is_running for known in self._living.values())
+            return max(min(places, submissions), 0)
+
+    def is_full(self) -> bool:
+        with self._changed:
+            full = len(self._living) >= self._limits.places
+        return full or any(why.is_full for why in self._closings.closed().values())
+
+    def closed_lanes(self) -> Mapping[str, Closed]:
+        return self._closings.closed()
+
+    def place(self, executor: ExecutorSpec) -> None:
+        site = self._site_of(executor.environment)
+        document = spec.job(executor.environment, executor.version, executor.machine, site, self._terms)
+        namespace = site.namespace or self._namespace
+        row = self._row(executor, str(document["ID"]), namespace)
+        with self._changed:
+            if executor.executor in self._living:
+                return
+            if self._is_closing:
+                raise CannotPlace("the scheduler is stopping")
+            if len(self._living) >= self._limits.places:
+                raise CannotPlace(f"all {self._limits.places} places are taken")
+            self._living[executor.executor] = _Known(row, is_placing=True)
+        try:
+            self._place(executor, row, document)
+        finally:
+            with self._changed:
+                known = self._living.get(executor.executor)
+                if known is not None:
+                    known.is_placing = False
+
+    def stop(self, executor: str, grace: float) -> None:
+        """`grace` is Nomad's `kill_timeout`, which is the job's: what is given here is not used."""
+        with self._changed:
+            known = self._living.get(executor)
+            if known is None or known.is_stopping:
+                return
+            known.is_stopping = True
+        self._errands.put(executor)
+
+    def living(self) -> list[Placed]:
+        with self._changed:
+            return [_placed(known.row) for known in self._living.values()]
+
+    def ended(self) -> list[Ended]:
+        told = self._executors.tell_ended(self._cluster, self._clock(), _TOLD_AT_ONCE)
+        for row in told:
+            self._drop(row.id)
+        return [Ended(row.id, row.exit_code, row.reason or "", Cause(row.cause)) for row in told if row.cause]
+
+    def close(self, grace: float) -> None:
+        with self._changed:
+            self._is_closing = True
+            executors = list(self._living)
+        for executor in executors:
+            self.stop(executor, grace)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._living, max(grace, self._limits.kill) + self._limits.kill)
+        self.leave()
+
+    def leave(self) -> None:
+        """Places no more and watches no more; executors go on, for the next scheduler to find."""
+        with self._changed:
+            self._is_closing = True
+        self._has_left.set()
+        self._errands.put("")
+
+    def remove(self, before: datetime, limit: int) -> int:
+        """Purges jobs of executors that ended before a date, the oldest first; how many."""
+        rows = self._executors.removable(self._cluster, before, limit)
+        gone = []
+        try:
+            for row in rows:
+                for child in self._children(row):
+                    self._client.deregister(child, row.namespace, purge=True)
+                gone.append(row.id)
+        finally:
+            if gone:
+                self._executors.removed(gone, self._clock())
+        return len(gone)
+
+    # --- placing
+
+    def _row(self, executor: ExecutorSpec, job: str, namespace: str) -> Executor:
+        return Executor(
+            id=executor.executor,
+            organization_id=executor.organization,
+            environment_id=executor.environment,
+            version_id=executor.version,
+            machine=executor.machine,
+            lane=executor.lane,
+            run_id=executor.run,
+            snapshot=executor.snapshot if executor.run else None,
+            cluster=self._cluster,
+            namespace=namespace,
+            job_id=job,
+            placed_at=self._clock(),
+            **dict.fromkeys(_UNKNOWN_YET),
+        )
+
+    def _place(self, executor: ExecutorSpec, row: Executor, document: Mapping[str, object]) -> None:
+        try:
+            is_new = self._executors.insert(row)
+        except BaseException:
+            self._drop(row.id)
+            raise
+        if not is_new:  # an earlier scheduler came as far: what the store and Nomad have of it counts
+            self._load()
+            return
+        faults.point("nomad.before_dispatch")
+        try:
+            child = self._dispatch(executor, document, row.namespace)
+        except NomadError as error:
+            reason = f"Nomad refused it: {error}"
+            self._give_up(row.id, reason)
+            raise CannotPlace(reason) from error
+        faults.point("nomad.after_dispatch")
+        self._executors.dispatched(row.id, child)
+        with self._changed:
+            known = self._living.get(row.id)
+            if known is not None:
+                known.row = _with_child(known.row, child)
+
+    def _dispatch(self, executor: ExecutorSpec, document: Mapping[str, object], namespace: str) -> str:
+        """Registers what must be there, dispatches; the child's id."""
+        self._register(document, namespace)
+        meta = {"executor": executor.executor}
+        if executor.run:
+            meta |= {"run": executor.run, "snapshot": str(executor.snapshot)}
+        # One placement, one token: however often it is asked for, it makes one child.
+        token = f"{executor.run}:{executor.snapshot}" if executor.run else executor.executor
+        job = str(document["ID"])
+        try:
+            return self._client.dispatch(job, executor.executor, meta, token, namespace)
+        except NotThere:
+            self._registered.pop(job, None)
+            self._register(document, namespace)
+            return self._client.dispatch(job, executor.executor, meta, token, namespace)
+
+    def _register(self, document: Mapping[str, object], namespace: str) -> None:
+        job, digest = str(document["ID"]), f"{namespace} {spec.digest(dict(document))}"
+        if self._registered.get(job) != digest:
+            self._client.register({**document, "Namespace": namespace})
+            self._registered[job] = digest
+
+    def _give_up(self, executor: str, reason: str) -> None:
+        """It will not be placed: its run is returned by the caller, and whatever Nomad has of it is refused and stopped."""
+        self._end(End(executor, Ending.NO_NODE, reason))
+        self._executors.tell_one(executor, self._clock())
+        self._errands.put(executor)
+
+    def _drop(self, executor: str) -> None:
+        with self._changed:
+            self._living.pop(executor, None)
+            self._changed.notify_all()
+
+    # --- errands: what may take its time, or must be tried again
+
+    def _run_errands(self) -> None:
+        while True:
+            executor = self._errands.get()
+            if not executor:
+                return
+            try:
+                row = self._executors.find(executor)
+                for child in self._children(row) if row else ():
+                    self._client.deregister(child, row.namespace if row else "")
+            except (NomadError, StoreUnavailable) as error:
+                log.warning("%s is not stopped yet: %s", executor, error)  # the next listing tries again
+            except Exception:
+                log.exception("%s is not stopped", executor)
+
+    def _children(self, row: Executor) -> list[str]:
+        """What Nomad may have of an executor: the child that is known, or whatever was dispatched for it."""
+        if row.child_job_id:
+            return [row.child_job_id]
+        return [str(each["ID"]) for each in self._client.children(row.job_id, row.id, row.namespace)]
+
+    # --- watching
+
+    def _load(self) -> None:
+        """Every living executor of the store, those of a scheduler that died included."""
+        with self._changed:
+            rows = self._executors.living(self._cluster)
+            before, self._living = self._living, {}
+            for row in rows:
+                known = before.get(row.id)
+                is_running = row.running_at is not None or (known is not None and known.is_running)
+                self._living[row.id] = _Known(row, is_running)
+                if known is not None:
+                    self._living[row.id].is_placing, self._living[row.id].is_stopping = known.is_placing, known.is_stopping
+            for name, known in before.items():
+                if known.is_placing and name not in self._living:  # it is about to be written down
+                    self._living[name] = known
+            self._changed.notify_all()
+
+    def _watch(self) -> None:
+        """Until the end: lists, then follows events from there on, lists again now and then."""
+        pause = 0.1
+        while not self._has_left.is_set():
+            try:
+                if self._may_watch():
+                    self._follow(self._compare())
+                    pause = 0.1
+                else:
+                    self._has_left.wait(1.0)
+            except (NomadError, StoreUnavailable) as error:
+                log.warning("Nomad is not being watched: %s", error)
+                self._has_left.wait(pause)
+                pause = min(pause * 2, 5.0)
+            except Exception:
+                log.exception("watching Nomad failed; it goes on")
+                self._has_left.wait(1.0)
+
+    def _compare(self) -> int:
+        """Compares all of ours with all that Nomad has; the index to follow from."""
+        self._load()
+        with self._changed:
+            living = dict(self._living)
+        index, found = self._allocations([known.row for known in living.values()])
+        self._apply(found)
+        seen = {fact.executor for fact in found}
+        for name, known in living.items():
+            if name not in seen and not known.is_placing and self._is_overdue(known.row):
+                self._apply(self._ask_about(known.row))
+            if known.is_stopping:
+                self._errands.put(name)
+        return index
+
+    def _is_overdue(self, row: Executor) -> bool:
+        patience = self._limits.unheard if row.child_job_id else self._limits.undispatched
+        return row.placed_at + timedelta(seconds=patience) <= self._clock()
+
+    def _allocations(self, rows: Iterable[Executor]) -> tuple[int, list[Allocation]]:
+        namespaces = {self._namespace, *(row.namespace for row in rows)}
+        index, found = 0, []
+        for namespace in sorted(namespaces):
+            listing = self._client.allocations(f"{self._terms.prefix}-", namespace)
+            index = min(index or listing.index, listing.index)
+            found += [fact for each in listing.rows if (fact := facts.allocation(each)) is not None]
+        return index, found
+
+    def _ask_about(self, row: Executor) -> Sequence[Fact]:
+        """An executor of which no allocation is there: its job may be gone, or wait for a node."""
+        children = [row.child_job_id] if row.child_job_id else self._children(row)
+        if not children:
+            return [Gone(row.id)]
+        try:
+            job = self._client.job(children[0], row.namespace)
+        except NotThere:
+            return [Gone(row.id)]
+        if job.get("Status") == "dead":  # stopped before it had an allocation, or that was collected
+            return [Gone(row.id)]
+        if not row.child_job_id:
+            self._executors.dispatched(row.id, children[0])
+        told = (facts.unplaced(each) for each in self._client.evaluations(children[0], row.namespace))
+        return [fact for fact in told if fact is not None][:1]  # the newest comes first
+
+    def _follow(self, index: int) -> None:
+        """Applies what events tell, until it is time to list again."""
+        until = time.monotonic() + self._limits.listing
+        # With more than one namespace the wildcard needs rights that the policy does not give: others are listed.
+        for _, payloads in self._client.events(index, self._namespace):
+            self._apply(fact for each in payloads if (fact := facts.of_event(each)) is not None)
+            if self._has_left.is_set() or time.monotonic() > until:
+                return
+
+    def _apply(self, told: Iterable[Fact]) -> None:
+        for fact in told:
+            for action in reconcile(self._recorded(fact.executor), fact):
+                if not self._carry_out(action):
+                    break
+
+    def _recorded(self, executor: str) -> Recorded | None:
+        """What is known of an executor; those that live are in memory. None for one that is not of this cluster."""
+        with self._changed:
+            known = self._living.get(executor)
+        row = known.row if known is not None else self._executors.find(executor)
+        if row is None or row.cluster != self._cluster:
+            return None
+        # Who was admitted before the cluster told of it is bound already, but where it runs is not known.
+        return Recorded(row.id, row.allocation_id if row.node_id else None, row.ended_at is not None)
+
+    def _carry_out(self, action: Action) -> bool:
+        """False when it came too late, and nothing may follow."""
+        if isinstance(action, Bind):
+            return self._bind(action)
+        if isinstance(action, Running):
+            self._note_running(action.executor)
+        elif isinstance(action, End):
+            self._end(action)
+        else:
+            self._client.deregister(action.job, action.namespace)
+        return True
+
+    def _bind(self, action: Bind) -> bool:
+        bound = self._executors.bind(
+            action.executor,
+            child_job_id=action.job,
+            allocation_id=action.allocation,
+            node_id=action.node,
+            node_name=action.node_name,
+        )
+        row = self._executors.find(action.executor) if bound else None
+        with self._changed:
+            known = self._living.get(action.executor)
+            if known is not None and row is not None:
+                known.row = row
+        return bound
+
+    def _note_running(self, executor: str) -> None:
+        with self._changed:
+            known = self._living.get(executor)
+            if known is None or known.is_running:
+                return
+            known.is_running = True
+        self._executors.running(executor, self._clock())
+        self._closings.open(known.row.lane)
+        self._tell()
+
+    def _end(self, action: End) -> None:
+        now, cause = self._clock(), _CAUSES[action.why]
+        with self._changed:
+            known = self._living.get(action.executor)
+        if known is not None and cause in (Cause.UNPLACED, Cause.NOT_STARTED):
+            self._closings.close(known.row.lane, Closed(action.reason, is_full=action.why is Ending.FULL))
+        else:
+            self._closings.room()
+        self._executors.end(action.executor, now, exit_code=action.exit_code, cause=cause, reason=action.reason)
+        self._drop(action.executor)
+        self._tell()
+
+    def _tell(self) -> None:
+        try:
+            self._on_change()
+        except Exception:  # the watch must go on; who was not called looks by itself before long
+            log.exception("nobody could be told of a change")
+
+
+_UNKNOWN_YET = (
+    "child_job_id", "allocation_id", "node_id", "node_name", "admitted_at", "running_at", "ended_at", "exit_code",
+    "cause", "reason",
+)  # fmt: skip
+
+
+def _with_child(row: Executor, child: str) -> Executor:
+    return row if row.child_job_id else replace(row, child_job_id=child)
+
+
+def _placed(row: Executor) -> Placed:
+    return Placed(row.id, row.environment_id, row.version_id, row.machine, row.allocation_id or row.child_job_id or "")
