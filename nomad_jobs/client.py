@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from sojourn.control_plane.nomad_access import NomadAccess
 from sojourn.control_plane.nomad_client import BaseNomadException, URLNotFoundNomadException, nomad_client, reason
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 #: Nomad sends an empty frame every 10 s; a stream that is silent for longer is dead.
 _SILENCE = 25.0
+_READ = 1 << 18
 _TRIES = 3
 _TOPICS = ("Allocation", "Evaluation")
 
@@ -121,12 +123,19 @@ class Client:
         from there. Older events than Nomad keeps are not told of.
         """
         query: dict[str, Any] = {**self._in(namespace), "index": index, "topic": list(_TOPICS)}
-        response = self._request("get", "event/stream", params=query, stream=True, timeout=(self._timeout, _SILENCE))
+        response = self._request(
+            "get",
+            "event/stream",
+            params=query,
+            stream=True,
+            timeout=(self._timeout, _SILENCE),
+            headers={"Accept-Encoding": "identity"},  # what is compressed is held back until there is enough of it
+        )
         try:
-            for line in response.iter_lines(chunk_size=None):
+            for line in _lines(response):
                 frame = _frame(line)
                 yield int(frame.get("Index") or 0), [each.get("Payload") or {} for each in frame.get("Events") or ()]
-        except (requests.RequestException, OSError, ValueError) as error:
+        except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise NomadError(f"the event stream broke: {reason(error)}") from None
         finally:
             response.close()
@@ -181,6 +190,14 @@ def _job(job: str) -> str:
 def _pattern(text: str) -> str:
     """A text for Nomad's regular expressions."""
     return "".join(char if char.isalnum() or char in "_/-" else f"\\{char}" for char in text)
+
+
+def _lines(response: requests.Response) -> Iterator[bytes]:
+    """Lines as they come. The stream has no chunks, so that requests itself would wait for its end."""
+    rest = b""
+    while data := response.raw.read1(_READ):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
 
 
 def _frame(line: bytes) -> dict[str, Any]:
