@@ -45,9 +45,13 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
         control.close()
     _remove(path)
     given = {name: value for name, value in dict(answer["settings"]).items() if name in Settings.__slots__}
-    return Settings(
-        **given, api_url=api_url, versions_dir=versions_dir, executor=executor, credential=str(answer["credential"])
-    )
+    given |= {
+        "api_url": api_url,
+        "versions_dir": versions_dir,
+        "executor": executor,
+        "credential": str(answer["credential"]),
+    }
+    return Settings(**given)
 
 
 def _remove(path: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sojourn.control_plane.nomad_access import NomadAccess
 from sojourn.control_plane.nomad_client import BaseNomadException, URLNotFoundNomadException, nomad_client, reason
@@ -19,8 +19,6 @@ from sojourn.nomad_jobs.spec import SPEC_META
 
 log = logging.getLogger(__name__)
 
-#: Nomad sends an empty frame every 10 s; a stream that is silent for longer is dead.
-_SILENCE = 25.0
 _READ = 1 << 18
 _TRIES = 3
 _TOPICS = ("Allocation", "Evaluation")
@@ -116,11 +114,11 @@ class Client:
         """A job's evaluations; `NotThere` is not said of one that is unknown."""
         return self._list(f"{_job(job)}/evaluations", self._in(namespace)).rows
 
-    def events(self, index: int, namespace: str = "") -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    def events(self, index: int, silence: float, namespace: str = "") -> Iterator[tuple[int, list[dict[str, Any]]]]:
         """Payloads of events about allocations and evaluations after `index`, with the index that they bring.
 
-        Now and then an empty list, so that who reads can do something else. Ends by `NomadError`; then list and go on
-        from there. Older events than Nomad keeps are not told of.
+        Ends after `silence` seconds without a word, and by `NomadError` when it breaks: list, and go on from there. Older
+        events than Nomad keeps are not told of.
         """
         query: dict[str, Any] = {**self._in(namespace), "index": index, "topic": list(_TOPICS)}
         response = self._request(
@@ -128,13 +126,15 @@ class Client:
             "event/stream",
             params=query,
             stream=True,
-            timeout=(self._timeout, _SILENCE),
+            timeout=(self._timeout, silence),
             headers={"Accept-Encoding": "identity"},  # what is compressed is held back until there is enough of it
         )
         try:
             for line in _lines(response):
                 frame = _frame(line)
                 yield int(frame.get("Index") or 0), [each.get("Payload") or {} for each in frame.get("Events") or ()]
+        except (TimeoutError, ReadTimeoutError):
+            return
         except (requests.RequestException, HTTPError, OSError, ValueError) as error:
             raise NomadError(f"the event stream broke: {reason(error)}") from None
         finally:

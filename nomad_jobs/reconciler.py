@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -131,4 +132,7 @@ def _progress(fact: Allocation) -> list[Action]:
 def _told(exit_code: int) -> str:
     if exit_code >= 0:
         return f"its process exited with code {exit_code}"
-    return f"its process was ended by signal {-exit_code}"
+    try:
+        return f"its process was ended by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"its process was ended by signal {-exit_code}"

@@ -378,7 +378,7 @@ class NomadPlacement:
         """Applies what events tell, until it is time to list again."""
         until = time.monotonic() + self._limits.listing
         # With more than one namespace the wildcard needs rights that the policy does not give: others are listed.
-        for _, payloads in self._client.events(index, self._namespace):
+        for _, payloads in self._client.events(index, self._limits.listing, self._namespace):
             self._apply(fact for each in payloads if (fact := facts.of_event(each)) is not None)
             if self._has_left.is_set() or time.monotonic() > until:
                 return

@@ -28,6 +28,9 @@ class WorkerServer:
         self.retries: dict[str, int] = {}
         self.states: dict[str, dict[str, Any]] = {}
         self.leave: str | None = None
+        #: What identities are swapped for, besides the credential; and every swap, as (identity, body).
+        self.shim_settings: dict[str, Any] = {}
+        self.swaps: list[tuple[str, dict[str, Any]]] = []
         self.log_pause = threading.Event()
         self.log_pause.set()
         #: What a call is answered with instead: (status, body), or None as usual.
@@ -146,6 +149,12 @@ class WorkerServer:
         self.completions.append(completion)
         return {"result": "RETRY_QUEUED" if completion["outcome"].get("handBack") else "RUN_FINISHED"}
 
+    def swap(self, identity: str, body: dict[str, Any]) -> dict[str, Any]:
+        with self._changed:
+            self.swaps.append((identity, body))
+            self._changed.notify_all()
+        return {"credential": "credential", "settings": self.shim_settings}
+
     def start(self, body: dict[str, Any]) -> dict[str, Any]:
         return {"work": self.given[body["run"]]}
 
@@ -179,15 +188,19 @@ class WorkerServer:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if self.headers["Authorization"] != "Bearer credential":
+                name = self.path.rsplit("/", 1)[1]
+                shown = str(self.headers["Authorization"])
+                if name != "identity" and shown != "Bearer credential":
                     self.answer(401, b"{}")
                     return
-                name = self.path.rsplit("/", 1)[1]
                 status = server.fail(name, body)
                 if status is not None:
                     self.refuse(status)
                     return
-                answer = getattr(server, name)(body)
+                if name == "identity":
+                    answer = server.swap(shown.removeprefix("Bearer "), body)
+                else:
+                    answer = getattr(server, name)(body)
                 if server.lose(name, body):
                     self.close_connection = True
                     return
