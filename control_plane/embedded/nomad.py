@@ -1,4 +1,8 @@
-"""A private Nomad agent as a child process: server and client in one, ACLs on, everything in the data directory."""
+"""A private Nomad as two child processes, server and client: ACLs on, everything in the data directory.
+
+One process could be both. Then the client registers while the server is still making its keys, is refused, and waits
+for half a minute: seen at every second start of 1.11.3. So the client starts when the keys are there.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,16 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nomad
+import requests
 
-from sojourn.control_plane.embedded import nomad_remains, nomad_rights, process
-from sojourn.control_plane.embedded.nomad_configuration import Ports, configuration, drivers, free_ports
+from sojourn.control_plane.embedded import nomad_configuration, nomad_ports, nomad_remains, nomad_rights, process
+from sojourn.control_plane.embedded.nomad_configuration import Ports
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.nomad_access import NAMESPACE, NomadAccess
 from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, reason
@@ -24,8 +31,9 @@ log = logging.getLogger(__name__)
 
 #: What `make nomad` builds; tools/nomad/go.mod requires it.
 VERSION = "1.11.3"
+#: The names of the two processes, of their configurations, logs and directories.
+SERVER, CLIENT = "nomad", "nomad-client"
 _REGION = "global"
-_TAKEN = "address already in use"
 #: What tasks get of this process's environment, since Nomad hands its own on: nothing that leads to a datastore.
 _PASSED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "DOCKER_HOST")
 
@@ -44,25 +52,20 @@ def built_binary() -> Path:
 
 
 class NomadAgent:
-    """Lives in `data_dir`/nomad, with its log in `data_dir`/logs. Needs root, which raw_exec and exec run tasks by.
+    """Lives in `data_dir`/nomad, with its logs in `data_dir`/logs. Needs root, which raw_exec and exec run tasks by.
 
-    A later agent on the same directory has the same jobs and tokens, and takes over the tasks that outlived a kill.
+    A later one on the same directory has the same jobs and tokens, and takes over the tasks that outlived a kill.
     """
 
     def __init__(self, binary: Path, data_dir: Path, *, allowed_drivers: Sequence[str] | None = None):
         self._binary = binary
         self._directory = data_dir.absolute() / "nomad"
-        self._log = data_dir.absolute() / "logs" / "nomad.log"
-        self._configuration = self._directory / "agent.json"
-        self._drivers = tuple(allowed_drivers or drivers())
+        self._allocations = self._directory / "alloc"
+        self._logs = data_dir.absolute() / "logs"
+        self._drivers = tuple(allowed_drivers or nomad_configuration.drivers())
         self._ports: Ports | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._access: NomadAccess | None = None
-
-    @property
-    def child(self) -> subprocess.Popen[bytes] | None:
-        """The agent's process."""
-        return self._process
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
     def access(self) -> NomadAccess:
@@ -72,7 +75,7 @@ class NomadAgent:
 
     @property
     def management(self) -> NomadAccess:
-        """The right to everything on this agent, for its set-up, for tests and for the person who runs it."""
+        """The right to everything here, for the set-up, for tests and for the person who runs it."""
         assert self._ports
         return NomadAccess(
             address=f"http://127.0.0.1:{self._ports.http}",
@@ -82,83 +85,110 @@ class NomadAgent:
         )
 
     def start(self, timeout: float = 60) -> NomadAccess:
-        """Starts the agent and waits until it takes jobs. `StartFailed` says why it does not within `timeout` seconds."""
+        """Starts both and waits until they take jobs. `StartFailed` says why they do not within `timeout` seconds."""
         self.launch()
         return self.wait_until_ready(timeout)
 
     def launch(self) -> None:
-        """The first half of `start`. Called again, it starts the agent where it was."""
+        """The first half of `start`."""
         if os.geteuid() != 0:
             raise StartFailed(
                 "a private Nomad needs root, which raw_exec and exec run tasks by: run as root, or set NOMAD_ADDR"
             )
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        nomad_remains.end_agents(self._configuration)
-        self._ports = self._ports or self._ports_of_last_time() or free_ports()
-        told = configuration(self._directory / "data", self._ports, _REGION, self._drivers)
-        self._configuration.write_text(json.dumps(told, indent=2) + "\n")
-        self._process = process.start(
-            [str(self._binary), "agent", f"-config={self._configuration}"],
-            self._log,
-            environment={name: os.environ[name] for name in _PASSED if name in os.environ},
-            death_signal=signal.SIGTERM,
-            directory=self._directory,
-        )
+        for name in (CLIENT, SERVER):
+            nomad_remains.end_agents(self._configuration(name))
+        last = nomad_ports.of_last_time(self._directory)
+        self._ports = last if last and last.are_free else nomad_configuration.free_ports()
+        if last and last != self._ports:
+            nomad_ports.tell_raft(self._directory / SERVER, self._ports)
+        nomad_ports.keep(self._directory, self._ports)
+        self.launch_server()
+
+    def launch_server(self) -> subprocess.Popen[bytes]:
+        """Starts the server, the first time or again."""
+        assert self._ports
+        return self._run(SERVER, nomad_configuration.server(self._directory / SERVER, self._ports, _REGION))
+
+    def launch_client(self) -> subprocess.Popen[bytes]:
+        """Starts the client, the first time or again: it finds its tasks."""
+        assert self._ports
+        directory = self._directory / CLIENT
+        told = nomad_configuration.client(directory, self._allocations, self._ports, _REGION, self._drivers)
+        return self._run(CLIENT, told)
 
     def wait_until_ready(self, timeout: float = 60) -> NomadAccess:
         """The second half of `start`."""
         deadline = time.monotonic() + timeout
-        client, why = nomad_client(self.management), "it did not answer"
-        while True:
-            try:
-                if not (why := self._set_up(client)):
-                    return self.access
-            except BaseNomadException as error:
-                why = reason(error)
-            assert self._process
-            if self._process.poll() is not None:
-                told = process.last_line(self._log)
-                if _TAKEN not in told:
-                    raise StartFailed(f"Nomad did not start: {told}")
-                self._ports = None
-                self.launch()
-                client = nomad_client(self.management)
+        while why := self._lacks():
+            for name, child in self.children.items():
+                if child.poll() is not None:
+                    self.stop(grace=0)
+                    raise StartFailed(f"Nomad did not start: {process.last_line(self._log(name))}")
             if time.monotonic() > deadline:
                 self.stop(grace=0)
-                raise StartFailed(f"Nomad was not ready within {timeout:g} s ({why}): {self._log} has what it wrote")
+                raise StartFailed(f"Nomad was not ready within {timeout:g} s ({why}): {self._logs} has what it wrote")
             time.sleep(0.05)
+        return self.access
 
     def stop(self, grace: float = 10) -> None:
         """Ends its jobs, itself and whatever is left. `grace` is how many seconds the tasks have to end by themselves."""
-        if self._process is None:
+        if not self.children:
             return
-        if grace and self._process.poll() is None:
+        if grace and all(child.poll() is None for child in self.children.values()):
             self._end_jobs(grace)
-        process.end(self._process, signal.SIGTERM, 10)
-        left = nomad_remains.end_tasks(self._directory, self._directory / "data" / "alloc")
+        for name in (CLIENT, SERVER):
+            if name in self.children:
+                process.end(self.children[name], signal.SIGTERM, 10)
+        left = nomad_remains.end_tasks(self._directory, self._allocations)
         if left:
             log.warning("processes of Nomad's tasks do not end: %s", left)
         nomad_remains.unmount(self._directory)
 
     # --- starting
 
-    def _ports_of_last_time(self) -> Ports | None:
-        """Those of the last agent here: its jobs and its node know it by them."""
-        try:
-            ports = Ports(**json.loads(self._configuration.read_text())["ports"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
-        return ports if ports.are_free else None
+    def _configuration(self, name: str) -> Path:
+        return self._directory / f"{name}.json"
 
-    def _set_up(self, client: nomad.Nomad) -> str:
-        """What it still waits for; empty when the agent takes jobs and everything is there."""
+    def _log(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def _run(self, name: str, told: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        self._configuration(name).write_text(json.dumps(told, indent=2) + "\n")
+        self.children[name] = process.start(
+            [str(self._binary), "agent", f"-config={self._configuration(name)}"],
+            self._log(name),
+            environment={each: os.environ[each] for each in _PASSED if each in os.environ},
+            death_signal=signal.SIGTERM,
+            directory=self._directory,
+        )
+        return self.children[name]
+
+    def _lacks(self) -> str:
+        """Goes one step on, and says what is still waited for; empty when jobs are taken."""
         management = self.management
-        nomad_rights.bootstrap(client, management.token)
-        secret = nomad_rights.run_time_token(client, self._directory)
-        self._access = NomadAccess(management.address, secret, NAMESPACE, _REGION)
-        if not _has_signing_keys(client):
-            return "it has no keys for workload identities"
-        return _node_lacks(client, self._drivers)
+        client = nomad_client(management)
+        try:
+            if self._access is None:
+                nomad_rights.bootstrap(client, management.token)
+                secret = nomad_rights.run_time_token(client, self._directory)
+                self._access = NomadAccess(management.address, secret, NAMESPACE, _REGION)
+            if CLIENT not in self.children:
+                if not _has_signing_keys(client):
+                    return "it has no keys for workload identities"
+                self.launch_client()
+            if not self._is_registered():
+                return "its client is not registered"
+            return _node_lacks(client, self._drivers)
+        except BaseNomadException as error:
+            return reason(error)
+
+    def _is_registered(self) -> bool:
+        """Asked of the client itself: the server goes on calling a node ready for a while after it left."""
+        assert self._ports
+        address = f"http://127.0.0.1:{self._ports.client_http}"
+        told = nomad_client(replace(self.management, address=address)).agent.get_agent()
+        return bool(told["stats"]["client"]["heartbeat_ttl"] != "0s")
 
     def _end_jobs(self, grace: float) -> None:
         """Deregisters what runs: Nomad replaces an allocation that is merely stopped. Parents stay for the next start."""
@@ -175,8 +205,11 @@ class NomadAgent:
 
 
 def _has_signing_keys(client: nomad.Nomad) -> bool:
-    response = client.jobs.session.get(f"{client.address}/.well-known/jwks.json", timeout=5)
-    return response.ok and bool(response.json()["keys"])
+    try:
+        response = client.jobs.session.get(f"{client.address}/.well-known/jwks.json", timeout=client.timeout)
+    except requests.RequestException as error:
+        raise BaseNomadException(error) from error
+    return bool(response.ok and response.json()["keys"])
 
 
 def _node_lacks(client: nomad.Nomad, wanted: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import stat
@@ -16,7 +15,7 @@ from tests.support.nomad_agent import required_binary
 from tests.support.stack import until
 
 from sojourn.control_plane.embedded import nomad_remains
-from sojourn.control_plane.embedded.nomad import NomadAgent
+from sojourn.control_plane.embedded.nomad import CLIENT, SERVER, NomadAgent
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.nomad_access import NomadAccess
 from sojourn.control_plane.nomad_client import BaseNomadException, URLNotAuthorizedNomadException, nomad_client, reason
@@ -39,7 +38,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
         agent.stop(grace=0)
 
 
-def batch_job(name: str, driver: str = "raw_exec", script: str = "sleep 600") -> dict[str, Any]:
+def batch_job(name: str, driver: str = "raw_exec", script: str = "exec sleep 600") -> dict[str, Any]:
     """A parameterized job with one task."""
     task = {
         "Name": "task",
@@ -100,7 +99,7 @@ def test_the_run_time_token_can_do_nothing_else(nomad_agent: NomadAgent) -> None
     assert refused(client.system.initiate_garbage_collection)
     assert refused(client.agent.get_agent)
     node = client.nodes.get_nodes()[0]["ID"]
-    assert refused(lambda: client.node.drain_node(node))
+    assert refused(lambda: client.node.eligible_node(node, ineligible=True))
     child = dispatched(client, batch_job("watched"))
     running = allocation(client, child, "running")["ID"]
     assert refused(lambda: client.client.cat.read_file(running, "alloc"))
@@ -120,21 +119,22 @@ def test_tokens_are_for_the_owner_alone_and_never_shown(make: Make, tmp_path: Pa
     assert len(secrets) == 2
     for name in ("management.token", "run-time.token"):
         assert stat.S_IMODE((tmp_path / "nomad" / name).stat().st_mode) == 0o600
-    shown = repr(access) + (tmp_path / "nomad" / "agent.json").read_text() + (tmp_path / "logs" / "nomad.log").read_text()
-    assert agent.child
-    shown += Path(f"/proc/{agent.child.pid}/cmdline").read_text() + Path(f"/proc/{agent.child.pid}/environ").read_text()
+    processes = [Path(f"/proc/{child.pid}") for child in agent.children.values()]
+    files = [path / name for path in processes for name in ("cmdline", "environ")]
+    files += [*(tmp_path / "nomad").glob("*.json"), *(tmp_path / "logs").glob("*.log")]
+    shown = repr(access) + "".join(file.read_text() for file in files)
+    assert len(files) >= 4 + 3 + 2
     assert not any(secret in shown for secret in secrets)
 
 
 def test_tasks_get_nothing_of_the_stack_s_environment(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://u:secret@127.0.0.1/x")
-    monkeypatch.setenv("SOJOURN_MASTER_KEY", "secret")
-    monkeypatch.setenv("NOMAD_TOKEN", "secret")
+    for name in ("DATABASE_URL", "SOJOURN_MASTER_KEY", "NOMAD_TOKEN"):
+        monkeypatch.setenv(name, "quite-private")
     client = nomad_client(make().start())
     told = tmp_path / "told"
     allocation(client, dispatched(client, batch_job("tells", script=f"env >{told}")), "complete")
     assert "NOMAD_ALLOC_ID=" in told.read_text()
-    assert "secret" not in told.read_text()
+    assert "quite-private" not in told.read_text()
 
 
 @pytest.mark.parametrize("driver", ["raw_exec", "exec"])
@@ -161,7 +161,7 @@ def left(directory: Path) -> tuple[list[int], list[str]]:
     """The processes and the mounts below a directory."""
     place = directory / "nomad"
     mounts = [point for point in nomad_remains._mount_points() if point.startswith(str(place))]
-    return nomad_remains._left(place, place / "data" / "alloc"), mounts
+    return nomad_remains._left(place, place / "alloc"), mounts
 
 
 def test_a_later_agent_has_the_same_jobs_and_tokens(make: Make) -> None:
@@ -173,32 +173,35 @@ def test_a_later_agent_has_the_same_jobs_and_tokens(make: Make) -> None:
     assert "known" in {job["ID"] for job in nomad_client(access).jobs.get_jobs()}
 
 
-def test_an_agent_that_was_killed_is_followed_by_one_that_takes_its_tasks_over(make: Make, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [SERVER, CLIENT])
+def test_a_process_that_was_killed_is_started_again_and_its_tasks_go_on(make: Make, tmp_path: Path, name: str) -> None:
     agent = make()
     client = nomad_client(agent.start())
     child = dispatched(client, batch_job("survives", script=f"until [ -e {tmp_path}/go ]; do sleep 0.05; done"))
     before = allocation(client, child, "running")
-    assert agent.child
-    os.kill(agent.child.pid, signal.SIGKILL)
-    agent.child.wait()
-    agent.start()
+    agent.children[name].kill()
+    agent.children[name].wait()
+    again = {SERVER: agent.launch_server, CLIENT: agent.launch_client}[name]()
+    agent.wait_until_ready()
     (tmp_path / "go").touch()
-    assert allocation(client, child, "complete", "failed", "lost")["ID"] == before["ID"]
-    assert allocation(client, child, "complete", "failed", "lost")["ClientStatus"] == "complete"
+    after = allocation(client, child, "complete", "failed", "lost")
+    assert (after["ID"], after["ClientStatus"]) == (before["ID"], "complete")
+    assert again.poll() is None
 
 
-def test_an_agent_whose_supervisor_forgot_it_is_ended_first(make: Make) -> None:
-    """As after kill -9 of the stack, when the old agent is just ending."""
+def test_an_agent_whose_supervisor_was_killed_is_ended_and_its_tasks_are_taken_over(make: Make, tmp_path: Path) -> None:
     first, second = make(), make()
-    first.start()
-    second.start()
-    assert first.child
-    assert first.child.wait() == 0
-    assert second.child
-    assert second.child.poll() is None
+    client = nomad_client(first.start())
+    child = dispatched(client, batch_job("taken", script=f"until [ -e {tmp_path}/go ]; do sleep 0.05; done"))
+    before = allocation(client, child, "running")
+    assert second.start() == first.access
+    assert {first.children[name].wait() for name in (SERVER, CLIENT)} <= {0, 1, -signal.SIGKILL}
+    (tmp_path / "go").touch()
+    after = allocation(client, child, "complete", "failed", "lost")
+    assert (after["ID"], after["ClientStatus"]) == (before["ID"], "complete")
 
 
-def test_ports_that_are_taken_are_exchanged(make: Make) -> None:
+def test_ports_that_are_taken_are_exchanged(make: Make, tmp_path: Path) -> None:
     first = make()
     access = first.start()
     first.stop()
@@ -209,6 +212,7 @@ def test_ports_that_are_taken_are_exchanged(make: Make) -> None:
     assert later.token == access.token
     client = nomad_client(later)
     allocation(client, dispatched(client, batch_job("moved", script="exit 0")), "complete")
+    assert "failed to reconcile" not in (tmp_path / "logs" / "nomad.log").read_text()
 
 
 def test_a_program_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> None:
