@@ -20,11 +20,12 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Server:
     """A stack that is started by this command. Ctrl-C, SIGTERM and a lost terminal end it, whenever they come."""
 
-    def __init__(self, path: Path, port: int | None, detach: bool):
+    def __init__(self, path: Path, port: int | None, detach: bool, nomad: bool = False):
         self._detach = detach
         self._interrupted = False
         self._process: subprocess.Popen[bytes] | None = None
-        self._command = [*_command("stack", path), *(("--port", str(port)) if port is not None else ())]
+        options = (*(("--port", str(port)) if port is not None else ()), *(("--nomad",) if nomad else ()))
+        self._command = [*_command("stack", path), *options]
 
     def start(self) -> dict[str, Any]:
         """What the stack answers once it is up (`ready`) or cannot be (`running`: another one is)."""

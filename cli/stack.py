@@ -24,11 +24,12 @@ def add(group: click.Group) -> None:
     @output.command(group, "up")
     @directory
     @click.option("--port", type=click.IntRange(1, 65535), help="The port of API and dashboard (default: 3030).")
+    @click.option("--nomad", is_flag=True, help="Executors are jobs of NOMAD_ADDR, or of a private Nomad.")
     @click.option("--detach", is_flag=True, help="Leave it running and return once it is ready.")
-    def up(data_dir: str | None, port: int | None, detach: bool, as_json: bool) -> None:
+    def up(data_dir: str | None, port: int | None, nomad: bool, detach: bool, as_json: bool) -> None:
         """Start the real stack on this machine: PostgreSQL, Redis, control plane, scheduler, executors."""
         path = profile.data_dir(data_dir)
-        started = server.Server(path, port, detach)
+        started = server.Server(path, port, detach, nomad)
         answer = started.start()
         if "running" in answer:
             _already(path, answer["running"], detach, as_json)
@@ -65,6 +66,7 @@ def add(group: click.Group) -> None:
             fail(f"nothing runs on {path}: `sojourn up` starts it", FAILED)
         code = server.ask("code", path)
         found["dashboard_url"] = f"{found['api_url']}/?code={code['code']}"
+        found |= {"nomad": state["nomad"]} if "nomad" in state else {}
         services = [{"name": n, "pid": pid, "state": _state(pid)} for n, pid in state["services"].items()]
         if as_json:
             output.show_json({**found, "running": True, "data_dir": str(path), "services": services})
@@ -122,6 +124,8 @@ def _already(path: Path, state: dict[str, Any], detach: bool, as_json: bool) -> 
 def _welcome(found: dict[str, Any], detached: bool) -> None:
     click.echo(f"API        {found['api_url']}")
     click.echo(f"Dashboard  {found['dashboard_url']}")
+    if "nomad" in found:
+        click.echo(f"Nomad      {found['nomad']['address']} (namespace {found['nomad']['namespace']})")
     for slug, environment in found["environments"].items():
         click.echo(f"{slug:<10} {environment['secret_key']}")
     click.echo("\nNext: sojourn deploy DIR --env dev" + ("" if detached else "      (Ctrl-C stops everything)"))

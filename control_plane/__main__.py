@@ -34,10 +34,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int)
     parser.add_argument("--ready-fd", type=int, help="where the stack says that it is ready, as one line of JSON")
     parser.add_argument("--tied", action="store_true", help="stack: end when the process that started it is gone")
+    parser.add_argument("--nomad", action="store_true", help="stack: executors are Nomad jobs")
     parser.add_argument("--repair", action="store_true", help="fsck: sweep first")
     given = parser.parse_args(arguments)
     try:
-        config = load(**{"port": given.port} if given.port is not None else {})
+        config = load(**_given(given))
         return _COMMANDS[given.command](config, given)
     except (SettingError, DataDirError, StartFailed, SchemaTooNew) as error:
         return _fail(str(error), given.ready_fd)
@@ -47,6 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(f"PostgreSQL cannot be reached ({str(error).splitlines()[0]}): correct DATABASE_URL", given.ready_fd)
     except redis.RedisError as error:
         return _fail(f"Redis cannot be reached ({error}): correct REDIS_URL", given.ready_fd)
+
+
+def _given(given: argparse.Namespace) -> dict[str, Any]:
+    """Settings that the command line has of its own."""
+    named = {"port": given.port, "placement": "nomad" if given.nomad else None}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _stack(config: Config, given: argparse.Namespace) -> int:

@@ -152,7 +152,7 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Where executors run: processes of this machine, or Nomad jobs. Absent: nomad where NOMAD_ADDR is set, else local.",
     ),
-    _nomad("addr", "The cluster. Absent: `sojourn up --nomad` starts a private agent.", _url("http", "https")),
+    _nomad("addr", "The cluster. Absent: `sojourn up --nomad` starts a private one.", _url("http", "https"), secret=True),
     _nomad("token", "A token with the policy of docs/nomad.md.", secret=True),
     _nomad("namespace", "The namespace of Sojourn's jobs; it has to be there.", default="sojourn"),
     _nomad("region", "The region that is asked. Absent: that of the server behind NOMAD_ADDR."),

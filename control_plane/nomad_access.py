@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from sojourn.control_plane.config import Config, SettingError
@@ -11,12 +11,12 @@ from sojourn.control_plane.config import Config, SettingError
 NAMESPACE = "sojourn"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class NomadAccess:
-    """`address` is a URL; `ca_cert`, `client_cert`, `client_key` are files. It may be printed: the token does not show."""
+    """`address` is a URL; `ca_cert`, `client_cert`, `client_key` are files. It may be printed: no secret shows."""
 
     address: str
-    token: str = field(default="", repr=False)
+    token: str = ""
     namespace: str = NAMESPACE
     region: str = ""
     ca_cert: str = ""
@@ -24,6 +24,14 @@ class NomadAccess:
     client_key: str = ""
     tls_server_name: str = ""
     skip_verify: bool = False
+
+    def __repr__(self) -> str:
+        return f"NomadAccess({self.shown}, namespace={self.namespace}, region={self.region})"
+
+    @property
+    def shown(self) -> str:
+        """The address without a user's name and password, should they be in it."""
+        return urlsplit(self.address)._replace(netloc=urlsplit(self.address).netloc.rpartition("@")[2]).geturl()
 
     @property
     def is_loopback(self) -> bool:

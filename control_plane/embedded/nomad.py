@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,13 @@ def built_binary() -> Path:
     return Path(cache) / "sojourn" / "nomad" / VERSION / "nomad"
 
 
+def private_access(data_dir: Path) -> NomadAccess | None:
+    """What Sojourn uses at run time on the private Nomad of a data directory; None where there was none yet."""
+    directory = data_dir.absolute() / "nomad"
+    ports, secret = nomad_ports.of_last_time(directory), nomad_rights.known_run_time_token(directory)
+    return NomadAccess(_address(ports.http), secret, NAMESPACE, _REGION) if ports and secret else None
+
+
 class NomadAgent:
     """Lives in `data_dir`/nomad, with its logs in `data_dir`/logs. Needs root, which raw_exec and exec run tasks by.
 
@@ -78,23 +85,32 @@ class NomadAgent:
         """The right to everything here, for the set-up, for tests and for the person who runs it."""
         assert self._ports
         return NomadAccess(
-            address=f"http://127.0.0.1:{self._ports.http}",
+            address=_address(self._ports.http),
             token=nomad_rights.management_token(self._directory),
             namespace=NAMESPACE,
             region=_REGION,
         )
+
+    @property
+    def starters(self) -> dict[str, Callable[[], subprocess.Popen[bytes]]]:
+        """How each process is started again, by its name."""
+        return {SERVER: self.launch_server, CLIENT: self.launch_client}
 
     def start(self, timeout: float = 60) -> NomadAccess:
         """Starts both and waits until they take jobs. `StartFailed` says why they do not within `timeout` seconds."""
         self.launch()
         return self.wait_until_ready(timeout)
 
-    def launch(self) -> None:
-        """The first half of `start`."""
+    def check(self) -> None:
+        """`StartFailed` where this process cannot start it."""
         if os.geteuid() != 0:
             raise StartFailed(
-                "a private Nomad needs root, which raw_exec and exec run tasks by: run as root, or set NOMAD_ADDR"
+                "a private Nomad needs root, which raw_exec and exec run tasks by: be root, or set NOMAD_ADDR"
             )
+
+    def launch(self) -> None:
+        """The first half of `start`."""
+        self.check()
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in (CLIENT, SERVER):
             nomad_remains.end_agents(self._configuration(name))
@@ -186,8 +202,8 @@ class NomadAgent:
     def _is_registered(self) -> bool:
         """Asked of the client itself: the server goes on calling a node ready for a while after it left."""
         assert self._ports
-        address = f"http://127.0.0.1:{self._ports.client_http}"
-        told = nomad_client(replace(self.management, address=address)).agent.get_agent()
+        client = nomad_client(replace(self.management, address=_address(self._ports.client_http)))
+        told = client.agent.get_agent()
         return bool(told["stats"]["client"]["heartbeat_ttl"] != "0s")
 
     def _end_jobs(self, grace: float) -> None:
@@ -202,6 +218,10 @@ class NomadAgent:
                 time.sleep(0.05)
         except BaseNomadException as error:
             log.warning("Nomad's jobs are ended by force: %s", reason(error))
+
+
+def _address(port: int) -> str:
+    return f"http://127.0.0.1:{port}"
 
 
 def _has_signing_keys(client: nomad.Nomad) -> bool:

@@ -15,6 +15,7 @@ from sojourn.control_plane.nomad_client import BaseNomadException
 POLICY = Path(__file__).parents[2] / "nomad_jobs" / "platform" / "sojourn.policy.hcl"
 _POLICY_NAME = "sojourn"
 _ALREADY_DONE = 400
+_MANAGEMENT, _RUN_TIME = "management.token", "run-time.token"
 
 
 def management_token(directory: Path) -> str:
@@ -22,7 +23,12 @@ def management_token(directory: Path) -> str:
 
     It is written before Nomad hears of it, so that a crash in between leaves no agent that nobody can manage.
     """
-    return _kept(directory / "management.token") or _keep(directory / "management.token", str(uuid.uuid4()))
+    return _kept(directory / _MANAGEMENT) or _keep(directory / _MANAGEMENT, str(uuid.uuid4()))
+
+
+def known_run_time_token(directory: Path) -> str:
+    """The secret that an earlier start was given; empty: none was."""
+    return _kept(directory / _RUN_TIME).partition(" ")[2]
 
 
 def bootstrap(client: nomad.Nomad, secret: str) -> None:
@@ -42,11 +48,11 @@ def run_time_token(client: nomad.Nomad, directory: Path) -> str:
         {"Name": _POLICY_NAME, "Description": "Sojourn at run time", "Rules": POLICY.read_text(encoding="utf-8")},
     )
     known = {token["AccessorID"] for token in client.acl.get_tokens()}
-    accessor, _, secret = _kept(directory / "run-time.token").partition(" ")
+    accessor, _, secret = _kept(directory / _RUN_TIME).partition(" ")
     if accessor in known:
         return secret
     made = client.acl.create_token({"Name": "sojourn", "Type": "client", "Policies": [_POLICY_NAME]})
-    _keep(directory / "run-time.token", f"{made['AccessorID']} {made['SecretID']}")
+    _keep(directory / _RUN_TIME, f"{made['AccessorID']} {made['SecretID']}")
     return str(made["SecretID"])
 
 

@@ -8,6 +8,14 @@ import psycopg2
 import redis
 
 from sojourn.control_plane.embedded.process import StartFailed
+from sojourn.control_plane.nomad_access import NomadAccess
+from sojourn.control_plane.nomad_client import (
+    BaseNomadException,
+    URLNotAuthorizedNomadException,
+    URLNotFoundNomadException,
+    nomad_client,
+    reason,
+)
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 
 
@@ -29,6 +37,29 @@ def check_redis(url: str) -> None:
             connection.ping()
     except (redis.RedisError, ValueError, TypeError) as error:
         raise StartFailed(_unreachable("Redis", "REDIS_URL", url, error)) from error
+
+
+def check_nomad(access: NomadAccess) -> None:
+    """`StartFailed` unless it answers, knows the token and has the namespace. `sojourn doctor` looks further."""
+    client = nomad_client(access, timeout=5)
+    try:
+        client.namespace.get_namespace(access.namespace)
+    except URLNotAuthorizedNomadException as error:
+        raise StartFailed(
+            f"Nomad refuses the token for the namespace {access.namespace}: correct NOMAD_TOKEN or NOMAD_NAMESPACE;"
+            " docs/nomad.md has the policy that it needs"
+        ) from error
+    except URLNotFoundNomadException as error:
+        raise StartFailed(
+            f"Nomad has no namespace {access.namespace}: make it by `nomad namespace apply {access.namespace}`,"
+            " or correct NOMAD_NAMESPACE"
+        ) from error
+    except (BaseNomadException, OSError, ValueError) as error:
+        why = without_secret(reason(error), access.address)
+        raise StartFailed(
+            f"Nomad cannot be reached ({why}): start it, correct NOMAD_ADDR and the TLS settings beside it,"
+            " or unset NOMAD_ADDR to have one started by --nomad"
+        ) from error
 
 
 def without_secret(text: str, url: str) -> str:

@@ -37,11 +37,16 @@ def start(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=dict(os.environ if environment is None else environment),
+            env=dict(inherited() if environment is None else environment),
             cwd=directory,
             start_new_session=True,
             preexec_fn=lambda: tie_to_parent(death_signal),
         )
+
+
+def inherited() -> dict[str, str]:
+    """This process's environment less what leads to a Nomad cluster: only the scheduler is told, by name."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("NOMAD_")}
 
 
 def tie_to_parent(number: signal.Signals) -> None:

@@ -1,4 +1,7 @@
-"""The real stack on one machine: PostgreSQL, Redis, control plane, scheduler; watched, restarted, ended together."""
+"""The real stack on one machine: PostgreSQL, Redis, control plane, scheduler, Nomad where it is wished for.
+
+All of it is watched, restarted, ended together.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,11 @@ import psycopg2
 from sojourn.control_plane.config import Config, to_environment
 from sojourn.control_plane.embedded import credentials, outside, process
 from sojourn.control_plane.embedded.data_dir import DataDir
+from sojourn.control_plane.embedded.nomad import NomadAgent, find_binary
 from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.embedded.redis import EmbeddedRedis
+from sojourn.control_plane.nomad_access import NomadAccess, nomad_access
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database, StoreUnavailable
@@ -54,10 +59,10 @@ class Stack:
         self._data_dir = data_dir
         self._postgres: EmbeddedPostgres | None = None
         self._redis: EmbeddedRedis | None = None
+        self._nomad: NomadAgent | None = None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._starters: dict[str, Callable[[], subprocess.Popen[bytes] | None]] = {}
         self._stopping = threading.Event()
-        self._environment: Mapping[str, str] = {}
 
     def start(self) -> dict[str, Any]:
         """Everything up, ready and found; what `status` prints. `StartFailed` says in one line what is wrong.
@@ -70,18 +75,19 @@ class Stack:
             outside.check_database(self._config.database_url)
         if self._config.redis_url:
             outside.check_redis(self._config.redis_url)
+        self._choose_placement()
         self._start_servers()
         config = self._connected_config()
         self._go_on()
         found = self._prepare_store(config)
         self._go_on()
-        self._environment = {**os.environ, **to_environment(config), "PYTHONUNBUFFERED": "1"}
-        self._run("control-plane", [*_python("gunicorn"), *_gunicorn_arguments()])
-        self._run("scheduler", _python("sojourn.scheduler"))
+        self._run("control-plane", [*_python("gunicorn"), *_gunicorn_arguments()], to_environment(config))
+        self._run("scheduler", _python("sojourn.scheduler"), to_environment(config, scheduler=True))
         self._wait_until_ready(config)
+        told = {"nomad": self._told(nomad_access(config))} if config.placement == "nomad" else {}
         state = {"api_url": config.api_url, "data_dir": str(self._data_dir.path), "services": self._pids()}
-        self._data_dir.write_state(state)
-        return found
+        self._data_dir.write_state({**state, **told})
+        return {**found, **told}
 
     def watch(self) -> None:
         """Starts again what dies, with a growing pause, until `ask_to_stop`."""
@@ -112,6 +118,8 @@ class Stack:
             if child is not None:
                 process.end(child, signal.SIGTERM, seconds)
         self._end_executors()
+        if self._nomad is not None:
+            self._nomad.stop()
         if self._redis is not None:
             self._redis.stop()
         if self._postgres is not None:
@@ -120,9 +128,27 @@ class Stack:
 
     # --- starting
 
+    def _choose_placement(self) -> None:
+        """What can be known to fail does so before anything is started."""
+        if self._config.placement != "nomad":
+            return
+        if self._config.nomad_addr:
+            outside.check_nomad(nomad_access(self._config))
+            return
+        binary = find_binary(self._config.nomad_bin)
+        if binary is None:
+            raise StartFailed(
+                "Nomad is not here: install HashiCorp's release or `make nomad`, name it by SOJOURN_NOMAD_BIN,"
+                " or set NOMAD_ADDR to a cluster that runs"
+            )
+        self._nomad = NomadAgent(binary, self._data_dir.path)
+        self._nomad.check()
+
     def _start_servers(self) -> None:
-        """The embedded ones, both at once; those that the user named are theirs."""
+        """The embedded ones, all at once; those that the user named are theirs."""
         path = self._data_dir.path
+        if self._nomad is not None:
+            self._nomad.launch()
         if not self._config.redis_url:
             self._redis = EmbeddedRedis(path)
             self._redis.launch()
@@ -135,6 +161,10 @@ class Stack:
         if self._postgres is not None:
             self._postgres.wait_until_ready()
             self._keep("postgres", self._postgres)
+        if self._nomad is not None:
+            self._nomad.wait_until_ready()
+            self._children.update(self._nomad.children)
+            self._starters.update(self._nomad.starters)
 
     def _keep(self, name: str, server: EmbeddedPostgres | EmbeddedRedis) -> None:
         assert server.child
@@ -152,6 +182,10 @@ class Stack:
             given["redis_url"] = self._redis.url
         if self._postgres is not None:
             given["database_url"] = _own_database(self._postgres.url)
+        if self._nomad is not None:
+            access = self._nomad.access
+            given |= {"nomad_addr": access.address, "nomad_token": access.token}
+            given |= {"nomad_namespace": access.namespace, "nomad_region": access.region}
         if not self._config.master_key:
             given["master_key"] = credentials.master_key(self._data_dir.path)
         return replace(self._config, **given)  # type: ignore[type-var]
@@ -184,10 +218,16 @@ class Stack:
         if self._stopping.is_set():
             raise StartInterrupted
 
-    def _run(self, name: str, command: list[str]) -> None:
+    def _told(self, access: NomadAccess) -> dict[str, Any]:
+        """What anybody may know of the cluster."""
+        return {"address": access.shown, "namespace": access.namespace, "private": self._nomad is not None}
+
+    def _run(self, name: str, command: list[str], settings: Mapping[str, str]) -> None:
+        environment = {**process.inherited(), **settings, "PYTHONUNBUFFERED": "1"}
+
         def begin() -> subprocess.Popen[bytes]:
             path = self._data_dir.path / "logs" / f"{name}.log"
-            return process.start(command, path, environment=self._environment, death_signal=signal.SIGTERM)
+            return process.start(command, path, environment=environment, death_signal=signal.SIGTERM)
 
         self._starters[name] = begin
         self._children[name] = begin()

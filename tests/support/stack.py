@@ -38,8 +38,16 @@ class Stack:
     def __init__(self, **settings: str):
         self.data_dir = Path(tempfile.mkdtemp(prefix="sojourn-test-"))
         self.environment = {**os.environ, **FAST, **settings, "SOJOURN_DATA_DIR": str(self.data_dir)}
-        for name in ("DATABASE_URL", "REDIS_URL", "SOJOURN_API_URL", "SOJOURN_SECRET_KEY"):
-            self.environment.pop(name, None)
+        foreign = {
+            "DATABASE_URL",
+            "REDIS_URL",
+            "SOJOURN_API_URL",
+            "SOJOURN_SECRET_KEY",
+            "SOJOURN_PLACEMENT",
+        } - settings.keys()
+        for name in [name for name in self.environment if name in foreign or name.startswith("NOMAD_")]:
+            if name not in settings:
+                del self.environment[name]
         self.port = free_port()
         self.found: dict[str, Any] = {}
 

@@ -102,7 +102,7 @@ def test_the_run_time_token_can_do_nothing_else(nomad_agent: NomadAgent) -> None
     assert refused(lambda: client.node.eligible_node(node, ineligible=True))
     child = dispatched(client, batch_job("watched"))
     running = allocation(client, child, "running")["ID"]
-    assert refused(lambda: client.client.cat.read_file(running, "alloc"))
+    assert refused(lambda: client.client.ls.list_files(running, "/"))
     assert refused(lambda: client.allocation.stop_allocation(running))
     client.job.deregister_job(child, purge=True)
 
