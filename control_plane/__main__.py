@@ -10,7 +10,7 @@ import json
 import logging
 import signal
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +92,6 @@ def _running(config: Config, given: argparse.Namespace) -> Config:
     """The settings of the stack that runs on a data directory, unless URLs are given."""
     if config.database_url and config.redis_url and config.master_key:
         return config
-    from dataclasses import replace
-
     from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
     from sojourn.control_plane.embedded.redis import EmbeddedRedis
 
@@ -133,9 +131,26 @@ def _doctor(config: Config, given: argparse.Namespace) -> int:
         config = _running(config, given)
     except DataDirError:
         pass
-    findings = doctor.examine(config)
+    config, cluster = _with_cluster(config, given)
+    findings = doctor.examine(config, cluster)
     print(json.dumps({"findings": [asdict(finding) for finding in findings]}))
     return 1 if any(finding.state == "bad" for finding in findings) else 0
+
+
+def _with_cluster(config: Config, given: argparse.Namespace) -> tuple[Config, str]:
+    """With the private cluster of the stack that runs on a data directory; and the address of the stack's cluster."""
+    from sojourn.control_plane.embedded.nomad import private_access
+
+    path = given.data_dir or Path(config.data_dir or ".")
+    told = (DataDir(path).running() or {}).get("nomad")
+    if told is None:
+        return config, ""
+    found = private_access(path) if told["private"] else None
+    if found is None or config.nomad_addr:
+        return config, told["address"]
+    reached = {"nomad_addr": found.address, "nomad_token": found.token}
+    reached |= {"nomad_namespace": found.namespace, "nomad_region": found.region}
+    return replace(config, placement="nomad", **reached), told["address"]  # type: ignore[type-var]
 
 
 def _code(config: Config, given: argparse.Namespace) -> int:

@@ -8,27 +8,21 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import redis
 
+from sojourn.control_plane import cluster
 from sojourn.control_plane.config import Config
+from sojourn.control_plane.embedded.nomad import find_binary
+from sojourn.control_plane.finding import Finding
+from sojourn.control_plane.nomad_access import nomad_access
 from sojourn.control_plane.store import migrations
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One look. `state`: ok, note or bad."""
-
-    what: str
-    state: str
-    text: str
-
-
-def examine(config: Config) -> list[Finding]:
-    """Everything that is looked at."""
-    return [*_machine(), *_store(config), *_queue(config)]
+def examine(config: Config, cluster_of_stack: str = "") -> list[Finding]:
+    """Everything that is looked at. `cluster_of_stack` is the address of a cluster that only the stack may talk to."""
+    return [*_machine(), *_store(config), *_queue(config), *_placement(config, cluster_of_stack)]
 
 
 def _machine() -> Iterator[Finding]:
@@ -74,3 +68,19 @@ def _queue(config: Config) -> Iterator[Finding]:
         yield Finding("Redis", "ok" if good else "bad", f"{info['redis_version']}, {policy}{advice}")
     except redis.RedisError as error:
         yield Finding("Redis", "bad", f"unreachable: {error}")
+
+
+def _placement(config: Config, cluster_of_stack: str) -> Iterator[Finding]:
+    if cluster_of_stack and not config.nomad_addr:
+        yield Finding("Nomad", "note", f"the stack's is {cluster_of_stack}: set NOMAD_ADDR and NOMAD_TOKEN to look at it")
+    elif config.placement != "nomad":
+        yield Finding(
+            "placement", "ok", "executors are processes of this machine; `sojourn up --nomad` makes them Nomad's jobs"
+        )
+    elif config.nomad_addr:
+        yield from cluster.examine(nomad_access(config))
+    else:
+        binary = find_binary(config.nomad_bin)
+        advice = "install HashiCorp's release, or `make nomad`; or set NOMAD_ADDR to a cluster that runs"
+        told = f"{binary}: `sojourn up --nomad` starts a private one" if binary else f"there is no nomad program: {advice}"
+        yield Finding("Nomad", "note" if binary else "bad", told)

@@ -184,3 +184,30 @@ def test_a_token_or_a_namespace_that_is_wrong(make: Make, nomad_agent: NomadAgen
     assert "Nomad refuses the token for the namespace default" in refused(foreign)
     missing = make(NOMAD_ADDR=reached.address, NOMAD_TOKEN=nomad_agent.management.token, NOMAD_NAMESPACE="none")
     assert "Nomad has no namespace none: make it by `nomad namespace apply none`" in refused(missing)
+
+
+def test_doctor_looks_at_the_cluster(private: Stack) -> None:
+    done = private.cli("doctor", "--json")
+    states = {finding["what"]: finding["state"] for finding in json.loads(done.stdout)["findings"]}
+    assert (states["Nomad"], states["right dispatch-job"], states["driver raw_exec"]) == ("ok", "ok", "ok")
+    assert access(private).token not in done.stdout + done.stderr
+    plain = private.cli("doctor").stdout
+    assert "right dispatch-job" in plain
+
+
+def test_doctor_without_the_stack_s_token_says_so(make: Make, nomad_agent: NomadAgent) -> None:
+    reached = nomad_agent.access
+    stack = make(NOMAD_ADDR=reached.address, NOMAD_TOKEN=reached.token)
+    stack.up()
+    assert "right dispatch-job" in stack.cli("doctor").stdout
+    del stack.environment["NOMAD_ADDR"], stack.environment["NOMAD_TOKEN"]
+    told = " ".join(stack.cli("doctor").stdout.split())
+    assert f"the stack's is {reached.address}: set NOMAD_ADDR and NOMAD_TOKEN" in told
+
+
+def test_doctor_says_what_is_missing_for_a_private_one(make: Make, tmp_path: Path) -> None:
+    stack = make(SOJOURN_PLACEMENT="nomad", SOJOURN_NOMAD_BIN=str(tmp_path / "none"))
+    done = stack.cli("doctor", "--json", check=False)
+    found = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
+    assert (done.returncode, found["Nomad"]["state"]) == (1, "bad")
+    assert "`make nomad`" in found["Nomad"]["text"]

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sojourn.control_plane.embedded import nomad_remains
 from sojourn.sdk import archive
 from sojourn.sdk.client import Client
 
@@ -57,6 +58,7 @@ class Stack:
 
     def down(self) -> None:
         self.cli("down", timeout=60)
+        nomad_remains.unmount(self.data_dir)
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def cli(

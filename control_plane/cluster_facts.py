@@ -1,0 +1,186 @@
+"""Nomad's answers read: what is good, what is bad, and the exact lines that change it. No request is made here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from sojourn.control_plane.finding import Finding
+
+#: The group's `disconnect` block came with it: an older server ignores it, and replaces what it lost sight of.
+LEAST = (1, 8, 0)
+#: Before, the token that makes two dispatches of one placement one job could be missed when both came at once.
+GOOD = (1, 11, 2)
+_FORBIDDEN, _MISSING = 403, 404
+_DISABLED = "disabled"
+_OFF_BY_MUCH, _OFF_BY_LITTLE = 30.0, 2.0
+_SOON = timedelta(days=7)
+_DRIVERS = {
+    "raw_exec": 'plugin "raw_exec" { config { enabled = true } }',
+    "exec": "run the client as root, with control groups",
+    "docker": "install Docker on the client",
+}
+
+
+def token(status: int, told: Any, now: datetime | None = None) -> Finding:
+    """`told` is the token that Nomad takes ours for, or a text."""
+    if status == _FORBIDDEN:
+        return Finding("token", "bad", f"Nomad does not know NOMAD_TOKEN: {_NEW_TOKEN}")
+    if not isinstance(told, Mapping):
+        return Finding(
+            "token", "note", "ACLs are off: whoever reaches Nomad can do everything; servers: acl { enabled = true }"
+        )
+    if told["AccessorID"] == "anonymous":
+        return Finding("token", "bad", f"NOMAD_TOKEN is not set: {_NEW_TOKEN}")
+    if told["Type"] == "management":
+        return Finding("token", "note", f"{told['Name']!r} may do everything, more than is needed: {_NEW_TOKEN}")
+    ends = told.get("ExpirationTime")
+    if ends and datetime.fromisoformat(ends.replace("Z", "+00:00")) < (now or datetime.now(UTC)) + _SOON:
+        return Finding("token", "note", f"{told['Name']!r} expires at {ends}: {_NEW_TOKEN}")
+    return Finding("token", "ok", f"{told['Name']!r}, policies {', '.join(told['Policies'] or ()) or 'by role'}")
+
+
+_NEW_TOKEN = "nomad acl token create -name sojourn -policy sojourn"  # noqa: S105 - a command
+
+
+def namespace(status: int, told: Any, name: str) -> Finding:
+    """`told` is the namespace, or a text."""
+    if status == _FORBIDDEN:
+        return Finding("namespace", "bad", f"{name} is not there, or the token may do nothing in it: {_apply_policy(name)}")
+    if status == _MISSING:
+        return Finding("namespace", "bad", f"{name} is not there: nomad namespace apply {name}")
+    capabilities = told.get("Capabilities") or {}
+    allowed, denied = capabilities.get("EnabledTaskDrivers") or [], capabilities.get("DisabledTaskDrivers") or []
+    if allowed or denied:
+        limits = f"drivers allowed: {', '.join(allowed) or 'all'}; denied: {', '.join(denied) or 'none'}"
+        return Finding(
+            "namespace", "note", f"{name}, {limits}: change by `nomad namespace apply` with a capabilities block"
+        )
+    return Finding("namespace", "ok", name)
+
+
+def capability(name: str, of: str, status: int, told: Any) -> Finding:
+    """Whether a request that needs the capability was let through, whatever came of it."""
+    if status != _FORBIDDEN:
+        return Finding(f"right {name}", "ok", f"in namespace {of}")
+    if _DISABLED in str(told):
+        advice = "nomad operator scheduler set-config -reject-job-registration=false"
+        return Finding(f"right {name}", "bad", f"the cluster takes no jobs at present ({told}): {advice}")
+    line = f'namespace "{of}" {{ capabilities = ["{name}"] }}'
+    return Finding(f"right {name}", "bad", f"the token's policy lacks it: {line}; {_apply_policy(of)}")
+
+
+def node_right(status: int) -> Finding:
+    """Whether nodes may be read."""
+    if status == _FORBIDDEN:
+        return Finding(
+            "right node read", "bad", f'the token\'s policy lacks it: node {{ policy = "read" }}; {_apply_policy("")}'
+        )
+    return Finding("right node read", "ok", "nodes can be listed")
+
+
+def version(servers: Sequence[str], nodes: Sequence[Mapping[str, Any]]) -> Finding:
+    """`servers` are versions of servers; the oldest of all counts."""
+    known = [each for each in [*servers, *(node["Version"] for node in nodes)] if each]
+    if not known:
+        return Finding("version", "note", "it is not told")
+    oldest = min(known, key=_numbers)
+    shown = ", ".join(sorted(set(known), key=_numbers))
+    if _numbers(oldest) < LEAST:
+        return Finding("version", "bad", f"{shown}: Sojourn needs {_dotted(LEAST)} or later, on servers and clients")
+    if _numbers(oldest) < GOOD:
+        return Finding(
+            "version", "note", f"{shown}: before {_dotted(GOOD)} one placement sent twice at once may start twice"
+        )
+    return Finding("version", "ok", shown)
+
+
+def readiness(nodes: Sequence[Mapping[str, Any]], ready: Sequence[Mapping[str, Any]]) -> Finding:
+    """`ready` are the nodes that take jobs."""
+    if ready:
+        return Finding("nodes", "ok", f"{len(ready)} of {len(nodes)} take jobs")
+    advice = "`nomad node status`; `nomad node eligibility -enable ID`" if nodes else "clients: client { enabled = true }"
+    return Finding("nodes", "bad", f"none of {len(nodes)} takes jobs: {advice}")
+
+
+def drivers(ready: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """What the nodes that take jobs can run tasks by. One driver is enough; raw_exec is what runs are frozen under."""
+    healthy: Counter[str] = Counter()
+    why: dict[str, str] = {}
+    for node in ready:
+        for name, told in (node["Drivers"] or {}).items():
+            healthy[name] += bool(told["Detected"] and told["Healthy"])
+            if not told["Healthy"]:
+                why.setdefault(name, told["HealthDescription"])
+    any_at_all = any(healthy[name] for name in _DRIVERS)
+    for name, lines in _DRIVERS.items():
+        if ready and healthy[name] == len(ready):
+            yield Finding(f"driver {name}", "ok", f"healthy on {healthy[name]} of {len(ready)} nodes")
+        elif ready:
+            state = "note" if any_at_all else "bad"
+            told_why = f" ({why[name]})" if why.get(name) else ""
+            yield Finding(
+                f"driver {name}", state, f"healthy on {healthy[name]} of {len(ready)} nodes{told_why}; clients: {lines}"
+            )
+
+
+def control_groups(versions: Sequence[str]) -> Finding:
+    """By them memory limits hold and a task's whole tree is killed."""
+    counted = Counter(each or "none" for each in versions)
+    shown = ", ".join(f"version {name} on {count}" for name, count in sorted(counted.items()))
+    if "none" in counted:
+        return Finding("cgroups", "bad", f"{shown}: run the clients as root, on a kernel with control groups mounted")
+    if "1" in counted:
+        return Finding(
+            "cgroups", "note", f"{shown}: version 2 is what Nomad goes on with; kernel: systemd.unified_cgroup_hierarchy=1"
+        )
+    return Finding("cgroups", "ok", shown)
+
+
+def oversubscription(told: Mapping[str, Any]) -> Finding:
+    """`told` is Nomad's answer to a job with a limit above what it asks for."""
+    if "oversubscription" in str(told.get("Warnings")):
+        advice = "nomad operator scheduler set-config -memory-oversubscription=true"
+        return Finding("memory", "note", f"oversubscription is off, what a machine has is its limit: {advice}")
+    return Finding("memory", "ok", "oversubscription is on: tasks may use more than they ask for, up to their limit")
+
+
+def identities(keys: Mapping[str, Any] | None) -> Finding:
+    """`keys` is the document at /.well-known/jwks.json."""
+    if keys and keys.get("keys"):
+        return Finding("identities", "ok", f"{len(keys['keys'])} keys at /.well-known/jwks.json")
+    return Finding(
+        "identities",
+        "bad",
+        "/.well-known/jwks.json cannot be read, by which executors prove what they are:"
+        " a proxy before Nomad must let it through without a token",
+    )
+
+
+def clock(date: str, ours: float) -> Finding:
+    """`date` is a header of Nomad's, with whole seconds; `ours` seconds since 1970 at about the same moment."""
+    theirs = parsedate_to_datetime(date).timestamp()
+    # Within the header's second there is no difference.
+    off = max(0.0, theirs - ours, ours - theirs - 1)
+    if off < _OFF_BY_LITTLE:
+        return Finding("clock", "ok", "Nomad's and this machine's agree")
+    state = "bad" if off > _OFF_BY_MUCH else "note"
+    return Finding(
+        "clock", state, f"Nomad's is {off:.0f} s off from this machine's: keep both by NTP (timedatectl set-ntp true)"
+    )
+
+
+def _apply_policy(namespace: str) -> str:
+    where = f" (for the namespace {namespace})" if namespace not in ("", "sojourn") else ""
+    return f"nomad acl policy apply sojourn nomad_jobs/platform/sojourn.policy.hcl{where}"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("-")[0].split("+")[0].split(".") if part.isdigit())
+
+
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))
