@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up test unit contract integration acceptance soak lint format types bench docs clean
+.PHONY: help demo up nomad test unit contract integration acceptance soak lint format types bench docs clean
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,9 @@ demo: $(STAMP) ## From nothing to runs that completed, and a URL
 
 up: $(STAMP) ## Start the stack on this machine; Ctrl-C stops it
 	$(BIN)/sojourn up
+
+nomad: ## Build Nomad for development, once, and print where it is
+	@tools/nomad/build.sh
 
 test: $(VENV)/.dev ## The four floors of tests
 	$(BIN)/pytest tests
