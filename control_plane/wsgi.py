@@ -74,6 +74,7 @@ def resources(platform: Platform) -> dict[str, object]:
         "runs": Runs(
             platform.runs,
             platform.versions,
+            platform.executors,
             platform.cancelling,
             platform.replaying,
             platform.results,

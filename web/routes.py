@@ -18,7 +18,9 @@ def add_pages(app: falcon.App, platform: Platform) -> None:
     sessions = Sessions(platform.access, platform.clock, config.api_url, config.host)
     table = {
         "/": RunsPage(pages, sessions, platform.access, platform.runs, platform.versions),
-        "/runs/{run}": RunPage(pages, sessions, platform.access, platform.runs, platform.versions, platform.logs),
+        "/runs/{run}": RunPage(
+            pages, sessions, platform.access, platform.runs, platform.versions, platform.executors, platform.logs
+        ),
         "/static/{name}": Static(),
     }
     for path, resource in table.items():

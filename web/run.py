@@ -11,6 +11,7 @@ import falcon
 from sojourn.control_plane.domain import ids, lifecycle
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Environment, Run, Snapshot
 from sojourn.control_plane.store.runs import Runs, attempts_of
 from sojourn.control_plane.store.versions import Versions
@@ -33,6 +34,7 @@ class RunPage:
         access: Access,
         runs: Runs,
         versions: Versions,
+        executors: Executors,
         logs: Logs,
     ):
         self._pages = pages
@@ -40,6 +42,7 @@ class RunPage:
         self._access = access
         self._runs = runs
         self._versions = versions
+        self._executors = executors
         self._logs = logs
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, run: str) -> None:
@@ -59,6 +62,7 @@ class RunPage:
             environments=environments,
             environment=environment,
             run=found,
+            executor=self._executors.find(found.executor_id) if found.executor_id else None,
             version=version.number if version else "",
             over=found.snapshot_status == SnapshotStatus.FINISHED,
             took=found.finished_at - found.executed_at if found.finished_at and found.executed_at else None,

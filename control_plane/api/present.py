@@ -9,7 +9,7 @@ from sojourn.control_plane.api.encoding import RawJson, timestamp
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.failure import internal_error
 from sojourn.control_plane.domain.lifecycle import is_final
-from sojourn.control_plane.store.records import Attempt, Environment, Run, Snapshot
+from sojourn.control_plane.store.records import Attempt, Environment, Executor, Run, Snapshot
 from sojourn.control_plane.telemetry.logs import Line
 from sojourn.sdk.protocol import ErrorCode, ErrorKind, RunStatus
 
@@ -85,9 +85,17 @@ def list_item(run: Run, environment: Environment, version: str | None, current: 
 
 
 def retrieved(
-    run: Run, version: str | None, related: Sequence[Run], versions: Mapping[str, str], current: bool
+    run: Run,
+    version: str | None,
+    related: Sequence[Run],
+    versions: Mapping[str, str],
+    executor: Executor | None,
+    current: bool,
 ) -> dict[str, Any]:
-    """A run by itself, with payload, output, error and its relatives. `versions`: numbers by version id."""
+    """A run by itself, with payload, output, error and its relatives. `versions`: numbers by version id.
+
+    `executor`: where a cluster has the executor that the run was last given to.
+    """
     wire = {
         **common(run, version, current),
         "triggerFunction": "trigger",
@@ -96,6 +104,8 @@ def retrieved(
         "relatedRuns": _relatives(run, related, versions, current),
         "attemptCount": run.attempt,
     }
+    if run.executor_id is not None:
+        wire["executor"] = placed(run.executor_id, executor)
     if run.payload is not None:
         wire["payload"] = packet(run.payload, run.payload_type)
     if run.output is not None and run.status == RunStatus.COMPLETED:
@@ -103,6 +113,23 @@ def retrieved(
     if run.error and is_final(run.status):
         wire["error"] = flat_error(run.error)
     return wire
+
+
+def placed(executor_id: str, executor: Executor | None) -> dict[str, Any]:
+    """An executor, with its names in the cluster where it is on one."""
+    if executor is None:
+        return {"id": executor_id}
+    return _present(
+        {
+            "id": executor_id,
+            "cluster": executor.cluster,
+            "namespace": executor.namespace,
+            "jobId": executor.child_job_id,
+            "allocationId": executor.allocation_id,
+            "nodeId": executor.node_id,
+            "nodeName": executor.node_name,
+        }
+    )
 
 
 def packet(text: str, media_type: str) -> Any:

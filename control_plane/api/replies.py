@@ -120,6 +120,18 @@ class RelatedRuns(Reply):
     children: list[RelatedRun] | None = None
 
 
+class ExecutorName(Reply):
+    """The executor that a run was last given to; on a cluster, with what Nomad calls its job, allocation and node."""
+
+    id: str
+    cluster: str | None = None
+    namespace: str | None = None
+    jobId: str | None = None
+    allocationId: str | None = None
+    nodeId: str | None = None
+    nodeName: str | None = None
+
+
 class RunReply(RunFields):
     """A run. `output` where it completed, `error` where it ended otherwise."""
 
@@ -128,6 +140,7 @@ class RunReply(RunFields):
     machine: str
     relatedRuns: RelatedRuns
     attemptCount: int
+    executor: ExecutorName | None = None
     payload: Any = None
     output: Any = None
     error: FlatError | None = None

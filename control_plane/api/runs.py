@@ -15,6 +15,7 @@ from sojourn.control_plane.domain import duration, ids
 from sojourn.control_plane.engine.cancelling import Cancelling
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
+from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import RunFilters, attempts_of
 from sojourn.control_plane.store.runs import Runs as StoredRuns
@@ -32,6 +33,7 @@ class Runs:
         self,
         runs: StoredRuns,
         versions: Versions,
+        executors: Executors,
         cancelling: Cancelling,
         replaying: Replaying,
         results: Results,
@@ -40,6 +42,7 @@ class Runs:
     ):
         self._runs = runs
         self._versions = versions
+        self._executors = executors
         self._cancelling = cancelling
         self._replaying = replaying
         self._results = results
@@ -70,7 +73,8 @@ class Runs:
         found = self._find(call, run)
         related = self._runs.related(found)
         numbers = {other.version_id: self._version(other) or "" for other in related if other.version_id}
-        return present.retrieved(found, self._version(found), related, numbers, speaks_current(call))
+        executor = self._executors.find(found.executor_id) if found.executor_id else None
+        return present.retrieved(found, self._version(found), related, numbers, executor, speaks_current(call))
 
     def cancel(self, call: Call, run: str) -> dict[str, Any]:
         """Cancels a run; one that is over stays as it is."""

@@ -1,0 +1,241 @@
+"""Runs as Nomad batch jobs, on a real agent with ACLs on: cold, warm, cancelled, stopped, killed in between, not placed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.nomad_stack import NomadStack, quoted
+from tests.support.stack import until
+
+from sojourn.control_plane.embedded.nomad import NomadAgent
+from sojourn.sdk.client import Client
+
+PROJECT = Path(__file__).parent / "project"
+Starts = Callable[..., NomadStack]
+
+
+@pytest.fixture(scope="module")
+def nomad_stack(nomad_agent: NomadAgent) -> Iterator[NomadStack]:
+    made = NomadStack(nomad_agent)
+    made.up()
+    made.deploy(PROJECT)
+    yield made
+    made.down()
+
+
+@pytest.fixture
+def own_nomad_stack(nomad_agent: NomadAgent) -> Iterator[Starts]:
+    """Starts a stack of the test's own, with the settings that it is given and the project deployed."""
+    made: list[NomadStack] = []
+
+    def start(**settings: str) -> NomadStack:
+        stack = NomadStack(nomad_agent, **settings)
+        made.append(stack)
+        stack.up()
+        stack.deploy(PROJECT)
+        return stack
+
+    yield start
+    for stack in made:
+        stack.down()
+
+
+def result(client: Client, run: str, seconds: float = 40) -> dict[str, Any]:
+    found: dict[str, Any] = until(lambda: client.result(run, wait=5), seconds, f"{run} ends")
+    return found
+
+
+def is_executing(client: Client, run: str) -> bool:
+    return bool(client.retrieve(run)["status"] == "EXECUTING")
+
+
+def events(client: Client, run: str) -> list[str]:
+    return [row["event"] for row in client.timeline(run)["snapshots"]]
+
+
+def executor(client: Client, run: str) -> dict[str, Any]:
+    """Where the run is, once Nomad's own names for it are known."""
+    found: dict[str, Any] = until(
+        lambda: (told := client.retrieve(run).get("executor") or {}).get("nodeId") and told, 20, "its node is known"
+    )
+    return found
+
+
+def test_a_cold_run_is_a_batch_job_and_a_warm_one_needs_none(nomad_stack: NomadStack) -> None:
+    client, before = nomad_stack.client(), len(nomad_stack.children())
+    cold = client.trigger("echo", {"n": 1})["id"]
+    assert result(client, cold)["output"] == '{"n":1}'
+    warm = client.trigger("echo", {"n": 2})["id"]
+    assert result(client, warm)["ok"]
+    starts = [client.timeline(run)["attempts"][0]["warmStart"] for run in (cold, warm)]
+    assert starts == [False, True]
+    children = nomad_stack.children()
+    assert len(children) == before + 1
+    (allocation,) = nomad_stack.allocations(children[-1]["ID"])
+    told = executor(client, cold)
+    assert told == {
+        "id": children[-1]["Meta"]["executor"],
+        "cluster": "default",
+        "namespace": "sojourn",
+        "jobId": children[-1]["ID"],
+        "allocationId": allocation["ID"],
+        "nodeId": allocation["NodeID"],
+        "nodeName": allocation["NodeName"],
+    }
+    assert executor(client, warm) == told
+    meta = {name: children[-1]["Meta"][name] for name in ("executor", "run", "snapshot")}
+    assert meta == {"executor": told["id"], "run": cold, "snapshot": "2"}
+    assert children[-1]["Type"] == "batch"
+
+
+def test_nomad_holds_no_payload_and_no_secret(nomad_stack: NomadStack) -> None:
+    client = nomad_stack.client()
+    run = client.trigger("echo", {"word": "abracadabra-payload"})["id"]
+    assert result(client, run)["ok"]
+    documents = nomad_stack.documents()
+    assert executor(client, run)["jobId"] in documents
+    secrets = ["abracadabra", nomad_stack.agent.access.token, nomad_stack.agent.management.token]
+    for environment in nomad_stack.found["environments"].values():
+        secrets.append(environment["secret_key"])
+    secrets.append((nomad_stack.data_dir / "master.key").read_text().strip())
+    assert [word for word in secrets if word in documents] == []
+    assert "postgres" not in documents and "redis.sock" not in documents
+
+
+def test_a_cancelled_run_ends_and_leaves_its_executor_warm(nomad_stack: NomadStack) -> None:
+    client = nomad_stack.client()
+    run = client.trigger("sleeps", 60)["id"]
+    until(lambda: is_executing(client, run), 20, "it runs")
+    client.cancel(run)
+    until(lambda: events(client, run)[-1] == "CANCEL_ACKNOWLEDGED", 20, "it was stopped")
+    assert client.retrieve(run)["status"] == "CANCELED"
+
+
+@pytest.mark.parametrize("how", ["job stop", "allocation stop"])
+def test_a_stopped_job_hands_its_run_back_uncharged(nomad_stack: NomadStack, how: str, tmp_path: Path) -> None:
+    """The gate is closed until the run was handed back: only its second executor gets through."""
+    client, gate = nomad_stack.client(), tmp_path / "gate"
+    run = client.trigger("waits-for", {"file": str(gate)})["id"]
+    until(lambda: is_executing(client, run), 20, "it runs")
+    first = executor(client, run)
+    if how == "job stop":
+        nomad_stack.tell("delete", f"job/{quoted(first['jobId'])}")
+    else:
+        nomad_stack.tell("put", f"allocation/{first['allocationId']}/stop", {})
+    until(lambda: "HAND_BACK" in events(client, run), 20, "it is handed back")
+    gate.touch()
+    assert result(client, run)["output"] == '"through"'
+    second = executor(client, run)
+    assert second["jobId"] != first["jobId"]
+    found = client.retrieve(run)
+    assert (found["attemptCount"], found["status"]) == (2, "COMPLETED")  # a task of one attempt: none was charged
+    until(lambda: _status(nomad_stack, first["jobId"]) == "dead", 20, "nothing of the first is left")
+
+
+def test_a_killed_allocation_costs_an_attempt_and_the_run_goes_on(nomad_stack: NomadStack) -> None:
+    client = nomad_stack.client()
+    run = client.trigger("sleeps", 2)["id"]
+    until(lambda: is_executing(client, run), 20, "it runs")
+    os.kill(_shim(executor(client, run)["id"]), signal.SIGKILL)
+    assert result(client, run)["ok"]
+    assert client.retrieve(run)["attemptCount"] == 2
+    first = client.timeline(run)["attempts"][0]
+    assert "SIGKILL" in first["error"]["message"]
+
+
+@pytest.mark.parametrize("point", ["scheduler.after_claim", "nomad.before_dispatch", "nomad.after_dispatch"])
+def test_a_scheduler_that_dies_while_it_places_loses_nothing(own_nomad_stack: Starts, point: str, tmp_path: Path) -> None:
+    """F05 with Nomad: killed before and after the dispatch; the run is placed once, or again, and ends once."""
+    stack = own_nomad_stack(SOJOURN_FAULTS=f"{point}=kill:1:once={tmp_path / 'struck'}")
+    client = stack.client()
+    run = client.trigger("echo", "x")["id"]
+    until((tmp_path / "struck").exists, 20, "the scheduler died")
+    assert result(client, run)["output"] == '"x"'
+    assert client.retrieve(run)["attemptCount"] == 1
+    if point == "nomad.after_dispatch":
+        assert len(stack.children()) == 1
+    until(lambda: not stack.violations(), 20, "every invariant holds")
+
+
+def test_a_scheduler_that_is_killed_takes_its_executors_over(own_nomad_stack: Starts, tmp_path: Path) -> None:
+    stack, gate = own_nomad_stack(), tmp_path / "gate"
+    client = stack.client()
+    run = client.trigger("waits-for", {"file": str(gate)})["id"]
+    until(lambda: is_executing(client, run), 20, "it runs")
+    stack.kill("scheduler")
+    gate.touch()
+    assert result(client, run)["ok"]
+    assert client.retrieve(run)["attemptCount"] == 1
+    assert result(client, client.trigger("echo", 1)["id"])["ok"]
+    assert len(stack.children()) == 1
+
+
+@pytest.mark.parametrize(
+    ("sites", "why"),
+    [
+        ({"constraints": [{"attribute": "${attr.kernel.name}", "value": "plan9"}]}, "could not place it"),
+        ({"datacenters": ["nowhere"]}, "no nodes were eligible"),
+        ({"mhz_per_cpu": 10_000_000}, "waiting for capacity"),
+    ],
+)
+def test_nomads_reason_is_on_a_run_that_cannot_be_placed(own_nomad_stack: Starts, sites: dict[str, Any], why: str) -> None:
+    """It waits in Sojourn's queue, nothing of it stays in Nomad's; a run of another environment is not kept by it."""
+    stack = own_nomad_stack(SOJOURN_NOMAD_SITES=json.dumps({"dev": sites}))
+    client = stack.client()
+    run = client.trigger("echo", "x")["id"]
+
+    def reasons() -> list[str]:
+        return [row.get("description") or "" for row in client.timeline(run)["snapshots"] if row["event"] == "REQUEUE"]
+
+    assert why in until(reasons, 20, "it is queued again")[0]
+    stack.deploy(PROJECT, "prod")
+    other = stack.client("prod")
+    assert result(other, other.trigger("echo", "y")["id"])["ok"]
+    until(lambda: len(reasons()) >= 2, 20, "it is tried again")
+    assert client.retrieve(run)["status"] in ("QUEUED", "EXECUTING")
+    client.cancel(run)
+    until(lambda: client.retrieve(run)["status"] == "CANCELED", 20, "it is cancelled")
+    until(lambda: all(job["Status"] != "pending" for job in stack.children()), 20, "nothing waits in Nomad")
+
+
+def test_what_the_driver_cannot_start_costs_no_attempt_and_ends(own_nomad_stack: Starts) -> None:
+    """F54: tried again with growing pauses, and not for ever."""
+    stack = own_nomad_stack(SOJOURN_NOMAD_SITES=json.dumps({"*": {"python": "/nowhere/python3"}}))
+    client = stack.client()
+    run = client.trigger("echo", "x")["id"]
+    row = until(
+        lambda: [row for row in client.timeline(run)["snapshots"] if row["event"] == "REQUEUE"], 20, "it is queued again"
+    )[0]
+    assert "could not start it" in row["description"] and "/nowhere/python3" in row["description"]
+    assert client.retrieve(run)["attemptCount"] == 0
+    client.cancel(run)
+
+
+def test_dead_children_are_removed(own_nomad_stack: Starts) -> None:
+    stack = own_nomad_stack(SOJOURN_NOMAD_KEEP_SECONDS="1", SOJOURN_IDLE_TIMEOUT_SECONDS="0.1")
+    client = stack.client()
+    assert result(client, client.trigger("echo", 1)["id"])["ok"]
+    until(lambda: not stack.children(), 30, "its job is gone")
+    assert result(client, client.trigger("echo", 2)["id"])["ok"]
+
+
+def _status(stack: NomadStack, child: str) -> str:
+    return str(stack.ask(f"job/{quoted(child)}")["Status"])
+
+
+def _shim(name: str) -> int:
+    """The pid of an executor's shim."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            is_shim = b"executor_shim\0--nomad" in (entry / "cmdline").read_bytes()
+            if is_shim and f"NOMAD_META_executor={name}\0".encode() in (entry / "environ").read_bytes():
+                return int(entry.name)
+        except OSError:
+            continue
+    raise AssertionError(f"{name} has no process")

@@ -1,0 +1,79 @@
+"""A real stack whose executors are jobs of a real Nomad agent, and what a test asks that agent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from sojourn.control_plane.embedded.nomad import NomadAgent
+from sojourn.control_plane.nomad_client import nomad_client
+from tests.support.schedulers import database_of
+from tests.support.stack import Stack
+
+NAMESPACE = "sojourn"
+
+
+class NomadStack(Stack):
+    """`agent` is the session's; jobs of other tests are on it, too."""
+
+    def __init__(self, agent: NomadAgent, **settings: str):
+        access = agent.access
+        super().__init__(
+            **{
+                "NOMAD_ADDR": access.address,
+                "NOMAD_TOKEN": access.token,
+                "NOMAD_NAMESPACE": access.namespace,
+                "NOMAD_REGION": access.region,
+                "SOJOURN_NOMAD_PLACES": "6",
+                **settings,
+            }
+        )
+        self.agent = agent
+        self._client = nomad_client(agent.management)
+
+    def children(self) -> list[dict[str, Any]]:
+        """The dispatched jobs of this stack, as Nomad lists them; the oldest first."""
+        ids = [found["environment_id"] for found in self._environments()]
+        query = {"namespace": NAMESPACE, "meta": "true"}
+        jobs = self._client.jobs.request(method="get", params=query).json()
+        ours = [job for job in jobs if job["ParentID"] and any(f"-{each}-" in job["ParentID"] for each in ids)]
+        return sorted(ours, key=lambda job: (job["CreateIndex"], job["ID"]))
+
+    def documents(self) -> str:
+        """Every job, allocation and evaluation of the namespace, whole, as text."""
+        found: list[Any] = []
+        for kind in ("jobs", "allocations", "evaluations"):
+            rows = self.ask(kind)
+            one = {"jobs": "job", "allocations": "allocation", "evaluations": "evaluation"}[kind]
+            found += [self.ask(f"{one}/{quoted(row['ID'])}") for row in rows]
+        return json.dumps(found)
+
+    def ask(self, path: str, **query: str) -> Any:
+        """Something of Nomad's API, with all rights."""
+        requester = self._client.jobs
+        told: Mapping[str, str] = {"namespace": NAMESPACE, **query}
+        return requester._request(method="get", endpoint=f"v1/{path}", params=dict(told)).json()
+
+    def tell(self, method: str, path: str, body: Any = None, **query: str) -> Any:
+        """Has Nomad do something."""
+        requester = self._client.jobs
+        told = {"namespace": NAMESPACE, **query}
+        return requester._request(method=method, endpoint=f"v1/{path}", params=told, json=body).json()
+
+    def allocations(self, child: str) -> list[dict[str, Any]]:
+        """The allocations of a dispatched job."""
+        return list(self.ask(f"job/{quoted(child)}/allocations"))
+
+    def _environments(self) -> list[dict[str, Any]]:
+        database = database_of(self)
+        try:
+            return database.rows("SELECT id AS environment_id FROM environments")
+        finally:
+            database.close()
+
+
+def quoted(text: str) -> str:
+    """A job's id in a path."""
+    return quote(text, safe="")
