@@ -60,7 +60,11 @@ def test_nobody_comes_in_without_what_the_table_asks_for(route: Route, anonymous
     if route.caller is Caller.ANYONE:
         assert answer.status_code == 200
     else:
-        expected = "UNAUTHORIZED" if route.caller is Caller.ENVIRONMENT else "CREDENTIAL_REFUSED"
+        expected = {
+            Caller.ENVIRONMENT: "UNAUTHORIZED",
+            Caller.EXECUTOR: "CREDENTIAL_REFUSED",
+            Caller.ALLOCATION: "IDENTITY_REFUSED",
+        }[route.caller]
         assert (answer.status_code, answer.json["code"]) == (401, expected)
         assert answer.headers["www-authenticate"] == "Bearer"
         replies.Refusal.model_validate(answer.json)

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from sojourn.scheduler.dispatcher import Dispatcher
-from sojourn.scheduler.placement.base import CannotPlace
+from sojourn.scheduler.placement.base import CannotPlace, Closed
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
 IDENTITY = SimpleNamespace(executor="e", organization="o", environment="env", version="v", machine="small-1x")
-ORDER = SimpleNamespace(identity=IDENTITY, version_hash="h", lane="lane", run=SimpleNamespace(id="run"), credential="c")
+ORDER = SimpleNamespace(
+    identity=IDENTITY, version_hash="h", lane="lane", run=SimpleNamespace(id="run", snapshot=2), credential="c"
+)
 
 
 class Placing:
@@ -40,9 +42,16 @@ class Placement:
     def __init__(self, free: int, broken: bool = False):
         self.places = free
         self.broken = broken
+        self.closed: dict[str, Closed] = {}
 
     def free(self) -> int:
         return self.places
+
+    def is_full(self) -> bool:
+        return self.places == 0
+
+    def closed_lanes(self) -> dict[str, Closed]:
+        return self.closed
 
     def place(self, spec: Any) -> None:
         if self.broken:
@@ -67,3 +76,14 @@ def test_a_lane_that_cannot_be_placed_is_set_aside_for_a_while():
     assert made.run_once(NOW)["placed"] == 0
     assert placing.returned == ["no"] and placing.waiting == 3
     assert 0 < made.interval(NOW) <= 2
+
+
+def test_a_lane_that_the_cluster_has_no_node_for_is_left_alone():
+    placing, placement = Placing(3), Placement(10)
+    placement.closed["lane"] = Closed("no node fits")
+    made = dispatcher(placing, placement)
+    assert made.run_once(NOW)["placed"] == 0
+    assert placing.returned == [] and placing.waiting == 3
+    assert made.interval(NOW) < 1, "it looks again soon, since the lane may be open by then"
+    placement.closed.clear()
+    assert made.run_once(NOW)["placed"] == 3

@@ -1,0 +1,123 @@
+"""The job's document: what it says, what it never says, and that the same input makes the same one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from sojourn.nomad_jobs.sites import BadSite, Constraint, Site, read
+from sojourn.nomad_jobs.spec import SPEC_META, Terms, child_of, job, job_id
+from sojourn.sdk.protocol import MACHINES
+
+TERMS = Terms(api_url="http://127.0.0.1:3030", kill_timeout=9, lease=60)
+SITE = Site(python="/opt/python", versions_dir="/versions")
+
+
+def made(machine: str = "small-1x", site: Site = SITE, terms: Terms = TERMS) -> dict[str, Any]:
+    return job("env_1", "deployment_1", machine, site, terms)
+
+
+def task(document: dict[str, Any]) -> dict[str, Any]:
+    ((found,),) = [group["Tasks"] for group in document["TaskGroups"]]
+    return dict(found)
+
+
+def test_nomad_never_tries_again_by_itself() -> None:
+    (group,) = made()["TaskGroups"]
+    assert group["RestartPolicy"] == {"Attempts": 0, "Mode": "fail"}
+    assert group["ReschedulePolicy"] == {"Attempts": 0, "Unlimited": False}
+    assert group["Disconnect"] == {"Replace": False, "StopOnClientAfter": 60 * 10**9}
+
+
+def test_a_dispatch_says_ids_and_nothing_else() -> None:
+    assert made()["ParameterizedJob"] == {
+        "Payload": "forbidden",
+        "MetaRequired": ["executor"],
+        "MetaOptional": ["run", "snapshot"],
+    }
+    assert set(task(made())["Env"]) == {"SOJOURN_API_URL", "SOJOURN_VERSIONS_DIR"}
+
+
+def test_the_identity_is_a_file_for_sojourn_alone() -> None:
+    (identity,) = task(made())["Identities"]
+    assert (identity["Audience"], identity["File"], identity["Env"]) == (["sojourn"], True, False)
+    assert identity["TTL"] <= 15 * 60 * 10**9
+    assert task(made())["User"] == "root"
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_presets_become_resources(machine: str) -> None:
+    preset, resources = MACHINES[machine], task(made(machine))["Resources"]
+    assert resources["CPU"] == preset.cpu * 1000
+    assert preset.memory * 1024 < resources["MemoryMB"] < resources["MemoryMaxMB"]
+
+
+def test_a_site_says_where() -> None:
+    site = Site(
+        datacenters=("a", "b"),
+        node_pool="gpu",
+        namespace="other",
+        priority=70,
+        constraints=(Constraint("${attr.kernel.name}", "linux"),),
+    )
+    document = made(site=site)
+    assert (document["Datacenters"], document["NodePool"], document["Priority"]) == (["a", "b"], "gpu", 70)
+    assert document["Namespace"] == "other"
+    assert document["Constraints"] == [{"LTarget": "${attr.kernel.name}", "RTarget": "linux", "Operand": "="}]
+
+
+def test_drivers() -> None:
+    for driver in ("raw_exec", "exec"):
+        assert task(made(site=Site(driver=driver)))["Config"]["command"] == "python3"
+    docker = task(made(site=Site(driver="docker", image="registry/x:1")))
+    assert (docker["Driver"], docker["Config"]["image"], "User" in docker) == ("docker", "registry/x:1", False)
+
+
+def test_the_same_input_makes_the_same_document_and_another_another_digest() -> None:
+    assert made() == made()
+    json.dumps(made())
+    digests = {made(**more)["Meta"][SPEC_META] for more in ({}, {"machine": "micro"}, {"site": Site(priority=1)})}
+    assert len(digests) == 3
+
+
+def test_ids() -> None:
+    name = job_id("env_1", "deployment_1", "small-1x")
+    assert name == "sojourn-env_1-deployment_1-small-1x"
+    assert child_of(f"{name}/dispatch-executor_01abc-1795703783-ac5a9787") == (name, "executor_01abc")
+    for other in (name, "web", "x/dispatch-1795703783-ac5a9787", "", "x/periodic-1"):
+        assert child_of(other) is None
+    with pytest.raises(ValueError):
+        job_id("env 1", "v", "m")
+
+
+def test_sites_by_environment() -> None:
+    sites = read('{"*": {"priority": 60}, "prod": {"datacenters": ["dc2"]}}', SITE)
+    assert sites.of("env_9", "dev").priority == 60
+    prod = sites.of("env_8", "prod")
+    assert (prod.priority, prod.datacenters, prod.python) == (60, ("dc2",), "/opt/python")
+    assert read("", SITE).of("x") == SITE
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("{", "no JSON"),
+        ("[]", "it takes an object"),
+        ('{"dev": 1}', "dev: it takes an object"),
+        ('{"dev": {"colour": "red"}}', "no option 'colour'"),
+        ('{"dev": {"priority": "high"}}', "dev.priority: it takes a whole number"),
+        ('{"dev": {"priority": true}}', "dev.priority: it takes a whole number"),
+        ('{"dev": {"priority": 101}}', "dev.priority: it takes a whole number from 1 to 100"),
+        ('{"dev": {"datacenters": "dc1"}}', "dev.datacenters: it takes a list"),
+        ('{"dev": {"driver": "qemu"}}', "dev.driver: it takes one of raw_exec, exec, docker"),
+        ('{"dev": {"driver": "docker"}}', "dev.image"),
+        ('{"dev": {"constraints": [{"name": "x"}]}}', "dev.constraints: each takes attribute"),
+        ('{"dev": {"constraints": [{"attribute": "x", "value": 1}]}}', "each part is a text"),
+    ],
+)
+def test_a_site_that_cannot_be_used_is_named(text: str, names: str) -> None:
+    with pytest.raises(BadSite) as caught:
+        read(text, SITE)
+    assert names in str(caught.value)
