@@ -167,7 +167,7 @@ class Client:
             return response
         except URLNotFoundNomadException as error:
             raise NotThere(reason(error), is_refusal=True) from None
-        except BaseNomadException as error:
+        except (BaseNomadException, requests.RequestException) as error:
             status = getattr(getattr(error, "nomad_resp", None), "status_code", 0)
             told = reason(error)
             raise NomadError(told, is_refusal=400 <= status < 500 or "not found" in told) from None
