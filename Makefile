@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo up nomad test unit contract integration acceptance soak lint format types bench docs clean
+.PHONY: help demo demo-nomad up nomad test unit contract integration acceptance soak lint format types bench docs clean
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -20,6 +20,9 @@ $(VENV)/.dev: $(STAMP)
 
 demo: $(STAMP) ## From nothing to runs that completed, and a URL
 	$(BIN)/python tools/demo.py
+
+demo-nomad: $(STAMP) ## The demo with every cold run as a Nomad batch job (as root; `make nomad` first)
+	$(BIN)/python tools/demo.py --nomad
 
 up: $(STAMP) ## Start the stack on this machine; Ctrl-C stops it
 	$(BIN)/sojourn up

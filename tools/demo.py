@@ -1,4 +1,7 @@
-"""The demo: starts the real stack in a temporary directory, deploys `examples/`, runs them, shows it, stops."""
+"""The demo: starts the real stack in a temporary directory, deploys `examples/`, runs them, shows it, stops.
+
+With `--nomad` executors are jobs of a private Nomad agent, and the demo ends with what `nomad job status` says of them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +27,18 @@ FAN = 20
 def main() -> int:
     """0 when every run ended as it should."""
     data = Path(tempfile.mkdtemp(prefix="sojourn-demo-"))
-    started = time.monotonic()
-    say("starting PostgreSQL, Redis, control plane and scheduler …")
-    found = run("up", "--detach", "--json", "--data-dir", str(data), "--port", str(free_port()))
+    started, on_nomad = time.monotonic(), sys.argv[1:] == ["--nomad"]
+    say(f"starting PostgreSQL, Redis, {'Nomad, ' if on_nomad else ''}control plane and scheduler …")
+    options = ["--nomad"] if on_nomad else []
+    found = run("up", "--detach", "--json", *options, "--data-dir", str(data), "--port", str(free_port()))
     try:
         say(f"ready after {time.monotonic() - started:.1f} s: {found['api_url']}")
         environment = {**os.environ, "SOJOURN_DATA_DIR": str(data)}
         subprocess.run([*SOJOURN, "deploy", str(ROOT / "examples")], check=True, env=environment)
         client = Client(found["api_url"], found["environments"]["dev"]["secret_key"])
         good = [retried(client), fanned_out(client), cancelled(client)]
+        if on_nomad:
+            good.append(every_cold_run_is_a_job(client, data))
         check = subprocess.run([*SOJOURN, "fsck"], env=environment).returncode == 0
         say(f"dashboard: {run('status', '--json', '--data-dir', str(data))['dashboard_url']}")
         return 0 if all(good) and check else 1
@@ -73,6 +80,34 @@ def cancelled(client: Client) -> bool:
         time.sleep(0.05)
     show(client, made["id"])
     return not result["ok"] and client.retrieve(made["id"])["status"] == "CANCELED"
+
+
+def every_cold_run_is_a_job(client: Client, data: Path) -> bool:
+    """Nomad's own list of jobs beside the runs that were cold starts; the same number, each with its run's id."""
+    cold = {}
+    for listed in client.list_runs({"page[size]": 100})["data"]:
+        attempts = client.timeline(listed["id"])["attempts"]
+        if attempts and attempts[0]["warmStart"] is False:
+            cold[listed["id"]] = client.retrieve(listed["id"])["executor"]
+    children = {job["Meta"].get("run"): job for job in nomad(data, "jobs?meta=true") if job["ParentID"]}
+    say(f"\n{len(cold)} cold runs, {len(children)} batch jobs in Nomad")
+    for run_id, executor in sorted(cold.items()):
+        job = children.get(run_id)
+        say(
+            f"  {run_id}  {job['Status'] if job else 'no job'}  {executor.get('nodeName')}  {executor.get('jobId', '')[-40:]}"
+        )
+    return cold.keys() <= children.keys()
+
+
+def nomad(data: Path, path: str) -> Any:
+    """Something of the private agent's API, read by the token that Sojourn itself has."""
+    port = json.loads((data / "nomad" / "ports.json").read_text())["http"]
+    token = (data / "nomad" / "run-time.token").read_text().split()[-1]
+    separator = "&" if "?" in path else "?"
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/{path}{separator}namespace=sojourn")
+    request.add_header("X-Nomad-Token", token)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
 
 
 def finish(client: Client, run_id: str) -> dict[str, Any]:
