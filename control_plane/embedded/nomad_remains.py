@@ -37,7 +37,7 @@ def end_agents(configuration: Path, seconds: float = 10) -> None:
 def end_tasks(directory: Path, allocations: Path, seconds: float = 10) -> list[int]:
     """Kills what lives below an agent that has ended; those that are there still after `seconds`."""
     deadline = time.monotonic() + seconds
-    while (found := _left(directory, allocations)) and time.monotonic() < deadline:
+    while (found := remaining(directory, allocations)) and time.monotonic() < deadline:
         for pid in found:
             kill(pid, signal.SIGKILL)
         time.sleep(0.02)
@@ -50,11 +50,11 @@ def unmount(directory: Path) -> None:
     A directory with the mounts of a task's root in it must never be removed: /dev of the machine is one of them.
     """
     below = f"{directory}/"
-    for point in sorted((p for p in _mount_points() if p.startswith(below)), key=len, reverse=True):
+    for point in sorted((p for p in mount_points() if p.startswith(below)), key=len, reverse=True):
         _LIBC.umount2(point.encode(), _DETACH)
 
 
-def _left(directory: Path, allocations: Path) -> list[int]:
+def remaining(directory: Path, allocations: Path) -> list[int]:
     """By control group, which holds whatever a task became; else by directory, arguments and environment."""
     identifiers = [path.name.encode() for path in allocations.glob("*-*-*-*-*")]
     place = str(directory).encode()
@@ -83,6 +83,6 @@ def _read(pid: int, name: str) -> bytes:
         return b""
 
 
-def _mount_points() -> Iterator[str]:
+def mount_points() -> Iterator[str]:
     for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         yield re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), line.split()[4])

@@ -160,8 +160,8 @@ def test_a_stop_by_force_leaves_nothing_either(make: Make, tmp_path: Path, drive
 def left(directory: Path) -> tuple[list[int], list[str]]:
     """The processes and the mounts below a directory."""
     place = directory / "nomad"
-    mounts = [point for point in nomad_remains._mount_points() if point.startswith(str(place))]
-    return nomad_remains._left(place, place / "alloc"), mounts
+    mounts = [point for point in nomad_remains.mount_points() if point.startswith(str(place))]
+    return nomad_remains.remaining(place, place / "alloc"), mounts
 
 
 def test_a_later_agent_has_the_same_jobs_and_tokens(make: Make) -> None:
