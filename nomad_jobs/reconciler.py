@@ -6,8 +6,9 @@
 | lives, not bound | an allocation | bind it |
 | lives, bound | its allocation runs | running |
 | lives | its allocation is over | end, by how it ended |
-| lives | its allocation is lost with its node | end, and stop the job so that it ends there, too, should the node return |
-| lives | its allocation is disconnected | none: the run's lease decides |
+| lives | its node is lost | doubt: it may run and beat all the same, so that the run's lease decides |
+| lives, doubted for long | its node is lost | end, and stop the job so that it ends there, too, should the node return |
+| lives | its allocation is disconnected | none: the same |
 | lives | another allocation | none: that is refused, and leaves by itself |
 | lives, not bound | no node for it | end: the run waits in Sojourn's queue, not in Nomad's; stop the job |
 | lives, not bound or bound | its job is unknown | end |
@@ -36,11 +37,12 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What is known of an executor here."""
+    """What is known of an executor here. `is_given_up`: its node is lost, and so is it: nobody heard of it."""
 
     executor: str
     allocation: str | None
     has_ended: bool
+    is_given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,13 @@ class Bind:
 @dataclass(frozen=True, slots=True)
 class Running:
     """The executor's task was started."""
+
+    executor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """The executor's node is lost to Nomad. Whether it is lost to us, its heartbeats tell."""
 
     executor: str
 
@@ -79,7 +88,7 @@ class Stop:
     namespace: str
 
 
-Action = Bind | Running | End | Stop
+Action = Bind | Running | Doubt | End | Stop
 
 
 def reconcile(recorded: Recorded | None, fact: Fact) -> list[Action]:
@@ -97,7 +106,7 @@ def reconcile(recorded: Recorded | None, fact: Fact) -> list[Action]:
     actions: list[Action] = []
     if recorded.allocation is None:
         actions.append(Bind(fact.executor, fact.job, fact.id, fact.node, fact.node_name))
-    return actions + _progress(fact)
+    return actions + _progress(recorded, fact)
 
 
 def _unplaced(recorded: Recorded, fact: Unplaced) -> list[Action]:
@@ -110,11 +119,13 @@ def _unplaced(recorded: Recorded, fact: Unplaced) -> list[Action]:
     return [end, Stop(fact.job, fact.namespace)]
 
 
-def _progress(fact: Allocation) -> list[Action]:
+def _progress(recorded: Recorded, fact: Allocation) -> list[Action]:
     """How far an executor's own allocation has come."""
     if fact.status == "running":
         return [Running(fact.executor)]
     if fact.status == "lost":
+        if not recorded.is_given_up:
+            return [Doubt(fact.executor)]
         reason = f"its node {fact.node_name or fact.node} is lost"
         return [End(fact.executor, Ending.LOST, reason), Stop(fact.job, fact.namespace)]
     if fact.is_alive:

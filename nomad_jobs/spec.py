@@ -21,7 +21,7 @@ REQUIRED_META, OPTIONAL_META = ("executor",), ("run", "snapshot")
 #: The digest of the document as it was registered, so that a change is noticed.
 SPEC_META = "sojourn_spec"
 _SECOND = 1_000_000_000
-_IDENTITY_SECONDS = 15 * 60
+_IDENTITY_SECONDS, _CUT_OFF_SECONDS = 15 * 60, 5 * 60
 #: Megabytes that the shim needs beside its run; and the room to see a run outgrow its machine, where Nomad grants it.
 _SHIM_MB, _HEADROOM = 64, 1.25
 _LOG_FILES, _LOG_MB = 2, 4
@@ -87,8 +87,9 @@ def _group(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
         # Sojourn tries a run again, elsewhere and by its own rules: Nomad never does.
         "RestartPolicy": {"Attempts": 0, "Mode": "fail"},
         "ReschedulePolicy": {"Attempts": 0, "Unlimited": False},
-        # A node that is cut off ends what it has; by then the run's lease is over, and another executor has it.
-        "Disconnect": {"Replace": False, "StopOnClientAfter": round(terms.lease * _SECOND)},
+        # A node that is cut off from Nomad ends what it has, in time: shims stop by themselves when it is we who are gone.
+        # It must not come before a client's next heartbeat, which large clusters space widely: that would end all it has.
+        "Disconnect": {"Replace": False, "StopOnClientAfter": round(max(terms.lease, _CUT_OFF_SECONDS) * _SECOND)},
         "EphemeralDisk": {"SizeMB": site.disk_mb},
         "Tasks": [_task(machine, site, terms)],
     }

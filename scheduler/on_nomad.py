@@ -39,7 +39,7 @@ class OnNomad:
             namespace=access.namespace,
             site_of=lambda environment: _site_of(platform, sites, environment),
             terms=Terms(config.api_url, kill_timeout=kill, lease=config.lease_seconds),
-            limits=Limits(config.nomad_places, config.nomad_submissions, kill=kill),
+            limits=Limits(config.nomad_places, config.nomad_submissions, kill=kill, lost=config.lease_seconds + kill),
             clock=platform.clock,
             may_watch=may_watch,
             on_change=lambda: _ring(platform),

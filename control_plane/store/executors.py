@@ -137,6 +137,15 @@ class Executors:
         rows = self._database.rows("SELECT * FROM executors WHERE id = ANY(%s)", list(executor_ids))
         return {row["id"]: build(Executor, row) for row in rows}
 
+    def beats(self, executor_id: str, now: datetime) -> bool:
+        """Whether it has a run whose lease is good: it was heard of not long ago."""
+        rows = self._database.rows(
+            "SELECT id FROM runs WHERE executor_id = %s AND snapshot_status <> 'FINISHED' AND lease_until > %s LIMIT 1",
+            executor_id,
+            now,
+        )
+        return bool(rows)
+
     def living(self, cluster: str) -> list[Executor]:
         """Every executor of a cluster that has not ended, the oldest first."""
         rows = self._database.rows("SELECT * FROM executors WHERE cluster = %s AND ended_at IS NULL ORDER BY id", cluster)

@@ -21,7 +21,7 @@ from sojourn.control_plane.store.records import Executor
 from sojourn.nomad_jobs import facts, spec
 from sojourn.nomad_jobs.client import Client, NomadError, NotThere
 from sojourn.nomad_jobs.facts import Allocation, Fact, Gone
-from sojourn.nomad_jobs.reconciler import Action, Bind, End, Ending, Recorded, Running, reconcile
+from sojourn.nomad_jobs.reconciler import Action, Bind, Doubt, End, Ending, Recorded, Running, reconcile
 from sojourn.nomad_jobs.sites import Site
 from sojourn.scheduler.placement.base import CannotPlace, Cause, Closed, Ended, ExecutorSpec, Placed
 from sojourn.scheduler.placement.closings import Closings
@@ -45,7 +45,8 @@ class Limits:
 
     `listing`: how often Nomad's list is compared with ours, whatever events say. `unheard`: how long a job may be without
     an allocation before it is asked for. `undispatched`: how long an executor may be without a job, since another scheduler
-    may be about to dispatch it. `kill`: from SIGTERM to SIGKILL of an allocation.
+    may be about to dispatch it. `kill`: from SIGTERM to SIGKILL of an allocation. `lost`: how long an executor may go on
+    on a node that is lost to Nomad.
     """
 
     places: int = 100
@@ -54,16 +55,21 @@ class Limits:
     unheard: float = 2.0
     undispatched: float = 15.0
     kill: float = 10.0
+    lost: float = 60.0
 
 
 @dataclass
 class _Known:
-    """A living executor. `is_placing`: its dispatch is under way. `is_stopping`: its job is to be deregistered."""
+    """A living executor. `is_placing`: its dispatch is under way. `is_stopping`: its job is to be deregistered.
+
+    `lost_since`: when Nomad first told that its node is lost, on this process' monotonic clock.
+    """
 
     row: Executor
     is_running: bool = False
     is_placing: bool = False
     is_stopping: bool = False
+    lost_since: float | None = None
 
 
 class NomadPlacement:
@@ -303,10 +309,12 @@ class NomadPlacement:
             before, self._living = self._living, {}
             for row in rows:
                 known = before.get(row.id)
-                is_running = row.running_at is not None or (known is not None and known.is_running)
-                self._living[row.id] = _Known(row, is_running)
-                if known is not None:
-                    self._living[row.id].is_placing, self._living[row.id].is_stopping = known.is_placing, known.is_stopping
+                if known is None:
+                    self._living[row.id] = _Known(row, is_running=row.running_at is not None)
+                else:
+                    self._living[row.id] = replace(
+                        known, row=row, is_running=known.is_running or row.running_at is not None
+                    )
             for name, known in before.items():
                 if known.is_placing and name not in self._living:  # it is about to be written down
                     self._living[name] = known
@@ -396,8 +404,12 @@ class NomadPlacement:
         row = known.row if known is not None else self._executors.find(executor)
         if row is None or row.cluster != self._cluster:
             return None
+        since = known.lost_since if known is not None else None
+        is_given_up = since is not None and time.monotonic() - since > self._limits.lost
+        if is_given_up and self._executors.beats(row.id, self._clock()):
+            is_given_up = False  # only Nomad has lost it
         # Who was admitted before the cluster told of it is bound already, but where it runs is not known.
-        return Recorded(row.id, row.allocation_id if row.node_id else None, row.ended_at is not None)
+        return Recorded(row.id, row.allocation_id if row.node_id else None, row.ended_at is not None, is_given_up)
 
     def _carry_out(self, action: Action) -> bool:
         """False when it came too late, and nothing may follow."""
@@ -405,6 +417,8 @@ class NomadPlacement:
             return self._bind(action)
         if isinstance(action, Running):
             self._note_running(action.executor)
+        elif isinstance(action, Doubt):
+            self._doubt(action.executor)
         elif isinstance(action, End):
             self._end(action)
         else:
@@ -429,12 +443,20 @@ class NomadPlacement:
     def _note_running(self, executor: str) -> None:
         with self._changed:
             known = self._living.get(executor)
+            if known is not None:
+                known.lost_since = None
             if known is None or known.is_running:
                 return
             known.is_running = True
         self._executors.running(executor, self._clock())
         self._closings.open(known.row.lane)
         self._tell()
+
+    def _doubt(self, executor: str) -> None:
+        with self._changed:
+            known = self._living.get(executor)
+            if known is not None and known.lost_since is None:
+                known.lost_since = time.monotonic()
 
     def _end(self, action: End) -> None:
         now, cause = self._clock(), _CAUSES[action.why]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from sojourn.nomad_jobs.facts import Allocation, Fact, Gone, Unplaced, allocation, of_event, reason_of
-from sojourn.nomad_jobs.reconciler import Action, Bind, End, Ending, Recorded, Running, Stop, reconcile
+from sojourn.nomad_jobs.reconciler import Action, Bind, Doubt, End, Ending, Recorded, Running, Stop, reconcile
 
 JOB = "sojourn-env_1-v_1-micro/dispatch-executor_1-1795703783-ac5a9787"
 NEW, BOUND = Recorded("executor_1", None, False), Recorded("executor_1", "a1", False)
-ENDED = Recorded("executor_1", "a1", True)
+ENDED, GIVEN_UP = Recorded("executor_1", "a1", True), Recorded("executor_1", "a1", False, is_given_up=True)
 BIND, STOP = Bind("executor_1", JOB, "a1", "n1", "node"), Stop(JOB, "sojourn")
 
 
@@ -59,7 +59,13 @@ CASES: dict[str, tuple[Recorded | None, Fact, list[Action]]] = {
         told("failed", has_started=True, failure="Failed tasks"),
         [end(Ending.LOST, "its allocation ended: Failed tasks")],
     ),
-    "its node is lost": (BOUND, told("lost", "stop"), [end(Ending.LOST, "its node node is lost"), STOP]),
+    "its node is lost": (BOUND, told("lost", "stop"), [Doubt("executor_1")]),
+    "its node was lost for long": (
+        GIVEN_UP,
+        told("lost", "stop"),
+        [end(Ending.LOST, "its node node is lost"), STOP],
+    ),
+    "its node is back": (GIVEN_UP, told(), [Running("executor_1")]),
     "disconnected": (BOUND, told("unknown"), []),
     "being stopped": (BOUND, told("running", "stop"), [Running("executor_1")]),
     "stopped before it began": (BOUND, told("pending", "stop"), []),

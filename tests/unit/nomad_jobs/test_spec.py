@@ -28,7 +28,7 @@ def test_nomad_never_tries_again_by_itself() -> None:
     (group,) = made()["TaskGroups"]
     assert group["RestartPolicy"] == {"Attempts": 0, "Mode": "fail"}
     assert group["ReschedulePolicy"] == {"Attempts": 0, "Unlimited": False}
-    assert group["Disconnect"] == {"Replace": False, "StopOnClientAfter": 60 * 10**9}
+    assert group["Disconnect"] == {"Replace": False, "StopOnClientAfter": 300 * 10**9}
 
 
 def test_a_dispatch_says_ids_and_nothing_else() -> None:
