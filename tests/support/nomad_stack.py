@@ -62,6 +62,11 @@ class NomadStack(Stack):
         told = {"namespace": NAMESPACE, **query}
         return requester._request(method=method, endpoint=f"v1/{path}", params=told, json=body).json()
 
+    def tell_nothing(self, method: str, path: str) -> None:
+        """Has Nomad do something that it does not answer."""
+        requester = self._client.jobs
+        requester._request(method=method, endpoint=f"v1/{path}")
+
     def allocations(self, child: str) -> list[dict[str, Any]]:
         """The allocations of a dispatched job."""
         return list(self.ask(f"job/{quoted(child)}/allocations"))
