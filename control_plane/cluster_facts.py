@@ -87,13 +87,13 @@ def version(servers: Sequence[str], nodes: Sequence[Mapping[str, Any]]) -> Findi
     known = [each for each in [*servers, *(node["Version"] for node in nodes)] if each]
     if not known:
         return Finding("version", "note", "it is not told")
-    oldest = min(known, key=_numbers)
-    shown = ", ".join(sorted(set(known), key=_numbers))
-    if _numbers(oldest) < LEAST:
-        return Finding("version", "bad", f"{shown}: Sojourn needs {_dotted(LEAST)} or later, on servers and clients")
-    if _numbers(oldest) < GOOD:
+    oldest = min(known, key=numbers)
+    shown = ", ".join(sorted(set(known), key=numbers))
+    if numbers(oldest) < LEAST:
+        return Finding("version", "bad", f"{shown}: Sojourn needs {dotted(LEAST)} or later, on servers and clients")
+    if numbers(oldest) < GOOD:
         return Finding(
-            "version", "note", f"{shown}: before {_dotted(GOOD)} one placement sent twice at once may start twice"
+            "version", "note", f"{shown}: before {dotted(GOOD)} one placement sent twice at once may start twice"
         )
     return Finding("version", "ok", shown)
 
@@ -178,9 +178,11 @@ def _apply_policy(namespace: str) -> str:
     return f"nomad acl policy apply sojourn nomad_jobs/platform/sojourn.policy.hcl{where}"
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def numbers(text: str) -> tuple[int, ...]:
+    """A version to compare: `1.11.3+ent` is (1, 11, 3); empty for what is none."""
     return tuple(int(part) for part in text.split("-")[0].split("+")[0].split(".") if part.isdigit())
 
 
-def _dotted(numbers: tuple[int, ...]) -> str:
-    return ".".join(map(str, numbers))
+def dotted(version: tuple[int, ...]) -> str:
+    """A version to show."""
+    return ".".join(map(str, version))

@@ -21,6 +21,7 @@ from typing import Any
 import nomad
 import requests
 
+from sojourn.control_plane import cluster_facts as facts
 from sojourn.control_plane.embedded import nomad_configuration, nomad_ports, nomad_remains, nomad_rights, process
 from sojourn.control_plane.embedded.nomad_configuration import Ports
 from sojourn.control_plane.embedded.process import StartFailed
@@ -102,11 +103,15 @@ class NomadAgent:
         return self.wait_until_ready(timeout)
 
     def check(self) -> None:
-        """`StartFailed` where this process cannot start it."""
+        """`StartFailed` where this process cannot start it, or should not."""
         if os.geteuid() != 0:
             raise StartFailed(
                 "a private Nomad needs root, which raw_exec and exec run tasks by: be root, or set NOMAD_ADDR"
             )
+        found = _version(self._binary)
+        if facts.numbers(found) < facts.LEAST:
+            least = facts.dotted(facts.LEAST)
+            raise StartFailed(f"{self._binary} is Nomad {found or '?'}: name one of {least} or later by SOJOURN_NOMAD_BIN")
 
     def launch(self) -> None:
         """The first half of `start`."""
@@ -133,10 +138,11 @@ class NomadAgent:
         told = nomad_configuration.client(directory, self._allocations, self._ports, _REGION, self._drivers)
         return self._run(CLIENT, told)
 
-    def wait_until_ready(self, timeout: float = 60) -> NomadAccess:
-        """The second half of `start`."""
+    def wait_until_ready(self, timeout: float = 60, proceed: Callable[[], None] = lambda: None) -> NomadAccess:
+        """The second half of `start`. What `proceed` raises ends the wait."""
         deadline = time.monotonic() + timeout
         while why := self._lacks():
+            proceed()
             for name, child in self.children.items():
                 if child.poll() is not None:
                     self.stop(grace=0)
@@ -218,6 +224,15 @@ class NomadAgent:
                 time.sleep(0.05)
         except BaseNomadException as error:
             log.warning("Nomad's jobs are ended by force: %s", reason(error))
+
+
+def _version(binary: Path) -> str:
+    """Of a program, as `1.11.3`; empty for one that does not say."""
+    try:
+        told = subprocess.run([binary, "version"], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return told.removeprefix("Nomad v").split()[0] if told.startswith("Nomad v") else ""
 
 
 def _address(port: int) -> str:

@@ -162,7 +162,7 @@ class Stack:
             self._postgres.wait_until_ready()
             self._keep("postgres", self._postgres)
         if self._nomad is not None:
-            self._nomad.wait_until_ready()
+            self._nomad.wait_until_ready(proceed=self._go_on)
             self._children.update(self._nomad.children)
             self._starters.update(self._nomad.starters)
 

@@ -118,6 +118,18 @@ def test_a_stack_that_was_killed_starts_again(make: Make) -> None:
     assert is_ready(before)
 
 
+def test_ctrl_c_while_it_starts(make: Make) -> None:
+    required_binary()
+    stack = make()
+    process = stack.begin("up", "--nomad", "--port", str(stack.port))
+    until((stack.data_dir / "nomad" / "nomad.json").exists, 30, "it is starting")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, ""), err
+    assert err.splitlines()[-1] == "sojourn: interrupted"
+    assert stack.processes() == []
+
+
 def test_a_cluster_of_the_user_s(make: Make, nomad_agent: NomadAgent) -> None:
     reached = nomad_agent.access
     stack = make(NOMAD_ADDR=reached.address, NOMAD_TOKEN=reached.token, NOMAD_NAMESPACE=reached.namespace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import stat
@@ -137,11 +138,10 @@ def test_tasks_get_nothing_of_the_stack_s_environment(make: Make, monkeypatch: p
     assert "quite-private" not in told.read_text()
 
 
-@pytest.mark.parametrize("driver", ["raw_exec", "exec"])
-def test_a_stop_leaves_no_process_and_no_mount(make: Make, tmp_path: Path, driver: str) -> None:
+def test_a_stop_leaves_no_process_and_no_mount(make: Make, tmp_path: Path) -> None:
     agent = make()
     client = nomad_client(agent.start())
-    allocation(client, dispatched(client, batch_job("stays", driver)), "running")
+    allocation(client, dispatched(client, batch_job("stays")), "running")
     assert left(tmp_path)
     agent.stop()
     assert left(tmp_path) == ([], [])
@@ -218,10 +218,26 @@ def test_ports_that_are_taken_are_exchanged(make: Make, tmp_path: Path) -> None:
 def test_a_program_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> None:
     required_binary()
     program = tmp_path / "nomad-of-old"
-    program.write_text("#!/bin/sh\necho 'it is too old' >&2\nexit 1\n")
+    program.write_text("#!/bin/sh\n[ $1 = version ] && echo Nomad v1.9.0-dev && exit\necho 'it is broken' >&2\nexit 1\n")
     program.chmod(0o755)
-    with pytest.raises(StartFailed, match=r"^Nomad did not start: it is too old \(the rest is in .*nomad.log\)$"):
+    with pytest.raises(StartFailed, match=r"^Nomad did not start: it is broken \(the rest is in .*nomad.log\)$"):
         NomadAgent(program, tmp_path).start()
+
+
+@pytest.mark.parametrize(
+    ("says", "shown"), [("Nomad v1.7.7", "1.7.7"), ("Nomad v1.8.0-beta.1", "1.8.0-beta.1"), ("what", "?")]
+)
+def test_a_program_that_is_too_old_is_refused(tmp_path: Path, says: str, shown: str) -> None:
+    required_binary()
+    program = tmp_path / "nomad-of-old"
+    program.write_text(f"#!/bin/sh\necho {says}\n")
+    program.chmod(0o755)
+    agent = NomadAgent(program, tmp_path)
+    if shown.startswith("1.8"):
+        agent.check()
+        return
+    with pytest.raises(StartFailed, match=rf"nomad-of-old is Nomad {re.escape(shown)}: name one of 1\.8\.0 or later"):
+        agent.check()
 
 
 def test_what_cannot_be_reached_is_told_without_a_secret() -> None:
