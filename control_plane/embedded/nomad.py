@@ -35,6 +35,8 @@ VERSION = "1.11.3"
 #: The names of the two processes, of their configurations, logs and directories.
 SERVER, CLIENT = "nomad", "nomad-client"
 _REGION = "global"
+#: A client that was refused asks again after half a minute. One that is started anew by then does so at once.
+_REGISTRATION_SECONDS = 4.0
 #: What tasks get of this process's environment, since Nomad hands its own on: nothing that leads to a datastore.
 _PASSED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "DOCKER_HOST")
 
@@ -73,6 +75,7 @@ class NomadAgent:
         self._drivers = tuple(allowed_drivers or nomad_configuration.drivers())
         self._ports: Ports | None = None
         self._access: NomadAccess | None = None
+        self._client_since = 0.0
         self.children: dict[str, subprocess.Popen[bytes]] = {}
 
     @property
@@ -135,6 +138,7 @@ class NomadAgent:
         """Starts the client, the first time or again: it finds its tasks."""
         assert self._ports
         directory = self._directory / CLIENT
+        self._client_since = time.monotonic()
         told = nomad_configuration.client(directory, self._allocations, self._ports, _REGION, self._drivers)
         return self._run(CLIENT, told)
 
@@ -200,6 +204,7 @@ class NomadAgent:
                     return "it has no keys for workload identities"
                 self.launch_client()
             if not self._is_registered():
+                self._try_anew()
                 return "its client is not registered"
             return _node_lacks(client, self._drivers)
         except BaseNomadException as error:
@@ -211,6 +216,12 @@ class NomadAgent:
         client = nomad_client(replace(self.management, address=_address(self._ports.client_http)))
         told = client.agent.get_agent()
         return bool(told["stats"]["client"]["heartbeat_ttl"] != "0s")
+
+    def _try_anew(self) -> None:
+        """A client whose identity has run out, after a day without a stack, is refused once and then forgets it."""
+        if time.monotonic() - self._client_since > _REGISTRATION_SECONDS:
+            process.end(self.children[CLIENT], signal.SIGTERM, 10)
+            self.launch_client()
 
     def _end_jobs(self, grace: float) -> None:
         """Deregisters what runs: Nomad replaces an allocation that is merely stopped. Parents stay for the next start."""

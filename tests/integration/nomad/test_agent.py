@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -213,6 +214,17 @@ def test_ports_that_are_taken_are_exchanged(make: Make, tmp_path: Path) -> None:
     client = nomad_client(later)
     allocation(client, dispatched(client, batch_job("moved", script="exit 0")), "complete")
     assert "failed to reconcile" not in (tmp_path / "logs" / "nomad.log").read_text()
+
+
+def test_a_client_whose_identity_is_not_good_any_more_gets_another(make: Make, tmp_path: Path) -> None:
+    """As after a day without the stack: here the server has lost its data, and with it the key that signed the identity."""
+    first = make()
+    first.start()
+    first.stop()
+    shutil.rmtree(tmp_path / "nomad" / SERVER)
+    client = nomad_client(make().start())
+    assert "Permission denied" in (tmp_path / "logs" / "nomad-client.log").read_text()
+    allocation(client, dispatched(client, batch_job("again", script="exit 0")), "complete")
 
 
 def test_a_program_that_does_not_start_is_told_in_one_line(tmp_path: Path) -> None:
