@@ -12,11 +12,11 @@ import requests
 from sojourn.control_plane import cluster_facts as facts
 from sojourn.control_plane.finding import Finding
 from sojourn.control_plane.nomad_access import NomadAccess
-from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, reason
+from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, reason, signing_keys
 
 #: How many nodes are looked at one by one.
 _NODES = 50
-_FORBIDDEN, _MISSING = 403, 404
+_FORBIDDEN = 403
 #: No job of a user has this name: nothing that is asked about it can act on one.
 _NO_JOB = "sojourn-doctor-asks-about-a-job-that-is-not-there"
 _HIGHEST_INDEX = 2**62
@@ -27,8 +27,8 @@ def examine(access: NomadAccess) -> Iterator[Finding]:
     client = nomad_client(access, timeout=10)
     try:
         yield _leader(client, access)
-        yield from _clock(client, access)
-        yield from _identities(client, access)
+        yield from _clock(client)
+        yield _identities(client)
         known = facts.token(*_ask(client.acl, "token", "self"))
         yield known
         if known.state != "bad":
@@ -47,17 +47,19 @@ def _leader(client: nomad.Nomad, access: NomadAccess) -> Finding:
     return Finding("Nomad", "bad", f"{access.shown} has no leader: {advice}")
 
 
-def _clock(client: nomad.Nomad, access: NomadAccess) -> Iterator[Finding]:
+def _clock(client: nomad.Nomad) -> Iterator[Finding]:
     """By the header `Date`, which has whole seconds."""
     before = time.time()
-    response = _raw(client, access, "/v1/status/leader")
-    if response is not None and "Date" in response.headers:
-        yield facts.clock(response.headers["Date"], (before + time.time()) / 2)
+    headers = client.status.leader.request(method="get").headers
+    if "Date" in headers:
+        yield facts.clock(headers["Date"], (before + time.time()) / 2)
 
 
-def _identities(client: nomad.Nomad, access: NomadAccess) -> Iterator[Finding]:
-    response = _raw(client, access, "/.well-known/jwks.json")
-    yield facts.identities(response.json() if response is not None and response.ok else None)
+def _identities(client: nomad.Nomad) -> Finding:
+    try:
+        return facts.identities(len(signing_keys(client)))
+    except BaseNomadException:
+        return facts.identities(0)
 
 
 def _rights(client: nomad.Nomad, namespace: str) -> Iterator[Finding]:
@@ -111,16 +113,6 @@ def _ask(endpoint: Any, *path: str, method: str = "get", **options: Any) -> tupl
         return response.status_code, response.json()
     except ValueError:
         return response.status_code, response.text.strip()
-
-
-def _raw(client: nomad.Nomad, access: NomadAccess, path: str) -> requests.Response | None:
-    """What needs no token is asked without one."""
-    try:
-        session: requests.Session = client.status.leader.session
-        url = access.address + path
-        return session.get(url, timeout=client.timeout, verify=client.verify, cert=client.cert or None)
-    except requests.RequestException:
-        return None
 
 
 def _job(namespace: str, name: str) -> Mapping[str, Any]:

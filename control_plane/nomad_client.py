@@ -17,6 +17,7 @@ __all__ = [
     "URLNotFoundNomadException",
     "nomad_client",
     "reason",
+    "signing_keys",
 ]
 
 
@@ -35,6 +36,22 @@ def nomad_client(access: NomadAccess, *, timeout: float = 10) -> nomad.Nomad:
         timeout=timeout,
         session=_session(access),
     )
+
+
+def signing_keys(client: nomad.Nomad) -> list[dict[str, Any]]:
+    """The keys that workload identities are checked by, as JWKs; public, and outside of what python-nomad asks.
+
+    `BaseNomadException` when they cannot be had.
+    """
+    session: requests.Session = client.jobs.session
+    options: dict[str, Any] = {"timeout": client.timeout, "verify": client.verify, "cert": client.cert or None}
+    try:
+        response = session.get(f"{client.address}/.well-known/jwks.json", **options)
+        if response.ok:
+            return list(response.json()["keys"])
+    except (requests.RequestException, ValueError, KeyError) as error:
+        raise BaseNomadException(error) from error
+    raise BaseNomadException(response)
 
 
 def reason(error: Exception) -> str:

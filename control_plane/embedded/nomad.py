@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import nomad
-import requests
 
 from sojourn.control_plane import cluster_facts as facts
 from sojourn.control_plane.embedded import nomad_configuration, nomad_ports, nomad_remains, nomad_rights, process
 from sojourn.control_plane.embedded.nomad_configuration import Ports
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.nomad_access import NAMESPACE, NomadAccess
-from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, reason
+from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, reason, signing_keys
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +199,7 @@ class NomadAgent:
                 secret = nomad_rights.run_time_token(client, self._directory)
                 self._access = NomadAccess(management.address, secret, NAMESPACE, _REGION)
             if CLIENT not in self.children:
-                if not _has_signing_keys(client):
+                if not signing_keys(client):
                     return "it has no keys for workload identities"
                 self.launch_client()
             if not self._is_registered():
@@ -248,14 +247,6 @@ def _version(binary: Path) -> str:
 
 def _address(port: int) -> str:
     return f"http://127.0.0.1:{port}"
-
-
-def _has_signing_keys(client: nomad.Nomad) -> bool:
-    try:
-        response = client.jobs.session.get(f"{client.address}/.well-known/jwks.json", timeout=client.timeout)
-    except requests.RequestException as error:
-        raise BaseNomadException(error) from error
-    return bool(response.ok and response.json()["keys"])
 
 
 def _node_lacks(client: nomad.Nomad, wanted: Sequence[str]) -> str:

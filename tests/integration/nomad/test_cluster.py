@@ -11,7 +11,7 @@ from sojourn.control_plane.cluster import examine
 from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.embedded.nomad_rights import POLICY
 from sojourn.control_plane.nomad_access import NomadAccess
-from sojourn.control_plane.nomad_client import nomad_client
+from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, signing_keys
 
 CAPABILITIES = ["list-jobs", "read-job", "submit-job", "dispatch-job"]
 
@@ -98,6 +98,13 @@ def test_nothing_is_changed(nomad_agent: NomadAgent, management: nomad.Nomad) ->
     states(nomad_agent.access)
     states(nomad_agent.management)
     assert jobs() == before
+
+
+def test_keys_of_workload_identities_are_public(nomad_agent: NomadAgent) -> None:
+    keys = signing_keys(nomad_client(NomadAccess(nomad_agent.access.address, region="global")))
+    assert {key["use"] for key in keys} == {"sig"}
+    with pytest.raises(BaseNomadException):
+        signing_keys(nomad_client(NomadAccess("http://127.0.0.1:1")))
 
 
 def test_a_cluster_that_is_not_there() -> None:
