@@ -14,7 +14,13 @@ import requests
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sojourn.control_plane.nomad_access import NomadAccess
-from sojourn.control_plane.nomad_client import BaseNomadException, URLNotFoundNomadException, nomad_client, reason
+from sojourn.control_plane.nomad_client import (
+    BaseNomadException,
+    URLNotFoundNomadException,
+    nomad_client,
+    reason,
+    signing_keys,
+)
 from sojourn.nomad_jobs.spec import SPEC_META
 
 log = logging.getLogger(__name__)
@@ -143,8 +149,10 @@ class Client:
 
     def keys(self) -> list[dict[str, Any]]:
         """The public keys by which the cluster signs workload identities, as JWKs."""
-        told = self._ask("get", "", address=".well-known/jwks.json")
-        return [dict(key) for key in told.get("keys") or ()]
+        try:
+            return signing_keys(nomad_client(self._access, timeout=self._timeout))
+        except BaseNomadException as error:
+            raise NomadError(reason(error)) from None
 
     # --- inside
 
@@ -158,10 +166,10 @@ class Client:
     def _ask(self, method: str, path: str, *, body: Any = None, **more: Any) -> Any:
         return _json(self._request(method, path, json=body, **more))
 
-    def _request(self, method: str, path: str, *, address: str = "", **options: Any) -> requests.Response:
+    def _request(self, method: str, path: str, **options: Any) -> requests.Response:
         requester = self._requester()
         try:
-            endpoint = address or f"{requester.version}/{path}"
+            endpoint = f"{requester.version}/{path}"
             given = {"timeout": self._timeout, **options}
             response: requests.Response = requester._request(method=method, endpoint=endpoint, **given)
             return response

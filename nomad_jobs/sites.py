@@ -30,7 +30,8 @@ class Site:
     """`namespace` empty: that of the access. `python`: the interpreter on the node, or in `image`.
 
     `versions_dir`: where the node keeps version trees; empty: in the allocation's own directory. `user`: whom the shim
-    runs as; empty: the driver's default. `mhz_per_cpu`: what Nomad's CPU shares are per processor of a machine preset.
+    runs as; empty: root for raw_exec, which has no user of its own, else the driver's. `mhz_per_cpu`: what Nomad's CPU
+    shares are per processor of a machine preset.
     """
 
     driver: str = "raw_exec"
@@ -42,7 +43,7 @@ class Site:
     image: str = ""
     python: str = "python3"
     versions_dir: str = ""
-    user: str = "root"
+    user: str = ""
     mhz_per_cpu: int = 1000
     disk_mb: int = 300
 

@@ -119,8 +119,10 @@ def _task(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
         "KillSignal": "SIGTERM",
         "KillTimeout": round(terms.kill_timeout * _SECOND),
     }
-    if site.user and site.driver != "docker":
-        task["User"] = site.user
+    # Nomad's clients refuse root for exec. For raw_exec it makes the identity's file root's alone.
+    user = site.user or ("root" if site.driver == "raw_exec" else "")
+    if user:
+        task["User"] = user
     return task
 
 

@@ -235,7 +235,7 @@ class NomadPlacement:
         try:
             child = self._dispatch(executor, document, row.namespace)
         except NomadError as error:
-            reason = f"Nomad refused it: {error}"
+            reason = f"Nomad did not take it: {error}"
             self._give_up(row.id, reason)
             raise CannotPlace(reason) from error
         faults.point("nomad.after_dispatch")

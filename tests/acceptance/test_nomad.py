@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,8 @@ def test_a_cold_run_is_a_batch_job_and_a_warm_one_needs_none(nomad_stack: NomadS
         "nodeName": allocation["NodeName"],
     }
     assert executor(client, warm) == told
+    page = _page(nomad_stack, f"/runs/{cold}")
+    assert told["jobId"] in page and told["allocationId"] in page and told["nodeName"] in page
     meta = {name: children[-1]["Meta"][name] for name in ("executor", "run", "snapshot")}
     assert meta == {"executor": told["id"], "run": cold, "snapshot": "2"}
     assert children[-1]["Type"] == "batch"
@@ -227,6 +230,14 @@ def test_dead_children_are_removed(own_nomad_stack: Starts) -> None:
 
 def _status(stack: NomadStack, child: str) -> str:
     return str(stack.ask(f"job/{quoted(child)}")["Status"])
+
+
+def _page(stack: NomadStack, path: str) -> str:
+    """A page of the dashboard, as somebody sees it who came by the link that `status` prints."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    opener.open(stack.status()["dashboard_url"], timeout=10).close()
+    with opener.open(stack.found["api_url"] + path, timeout=10) as answer:
+        return str(answer.read().decode())
 
 
 def _shim(name: str) -> int:

@@ -71,6 +71,8 @@ def test_a_site_says_where() -> None:
 def test_drivers() -> None:
     for driver in ("raw_exec", "exec"):
         assert task(made(site=Site(driver=driver)))["Config"]["command"] == "python3"
+    assert "User" not in task(made(site=Site(driver="exec"))), "clients refuse root for it"
+    assert task(made(site=Site(driver="exec", user="runs")))["User"] == "runs"
     docker = task(made(site=Site(driver="docker", image="registry/x:1")))
     assert (docker["Driver"], docker["Config"]["image"], "User" in docker) == ("docker", "registry/x:1", False)
 
