@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError, load
-from sojourn.control_plane.store.database import AdvisoryLock
+from sojourn.control_plane.store.database import AdvisoryLock, StoreUnavailable
 from sojourn.control_plane.wiring import Platform, connect, shim_settings
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.expirer import Expirer
@@ -57,7 +57,7 @@ def main() -> int:
     for loop in loops:
         loop.stop()
     # The executors' own grace comes first; only one that does not keep to it is ended by force.
-    if config.executors_on_stop == "end":
+    if ends_executors(config, leader):
         placement.close(grace=config.drain_grace_seconds + config.term_grace_seconds + 3)
     else:
         placement.leave()
@@ -66,6 +66,16 @@ def main() -> int:
     leader.resign()
     platform.close()
     return 0
+
+
+def ends_executors(config: Config, leader: Leader) -> bool:
+    """Whether executors end with this scheduler: its own on this machine do, a cluster's only with the one that leads."""
+    if config.placement == "local":
+        return True
+    try:
+        return config.executors_on_stop == "end" and leader.leads()
+    except StoreUnavailable:
+        return False
 
 
 def place(config: Config, platform: Platform, leader: Leader) -> tuple[Placement, Sequence[Service]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.support.nomad_stack import NomadStack, quoted
+from tests.support.schedulers import Paused, Scheduler, database_of
 from tests.support.stack import until
 
 from sojourn.control_plane.embedded.nomad import NomadAgent
@@ -177,6 +178,43 @@ def test_a_scheduler_that_is_killed_takes_its_executors_over(own_nomad_stack: St
     assert client.retrieve(run)["attemptCount"] == 1
     assert result(client, client.trigger("echo", 1)["id"])["ok"]
     assert len(stack.children()) == 1
+
+
+def test_a_scheduler_that_does_not_lead_ends_nothing(own_nomad_stack: Starts, tmp_path: Path) -> None:
+    stack, gate = own_nomad_stack(), tmp_path / "gate"
+    client, database = stack.client(), database_of(stack)
+    run = client.trigger("waits-for", {"file": str(gate)})["id"]
+    until(lambda: is_executing(client, run), 20, "it runs")
+    other = Scheduler(stack, tmp_path / "other")
+    asking = "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'sojourn-leader'"
+    until(lambda: database.rows(asking)[0]["n"] == 2, 20, "it stands by")
+    other.stop()
+    database.close()
+    gate.touch()
+    assert result(client, run)["ok"]
+    assert events(client, run) == ["TRIGGER", "DEQUEUE", "START", "SUCCEED"]
+
+
+def test_a_standby_takes_over_what_a_paused_scheduler_placed(own_nomad_stack: Starts, tmp_path: Path) -> None:
+    """F06 with Nomad: the living executors are the next leader's; the one that slept does no harm when it goes on."""
+    stack, gate = own_nomad_stack(), tmp_path / "gate"
+    client = stack.client()
+    run = client.trigger("waits-for", {"file": str(gate)})["id"]
+    until(lambda: is_executing(client, run), 20, "it runs")
+    other = Scheduler(stack, tmp_path / "other")
+    try:
+        with Paused(stack.services()["scheduler"]):
+            until(other.leads, 20, "the other one leads")
+            meanwhile = client.trigger("echo", 1)["id"]
+            assert result(client, meanwhile)["ok"]
+            gate.touch()
+            assert result(client, run)["ok"]
+            assert client.retrieve(run)["attemptCount"] == 1
+        assert result(client, client.trigger("echo", 2)["id"])["ok"]
+        assert len(stack.children()) == 2
+        until(lambda: not stack.violations(), 20, "every invariant holds")
+    finally:
+        other.stop()
 
 
 @pytest.mark.parametrize(
