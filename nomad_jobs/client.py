@@ -111,10 +111,19 @@ class Client:
 
     # --- what became of them
 
-    def allocations(self, prefix: str, namespace: str = "") -> Listing:
-        """The allocations of every job whose id begins so."""
-        query = {**self._in(namespace), "filter": f"JobID matches {json.dumps('^' + _pattern(prefix))}"}
+    def living_allocations(self, prefix: str, namespace: str = "") -> Listing:
+        """The allocations that may run, or were lost, of every job whose id begins so.
+
+        Those that are over are many: Nomad keeps them until it collects them.
+        """
+        ours = f"JobID matches {json.dumps('^' + _pattern(prefix))}"
+        query = {**self._in(namespace), "filter": f'{ours} and ClientStatus != "complete" and ClientStatus != "failed"'}
         return self._list("allocations", query)
+
+    def allocations(self, job: str, namespace: str = "") -> list[dict[str, Any]]:
+        """Every allocation of a job, the newest first; none for one that is unknown."""
+        rows = self._list(f"{_job(job)}/allocations", self._in(namespace)).rows
+        return sorted(rows, key=lambda row: -int(row.get("CreateIndex") or 0))
 
     def evaluations(self, job: str, namespace: str = "") -> list[dict[str, Any]]:
         """A job's evaluations; `NotThere` is not said of one that is unknown."""

@@ -361,16 +361,20 @@ class NomadPlacement:
         namespaces = {self._namespace, *(row.namespace for row in rows)}
         index, found = 0, []
         for namespace in sorted(namespaces):
-            listing = self._client.allocations(f"{self._terms.prefix}-", namespace)
+            listing = self._client.living_allocations(f"{self._terms.prefix}-", namespace)
             index = min(index or listing.index, listing.index)
             found += [fact for each in listing.rows if (fact := facts.allocation(each)) is not None]
         return index, found
 
     def _ask_about(self, row: Executor) -> Sequence[Fact]:
-        """An executor of which no allocation is there: its job may be gone, or wait for a node."""
+        """An executor of which no living allocation is there: it is over, waits for a node, or its job is gone."""
         children = [row.child_job_id] if row.child_job_id else self._children(row)
         if not children:
             return [Gone(row.id)]
+        found = [facts.allocation(each) for each in self._client.allocations(children[0], row.namespace)]
+        if found:
+            # The executor's own is the oldest: what Nomad made later replaces it.
+            return [fact for fact in reversed(found) if fact is not None]
         try:
             job = self._client.job(children[0], row.namespace)
         except NotThere:

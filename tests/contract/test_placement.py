@@ -11,44 +11,53 @@ from typing import Any
 
 import pytest
 
+from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.migrations import migrate
-from sojourn.scheduler.placement.base import CannotPlace
+from sojourn.scheduler.placement.base import CannotPlace, Cause
 from sojourn.sdk import archive
 from tests.integration.shim.conftest import PROJECT, lives, wait_gone
 from tests.integration.shim.worker_server import WorkerServer
 from tests.support.stages import LocalStage, NomadStage, Stage
 
 
-@pytest.fixture(params=["local", "nomad"])
-def stage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
-    server = WorkerServer()
-    packed, content_hash = archive.pack(PROJECT)
-    server.archives[content_hash] = packed
-    if request.param == "local":
-        made: Stage = LocalStage(server, tmp_path, content_hash)
-    else:
-        agent = request.getfixturevalue("nomad_agent")
-        url = request.getfixturevalue("database_url")
-        database = Database(url, connections=1)
-        migrate(database)
-        database.close()
-        made = NomadStage(server, tmp_path, content_hash, agent, url)
+@pytest.fixture
+def server() -> Iterator[WorkerServer]:
+    made = WorkerServer()
     yield made
     made.close()
-    server.close()
 
 
 @pytest.fixture
-def local_stage(tmp_path: Path) -> Iterator[Stage]:
-    """For what is by design a matter of processes on this machine: Nomad's client does it elsewhere."""
-    server = WorkerServer()
+def content_hash(server: WorkerServer) -> str:
     packed, content_hash = archive.pack(PROJECT)
     server.archives[content_hash] = packed
+    return content_hash
+
+
+@pytest.fixture(params=["local", "nomad"])
+def stage(request: pytest.FixtureRequest) -> Stage:
+    made: Stage = request.getfixturevalue(f"{request.param}_stage")
+    return made
+
+
+@pytest.fixture
+def local_stage(server: WorkerServer, content_hash: str, tmp_path: Path) -> Iterator[LocalStage]:
+    """By itself for what is by design a matter of processes on this machine: Nomad's client does it elsewhere."""
     made = LocalStage(server, tmp_path, content_hash)
     yield made
     made.close()
-    server.close()
+
+
+@pytest.fixture
+def nomad_stage(
+    server: WorkerServer, content_hash: str, tmp_path: Path, nomad_agent: NomadAgent, database: Database, database_url: str
+) -> Iterator[NomadStage]:
+    """By itself for what only a cluster knows."""
+    migrate(database)
+    made = NomadStage(server, tmp_path, content_hash, nomad_agent, database_url)
+    yield made
+    made.close()
 
 
 def pids_left(stage: Stage, run: str) -> list[int]:
@@ -167,7 +176,20 @@ def test_a_new_scheduler_is_told_of_what_died_meanwhile(stage: Stage) -> None:
     assert (placement.living(), placement.free()) == ([], 2)
 
 
-def test_a_new_scheduler_ends_what_a_dead_executor_left(local_stage: Stage) -> None:
+def test_a_new_scheduler_is_told_how_one_left_meanwhile(nomad_stage: NomadStage) -> None:
+    """The exit code is known afterwards, too: who left by itself is charged nothing."""
+    stage, spec = nomad_stage, nomad_stage.spec()
+    run = stage.server.give("hello", 1)
+    stage.scheduler_that_dies([spec], lambda: stage.server.result(run))
+    shim = stage.pid_of(spec.executor)
+    stage.server.leave = "not needed"
+    stage.server.give("hello", 2)
+    wait_gone(shim)
+    ended = stage.end_of(stage.open(), spec.executor)
+    assert (ended.exit_code, ended.cause) == (0, Cause.EXITED)
+
+
+def test_a_new_scheduler_ends_what_a_dead_executor_left(local_stage: LocalStage) -> None:
     stage, spec = local_stage, local_stage.spec()
     run = stage.server.give("daemon", {"stay": True})
     left: list[int] = []
@@ -184,7 +206,7 @@ def test_a_new_scheduler_ends_what_a_dead_executor_left(local_stage: Stage) -> N
     os.kill(left[1], signal.SIGKILL)
 
 
-def test_a_number_that_was_used_again_is_not_taken_for_an_executor(local_stage: Stage) -> None:
+def test_a_number_that_was_used_again_is_not_taken_for_an_executor(local_stage: LocalStage) -> None:
     stage = local_stage
     registry = stage.directory / "registry"
     registry.mkdir()

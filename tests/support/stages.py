@@ -130,6 +130,10 @@ class NomadStage(Stage):
         return _nomad(self.told(), places, self.rang.set)
 
     def pid(self, placement: Placement, executor: str) -> int:
+        return self.pid_of(executor)
+
+    def pid_of(self, executor: str) -> int:
+        """The pid of an executor's shim, by the environment that Nomad gave it."""
         (found,) = [pid for pid in marked(f"NOMAD_META_executor={executor}") if is_alive(pid, None) and _is_shim(pid)]
         return found
 

@@ -90,7 +90,7 @@ def test_meta_that_the_job_does_not_name_is_refused(client: Client, parent: Call
 
 def test_a_placement_that_fails_is_told_by_events_and_by_listing(client: Client, parent: Callable[..., Any]) -> None:
     document = parent()
-    index = client.allocations("sojourn-").index
+    index = client.living_allocations("sojourn-").index
     child = dispatch(client, document, "executor_1", 2)
     told = next(
         fact
