@@ -153,6 +153,33 @@ def test_a_killed_allocation_costs_an_attempt_and_the_run_goes_on(nomad_stack: N
     assert "SIGKILL" in first["error"]["message"]
 
 
+def test_an_executor_that_fell_silent_is_stopped_and_its_run_goes_on_elsewhere(nomad_stack: NomadStack) -> None:
+    """F10: frozen beyond its lease. Its job is deregistered, so that Nomad ends it, whether it thaws or not."""
+    client = nomad_stack.client()
+    run = client.trigger("sleeps", 1)["id"]
+    until(lambda: is_executing(client, run), 20, "it runs")
+    first = executor(client, run)
+    os.kill(_shim(first["id"]), signal.SIGSTOP)
+    assert result(client, run)["ok"]
+    assert executor(client, run)["jobId"] != first["jobId"]
+    assert client.retrieve(run)["attemptCount"] == 2
+    until(lambda: _status(nomad_stack, first["jobId"]) == "dead", 20, "its job is stopped")
+    until(lambda: nomad_stack.allocations(first["jobId"])[0]["ClientStatus"] in ("complete", "failed"), 30, "it is gone")
+
+
+def test_cancelling_what_does_not_react_stops_its_job(own_nomad_stack: Starts) -> None:
+    stack = own_nomad_stack(SOJOURN_CANCEL_GRACE_SECONDS="1")
+    client = stack.client()
+    run = client.trigger("sleeps", 60)["id"]
+    until(lambda: is_executing(client, run), 20, "it runs")
+    first = executor(client, run)
+    os.kill(_shim(first["id"]), signal.SIGSTOP)
+    client.cancel(run)
+    until(lambda: events(client, run)[-1] == "CANCEL_ACKNOWLEDGED", 30, "it is given up")
+    assert client.retrieve(run)["status"] == "CANCELED"
+    until(lambda: _status(stack, first["jobId"]) == "dead", 20, "its job is stopped")
+
+
 @pytest.mark.parametrize("point", ["scheduler.after_claim", "nomad.before_dispatch", "nomad.after_dispatch"])
 def test_a_scheduler_that_dies_while_it_places_loses_nothing(own_nomad_stack: Starts, point: str, tmp_path: Path) -> None:
     """F05 with Nomad: killed before and after the dispatch; the run is placed once, or again, and ends once."""
