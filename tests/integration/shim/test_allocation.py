@@ -78,7 +78,7 @@ def test_an_identity_is_swapped_once_and_taken_away(server: WorkerServer, alloca
 
 
 def test_nothing_of_nomads_reaches_the_task(server: WorkerServer, allocation: Allocation) -> None:
-    run = server.give("environment", {"names": ["NOMAD_TOKEN", "SOJOURN_API_URL"]})
+    run = server.give("env", {"names": ["NOMAD_TOKEN", "SOJOURN_API_URL"]})
     allocation.start(NOMAD_TOKEN="a-token-of-somebody")
     told = json.loads(server.result(run)["outcome"]["output"])
     assert [name for name in told["all"] if name.startswith("NOMAD_")] == []
