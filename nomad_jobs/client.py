@@ -109,6 +109,11 @@ class Client:
         prefix = f"{job}/dispatch-" + (f"{executor}-" if executor else "")
         return self._list("jobs", {**self._in(namespace), "prefix": prefix}).rows
 
+    def parents(self, prefix: str, namespace: str = "") -> list[dict[str, Any]]:
+        """The parameterized jobs whose ids begin so, with their meta, as Nomad lists jobs."""
+        query = {**self._in(namespace), "prefix": prefix, "meta": "true", "filter": 'ParentID == ""'}
+        return [job for job in self._list("jobs", query).rows if job.get("ParameterizedJob")]
+
     # --- what became of them
 
     def living_allocations(self, prefix: str, namespace: str = "") -> Listing:

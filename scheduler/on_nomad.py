@@ -46,7 +46,7 @@ class OnNomad:
         )
         self.services: tuple[Service, ...] = (
             Keys(lambda: key_pairs(client.keys()), platform.cluster_keys, config.nomad_cluster),
-            Remover(self.placement.remove, timedelta(seconds=config.nomad_keep_seconds)),
+            Remover(self.placement.remove, self.placement.remove_unused, timedelta(seconds=config.nomad_keep_seconds)),
         )
 
 

@@ -151,6 +151,17 @@ class Executors:
         rows = self._database.rows("SELECT * FROM executors WHERE cluster = %s AND ended_at IS NULL ORDER BY id", cluster)
         return [build(Executor, row) for row in rows]
 
+    def unused(self, job_ids: Sequence[tuple[str, str]]) -> list[str]:
+        """Of jobs, each with its environment's id, those whose environment is known here and that no executor is of."""
+        rows = self._database.rows(
+            "SELECT j.id FROM unnest(%s::text[], %s::text[]) AS j (id, environment_id)"
+            " WHERE EXISTS (SELECT 1 FROM environments e WHERE e.id = j.environment_id)"
+            " AND NOT EXISTS (SELECT 1 FROM executors x WHERE x.job_id = j.id) ORDER BY j.id",
+            [job for job, _ in job_ids],
+            [environment for _, environment in job_ids],
+        )
+        return [str(row["id"]) for row in rows]
+
     def removable(self, cluster: str, before: datetime, limit: int) -> list[Executor]:
         """Those that ended before a date and whose jobs are still in the cluster, the longest ended first."""
         rows = self._database.rows(

@@ -203,6 +203,19 @@ class NomadPlacement:
                 self._executors.removed(gone, self._clock())
         return len(gone)
 
+    def remove_unused(self, limit: int) -> int:
+        """Purges jobs of versions that no executor was placed for as far as the store remembers; how many.
+
+        One that is needed after all is registered again by its next placement. Other installations' jobs are left alone.
+        """
+        found = self._client.parents(f"{self._terms.prefix}-", self._namespace)
+        named = [(str(job["ID"]), str((job.get("Meta") or {}).get("environment"))) for job in found]
+        unused = self._executors.unused(named)[:limit]
+        for job in unused:
+            self._client.deregister(job, self._namespace, purge=True)
+            self._registered.pop(job, None)
+        return len(unused)
+
     # --- placing
 
     def _row(self, executor: ExecutorSpec, job: str, namespace: str) -> Executor:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sojourn.control_plane.embedded.nomad import NomadAgent
+from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.migrations import migrate
+from sojourn.control_plane.store.seal import Seal
 from sojourn.scheduler.placement.base import CannotPlace, Cause
 from sojourn.sdk import archive
 from tests.integration.shim.conftest import PROJECT, lives, wait_gone
@@ -187,6 +192,34 @@ def test_a_new_scheduler_is_told_how_one_left_meanwhile(nomad_stage: NomadStage)
     wait_gone(shim)
     ended = stage.end_of(stage.open(), spec.executor)
     assert (ended.exit_code, ended.cause) == (0, Cause.EXITED)
+
+
+def test_jobs_that_are_over_or_not_needed_are_removed(nomad_stage: NomadStage, database: Database) -> None:
+    stage, access = nomad_stage, Access(database, Seal(urlsafe_b64encode(bytes(32)).decode()))
+    now, executors = datetime.now(UTC), Executors(database)
+    made = access.create_installation(now)
+    placement, ours, others = stage.open(), stage.spec(environment=made.environments["dev"]), stage.spec()
+    for spec in (ours, others):
+        placement.place(spec)
+    stage.server.wait_for(lambda: len(stage.server.nexts) >= 2)
+    later = now + timedelta(hours=1)
+    assert placement.remove(later, 10) == 0, "it lives"
+    for spec in (ours, others):
+        placement.stop(spec.executor, 0)
+        stage.end_of(placement, spec.executor)
+    assert placement.remove(now - timedelta(hours=1), 10) == 0, "it is kept for a while"
+    parents = stage.client.parents(f"{stage.name}-")
+    assert len(parents) == 2
+    assert placement.remove(later, 10) == 2
+    assert [stage.client.children(job["ID"]) for job in parents] == [[], []]
+    assert placement.remove_unused(10) == 0, "it was used not long ago"
+    assert executors.forget(later + timedelta(hours=1), 10) == 2
+    assert placement.remove_unused(10) == 1
+    (left,) = stage.client.parents(f"{stage.name}-")
+    assert "env_1" in left["ID"], "it may be another installation's"
+    again = stage.spec(environment=made.environments["dev"])
+    placement.place(again)
+    assert len(stage.client.children(next(j["ID"] for j in parents if j["ID"] != left["ID"]))) == 1
 
 
 def test_a_new_scheduler_ends_what_a_dead_executor_left(local_stage: LocalStage) -> None:

@@ -35,6 +35,7 @@ CREATE TABLE executors (
 CREATE INDEX executors_living ON executors (cluster, id) WHERE ended_at IS NULL;
 CREATE INDEX executors_untold ON executors (cluster, ended_at) WHERE ended_at IS NOT NULL AND told_at IS NULL;
 CREATE INDEX executors_removable ON executors (cluster, ended_at) WHERE ended_at IS NOT NULL AND removed_at IS NULL;
+CREATE INDEX executors_job ON executors (job_id);
 CREATE INDEX executors_removed ON executors (removed_at) WHERE removed_at IS NOT NULL;
 
 -- Public keys of clusters, as their JWKS has them. The scheduler fetches them; the control plane only reads.
