@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from sojourn.executor_shim.settings import Settings
-from sojourn.executor_shim.shim import Shim
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sojourn.executor_shim.sandbox.keeper import Keeper
 
 _USAGE = "usage: python -m sojourn.executor_shim --config-fd N | --nomad"
 #: What a swap is answered with when the allocation is not, or no longer, wanted: no failure of its own.
@@ -17,17 +18,36 @@ def main() -> int:
     """Serves until it leaves."""
     match sys.argv[1:]:
         case ["--config-fd", number] if number.isdigit():
-            return Shim(Settings.read(int(number))).serve()
+            return _serve_process(int(number))
         case ["--nomad"]:
             return _serve_allocation()
     print(_USAGE, file=sys.stderr)
     return 2
 
 
+def _keeper(leave: int | None = None) -> Keeper | None:
+    """What makes sandboxes is forked before this process knows a secret; only root's can make any."""
+    if os.geteuid() != 0:
+        return None
+    from sojourn.executor_shim.sandbox.keeper import Keeper
+
+    return Keeper.start(leave)
+
+
+def _serve_process(fd: int) -> int:
+    keeper = _keeper(leave=fd)
+    from sojourn.executor_shim.settings import Settings
+    from sojourn.executor_shim.shim import Shim
+
+    return Shim(Settings.read(fd), keeper).serve()
+
+
 def _serve_allocation() -> int:
+    keeper = _keeper()
     from sojourn.executor_shim.allocation import settings_of
     from sojourn.executor_shim.control import OutOfTouch, Refused
     from sojourn.executor_shim.journal import note
+    from sojourn.executor_shim.shim import Shim
 
     try:
         settings = settings_of(os.environ)
@@ -37,7 +57,7 @@ def _serve_allocation() -> int:
     except (OutOfTouch, ValueError, KeyError, TypeError) as error:
         note(f"no executor: {error}")
         return 1
-    return Shim(settings).serve()
+    return Shim(settings, keeper).serve()
 
 
 if __name__ == "__main__":

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import sys
-import time
 
 from sojourn.executor_shim import frames
-from sojourn.executor_shim.process_tree import children, descendants, is_zombie
+from sojourn.executor_shim.memory import KernelKills
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    import signal
+    from collections.abc import Callable, Iterator
+    from typing import Any, Protocol
 
     from sojourn.executor_shim.events import Events
+
+    class Process(Protocol):
+        """What holds a user's process: `plain`, or in a sandbox."""
+
+        pid: int
+        exit_fd: int
+
+        @property
+        def exit_code(self) -> int | None: ...
+        def members(self) -> list[int]: ...
+        def leaves_others(self) -> bool: ...
+        def limit_memory(self, limit: int | None) -> None: ...
+        def out_of_memory_kills(self) -> str | None: ...
+        def signal(self, number: signal.Signals) -> None: ...
+        def kill(self) -> bool: ...
+        def close(self) -> None: ...
+
+    #: Starts a program with an environment and descriptors by their number there.
+    Start = Callable[[list[str], dict[str, str], dict[int, int]], Process]
 
 #: What a task's process gets of the machine's environment.
 _PASSED = (
@@ -28,7 +46,7 @@ CONTROL, CANCEL, RESULT = 3, 4, 5
 #: The shim's ends lie above the numbers that the user's process gets.
 _ABOVE = 10
 _READ = 1 << 16
-_KILL_TIME = 2.0
+_NUMBERS = {"stdout": 1, "stderr": 2, "control": CONTROL, "cancel": CANCEL, "result": RESULT}
 
 
 class Child:
@@ -37,11 +55,10 @@ class Child:
     Known to `events` as result, stdout, stderr, exit, and control while a frame is being taken.
     """
 
-    def __init__(self, events: Events, executor: str):
+    def __init__(self, events: Events, executor: str, start: Start):
         self._events = events
         self._pipes: dict[str, int] = {}
         self._outgoing = b""
-        self._exit_code: int | None = None
         self._decoder = frames.Decoder()
         #: The variables that its code was imported with; None before that.
         self.variables: dict[str, str] | None = None
@@ -49,15 +66,17 @@ class Child:
         self.runs = 0
         theirs = {name: self._pipe(name) for name in ("control", "cancel", "result", "stdout", "stderr")}
         try:
-            self.pid = _spawn(theirs, _environment(executor))
+            pipes = {_NUMBERS[name]: fd for name, fd in theirs.items()}
+            self.process = start(_program(), _environment(executor), pipes)
         except OSError:
             self._close()
             raise
         finally:
             for fd in theirs.values():
                 os.close(fd)
-        self._pipes["exit"] = os.pidfd_open(self.pid)
-        for name in ("result", "stdout", "stderr", "exit"):
+        self.kernel_kills = KernelKills(self.process.out_of_memory_kills())
+        events.add(self.process.exit_fd, "exit")
+        for name in ("result", "stdout", "stderr"):
             events.add(self._pipes[name], name)
 
     # --- talking
@@ -136,26 +155,21 @@ class Child:
 
     def notice_exit(self) -> None:
         """Takes the event `exit`."""
-        self._events.drop(self._pipes["exit"])
-        self._look()
+        self._events.drop(self.process.exit_fd)
+        _ = self.exit_code
 
     @property
     def exit_code(self) -> int | None:
         """Its exit code (negative: the signal that ended it), or None while it lives."""
-        if self._exit_code is None:
-            self._look()
-        return self._exit_code
+        return self.process.exit_code
 
     def leaves_others(self) -> bool:
         """Whether it has processes of its own: a run that is over should have none."""
-        return bool(children(self.pid)) or children(os.getpid()) != [self.pid]
+        return self.process.leaves_others()
 
     def signal(self, number: signal.Signals) -> None:
         """Signals the process and those of its group."""
-        try:
-            os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
+        self.process.signal(number)
 
     def hang_up(self) -> None:
         """Asks an idle process to exit."""
@@ -164,22 +178,14 @@ class Child:
         self._outgoing = b""
 
     def kill(self) -> bool:
-        """SIGKILL to the group and to whatever left it; true when none is left, false after 2 s."""
-        self.signal(signal.SIGKILL)
-        deadline = time.monotonic() + _KILL_TIME
-        while time.monotonic() < deadline:
-            self._reap()
-            left = [pid for pid in descendants(os.getpid()) if not is_zombie(pid)]
-            if not left and not descendants(os.getpid()):  # a list that is read while processes end may lack some
-                return True
-            for pid in left:
-                _kill(pid)
-            time.sleep(0.001)
-        return False
+        """Kills it and everything that it has started; true when none is left."""
+        return self.process.kill()
 
     def end(self) -> bool:
         """Kills what is left, and closes the pipes."""
         gone = self.kill()
+        self._events.drop(self.process.exit_fd)
+        self.process.close()
         self._close()
         return gone
 
@@ -193,25 +199,6 @@ class Child:
         self._pipes[name] = ours
         return theirs
 
-    def _look(self) -> None:
-        """Its exit code without collecting it, so that its number stays its own until its tree is gone."""
-        try:
-            state = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
-        if state is not None:
-            self._exit_code = state.si_status if state.si_code == os.CLD_EXITED else -state.si_status
-
-    def _reap(self) -> None:
-        """Collects processes that ended, adopted ones too."""
-        if self._exit_code is None:
-            self._look()
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                continue
-        except ChildProcessError:
-            return
-
     def _close(self) -> None:
         for fd in self._pipes.values():
             self._events.drop(fd)
@@ -219,34 +206,9 @@ class Child:
         self._pipes = {}
 
 
-def adopt_orphans() -> None:
-    """Whatever the user's process leaves behind becomes the shim's child, so that it can be ended too.
-
-    Nor may others of the same user look into the shim's memory.
-    """
-    import ctypes
-
-    set_dumpable, set_child_subreaper = 4, 36
-    libc = ctypes.CDLL(None)
-    libc.prctl(set_child_subreaper, 1, 0, 0, 0)
-    libc.prctl(set_dumpable, 0, 0, 0, 0)
-
-
-def _spawn(theirs: dict[str, int], environment: dict[str, str]) -> int:
-    """Starts the runner in a session of its own. `-P`: a file of the project never stands in for one of Python's."""
-    numbers = {"stdout": 1, "stderr": 2, "control": CONTROL, "cancel": CANCEL, "result": RESULT}
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-P", "-m", "sojourn.executor_shim.runner", str(os.getpid())],
-        environment,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            *((os.POSIX_SPAWN_DUP2, fd, numbers[name]) for name, fd in theirs.items()),
-        ],
-        setsid=True,
-        setsigmask=[],
-        setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGPIPE],
-    )
+def _program() -> list[str]:
+    """The runner; the number of its parent comes behind it. `-P`: a file of the project never stands in for Python's."""
+    return [sys.executable, "-P", "-m", "sojourn.executor_shim.runner"]
 
 
 def _environment(executor: str) -> dict[str, str]:
@@ -263,10 +225,3 @@ def _above(fd: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _ABOVE)
     finally:
         os.close(fd)
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 
-from sojourn.executor_shim.process_tree import descendants, proportional_bytes, resident_bytes
+from sojourn.executor_shim.process_tree import proportional_bytes, resident_bytes
 
 
-def above(pid: int, limit: int) -> int | None:
-    """The bytes that a process and everything below it hold, if that is more than `limit`.
+def above(processes: list[int], limit: int) -> int | None:
+    """The bytes that processes hold, if that is more than `limit`.
 
     Processes that were forked share memory, so a sum of resident sizes that is too large is looked at again by shares.
     """
-    processes = [pid, *descendants(pid)]
     used = sum(resident_bytes(each) for each in processes)
     if used > limit and len(processes) > 1:
         used = sum(proportional_bytes(each) for each in processes)
@@ -20,10 +19,12 @@ def above(pid: int, limit: int) -> int | None:
 
 
 class KernelKills:
-    """Counts the kernel's out-of-memory kills in this process's own cgroup (either version), where there is one."""
+    """Counts the kernel's out-of-memory kills in a cgroup (either version): by its file, or else this process's own."""
 
-    def __init__(self) -> None:
-        self._path = _counter_file()
+    def __init__(self, path: str | None = None) -> None:
+        #: Whether the group is the user's process's alone.
+        self.is_own = path is not None
+        self._path = path or _counter_file()
         self._before = self._count()
 
     def happened(self) -> bool:

@@ -36,6 +36,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
+def parent(pid: int) -> int:
+    """The parent of a process; 0 for one that is gone."""
+    return _field(pid, 1) or 0
+
+
 def is_zombie(pid: int) -> bool:
     """Whether a process has ended; one that was not collected counts as ended."""
     fields = _stat(pid)

@@ -15,7 +15,8 @@ class Settings:
 
     `max_runs`: how many runs one user process serves before it is replaced (1: none is reused). `max_trees`: how many
     versions are kept on the node. `cancel_grace`, `drain_grace`: what a run has after a cancellation, and after the
-    executor was told to leave. `term_grace`: what a process has between being asked and being killed.
+    executor was told to leave. `term_grace`: what a process has between being asked and being killed. `sandbox`: off, auto
+    or required, or an object of options (`sandbox/options.py`).
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class Settings:
         "max_runs",
         "max_trees",
         "poll",
+        "sandbox",
         "term_grace",
         "version_hash",
         "versions_dir",
@@ -52,6 +54,7 @@ class Settings:
         drain_grace: float = 5,
         max_runs: int = 1_000,
         max_trees: int = 50,
+        sandbox: str | dict[str, Any] = "auto",
     ):
         self.api_url = api_url
         self.credential = credential
@@ -67,6 +70,7 @@ class Settings:
         self.drain_grace = drain_grace
         self.max_runs = max_runs
         self.max_trees = max_trees
+        self.sandbox = sandbox
 
     @classmethod
     def read(cls, fd: int) -> Settings:

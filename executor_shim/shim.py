@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import time
 
-from sojourn.executor_shim.child import Child, adopt_orphans
+from sojourn.executor_shim.child import Child
 from sojourn.executor_shim.control import Control, OutOfTouch, Refused
 from sojourn.executor_shim.ends import Killed, error_of, internal_error
+from sojourn.executor_shim.housing import Housing
 from sojourn.executor_shim.phases import Event
 from sojourn.executor_shim.station import Station
 from sojourn.executor_shim.supervision import Supervision
@@ -18,11 +19,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from sojourn.executor_shim.sandbox.keeper import Keeper
     from sojourn.executor_shim.settings import Settings
 
 #: Seconds for taking leave when told to leave, and status codes that are about this executor, not about what it said.
 _FAREWELL = 2.0
 _UNWANTED = (401, 403, 410)
+
+
+class _NoSandbox(Exception):
+    """No sandbox can be made; the text is for the run."""
 
 
 class _Interrupted(Exception):
@@ -32,9 +38,10 @@ class _Interrupted(Exception):
 class Shim:
     """One executor."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, keeper: Keeper | None = None):
         self._settings = settings
         self._station = Station(settings)
+        self._housing = Housing(settings, keeper, self._station.note)
         self._control = Control(settings.api_url, settings.credential, self._station.events, self._on_idle_event)
         self._station.connection = self._control.connection
         self._trees = Trees(settings.versions_dir, settings.max_trees)
@@ -48,10 +55,8 @@ class Shim:
 
     def serve(self) -> int:
         """Until it leaves; the exit code: 0, or 1 when the control plane refuses it or does not answer."""
-        adopt_orphans()
         self._station.listen_to_signals()
         try:
-            self._child = Child(self._station.events, self._settings.executor)
             self._boot()
             self._loop()
             code = 0
@@ -66,24 +71,46 @@ class Shim:
             code = 1
         finally:
             self._end_child()
+            self._housing.close()
         self._station.course.step(Event.LEAVE)
         return code
 
     # --- asking
 
     def _boot(self) -> None:
-        """A tree that cannot be had is told by the run that needs it."""
+        """What cannot be had is told by the run that needs it: the tree, or the sandbox.
+
+        The user's process starts as early as it can; a sandbox is made around a tree that is there.
+        """
         try:
+            self._decide_housing()
+            if not self._housing.is_sandboxed:
+                self._child = self._new_child()
             self._directory = self._trees.ensure(self._settings.version_hash, self._fetch)
+            self._housing.see(self._directory)
+            if self._child is None:
+                self._child = self._new_child()
+        except _NoSandbox as error:
+            self._break(ErrorCode.CONFIGURED_INCORRECTLY, str(error))
         except (OSError, ValueError, Refused) as error:
             if isinstance(error, Refused) and error.status in _UNWANTED:
                 raise
             full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
             code = ErrorCode.DISK_SPACE_EXCEEDED if full else ErrorCode.CONFIGURED_INCORRECTLY
-            self._broken = internal_error(code, f"the code of this version cannot be had: {error}")
-            self._station.note(self._broken["message"])
+            self._break(code, f"the code of this version cannot be had: {error}")
         self._station.course.step(Event.READY)
         self._idle_since = time.monotonic()
+
+    def _decide_housing(self) -> None:
+        try:
+            self._housing.decide()
+        except (OSError, ValueError, TypeError) as error:
+            raise _NoSandbox(f"the sandbox of this executor cannot be made: {error}") from error
+
+    def _break(self, code: ErrorCode, text: str) -> None:
+        """From now on no run can be executed here."""
+        self._broken = internal_error(code, text)
+        self._station.note(text)
 
     def _fetch(self, content_hash: str) -> bytes:
         return self._control.version(content_hash, self._settings.lease)
@@ -211,10 +238,15 @@ class Shim:
         if self._broken is not None:
             self._station.course.step(Event.ENDED)
             return _refusal(assignment, self._broken)
-        supervision = self._supervise(assignment)
-        if supervision.never_began:
-            self._end_child()
+        try:
             supervision = self._supervise(assignment)
+            if supervision.never_began:
+                self._end_child()
+                supervision = self._supervise(assignment)
+        except _NoSandbox as error:
+            self._break(ErrorCode.CONFIGURED_INCORRECTLY, str(error))
+            self._station.course.step(Event.ENDED)
+            return _refusal(assignment, internal_error(ErrorCode.CONFIGURED_INCORRECTLY, str(error)))
         completion = supervision.completion
         if not supervision.may_go_on:
             self._end_child()
@@ -236,12 +268,25 @@ class Shim:
             self._end_child()
             child = None
         if child is None:
-            child = self._child = Child(self._station.events, self._settings.executor)
+            child = self._child = self._new_child()
         return child
+
+    def _new_child(self) -> Child:
+        """A fresh user process; `_NoSandbox` if there can be none."""
+        try:
+            return Child(self._station.events, self._settings.executor, self._housing.start)
+        except OSError as error:
+            if not self._housing.is_sandboxed:
+                raise
+            raise _NoSandbox(f"the sandbox of this executor cannot be made: {error.strerror or error}") from error
 
     def _start_anew(self, last: dict[str, Any] | None) -> None:
         """A fresh process imports what the last run needed, unless that may have been its end."""
-        child = self._child = Child(self._station.events, self._settings.executor)
+        try:
+            child = self._child = self._new_child()
+        except _NoSandbox as error:
+            self._break(ErrorCode.CONFIGURED_INCORRECTLY, str(error))
+            return
         if last is not None:
             child.prepare(self._directory, last.get("variables") or {}, last["task"]["filePath"])
 

@@ -9,7 +9,6 @@ from sojourn.executor_shim.connection import ANSWER
 from sojourn.executor_shim.control import Control
 from sojourn.executor_shim.events import Events
 from sojourn.executor_shim.journal import note
-from sojourn.executor_shim.memory import KernelKills
 from sojourn.executor_shim.phases import Course
 
 TYPE_CHECKING = False
@@ -29,7 +28,6 @@ class Station:
         self.settings = settings
         self.course = Course()
         self.events = Events()
-        self.kernel_kills = KernelKills()
         self.is_draining = False
         #: The main thread's, once there is one.
         self.connection: Connection | None = None

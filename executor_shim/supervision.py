@@ -64,6 +64,7 @@ class Supervision:
         """Until the attempt has an outcome or its process has ended. A process of no further use ends with its tree."""
         child, settings, events = self._child, self._station.settings, self._station.events
         child.runs += 1
+        child.process.limit_memory(self._assignment.get("memoryBytes"))
         child.variables = self._assignment.get("variables") or {}
         message = {"type": "run", "directory": directory, "cancelGrace": settings.cancel_grace}
         child.send({**message, "assignment": self._assignment})
@@ -168,8 +169,8 @@ class Supervision:
         while data := self._child.read("result"):
             self._take_frames(data)
         self.never_began = self._child.began_nothing
-        if self._child.exit_code == -signal.SIGKILL and self._killed is None and self._station.kernel_kills.happened():
-            self._killed, self._detail = Killed.OUT_OF_MEMORY, "the kernel has ended it"
+        if self._child.exit_code == -signal.SIGKILL and self._killed is None and self._child.kernel_kills.happened():
+            self._killed, self._detail = Killed.OUT_OF_MEMORY, self._kernels_word()
         self._is_over = True
 
     def _on_news(self) -> None:
@@ -197,8 +198,15 @@ class Supervision:
     def _watch_memory(self, now: float) -> None:
         self._alarms["memory"] = now + _MEMORY_WATCH
         limit = self._assignment.get("memoryBytes")
-        if limit and (used := memory.above(self._child.pid, limit)) is not None:
+        if limit and (used := memory.above(self._child.process.members(), limit)) is not None:
             self._kill(Killed.OUT_OF_MEMORY, f"{used >> 20} of {limit >> 20} MB")
+        elif self._child.kernel_kills.is_own and self._child.exit_code is None and self._child.kernel_kills.happened():
+            # One of its processes: what is left is not what the task meant to run.
+            self._kill(Killed.OUT_OF_MEMORY, self._kernels_word())
+
+    def _kernels_word(self) -> str:
+        limit = self._assignment.get("memoryBytes")
+        return f"the kernel has ended it at the limit of {limit >> 20} MB" if limit else "the kernel has ended it"
 
     def _beat(self, now: float) -> None:
         self._station.hold(self._assignment, self._snapshot, self._began)

@@ -63,7 +63,8 @@ class Trees:
             found = archive.unpack(packed, Path(fresh))
             if found != content_hash:
                 raise archive.ArchiveError(f"the archive of {content_hash} unpacks to {found}")
-            os.chmod(fresh, 0o755)  # noqa: S103 - code is no secret from the user it runs as
+            for directory, _, _ in os.walk(fresh):
+                os.chmod(directory, 0o755)  # noqa: S103 - code is no secret from the user it runs as
             try:
                 os.rename(fresh, tree)
             except OSError:

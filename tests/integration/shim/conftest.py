@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from tests.integration.shim.worker_server import WorkerServer
+from tests.support.sandboxes import needs_sandboxes
 
+from sojourn.executor_shim.process_tree import descendants
 from sojourn.sdk import archive
 
 PROJECT = Path(__file__).parent / "project"
@@ -48,6 +50,17 @@ class ShimProcess:
     def pid(self) -> int:
         return self.process.pid
 
+    def outside(self, pid: int) -> int | None:
+        """A process below this executor by its number on the node; `pid` is what it has inside. None: there is none."""
+        for each in descendants(self.pid):
+            try:
+                status = Path(f"/proc/{each}/status").read_text()
+            except OSError:
+                continue
+            if int(status.split("NSpid:")[1].split("\n")[0].split()[-1]) == pid:
+                return each
+        return None
+
     def wait(self, seconds: float = 20) -> int:
         return self.process.wait(seconds)
 
@@ -71,13 +84,21 @@ def content_hash(server: WorkerServer) -> str:
     return content_hash
 
 
+@pytest.fixture(params=["off", "required"], ids=["plain", "sandboxed"])
+def sandbox(request: pytest.FixtureRequest) -> str:
+    """Every test of a shim is one with and one without a sandbox around the user's process."""
+    if request.param != "off":
+        needs_sandboxes()
+    return str(request.param)
+
+
 @pytest.fixture
-def start(server: WorkerServer, content_hash: str, tmp_path: Path) -> Iterator[Callable[..., ShimProcess]]:
+def start(server: WorkerServer, content_hash: str, tmp_path: Path, sandbox: str) -> Iterator[Callable[..., ShimProcess]]:
     """Starts an executor; settings as keywords."""
     started: list[ShimProcess] = []
 
     def start_one(**more: Any) -> ShimProcess:
-        shim = ShimProcess(server, tmp_path, more.pop("version_hash", content_hash), **more)
+        shim = ShimProcess(server, tmp_path, more.pop("version_hash", content_hash), **{"sandbox": sandbox, **more})
         started.append(shim)
         return shim
 
@@ -86,18 +107,21 @@ def start(server: WorkerServer, content_hash: str, tmp_path: Path) -> Iterator[C
         shim.end()
 
 
-def lives(pid: int) -> bool:
+def lives(pid: int | None) -> bool:
     """Whether a process exists and has not ended."""
+    if pid is None:
+        return False
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
     except FileNotFoundError:
         return False
 
 
-def wait_gone(pid: int, seconds: float = 10) -> None:
+def wait_gone(pid: int | None, seconds: float = 10) -> None:
     """Until the process has ended. It may be nobody's child of ours, so that only a pidfd tells."""
     import select
 
+    assert pid is not None
     try:
         fd = os.pidfd_open(pid)
     except ProcessLookupError:

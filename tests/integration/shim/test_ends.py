@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess, lives
+from tests.integration.shim.conftest import ShimProcess
 from tests.integration.shim.worker_server import WorkerServer
+
+from sojourn.executor_shim.process_tree import descendants
 
 Start = Callable[..., ShimProcess]
 
@@ -70,21 +73,21 @@ def test_memory_that_forked_processes_share_counts_once(server: WorkerServer, st
 
 def test_processes_of_a_process_that_ended_end_too(server: WorkerServer, start: Start) -> None:
     """One of them holds every pipe open, so that only the process's own end tells of its end."""
-    start()
+    shim = start()
     run = server.give("daemon", {"exit": 5})
     error = server.result(run)["outcome"]["error"]
     assert error["code"] == "TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE"
     left = json.loads(server.messages(run)[0].removeprefix("left "))
-    assert len(left) == 3 and not any(lives(pid) for pid in left)
+    assert len(left) == 3 and not any(shim.outside(pid) for pid in left)
 
 
 def test_a_bounded_fork_bomb_is_cleared_away(server: WorkerServer, start: Start) -> None:
     shim = start()
     server.result(server.give("bomb"))
-    (child,) = children(shim.pid)
-    assert children(child) == []
+    runners = [pid for pid in descendants(shim.pid) if b"executor_shim.runner" in command(pid)]
+    (child,) = runners
+    assert descendants(child) == [] and not [pid for pid in descendants(shim.pid) if b"os.fork" in command(pid)]
 
 
-def children(pid: int) -> list[int]:
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return [int(word) for word in file.read().split()]
+def command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -24,9 +24,10 @@ def line(server: WorkerServer, run: str, text: str) -> dict[str, Any]:
 
 
 def test_a_cancelled_run_runs_its_hooks_and_its_finally(server: WorkerServer, start: Start) -> None:
-    start()
+    shim = start()
     run = server.give("nap", {"name": "Ada"})
-    pid = line(server, run, "sleeping")["properties"]["pid"]
+    pid = shim.outside(line(server, run, "sleeping")["properties"]["pid"])
+    assert lives(pid)
     server.tell(run, "cancel", 9)
     completion = server.result(run)
     assert (completion["snapshot"], completion["outcome"]["error"]["code"]) == (9, "TASK_RUN_CANCELLED")
@@ -45,9 +46,10 @@ def test_a_cancelled_coroutine_is_cancelled(server: WorkerServer, start: Start) 
 
 
 def test_one_that_does_not_let_itself_be_cancelled_is_killed(server: WorkerServer, start: Start) -> None:
-    start(cancel_grace=0.5, term_grace=0.3)
+    shim = start(cancel_grace=0.5, term_grace=0.3)
     run = server.give("stubborn")
-    pid = line(server, run, "stubborn")["properties"]["pid"]
+    pid = shim.outside(line(server, run, "stubborn")["properties"]["pid"])
+    assert lives(pid)
     server.tell(run, "cancel", 9)
     completion = server.result(run)
     assert (completion["snapshot"], completion["outcome"]["error"]["code"]) == (9, "TASK_RUN_CANCELLED")
@@ -65,9 +67,10 @@ def test_an_attempt_that_takes_too_long_is_ended(server: WorkerServer, start: St
 
 @pytest.mark.parametrize("how", ["told", "refused"])
 def test_a_run_that_is_no_longer_ours_is_killed_and_not_spoken_of(server: WorkerServer, start: Start, how: str) -> None:
-    start()
+    shim = start()
     run = server.give("nap", {"name": "x"})
-    pid = line(server, run, "sleeping")["properties"]["pid"]
+    pid = shim.outside(line(server, run, "sleeping")["properties"]["pid"])
+    assert lives(pid)
     if how == "told":
         server.tell(run, "stop")
     else:
@@ -87,7 +90,8 @@ def test_user_code_that_holds_the_interpreter_beats_all_the_same(server: WorkerS
 def test_without_an_answer_for_most_of_a_lease_the_run_is_given_up(server: WorkerServer, start: Start) -> None:
     shim = start(lease=2, heartbeat=0.3)
     run = server.give("nap", {"name": "x"})
-    pid = line(server, run, "sleeping")["properties"]["pid"]
+    pid = shim.outside(line(server, run, "sleeping")["properties"]["pid"])
+    assert lives(pid)
     server.fail = lambda path, body: 0
     wait_gone(pid)
     del server.given[run]  # its lease is over: it is another's
@@ -114,7 +118,8 @@ def test_a_control_plane_that_is_away_for_a_while_changes_nothing(server: Worker
 def test_told_to_leave_it_hands_its_run_back(server: WorkerServer, start: Start) -> None:
     shim = start(drain_grace=0.3)
     run = server.give("nap", {"name": "x"})
-    pid = line(server, run, "sleeping")["properties"]["pid"]
+    pid = shim.outside(line(server, run, "sleeping")["properties"]["pid"])
+    assert lives(pid)
     os.kill(shim.pid, signal.SIGINT)
     os.kill(shim.pid, signal.SIGTERM)
     assert shim.wait() == 0
@@ -157,6 +162,7 @@ def test_a_run_that_is_cancelled_between_attempts_is_told_as_cancelled(server: W
 def test_a_killed_shim_takes_its_user_process_with_it(server: WorkerServer, start: Start) -> None:
     shim = start()
     run = server.give("stubborn")
-    pid = line(server, run, "stubborn")["properties"]["pid"]
+    pid = shim.outside(line(server, run, "stubborn")["properties"]["pid"])
+    assert lives(pid)
     os.kill(shim.pid, signal.SIGKILL)
     wait_gone(pid)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from tests.integration.shim.conftest import ShimProcess, lives
+from tests.integration.shim.conftest import ShimProcess
 from tests.integration.shim.worker_server import WorkerServer
+
+from sojourn.executor_shim.process_tree import descendants
 
 Start = Callable[..., ShimProcess]
 
@@ -22,7 +25,7 @@ def test_one_process_serves_many_runs(server: WorkerServer, start: Start) -> Non
     start()
     told = [output(server, server.give("hello", number)) for number in range(5)]
     assert [each["runs"] for each in told] == [1, 2, 3, 4, 5]
-    assert len({each["pid"] for each in told}) == 1 and told[0]["init"] is True
+    assert len({each["process"] for each in told}) == 1 and told[0]["init"] is True
     assert [body["served"] for body in server.nexts][:6] == [0, 1, 2, 3, 4, 5]
     first = server.completions[0]
     assert (first["snapshot"], first["token"], first["attempt"]) == (3, "token-run_1", 1)
@@ -30,10 +33,11 @@ def test_one_process_serves_many_runs(server: WorkerServer, start: Start) -> Non
 
 
 def test_a_process_is_replaced_after_so_many_runs(server: WorkerServer, start: Start) -> None:
-    start(max_runs=2)
+    shim = start(max_runs=2)
     told = [output(server, server.give("hello", number)) for number in range(4)]
     assert [each["runs"] for each in told] == [1, 2, 1, 2]
-    assert not lives(told[0]["pid"])
+    assert len({each["process"] for each in told}) == 2
+    assert sum(b"executor_shim.runner" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(shim.pid)) == 1
 
 
 def test_the_environment_is_the_runs_own(server: WorkerServer, start: Start, monkeypatch: Any) -> None:
@@ -50,8 +54,8 @@ def test_the_environment_is_the_runs_own(server: WorkerServer, start: Start, mon
         "SOJOURN_SECRET_KEY": "tr_dev_test",
     }
     assert "DATABASE_URL" not in first["all"]
-    assert (again["told"], again["pid"]) == (first["told"], first["pid"])
-    assert (other["told"]["ONE"], other["pid"] != first["pid"]) == (None, True)
+    assert (again["told"], again["process"]) == (first["told"], first["process"])
+    assert (other["told"]["ONE"], other["process"] != first["process"]) == (None, True)
 
 
 def test_lines_of_every_kind_reach_the_runs_log(server: WorkerServer, start: Start) -> None:
@@ -118,10 +122,10 @@ def test_a_copy_of_the_process_that_comes_back_from_the_task_tells_nothing(serve
 
 
 def test_what_a_run_leaves_behind_is_ended_with_it(server: WorkerServer, start: Start) -> None:
-    start()
+    shim = start()
     left = output(server, server.give("daemon"))
-    assert len(left) == 4 and not any(lives(pid) for pid in left)
     assert output(server, server.give("hello"))["runs"] == 1
+    assert len(left) == 4 and not any(shim.outside(pid) for pid in left[:3])
 
 
 def test_it_leaves_when_it_is_told_to_or_has_been_idle(server: WorkerServer, start: Start) -> None:

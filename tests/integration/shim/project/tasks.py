@@ -16,13 +16,15 @@ import time
 from sojourn import context, logger, task
 
 STATE = {"runs": 0}
+#: A number of a process may be used again.
+PROCESS = os.urandom(8).hex()
 
 
 @task
 def hello(payload):
     STATE["runs"] += 1
     print("hi", payload)
-    return {"pid": os.getpid(), "runs": STATE["runs"], "init": builtins.init_was_imported}
+    return {"process": PROCESS, "runs": STATE["runs"], "init": builtins.init_was_imported}
 
 
 @task(id="env")
@@ -30,7 +32,7 @@ def environment(payload):
     told = {name: os.environ.get(name) for name in payload["names"]}
     os.environ["LEFT_BEHIND"] = "yes"
     os.chdir("/")
-    return {"told": told, "all": sorted(os.environ), "pid": os.getpid()}
+    return {"told": told, "all": sorted(os.environ), "process": PROCESS}
 
 
 @task

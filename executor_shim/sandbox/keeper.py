@@ -1,0 +1,116 @@
+"""The process that makes sandboxes for a shim: forked before the shim knows a secret or has a thread.
+
+So what holds a sandbox, and a user's process before it becomes its program, have no credential in their memory, and a
+fork never copies a lock that a thread holds. It ends with the shim.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+
+from sojourn.executor_shim.sandbox.options import Options, Plan, Target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_MOST = 1 << 17
+_PATIENCE = 20.0
+
+
+class SandboxFailed(OSError):
+    """A sandbox could not be made; the text says why, `kind` which class of error it was."""
+
+    kind = ""
+
+
+class Keeper:
+    """The shim's end. `start` before anything else; a privileged process only."""
+
+    def __init__(self, pid: int, channel: socket.socket):
+        self._pid = pid
+        self._channel = channel
+
+    @classmethod
+    def start(cls, leave: int | None = None) -> Keeper:
+        """Forks the keeper, without the descriptor `leave`: the shim's settings come through it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for each in (ours, theirs):  # a request lists all that is to be seen inside
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST)
+        pid = os.fork()
+        if pid == 0:
+            ours.close()
+            if leave is not None:
+                os.close(leave)
+            _keep(theirs)
+        theirs.close()
+        ours.settimeout(_PATIENCE)
+        return cls(pid, ours)
+
+    def spawn(self, plan: Plan, program: list[str], pipes: dict[int, int]) -> tuple[dict[str, Any], int, int]:
+        """Starts a program in a sandbox of its own: what was made, init's pidfd, the socket to init. `SandboxFailed`.
+
+        `pipes` are the program's descriptors by their number there, from 1 without a gap.
+        """
+        numbers = sorted(pipes)
+        request = json.dumps({"plan": _as_json(plan), "program": program, "numbers": numbers}).encode()
+        if len(request) > _MOST // 2:
+            raise SandboxFailed(0, f"what is to be made takes {len(request)} bytes to say")
+        try:
+            socket.send_fds(self._channel, [request], [pipes[number] for number in numbers])
+            data, descriptors, _, _ = socket.recv_fds(self._channel, _MOST, 2)
+        except OSError as error:
+            raise SandboxFailed(error.errno or 0, f"the keeper of sandboxes: {error}") from error
+        answer: dict[str, Any] = json.loads(data) if data else {"error": "the keeper of sandboxes is gone", "errno": 0}
+        if "error" in answer or len(descriptors) != 2:
+            failed = SandboxFailed(answer.get("errno", 0), answer.get("error", "no sandbox came"))
+            failed.kind = answer.get("kind", "")
+            raise failed
+        return answer, descriptors[0], descriptors[1]
+
+    def close(self) -> None:
+        """Ends the keeper, and with it every sandbox; returns when it has ended."""
+        self._channel.close()
+        try:
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            return
+
+
+def _keep(channel: socket.socket) -> NoReturn:
+    try:
+        import signal
+
+        from sojourn.executor_shim.sandbox import namespaces
+
+        namespaces.die_with_parent()
+        namespaces.adopt_orphans()
+        for number in (signal.SIGINT, signal.SIGTERM):  # a terminal's, or for the shim's group: it is ended by its shim
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for holders
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(channel, _MOST, 16)
+            if not data:
+                os._exit(0)
+            if os.fork() == 0:
+                told = json.loads(data)
+                pipes = dict(zip(told["numbers"], descriptors, strict=True))
+                namespaces.hold(namespaces.Request(_from_json(told["plan"]), told["program"], pipes), channel)
+                os._exit(0)
+            for fd in descriptors:
+                os.close(fd)
+    finally:
+        os._exit(1)
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    options = {name: getattr(plan.options, name) for name in Options.__slots__}
+    return {"options": options, "executor": plan.executor, "code": plan.code, "environment": dict(plan.environment),
+            "api": [plan.api.host, plan.api.port]}  # fmt: skip
+
+
+def _from_json(told: dict[str, Any]) -> Plan:
+    options = Options.read(told["options"])
+    return Plan(options, told["executor"], tuple(told["code"]), Target(*told["api"]), told["environment"])

@@ -1,0 +1,207 @@
+"""The network of a sandbox: a pair of interfaces, what it reaches, what it does not. Decisions first, then the acts.
+
+Two walls, so that a firewall which is loaded anew opens nothing: unreachable routes inside, where user code may not
+change them, and an nf_tables table on the node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+
+from sojourn.executor_shim.sandbox import netlink
+from sojourn.executor_shim.sandbox.options import DENIED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sojourn.executor_shim.sandbox.options import Options
+
+INSIDE = "eth0"
+_PREFIX = "sj"
+_FORWARDING = "/proc/sys/net/ipv4/ip_forward"
+_PATIENCE = 2.0
+
+
+class NoFilter(OSError):
+    """This node cannot filter a sandbox's network; the text says what it lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A slot's pair of interfaces: the node's side by name and address, and the address inside. Prefix 30."""
+
+    name: str
+    gateway: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What every sandbox with the same options has in common. `table` is named by what is in it."""
+
+    table: str
+    text: str
+    prefix: str
+    denied: tuple[str, ...]
+    allowed: tuple[str, ...]
+
+
+def rules(options: Options) -> Rules:
+    """The node's table for these options."""
+    denied = tuple(sorted({*DENIED, *options.deny, options.pool}))
+    allowed = tuple(sorted(set(options.allow)))
+    key = hashlib.sha256(repr((denied, allowed, options.pool)).encode()).hexdigest()[:6]
+    prefix = f"{_PREFIX}{key}-"
+    table = f"sojourn-{key}"
+    return Rules(table, _table(table, prefix, options.pool, denied, allowed), prefix, denied, allowed)
+
+
+def wire(made: Rules, pool: str, slot: int) -> Wire:
+    """A slot's part of the pool."""
+    first = int(ipaddress.IPv4Network(pool).network_address) + 4 * slot
+    gateway, address = (str(ipaddress.IPv4Address(first + offset)) for offset in (1, 2))
+    return Wire(f"{made.prefix}{slot}", gateway, address)
+
+
+def _table(name: str, prefix: str, pool: str, denied: tuple[str, ...], allowed: tuple[str, ...]) -> str:
+    """Longest prefix wins, as for routes: an allowed network inside a denied one is let through before it."""
+    ordered = sorted(
+        [(each, "reject with icmpx admin-prohibited") for each in denied] + [(each, "accept") for each in allowed],
+        key=lambda pair: (-ipaddress.IPv4Network(pair[0]).prefixlen, pair[1] == "accept"),
+    )
+    verdicts = "\n".join(f"    ip daddr {network} {verdict}" for network, verdict in ordered)
+    return f"""table inet {name} {{
+  chain input {{
+    type filter hook input priority -10; policy accept;
+    iifname "{prefix}*" reject with icmpx admin-prohibited
+  }}
+  chain forward {{
+    type filter hook forward priority -10; policy accept;
+    iifname "{prefix}*" jump out
+    oifname "{prefix}*" ct state established,related accept
+    oifname "{prefix}*" drop
+  }}
+  chain out {{
+    meta nfproto != ipv4 drop
+    ip saddr != {pool} drop
+    oifname "{_PREFIX}*" reject with icmpx admin-prohibited
+{verdicts}
+    accept
+  }}
+  chain nat {{
+    type nat hook postrouting priority 100; policy accept;
+    ip saddr {pool} oifname != "{_PREFIX}*" masquerade
+  }}
+}}
+"""
+
+
+def prepare_node(made: Rules) -> None:
+    """The node's table, and forwarding; both are there already but for the first sandbox. `NoFilter`."""
+    try:
+        if not netlink.has_table(made.table):
+            _load(_stay_closed() + made.text)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise NoFilter(error.errno or 0, f"nf_tables: {error}") from error
+    if _read(_FORWARDING) == "0":
+        _write(_FORWARDING, "1")
+
+
+def _stay_closed() -> str:
+    """Where the node forwarded nothing, it forwards nothing but for sandboxes after this, too."""
+    if _read(_FORWARDING) != "0":
+        return ""
+    return f"""table inet sojourn-node {{
+  chain forward {{
+    type filter hook forward priority 10; policy accept;
+    iifname != "{_PREFIX}*" oifname != "{_PREFIX}*" drop
+  }}
+}}
+"""
+
+
+def _load(text: str) -> None:
+    tool = shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if tool is None:
+        raise NoFilter(0, "there is no `nft`: apt-get install nftables")
+    done = subprocess.run([tool, "-f", "-"], input=text, capture_output=True, text=True, timeout=10, check=False)
+    if done.returncode:
+        raise NoFilter(0, f"nft: {done.stderr.strip()[:500]}")
+
+
+def connect(outside: netlink.Link, made: Wire, process: int) -> None:
+    """The pair, with the node's side up and the other in the network namespace of `process`.
+
+    The kernel removes a pair with its namespace, a moment after the last process of a sandbox that was killed: one of
+    the same name is such a remnant, since the slot is ours.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        outside.delete(made.name)
+        try:
+            outside.add_veth(made.name, INSIDE, process)
+            break
+        except FileExistsError:
+            if time.monotonic() > deadline:
+                raise
+    outside.address(made.name, made.gateway, 30)
+    outside.up(made.name)
+
+
+def settle(made: Wire, rules_: Rules, own: list[str], relayed: tuple[str, ...]) -> None:
+    """Inside: its addresses and routes.
+
+    `own` are the node's addresses, which are closed off one by one; at those of `relayed` somebody listens inside.
+    """
+    inside = netlink.Link()
+    try:
+        _loopback(inside, relayed)
+        _write(f"/proc/sys/net/ipv6/conf/{INSIDE}/disable_ipv6", "1")
+        inside.address(INSIDE, made.address, 30)
+        inside.up(INSIDE)
+        inside.route("0.0.0.0", 0, via=made.gateway, over=INSIDE)  # noqa: S104 - a route
+        for network in rules_.allowed:
+            address, _, prefix = network.partition("/")
+            inside.route(address, int(prefix or 32), via=made.gateway, over=INSIDE)
+        for network in (*rules_.denied, *(f"{each}/32" for each in own), f"{made.gateway}/32"):
+            address, _, prefix = network.partition("/")
+            if not network.startswith(("0.0.0.0/", "127.")):  # its own
+                inside.close_off(address, int(prefix or 32))
+    finally:
+        inside.close()
+
+
+def only_loopback(relayed: tuple[str, ...]) -> None:
+    """Inside: nothing but itself, and those of `relayed`."""
+    inside = netlink.Link()
+    try:
+        _loopback(inside, relayed)
+    finally:
+        inside.close()
+
+
+def _loopback(inside: netlink.Link, relayed: tuple[str, ...]) -> None:
+    inside.up("lo")
+    for each in relayed:
+        if ":" not in each and not each.startswith("127."):
+            inside.address("lo", each, 32)
+
+
+def _read(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="ascii") as file:
+            file.write(text)
+    except FileNotFoundError:  # a kernel without IPv6
+        return
