@@ -7,6 +7,7 @@ import re
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -94,6 +95,39 @@ def _flag() -> tuple[Callable[[str], bool], str]:
         return words[text.lower()]
 
     return read, "true or false"
+
+
+def _list(what: str) -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        if any(not part.strip() for part in text.split(",")):
+            raise ValueError
+        return ",".join(part.strip() for part in text.split(","))
+
+    return read, f"{what}, with commas between"
+
+
+def _paths() -> tuple[Callable[[str], str], str]:
+    read_list, _ = _list("")
+
+    def read(text: str) -> str:
+        text = read_list(text)
+        if any(not part.startswith("/") for part in text.split(",")):
+            raise ValueError
+        return text
+
+    return read, "absolute paths, with commas between"
+
+
+def _networks() -> tuple[Callable[[str], str], str]:
+    read_list, _ = _list("")
+
+    def read(text: str) -> str:
+        text = read_list(text)
+        for part in text.split(","):
+            IPv4Network(part)
+        return text
+
+    return read, "IPv4 networks such as 10.1.0.0/16, with commas between"
 
 
 _TEXT: tuple[Callable[[str], str], str] = (str, "a text")
@@ -209,6 +243,31 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("cancel_grace_seconds", _number(0, 3600), 30.0, "How long `on_cancel` hooks may take."),
     _setting("term_grace_seconds", _number(0, 600), 1.0, "From SIGTERM to SIGKILL for a task's process."),
     _setting("drain_grace_seconds", _number(0, 3600), 5.0, "How long a run may go on when its executor must leave."),
+    _setting(
+        "sandbox",
+        _choice("off", "auto", "required"),
+        "auto",
+        "Whether tasks run in a sandbox: auto where the executor's node can make one, required nowhere else.",
+    ),
+    _setting(
+        "sandbox_network",
+        _choice("filtered", "none", "host"),
+        "filtered",
+        "What a sandbox reaches: filtered the Internet, none the API alone, host all that the node does.",
+    ),
+    _setting("sandbox_allow", _networks(), "", "Private networks that a filtered sandbox reaches all the same."),
+    _setting("sandbox_deny", _networks(), "", "Networks beside the private ones that a filtered sandbox does not reach."),
+    _setting(
+        "sandbox_forward",
+        _list("host:port"),
+        "",
+        "TCP services of the node's side that a sandbox reaches, at 127.0.0.1 and the same port.",
+    ),
+    _setting("sandbox_readable", _paths(), "", "Paths of the node that tasks see in a sandbox beside their own."),
+    _setting("sandbox_writable", _paths(), "", "Paths of the node that tasks see in a sandbox and may write to."),
+    _setting("sandbox_uid", _whole(1, 4000000000), 0x78000000, "The first of the user ids of sandboxes, one for each."),
+    _setting("sandbox_processes", _whole(16, 1000000), 512, "Processes and threads in a sandbox, at most."),
+    _setting("sandbox_tmp_mb", _whole(1, 10000000), 1024, "The size of a sandbox's own /tmp, which is memory."),
     _setting("queue_size_limit", _whole(0, 100000000), 1000000, "Live runs of an organization at most; 0: no limit."),
     _setting("log_retention_days", _whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
     _setting("log_lines_limit", _whole(0, 100000000), 50000, "Log lines of an attempt that are kept; 0: all."),
@@ -261,6 +320,16 @@ if TYPE_CHECKING:
         cancel_grace_seconds: float
         term_grace_seconds: float
         drain_grace_seconds: float
+        sandbox: str
+        sandbox_network: str
+        sandbox_allow: str
+        sandbox_deny: str
+        sandbox_forward: str
+        sandbox_readable: str
+        sandbox_writable: str
+        sandbox_uid: int
+        sandbox_processes: int
+        sandbox_tmp_mb: int
         queue_size_limit: int
         log_retention_days: int
         log_lines_limit: int

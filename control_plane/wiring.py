@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -28,6 +29,7 @@ from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
 from sojourn.control_plane.engine.triggering import Triggering
 from sojourn.control_plane.engine.turns import Turns
+from sojourn.control_plane.isolation import sandbox
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.mailbox import Mailbox
 from sojourn.control_plane.queue.notices import Notices
@@ -168,7 +170,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     )
 
 
-def shim_settings(config: Config) -> dict[str, float]:
+def shim_settings(config: Config) -> dict[str, Any]:
     """What every executor's shim is told, wherever it is placed; times in seconds."""
     return {
         "idle_timeout": config.idle_timeout_seconds,
@@ -177,4 +179,5 @@ def shim_settings(config: Config) -> dict[str, float]:
         "cancel_grace": config.cancel_grace_seconds,
         "term_grace": config.term_grace_seconds,
         "drain_grace": config.drain_grace_seconds,
+        "sandbox": sandbox(config),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 
 from sojourn.executor_shim.sandbox.options import Options, Plan, Target
@@ -74,15 +75,14 @@ class Keeper:
         """Ends the keeper, and with it every sandbox; returns when it has ended."""
         self._channel.close()
         try:
+            os.kill(self._pid, signal.SIGKILL)  # it may still be busy with its imports
             os.waitpid(self._pid, 0)
-        except ChildProcessError:
+        except (ChildProcessError, ProcessLookupError):
             return
 
 
 def _keep(channel: socket.socket) -> NoReturn:
     try:
-        import signal
-
         from sojourn.executor_shim.sandbox import namespaces
 
         namespaces.die_with_parent()

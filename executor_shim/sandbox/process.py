@@ -8,7 +8,7 @@ import signal
 import struct
 
 from sojourn.executor_shim.process_tree import children, descendants
-from sojourn.executor_shim.sandbox.cgroup import Group, kill_counter, limit_memory
+from sojourn.executor_shim.sandbox.cgroup import Group, kill_counter, limit_memory, remove
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class SandboxedProcess:
         return gone
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Lets go of it, and removes its groups."""
+        remove(self._group.directories.values())
         os.close(self._init_pidfd)
         os.close(self.exit_fd)

@@ -6,10 +6,26 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.sandboxes import needs_sandboxes
 from tests.support.stack import Stack, until
+
+PROJECT = Path(__file__).parent / "project"
+
+
+@pytest.fixture(scope="module", params=["off", "required"], ids=["plain", "sandboxed"])
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Every end is the same in a sandbox and without one."""
+    if request.param != "off":
+        needs_sandboxes()
+    made = Stack(SOJOURN_SANDBOX=request.param, SOJOURN_SANDBOX_NETWORK="none")
+    made.up()
+    made.deploy(PROJECT)
+    yield made
+    made.down()
 
 
 def finished(stack: Stack, task: str, payload, **options):
@@ -82,24 +98,22 @@ def test_sys_exit_is_the_users_error(stack: Stack):
     assert run["status"] == "FAILED"
 
 
-def test_nothing_of_a_crashed_process_is_left(stack: Stack, tmp_path: Path):
-    note = tmp_path / "pid"
-    finished(stack, "forks-a-daemon", str(note))
-    group = int(note.read_text())
-    until(lambda: not _alive_in_session(group), 10, "the daemon is gone")
+def test_nothing_of_a_crashed_process_is_left(stack: Stack):
+    mark = f"daemon-{os.urandom(8).hex()}"
+    finished(stack, "forks-a-daemon", mark)
+    until(lambda: not _named(mark), 10, "the daemon is gone")
 
 
-def _alive_in_session(leader: int) -> bool:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                command = Path(f"/proc/{entry}/cmdline").read_bytes()
-                parent = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if b"executor_shim.runner" in command and parent[0] != "Z" and int(entry) == leader:
-                return True
-    return False
+def _named(mark: str) -> list[str]:
+    """Processes with this word among their arguments."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark.encode() in (entry / "cmdline").read_bytes():
+                found.append(entry.name)
+        except OSError:
+            continue
+    return found
 
 
 def test_lines_of_every_stream_are_kept_in_order(stack: Stack):

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -74,12 +75,10 @@ def sleeps(seconds):
 
 
 @task(retry=ONCE)
-def forks_a_daemon(path):
-    if os.fork() == 0:
-        os.setsid()
-        time.sleep(300)
-    with open(path, "w") as note:
-        note.write(str(os.getpid()))
+def forks_a_daemon(mark):
+    code = "import sys, time; print('up', flush=True); time.sleep(300)"
+    daemon = subprocess.Popen([sys.executable, "-c", code, mark], start_new_session=True, stdout=subprocess.PIPE)
+    daemon.stdout.readline()
     os._exit(3)
 
 

@@ -24,7 +24,7 @@ PROJECT = Path(__file__).parent / "project"
 class ShimProcess:
     """One executor. `wait` gives its exit code."""
 
-    def __init__(self, server: WorkerServer, directory: Path, content_hash: str, **more: Any):
+    def __init__(self, server: WorkerServer, directory: Path, content_hash: str, prefix: tuple[str, ...] = (), **more: Any):
         settings = {
             "api_url": server.url, "credential": "credential", "executor": f"executor_{os.urandom(4).hex()}",
             "version_hash": content_hash, "versions_dir": str(directory / "versions"), "poll": 5, "idle_timeout": 30,
@@ -35,7 +35,7 @@ class ShimProcess:
         read, write = os.pipe()
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sojourn.executor_shim", "--config-fd", str(read)],
+                [*prefix, sys.executable, "-m", "sojourn.executor_shim", "--config-fd", str(read)],
                 pass_fds=(read,),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -84,16 +84,19 @@ def content_hash(server: WorkerServer) -> str:
     return content_hash
 
 
-@pytest.fixture(params=["off", "required"], ids=["plain", "sandboxed"])
-def sandbox(request: pytest.FixtureRequest) -> str:
-    """Every test of a shim is one with and one without a sandbox around the user's process."""
-    if request.param != "off":
-        needs_sandboxes()
-    return str(request.param)
+@pytest.fixture(params=["plain", "sandboxed"])
+def sandbox(request: pytest.FixtureRequest) -> str | dict[str, Any]:
+    """Every test of a shim is one with and one without a sandbox; this machine's network stays as it is."""
+    if request.param == "plain":
+        return "off"
+    needs_sandboxes()
+    return {"mode": "required", "network": "none"}
 
 
 @pytest.fixture
-def start(server: WorkerServer, content_hash: str, tmp_path: Path, sandbox: str) -> Iterator[Callable[..., ShimProcess]]:
+def start(
+    server: WorkerServer, content_hash: str, tmp_path: Path, sandbox: str | dict[str, Any]
+) -> Iterator[Callable[..., ShimProcess]]:
     """Starts an executor; settings as keywords."""
     started: list[ShimProcess] = []
 
