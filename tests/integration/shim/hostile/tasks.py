@@ -269,6 +269,8 @@ def do_sockets():
         "vsock": (40, 1, 0),
         "alg": (38, 5, 0),
         "netfilter": (16, 3, 12),
+        "sctp": (2, 1, 132),
+        "dccp": (10, 6, 33),
         "route": (16, 3, 0),
         "unix": (1, 1, 0),
         "bluetooth": (31, 1, 0),
@@ -385,6 +387,11 @@ def other_numbers(payload):
     page.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
     address = ctypes.addressof(ctypes.c_char.from_buffer(page))
     return ctypes.CFUNCTYPE(ctypes.c_int)(address)()
+
+
+@task(id="write")
+def writes(payload):
+    return [attempt(pathlib.Path(path).write_text, "word") for path in payload]
 
 
 @task

@@ -1,0 +1,101 @@
+"""What becomes of the sandbox on a node that cannot make one, or not all of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.integration.shim.conftest import ShimProcess
+from tests.integration.shim.worker_server import WorkerServer
+from tests.support.sandboxes import needs_sandboxes
+
+from sojourn.sdk import archive
+
+Start = Callable[..., ShimProcess]
+PROJECT = Path(__file__).parent / "hostile"
+#: Commands that take something from what they start.
+WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin")
+WITHOUT_GROUPS = ("unshare", "--mount", "sh", "-c", 'umount -l /sys/fs/cgroup && exec "$@"', "sh")
+
+
+@pytest.fixture
+def start(server: WorkerServer, tmp_path: Path) -> Iterator[Start]:
+    """Starts an executor behind a command that takes something from it."""
+    needs_sandboxes()
+    packed, content_hash = archive.pack(PROJECT)
+    server.archives[content_hash] = packed
+    started: list[ShimProcess] = []
+
+    def start_one(prefix: tuple[str, ...], **options: Any) -> ShimProcess:
+        options = {"mode": "auto", "network": "none", **options}
+        shim = ShimProcess(server, tmp_path, content_hash, prefix=prefix, sandbox=options)
+        started.append(shim)
+        return shim
+
+    yield start_one
+    for shim in started:
+        shim.end()
+
+
+def told(server: WorkerServer, task: str, payload: Any = None, **more: Any) -> Any:
+    outcome = server.result(server.give(task, payload, **more))["outcome"]
+    assert outcome["ok"], outcome
+    return json.loads(outcome["output"])
+
+
+def test_auto_goes_without_where_none_can_be_made_and_says_so(server: WorkerServer, start: Start) -> None:
+    shim = start(WITHOUT_PRIVILEGE)
+    assert told(server, "try", ["status"])["status"]["uid"] == [0, 0, 0]
+    assert "tasks run without a sandbox: " in shim.log.read_text()
+
+
+def test_required_runs_nothing_where_none_can_be_made(server: WorkerServer, start: Start) -> None:
+    shim = start(WITHOUT_PRIVILEGE, mode="required")
+    error = server.result(server.give("hello"))["outcome"]["error"]
+    assert (error["code"], "sandbox of this executor cannot be made" in error["message"]) == (
+        "CONFIGURED_INCORRECTLY",
+        True,
+    )
+    assert shim.wait() == 0
+
+
+def test_without_control_groups_other_limits_hold(server: WorkerServer, start: Start) -> None:
+    shim = start(WITHOUT_GROUPS, mode="required", pids=64)
+    counted = told(server, "fork-bomb")
+    assert (counted["denied"], counted["count"] < 64) == ("EAGAIN", True)
+    assert "no control group for memory" in shim.log.read_text()
+    error = server.result(server.give("memory-hog", {"bytes": 3 << 30}, memoryBytes=128 << 20))["outcome"]["error"]
+    assert (error["code"], "of 128 MB" in error["message"]) == ("TASK_PROCESS_OOM_KILLED", True)
+
+
+def test_what_is_shown_inside_may_be_read_or_written(server: WorkerServer, start: Start, tmp_path: Path) -> None:
+    shared, models = tmp_path / "shared", tmp_path / "models"
+    for each in (shared, models):
+        each.mkdir()
+        each.chmod(0o777)
+    start((), mode="required", writable=[str(shared)], readable=[str(models)])
+    found = told(server, "write", [str(shared / "note"), str(models / "note"), str(tmp_path / "note")])
+    assert found == [{"got": "4"}, {"denied": "EROFS"}, {"denied": "EACCES"}]
+    assert (shared / "note").read_text() == "word" and not (models / "note").exists()
+
+
+def test_the_report_is_of_a_sandbox_that_was_made() -> None:
+    needs_sandboxes()
+    report = examined()
+    assert all(each["holds"] for each in report["properties"]), report
+    lacking = examined(*WITHOUT_GROUPS)
+    assert [each["name"] for each in lacking["properties"] if not each["holds"]] == ["processes", "memory"]
+    nothing = examined(*WITHOUT_PRIVILEGE)
+    assert not any(each["holds"] for each in nothing["properties"])
+
+
+def examined(*prefix: str) -> dict[str, Any]:
+    command = [*prefix, sys.executable, "-m", "sojourn.executor_shim.sandbox", "--json"]
+    done = subprocess.run([*command, "--options", '{"network": "none"}'], capture_output=True, text=True, check=False)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
