@@ -86,15 +86,13 @@ class Housing:
         No user code has run in this executor yet. What others may have brought about, such as want of memory, is never
         a reason.
         """
-        from dataclasses import replace
-
         from sojourn.executor_shim.sandbox.options import AUTO, FILTERED, HOST
 
         if options.mode != AUTO:
             return False
         if failed.kind == "NoFilter" and options.network == FILTERED:
             self._note(f"the sandbox shares the node's network: {failed.strerror}")
-            self._options = replace(options, network=HOST)
+            self._options = options._replace(network=HOST)
             return True
         if failed.errno in _INCAPABLE:
             self._go_without(str(failed.strerror))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+
+from sojourn.executor_shim.sandbox.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,8 +15,7 @@ _WANTED = ("pids", "memory")
 _LEAF = "sojourn-shim"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Record):
     """Where a group may be made. `version` 1 or 2; `controller` of version 1, or all of version 2's that it has."""
 
     version: int
@@ -23,8 +23,7 @@ class Place:
     directory: str
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Record):
     """A sandbox's directories by controller (of version 2: one for all), and why a controller is missing."""
 
     directories: dict[str, str]

@@ -106,11 +106,17 @@ def _keep(channel: socket.socket) -> NoReturn:
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
-    options = {name: getattr(plan.options, name) for name in Options.__slots__}
-    return {"options": options, "executor": plan.executor, "code": plan.code, "environment": dict(plan.environment),
-            "api": [plan.api.host, plan.api.port]}  # fmt: skip
+    return {
+        "options": plan.options._asdict(),
+        "executor": plan.executor,
+        "code": plan.code,
+        "environment": dict(plan.environment),
+        "api": [plan.api.host, plan.api.port],
+    }
 
 
 def _from_json(told: dict[str, Any]) -> Plan:
-    options = Options.read(told["options"])
-    return Plan(options, told["executor"], tuple(told["code"]), Target(*told["api"]), told["environment"])
+    chosen: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in told["options"].items()
+    }
+    return Plan(Options(**chosen), told["executor"], tuple(told["code"]), Target(*told["api"]), told["environment"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 
 from sojourn.executor_shim.sandbox import syscalls as sys_
+from sojourn.executor_shim.sandbox.record import Record
 
 #: Of the node's own system, what programs need: never all of /etc, where configurations with secrets live.
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt/hostedtoolcache", "/nix/store")
@@ -29,8 +29,7 @@ _TMP, _SHM = "/tmp", "/dev/shm"  # noqa: S108 - the sandbox's own
 _INODES_PER_BYTE = 1 / 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Record):
     """`kind`: bind, proc, tmpfs, devpts, or file (`text`) and link (`text`), which are made rather than mounted."""
 
     kind: str

@@ -18,10 +18,10 @@ import select
 import signal
 import socket
 import struct
-from dataclasses import dataclass
 
 from sojourn.executor_shim.sandbox import cgroup, mounts, network, options, privileges, relay, seccomp, slots, syscalls
 from sojourn.executor_shim.sandbox.netlink import Link
+from sojourn.executor_shim.sandbox.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ _STATUS = struct.Struct("=i")
 _CREDENTIALS = struct.Struct("=3i")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Record):
     """A program to be started in a sandbox of its own. `pipes`: its descriptors by their number inside."""
 
     plan: Plan
@@ -49,8 +48,7 @@ class Request:
     pipes: dict[int, int]
 
 
-@dataclass(slots=True)
-class _Parts:
+class _Parts(Record):
     """What the holder has made before there are namespaces."""
 
     slot: int

@@ -6,16 +6,14 @@ change them, and an nf_tables table on the node.
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 import os
-import shutil
-import subprocess
+import socket
 import time
-from dataclasses import dataclass
+import zlib
 
 from sojourn.executor_shim.sandbox import netlink
 from sojourn.executor_shim.sandbox.options import DENIED
+from sojourn.executor_shim.sandbox.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +29,7 @@ class NoFilter(OSError):
     """This node cannot filter a sandbox's network; the text says what it lacks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
+class Wire(Record):
     """A slot's pair of interfaces: the node's side by name and address, and the address inside. Prefix 30."""
 
     name: str
@@ -40,8 +37,7 @@ class Wire:
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Record):
     """What every sandbox with the same options has in common. `table` is named by what is in it."""
 
     table: str
@@ -55,7 +51,7 @@ def rules(options: Options) -> Rules:
     """The node's table for these options."""
     denied = tuple(sorted({*DENIED, *options.deny, options.pool}))
     allowed = tuple(sorted(set(options.allow)))
-    key = hashlib.sha256(repr((denied, allowed, options.pool)).encode()).hexdigest()[:6]
+    key = f"{zlib.crc32(repr((denied, allowed, options.pool)).encode()):08x}"[:6]
     prefix = f"{_PREFIX}{key}-"
     table = f"sojourn-{key}"
     return Rules(table, _table(table, prefix, options.pool, denied, allowed), prefix, denied, allowed)
@@ -63,8 +59,8 @@ def rules(options: Options) -> Rules:
 
 def wire(made: Rules, pool: str, slot: int) -> Wire:
     """A slot's part of the pool."""
-    first = int(ipaddress.IPv4Network(pool).network_address) + 4 * slot
-    gateway, address = (str(ipaddress.IPv4Address(first + offset)) for offset in (1, 2))
+    first = int.from_bytes(socket.inet_aton(pool.partition("/")[0]), "big") + 4 * slot
+    gateway, address = (socket.inet_ntoa((first + offset).to_bytes(4, "big")) for offset in (1, 2))
     return Wire(f"{made.prefix}{slot}", gateway, address)
 
 
@@ -72,7 +68,7 @@ def _table(name: str, prefix: str, pool: str, denied: tuple[str, ...], allowed: 
     """Longest prefix wins, as for routes: an allowed network inside a denied one is let through before it."""
     ordered = sorted(
         [(each, "reject with icmpx admin-prohibited") for each in denied] + [(each, "accept") for each in allowed],
-        key=lambda pair: (-ipaddress.IPv4Network(pair[0]).prefixlen, pair[1] == "accept"),
+        key=lambda pair: (-_prefix(pair[0])[1], pair[1] == "accept"),
     )
     verdicts = "\n".join(f"    ip daddr {network} {verdict}" for network, verdict in ordered)
     return f"""table inet {name} {{
@@ -99,6 +95,11 @@ def _table(name: str, prefix: str, pool: str, denied: tuple[str, ...], allowed: 
   }}
 }}
 """
+
+
+def _prefix(network: str) -> tuple[str, int]:
+    address, _, length = network.partition("/")
+    return address, int(length or 32)
 
 
 def prepare_node(made: Rules) -> None:
@@ -128,6 +129,9 @@ def _stay_closed() -> str:
 
 
 def _load(text: str) -> None:
+    import shutil
+    import subprocess
+
     tool = shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if tool is None:
         raise NoFilter(0, "there is no `nft`: apt-get install nftables")
@@ -168,12 +172,10 @@ def settle(made: Wire, rules_: Rules, own: list[str], relayed: tuple[str, ...]) 
         inside.up(INSIDE)
         inside.route("0.0.0.0", 0, via=made.gateway, over=INSIDE)  # noqa: S104 - a route
         for network in rules_.allowed:
-            address, _, prefix = network.partition("/")
-            inside.route(address, int(prefix or 32), via=made.gateway, over=INSIDE)
+            inside.route(*_prefix(network), via=made.gateway, over=INSIDE)
         for network in (*rules_.denied, *(f"{each}/32" for each in own), f"{made.gateway}/32"):
-            address, _, prefix = network.partition("/")
             if not network.startswith(("0.0.0.0/", "127.")):  # its own
-                inside.close_off(address, int(prefix or 32))
+                inside.close_off(*_prefix(network))
     finally:
         inside.close()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
-from dataclasses import dataclass, field
+from sojourn.executor_shim.sandbox.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,13 +18,15 @@ DENIED = (
     "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 )  # fmt: skip
 
+#: Places of a node, and addresses for them: of a range that is nobody's on any network.
+SLOTS, POOL = 1024, "198.18.0.0/18"
+
 
 class BadOption(ValueError):
     """An option that cannot be used; the text names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(Record):
     """`uid`: the first of a range, one for each slot. Sizes in bytes.
 
     `readable`, `writable`: paths of the node that are seen inside, too; they have to be so by their own rights.
@@ -36,8 +37,8 @@ class Options:
     mode: str = AUTO
     network: str = FILTERED
     uid: int = 0x78000000
-    slots: int = 1024
-    pool: str = "198.18.0.0/18"
+    slots: int = SLOTS
+    pool: str = POOL
     pids: int = 512
     tmp_bytes: int = 1 << 30
     shm_bytes: int = 256 << 20
@@ -52,7 +53,7 @@ class Options:
     def read(cls, given: str | Mapping[str, Any]) -> Options:
         """Out of a mode, or of a mapping of what differs from the defaults; `BadOption`."""
         values = {"mode": given} if isinstance(given, str) else dict(given)
-        known = cls.__slots__
+        known = cls._fields
         chosen: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known
         }  # fmt: skip
@@ -61,23 +62,21 @@ class Options:
         return options
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Record):
     """One address of the node's side: a name or address, and a TCP port."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Record):
     """One sandbox to be made. `code`: directories of code, seen read-only at the same path."""
 
     options: Options
     executor: str
     code: tuple[str, ...]
     api: Target
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str]
 
 
 def api_target(url: str) -> Target:
@@ -108,6 +107,15 @@ def _check(options: Options) -> None:
     for path in (*options.readable, *options.writable):
         if not path.startswith("/") or ".." in path.split("/") or path.rstrip("/") in ("", "/proc", "/dev", "/tmp"):  # noqa: S108
             raise BadOption(f"{path!r} cannot be shown inside: an absolute path of its own")
+    if (options.allow, options.deny, options.pool, options.slots) != ((), (), POOL, SLOTS):
+        _check_networks(options)
+    for each in options.forward:
+        target(each)
+
+
+def _check_networks(options: Options) -> None:
+    import ipaddress
+
     for network in (*options.allow, *options.deny, options.pool):
         try:
             ipaddress.IPv4Network(network)
@@ -115,5 +123,3 @@ def _check(options: Options) -> None:
             raise BadOption(f"{network!r} is no IPv4 network: {error}") from error
     if ipaddress.IPv4Network(options.pool).num_addresses < 4 * options.slots:
         raise BadOption(f"{options.pool} has no room for {options.slots} sandboxes of 4 addresses")
-    for each in options.forward:
-        target(each)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import select
 import socket
-from dataclasses import dataclass
 
 from sojourn.executor_shim.sandbox import privileges
 from sojourn.executor_shim.sandbox.options import Target
+from sojourn.executor_shim.sandbox.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ _CHUNK = 1 << 16
 _QUERY_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Record):
     """Listens inside at `address` and `port`; `kind` is tcp or udp; `to` are tried in turn."""
 
     kind: str

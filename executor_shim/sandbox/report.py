@@ -122,12 +122,10 @@ def _explained(each: Property, instead: Mapping[str, str]) -> Property:
 
 def _without_filter(keeper: Keeper, options: Options, code: tuple[str, ...], why: str) -> SandboxReport:
     """`auto` shares the node's network then; `required` makes none."""
-    from dataclasses import replace
-
     if options.mode == "required":
         return _none(options.mode, why, _INSTALL_NFT)
     try:
-        found = judge(replace(options, network=HOST), *_look(keeper, replace(options, network=HOST), code))
+        found = judge(options._replace(network=HOST), *_look(keeper, options._replace(network=HOST), code))
     except SandboxFailed as failed:
         return _none(options.mode, str(failed.strerror), _CAPABILITIES)
     shared = Property("network", False, f"it shares the node's network: {why}", _INSTALL_NFT)
