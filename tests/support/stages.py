@@ -44,7 +44,7 @@ class Stage:
     def settings(self) -> dict[str, Any]:
         return {
             "api_url": self.server.url, "versions_dir": str(self.directory / "versions"), "idle_timeout": 30,
-            "poll": 5, "drain_grace": 0.5, "term_grace": 0.5, "heartbeat": 0.5, "lease": 6,
+            "poll": 5, "drain_grace": 0.5, "term_grace": 0.5, "heartbeat": 0.5, "lease": 6, "sandbox": "off",
         }  # fmt: skip
 
     def open(self, places: int = 2) -> Placement:
