@@ -6,10 +6,12 @@ It has no privileges, and knows no more than where to connect to.
 
 from __future__ import annotations
 
+import os
 import select
+import signal
 import socket
 
-from sojourn.executor_shim.sandbox import privileges
+from sojourn.executor_shim.sandbox import privileges, syscalls
 from sojourn.executor_shim.sandbox.options import Target
 from sojourn.executor_shim.sandbox.record import Record
 
@@ -93,7 +95,13 @@ def serve(channel: socket.socket, made: list[Line], uid: int, gid: int) -> None:
     import concurrent.futures.thread  # noqa: F401
     import encodings.idna  # noqa: F401
 
+    holder = os.getppid()
     privileges.become(uid, gid)
+    # A change of user makes the kernel forget whose death is this process's own.
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    if os.getppid() != holder:
+        return
     asyncio.run(_relay([socket.socket(fileno=fd) for fd in descriptors], made))
 
 

@@ -244,6 +244,7 @@ def test_who_kills_everybody_kills_himself(server: WorkerServer, start: Start) -
 def test_nothing_is_left_of_a_killed_shim(server: WorkerServer, start: Start, node: Node) -> None:
     """Its place, address and interface are the next one's."""
     shim = start()
+    assert told(server, "try", ["api"]) == {"api": 404}  # the relay is at work, too
     run = server.give("listen", {"seconds": 60})
     server.wait_for(lambda: server.log(run))
     address = server.log(run)[0]["properties"]["address"]
