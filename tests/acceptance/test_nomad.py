@@ -9,9 +9,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tests.support.nomad_stack import NomadStack, quoted
+from tests.support.sandboxes import needs_sandboxes
 from tests.support.schedulers import Paused, Scheduler, database_of
 from tests.support.stack import until
 
@@ -96,6 +98,31 @@ def test_a_cold_run_is_a_batch_job_and_a_warm_one_needs_none(nomad_stack: NomadS
     meta = {name: children[-1]["Meta"][name] for name in ("executor", "run", "snapshot")}
     assert meta == {"executor": told["id"], "run": cold, "snapshot": "2"}
     assert children[-1]["Type"] == "batch"
+
+
+def test_a_task_in_a_batch_job_lives_in_a_sandbox(own_nomad_stack: Starts) -> None:
+    needs_sandboxes()
+    stack = own_nomad_stack(SOJOURN_SANDBOX="required")
+    client, nomad = stack.client(), urlsplit(stack.agent.access.address)
+    first = client.trigger("echo", {})["id"]
+    assert result(client, first)["ok"]
+    node = stack.agent._allocations
+    secrets = [str(path) for path in node.glob("**/secrets")]
+    kept = [str(stack.data_dir / name) for name in ("master.key", "credentials.json", "run")]
+    paths = [str(node), *secrets, *kept]
+    assert secrets and all(os.path.exists(path) for path in paths)
+    addresses = [[nomad.hostname, nomad.port], ["127.0.0.1", stack.port]]
+    run = client.trigger("looks-around", {"paths": paths, "addresses": addresses})["id"]
+    seen = json.loads(result(client, run)["output"])
+    assert seen.pop("uid") > 1_000
+    assert seen.pop("processes") < 10
+    assert seen == {
+        "capabilities": 0,
+        "noNewPrivileges": "1",
+        "seen": [],
+        "reached": [["127.0.0.1", stack.port]],
+        "variables": [],
+    }
 
 
 def test_nomad_holds_no_payload_and_no_secret(nomad_stack: NomadStack) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -110,3 +111,26 @@ def waits_for(payload):
         time.sleep(0.05)
     print("the gate is open", flush=True)
     return "through"
+
+
+@task(retry=ONCE)
+def looks_around(payload):
+    """What a task sees of the node: its own privileges, other processes, these files, these TCP addresses."""
+    status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
+    return {
+        "uid": os.getuid(),
+        "capabilities": int(status["CapEff"], 16),
+        "noNewPrivileges": status["NoNewPrivs"],
+        "processes": sum(name.isdigit() for name in os.listdir("/proc")),
+        "seen": [path for path in payload["paths"] if os.path.exists(path)],
+        "reached": [address for address in payload["addresses"] if reaches(*address)],
+        "variables": [name for name in os.environ if name.startswith("NOMAD_")],
+    }
+
+
+def reaches(host, port):
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError:
+        return False
+    return True
