@@ -116,7 +116,8 @@ def waits_for(payload):
 @task(retry=ONCE)
 def looks_around(payload):
     """What a task sees of the node: its own privileges, other processes, these files, these TCP addresses."""
-    status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
+    with open("/proc/self/status") as file:
+        status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
     return {
         "uid": os.getuid(),
         "capabilities": int(status["CapEff"], 16),
