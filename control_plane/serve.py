@@ -29,8 +29,8 @@ class Served:
         self._platform.mailbox.interrupt()
 
     def close(self) -> None:
-        """Says what is still to be said, and closes every connection."""
-        self._platform.close()
+        """Says what is still to be said. Connections end with the process: a request that was cut off may hold one."""
+        self._platform.notices.close()
 
 
 def application() -> Served:
