@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 from dataclasses import asdict, replace
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from sojourn.control_plane.embedded.stack import Stack, StartInterrupted
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
 from sojourn.control_plane.store.seal import SealBroken
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+_LOG_BYTES = 1024 * 1024
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,7 +61,7 @@ def _given(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _stack(config: Config, given: argparse.Namespace) -> int:
-    logging.basicConfig(level=config.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=config.log_level.upper(), format=_LOG_FORMAT)
     if given.tied:
         tie_to_parent(signal.SIGTERM)
     data_dir = DataDir(given.data_dir or Path(config.data_dir or "."))
@@ -68,6 +72,7 @@ def _stack(config: Config, given: argparse.Namespace) -> int:
             raise DataDirError(f"a stack is being started or stopped on {data_dir.path}: try again when it is") from None
         _tell(given.ready_fd, {"running": running.state})
         return 2
+    _log_to(data_dir.path / "logs" / "stack.log")
     stack = Stack(config, data_dir)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stack.ask_to_stop())
@@ -79,6 +84,14 @@ def _stack(config: Config, given: argparse.Namespace) -> int:
     finally:
         stack.stop()
     return 0
+
+
+def _log_to(path: Path) -> None:
+    """What the supervisor says is kept, too: a detached one has no terminal."""
+    path.parent.mkdir(exist_ok=True)
+    handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+    logging.getLogger().addHandler(handler)
 
 
 def _migrate(config: Config, given: argparse.Namespace) -> int:

@@ -167,6 +167,12 @@ def test_a_second_up_does_no_harm(stack: Stack) -> None:
     assert {service["state"] for service in stack.status()["services"]} == {"running"}
 
 
+def test_a_detached_supervisor_keeps_what_it_says(stopped: Stack) -> None:
+    stopped.up()
+    stopped.kill("scheduler")
+    assert "scheduler ended (-9) and is started again" in (stopped.data_dir / "logs" / "stack.log").read_text()
+
+
 def test_status_tells_everything_that_opens_the_stack(stack: Stack) -> None:
     told = stack.status()
     assert told["api_url"] == f"http://127.0.0.1:{stack.port}"
