@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 INSIDE = "eth0"
 _PREFIX = "sj"
+#: Networks that other programs make on a node, and have it forward for: containers', machines'.
+_BRIDGES = ("docker*", "br-*", "podman*", "cni*", "nomad*", "virbr*", "lxdbr*", "lxcbr*")
 _FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 _PATIENCE = 2.0
 
@@ -116,13 +118,15 @@ def prepare_node(made: Rules) -> None:
 
 
 def _stay_closed() -> str:
-    """Where the node forwarded nothing, it forwards nothing but for sandboxes after this, too."""
+    """Where the node forwarded nothing, it becomes no router: it forwards for sandboxes and for networks of its own."""
     if _read(_FORWARDING) != "0":
         return ""
+    others = "\n".join(f'    iifname "{name}" accept\n    oifname "{name}" accept' for name in (f"{_PREFIX}*", *_BRIDGES))
     return f"""table inet sojourn-node {{
   chain forward {{
     type filter hook forward priority 10; policy accept;
-    iifname != "{_PREFIX}*" oifname != "{_PREFIX}*" drop
+{others}
+    drop
   }}
 }}
 """
