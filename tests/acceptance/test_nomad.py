@@ -113,7 +113,9 @@ def test_a_task_in_a_batch_job_lives_in_a_sandbox(own_nomad_stack: Starts) -> No
     assert secrets and all(os.path.exists(path) for path in paths)
     addresses = [[nomad.hostname, nomad.port], ["127.0.0.1", stack.port]]
     run = client.trigger("looks-around", {"paths": paths, "addresses": addresses})["id"]
-    seen = json.loads(result(client, run)["output"])
+    ended = result(client, run)
+    assert ended["ok"], ended
+    seen = json.loads(ended["output"])
     assert seen.pop("uid") > 1_000
     assert seen.pop("processes") < 10
     assert seen == {

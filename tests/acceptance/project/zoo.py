@@ -117,7 +117,7 @@ def waits_for(payload):
 def looks_around(payload):
     """What a task sees of the node: its own privileges, other processes, these files, these TCP addresses."""
     with open("/proc/self/status") as file:
-        status = dict(line.rstrip().split(":\t", 1) for line in file if ":\t" in line)
+        status = {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
     return {
         "uid": os.getuid(),
         "capabilities": int(status["CapEff"], 16),
