@@ -181,6 +181,12 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("database_connections", _whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),
     _setting("places", _whole(1, 1000), max(4, 2 * _CORES), "Local executors at once."),
     _setting(
+        "executors_per_environment",
+        _whole(0, 100000),
+        0,
+        "Executors of one environment at once, idle ones too; 0: as many as there are places.",
+    ),
+    _setting(
         "placement",
         _choice("local", "nomad"),
         "",
@@ -291,6 +297,7 @@ if TYPE_CHECKING:
         web_workers: int
         database_connections: int
         places: int
+        executors_per_environment: int
         placement: str
         nomad_addr: str
         nomad_token: str

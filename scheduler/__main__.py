@@ -115,7 +115,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         seconds=config.sweep_seconds,
     )
     return (
-        Dispatcher(platform.placing, placement, platform.turns),
+        Dispatcher(platform.placing, placement, platform.turns, config.executors_per_environment),
         Stager(platform.expiring),
         Expirer(platform.expiring),
         reaper,

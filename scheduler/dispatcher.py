@@ -1,15 +1,18 @@
 """Dispatcher: the fair queue's next run gets an executor of its own, as long as there are places.
 
-When there are none, executors that had their turn are asked to give way, and idle ones to leave.
+When there are none, executors that had their turn are asked to give way, and idle ones to leave. So they are in an
+environment that has all the executors it may have, but none for a lane in which its runs wait.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
-from sojourn.control_plane.domain.sharing import places_to_give
+from sojourn.control_plane.domain.sharing import full_environments, places_to_give
+from sojourn.control_plane.engine.indexing import environment_of
 from sojourn.control_plane.engine.placing import Order, Placing
 from sojourn.control_plane.engine.turns import Turns
 from sojourn.scheduler.placement.base import CannotPlace, ExecutorSpec, Placement
@@ -28,32 +31,40 @@ class Dispatcher:
 
     name = "dispatcher"
 
-    def __init__(self, placing: Placing, placement: Placement, turns: Turns):
+    def __init__(self, placing: Placing, placement: Placement, turns: Turns, most_of_one: int = 0):
+        """`most_of_one`: executors of one environment at once; 0: as many as there are places."""
         self._placing = placing
         self._placement = placement
         self._turns = turns
+        self._most_of_one = most_of_one
         self._set_aside: dict[str, datetime] = {}
         self._idle_before: set[str] = set()
         self._crowded = False
         self._has_more = False
+        self._held_back = False
 
     def run_once(self, now: datetime) -> Counts:
         self._set_aside = {lane: until for lane, until in self._set_aside.items() if until > now}
         placed = 0
         while placed < _AT_ONCE and self._placement.free() > 0:
-            order = self._placing.next_order(now, self._closed())
+            order = self._placing.next_order(now, (*self._closed(), *self._lanes_of_full(now)))
             if order is None:
                 break
             placed += self._place(order, now)
         self._has_more = placed >= _AT_ONCE
         self._crowded = False
-        asked = self._make_room(now) if self._placement.is_full() else 0
+        held_back = self._lanes_of_full(now)
+        self._held_back = bool(held_back)
+        if self._placement.is_full():
+            asked = self._make_room(now)
+        else:
+            asked = self._make_room_within(held_back) if held_back else 0
         return {"placed": placed, "asked": asked}
 
     def interval(self, now: datetime) -> float:
         if self._has_more:
             return 0
-        return _CROWDED_NAP if self._crowded or self._closed() else _NAP
+        return _CROWDED_NAP if self._crowded or self._held_back or self._closed() else _NAP
 
     def _closed(self) -> tuple[str, ...]:
         """Lanes that are not tried now."""
@@ -75,6 +86,8 @@ class Dispatcher:
         )
         faults.point("scheduler.before_place")
         try:
+            if identity.environment in self._full():
+                raise CannotPlace(f"its environment has all {self._most_of_one} executors that it may have")
             self._placement.place(spec)
         except CannotPlace as error:
             log.warning("%s was not placed: %s", order.run.id, error)
@@ -87,7 +100,7 @@ class Dispatcher:
     def _make_room(self, now: datetime) -> int:
         """No place is free: those who wait get the places of executors that idle, or that had their turn."""
         closed = [lane for lane, why in self._placement.closed_lanes().items() if not why.is_full]
-        waiting = self._placing.waiting_environments(now, (*self._set_aside, *closed))
+        waiting = self._placing.waiting_environments(now, (*self._set_aside, *closed, *self._lanes_of_full(now)))
         self._crowded = bool(waiting)
         if not waiting:
             self._idle_before = set()
@@ -100,6 +113,27 @@ class Dispatcher:
         for environment, count in giving.items():
             self._turns.want_places(environment, count)
         return len(leaving) + sum(giving.values())
+
+    def _full(self) -> set[str]:
+        if not self._most_of_one:
+            return set()
+        return full_environments((placed.environment for placed in self._placement.living()), self._most_of_one)
+
+    def _lanes_of_full(self, now: datetime) -> tuple[str, ...]:
+        """Lanes with work of environments that may have no more executors: their runs wait for those there are."""
+        full = self._full()
+        return tuple(lane for lane in self._placing.waiting_lanes(now) if environment_of(lane) in full) if full else ()
+
+    def _make_room_within(self, held_back: Collection[str]) -> int:
+        """Environments that wait in a lane for which they have no executor give up one that serves another."""
+        living = self._placement.living()
+        served = {lane for each in living for lane in self._placing.lanes_of(each.environment, each.version, each.machine)}
+        waiting = {environment_of(lane) for lane in held_back if lane not in served}
+        own = {each.executor: each.environment for each in living if each.environment in waiting}
+        leaving = self._dismiss_idle(own, waiting)
+        for environment in waiting - {own[executor] for executor in leaving}:
+            self._turns.want_places(environment, 1)
+        return len(waiting)
 
     def _dismiss_idle(self, living: dict[str, str], waiting: set[str]) -> list[str]:
         """Executors that waited for a run at two looks in a row are told to leave, as many as environments wait."""

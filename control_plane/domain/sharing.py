@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 
 def places_to_give(living: Mapping[str, str], waiting: Collection[str]) -> dict[str, int]:
@@ -25,3 +25,8 @@ def places_to_give(living: Mapping[str, str], waiting: Collection[str]) -> dict[
         if not shares[richest]:
             del shares[richest]
     return dict(giving)
+
+
+def full_environments(environments: Iterable[str], most: int) -> set[str]:
+    """Those that have all the executors they may have: one entry for each executor, `most` 0 for no limit."""
+    return {environment for environment, count in Counter(environments).items() if count >= most} if most else set()

@@ -52,6 +52,11 @@ def lane_of(environment: str, version: str, machine: str) -> str:
     return f"{environment}|{version}|{machine}"
 
 
+def environment_of(lane: str) -> str:
+    """The environment of a lane."""
+    return lane.split("|", 1)[0]
+
+
 class Index:
     """The queue and the channels, behind calls that only log when Redis is away."""
 

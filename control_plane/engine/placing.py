@@ -14,7 +14,7 @@ from sojourn.control_plane.domain import ids
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.engine.claiming import Claiming
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
-from sojourn.control_plane.engine.indexing import Index, milliseconds
+from sojourn.control_plane.engine.indexing import CURRENT, Index, environment_of, lane_of, milliseconds
 from sojourn.control_plane.queue.fair_queue import NotReady
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import Move, Runs
@@ -73,15 +73,24 @@ class Placing:
 
     def waiting_environments(self, now: datetime, skip_lanes: Collection[str] = ()) -> set[str]:
         """The environments with runs that could start now, over all organizations."""
+        return {environment_of(lane) for lane in self.waiting_lanes(now) if lane not in skip_lanes}
+
+    def waiting_lanes(self, now: datetime) -> set[str]:
+        """The lanes with runs that could start now, over all organizations."""
         try:
             return {
-                lane.split("|", 1)[0]
+                lane
                 for organization in self._index.queue.due_organizations(milliseconds(now))
                 for lane in self._index.queue.waiting_lanes(organization)
-                if lane not in skip_lanes
             }
         except (redis.RedisError, NotReady):
             return set()
+
+    def lanes_of(self, environment: str, version: str, machine: str) -> set[str]:
+        """The lanes that an executor serves: its version's, and the unpinned runs' while that is the current one."""
+        current = self._versions.current(environment)
+        is_current = current is not None and current.id == version
+        return {lane_of(environment, each, machine) for each in (version, *((CURRENT,) if is_current else ()))}
 
     def idle_executors(self) -> set[str]:
         """Executors that wait for a run, of every organization."""
