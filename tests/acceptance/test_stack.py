@@ -171,6 +171,7 @@ def test_a_detached_supervisor_keeps_what_it_says(stopped: Stack) -> None:
     stopped.up()
     stopped.kill("scheduler")
     assert "scheduler ended (-9) and is started again" in (stopped.data_dir / "logs" / "stack.log").read_text()
+    stopped.cli("down")
 
 
 def test_status_tells_everything_that_opens_the_stack(stack: Stack) -> None:
