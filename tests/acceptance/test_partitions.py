@@ -391,8 +391,8 @@ def test_a_cold_claim_and_a_start_whose_commits_are_unknown(edge: Edge) -> None:
     """F32: the dispatcher's claim, then the start of the executor that it placed: one executor, one attempt."""
     run = edge.tenant.trigger()
     edge.proxy.lose_answer(CLAIM)
-    order = edge.platform.placing.next_order(edge.platform.clock())
-    assert order and (order.run.id, edge.proxy.lost) == (run, 1)
+    order = until(lambda: edge.platform.placing.next_order(edge.platform.clock()), 20, "the run is due")
+    assert (order.run.id, edge.proxy.lost) == (run, 1)
     assert edge.platform.placing.next_order(edge.platform.clock()) is None
     edge.proxy.lose_answer(START)
     work = ask(edge.worker(order.identity.executor), wait=0, served=0)["work"]

@@ -15,10 +15,12 @@ from falcon import testing
 
 from sojourn.control_plane import config, wiring, wsgi
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
+from sojourn.control_plane.engine.placing import Order
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk import archive
 from sojourn.sdk.protocol import API_VERSION
 from tests.support.postgres_server import Databases
+from tests.support.stack import until
 
 HOST = "localhost"
 
@@ -125,6 +127,12 @@ def executor(platform: Platform, tenant: Tenant, version_id: str, name: str = "e
     identity = ExecutorIdentity(name, tenant.organization, tenant.environment, version_id, "small-1x")
     credential = platform.credentials.for_executor(identity)
     return testing.TestClient(wsgi.create_app(platform), headers={"Authorization": f"Bearer {credential}"})
+
+
+def next_order(platform: Platform) -> Order:
+    """The next cold start. That there is work is said beside the trigger, a moment later."""
+    order: Order = until(lambda: platform.placing.next_order(platform.clock()), 20, "a run is due")
+    return order
 
 
 def _tenant(app: wsgi.App, organization: str, environment: str, key: str) -> Tenant:

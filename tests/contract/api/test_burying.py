@@ -12,7 +12,7 @@ from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.placement.base import Cause, Ended
 from sojourn.scheduler.reaper import Reaper
-from tests.contract.api.conftest import Tenant, executor
+from tests.contract.api.conftest import Tenant, executor, next_order
 
 
 @pytest.fixture
@@ -23,8 +23,7 @@ def reaper(platform: Platform) -> Reaper:
 def place(platform: Platform, run: str) -> Order:
     """The run is promised to an executor; others that wait are passed over."""
     while True:
-        order = platform.placing.next_order(platform.clock())
-        assert order, "the run does not wait"
+        order = next_order(platform)
         if order.run.id == run:
             return order
 

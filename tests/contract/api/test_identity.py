@@ -21,7 +21,7 @@ from sojourn.control_plane.api.replies import IdentityReply
 from sojourn.control_plane.engine.placing import Order
 from sojourn.control_plane.store.records import Executor
 from sojourn.control_plane.wiring import Platform
-from tests.contract.api.conftest import Tenant
+from tests.contract.api.conftest import Tenant, next_order
 
 CLUSTER, NAMESPACE = "default", "sojourn"
 
@@ -78,8 +78,7 @@ class Placed:
 
     def _order(self) -> Order:
         while True:
-            order = self.platform.placing.next_order(self.platform.clock())
-            assert order
+            order = next_order(self.platform)
             if order.run.id == self.run:
                 return order
 
