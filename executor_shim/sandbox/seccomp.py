@@ -41,6 +41,7 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 #: Calls that are looked at by an argument.
 CLONE, CLONE3, SOCKET, IOCTL, PERSONALITY = (56, 220), (435, 435), (41, 198), (16, 29), (135, 92)
+SOCKETPAIR = (53, 199)
 #: The newest call that the list was made for (mseal).
 NEWEST = 462
 _X32 = 0x40000000
@@ -73,6 +74,8 @@ def program(machine: str) -> bytes:
     code += _for(CLONE3[column], [_step(_RETURN, _ERRNO | errno.ENOSYS)])
     code += _for(CLONE[column], _refuse_bits(0, _NEW_NAMESPACES, errno.EPERM))
     code += _for(SOCKET[column], _socket_rules())
+    # The kernel makes the two sockets, and loads their family's module, before it finds that most have no pairs.
+    code += _for(SOCKETPAIR[column], _allow_values(0, (_AF_UNIX,), errno.EAFNOSUPPORT))
     code += _for(IOCTL[column], _refuse_values(1, (_TIOCSTI, _TIOCLINUX), errno.EPERM))
     code += _for(PERSONALITY[column], _allow_values(0, (_PER_LINUX, _PERSONALITY_ASKED), errno.EPERM))
     for numbers in REFUSED.values():

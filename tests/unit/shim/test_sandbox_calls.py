@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from sojourn.executor_shim.sandbox.seccomp import CLONE, CLONE3, IOCTL, NEWEST, PERSONALITY, REFUSED, SOCKET, program
+from sojourn.executor_shim.sandbox.seccomp import (
+    CLONE,
+    CLONE3,
+    IOCTL,
+    NEWEST,
+    PERSONALITY,
+    REFUSED,
+    SOCKET,
+    SOCKETPAIR,
+    program,
+)
 
 ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 COLUMN = {"x86_64": 0, "aarch64": 1}
@@ -44,7 +54,7 @@ def verdict(machine: str, number: int, *arguments: int, arch: int | None = None)
 def test_what_is_listed_is_refused_and_the_rest_is_not(machine: str) -> None:
     column = COLUMN[machine]
     refused = {numbers[column] for numbers in REFUSED.values()} - {None}
-    special = {CLONE3[column], SOCKET[column]}
+    special = {CLONE3[column], SOCKET[column], SOCKETPAIR[column]}
     for number in range(NEWEST + 1):
         if number in refused:
             assert verdict(machine, number) == "EPERM"
@@ -66,6 +76,8 @@ def test_calls_that_are_looked_at_by_an_argument(machine: str) -> None:
     assert {verdict(machine, SOCKET[column], 16, 3, protocol) for protocol in (4, 9, 12, 15)} == {"EPROTONOSUPPORT"}
     assert {verdict(machine, SOCKET[column], 2, 1, protocol) for protocol in (132, 33, 255)} == {"EPROTONOSUPPORT"}
     assert {verdict(machine, SOCKET[column], family, 3, 0) for family in (17, 38, 40, 44, 31, 3)} == {"EAFNOSUPPORT"}
+    assert verdict(machine, SOCKETPAIR[column], 1, 1, 0) == ALLOWED
+    assert {verdict(machine, SOCKETPAIR[column], family, 1, 0) for family in (0, 2, 16, 30, 38, 40)} == {"EAFNOSUPPORT"}
     assert verdict(machine, IOCTL[column], 0, 0x5401) == ALLOWED
     assert {verdict(machine, IOCTL[column], 0, request) for request in (0x5412, 0x541C)} == {"EPERM"}
     assert [verdict(machine, PERSONALITY[column], what) for what in (0, 0xFFFFFFFF, 0x40000)] == [ALLOWED, ALLOWED, "EPERM"]
@@ -84,6 +96,7 @@ def test_the_numbers_are_the_kernels(machine: str) -> None:
     if not path.exists():
         pytest.skip("no kernel headers")
     known = {name: int(number) for name, number in re.findall(pattern, path.read_text())}
-    told = {**REFUSED, "clone": CLONE, "clone3": CLONE3, "socket": SOCKET, "ioctl": IOCTL, "personality": PERSONALITY}
+    told = {**REFUSED, "clone": CLONE, "clone3": CLONE3, "socket": SOCKET, "socketpair": SOCKETPAIR, "ioctl": IOCTL,
+            "personality": PERSONALITY}  # fmt: skip
     ours = {name: numbers[COLUMN[machine]] for name, numbers in told.items()}
     assert {name: known.get(name, number) for name, number in ours.items()} == ours
