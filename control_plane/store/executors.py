@@ -162,13 +162,14 @@ class Executors:
         )
         return [str(row["id"]) for row in rows]
 
-    def removable(self, cluster: str, before: datetime, limit: int) -> list[Executor]:
-        """Those that ended before a date and whose jobs are still in the cluster, the longest ended first."""
+    def removable(self, cluster: str, before: datetime, limit: int, but: Sequence[str] = ()) -> list[Executor]:
+        """Those that ended before a date and whose jobs are in the cluster still, the oldest first, but for `but`."""
         rows = self._database.rows(
             "SELECT * FROM executors WHERE cluster = %s AND ended_at < %s AND told_at IS NOT NULL AND removed_at IS NULL"
-            " ORDER BY ended_at LIMIT %s",
+            " AND id <> ALL(%s::text[]) ORDER BY ended_at LIMIT %s",
             cluster,
             before,
+            list(but),
             limit,
         )
         return [build(Executor, row) for row in rows]

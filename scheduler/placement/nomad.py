@@ -37,6 +37,8 @@ _CAUSES = {
     Ending.FULL: Cause.UNPLACED,
 }
 _TOLD_AT_ONCE = 200
+#: How long a job is left alone that Nomad refuses to remove, in seconds; and how many of them are remembered.
+_REFUSED_FOR, _MANY_REFUSED = 3600.0, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ class NomadPlacement:
         self._changed = threading.Condition()
         self._living: dict[str, _Known] = {}
         self._registered: dict[str, str] = {}
+        self._refused: dict[str, float] = {}
         self._is_closing = False
         self._has_left = threading.Event()
         self._errands: queue.Queue[str] = queue.Queue()
@@ -190,18 +193,33 @@ class NomadPlacement:
         self._errands.put("")
 
     def remove(self, before: datetime, limit: int) -> int:
-        """Purges jobs of executors that ended before a date, the oldest first; how many."""
-        rows = self._executors.removable(self._cluster, before, limit)
+        """Purges jobs of executors that ended before a date, the oldest first; how many.
+
+        What Nomad refuses, such as a namespace that is out of reach, is put off: it must not keep the others.
+        """
+        rows = self._executors.removable(self._cluster, before, limit, self._put_off())
         gone = []
         try:
             for row in rows:
-                for child in self._children(row):
-                    self._client.deregister(child, row.namespace, purge=True)
+                try:
+                    for child in self._children(row):
+                        self._client.deregister(child, row.namespace, purge=True)
+                except NomadError as error:
+                    if not error.is_refusal:
+                        raise
+                    log.warning("the job of %s in %s cannot be removed: %s", row.id, row.namespace, error)
+                    self._refused[row.id] = time.monotonic() + _REFUSED_FOR
+                    continue
                 gone.append(row.id)
         finally:
             if gone:
                 self._executors.removed(gone, self._clock())
         return len(gone)
+
+    def _put_off(self) -> list[str]:
+        now = time.monotonic()
+        self._refused = {name: until for name, until in self._refused.items() if until > now}
+        return list(self._refused)[-_MANY_REFUSED:]
 
     def remove_unused(self, limit: int) -> int:
         """Purges jobs of versions that no executor was placed for as far as the store remembers; how many.
