@@ -135,7 +135,7 @@ def _prepare(wanted: Options, plan: Plan) -> _Parts:
     if wanted.network != options.HOST:
         lines = relay.lines(plan.api, forwards, servers if wanted.network == options.FILTERED else ())
     if wanted.network == options.FILTERED:
-        network.prepare_node(rules)
+        network.prepare_node(rules, wanted.run_dir)
         wire = network.wire(rules, wanted.pool, slot)
     return _Parts(slot, wanted.uid + slot, lock, group, wire, rules, lines, rest, calls)
 

@@ -25,6 +25,8 @@ _PREFIX = "sj"
 _BRIDGES = ("docker*", "br-*", "podman*", "cni*", "nomad*", "virbr*", "lxdbr*", "lxcbr*")
 _FORWARDING = "/proc/sys/net/ipv4/ip_forward"
 _PATIENCE = 2.0
+#: The table that keeps a node from being a router, and the file that says that it was none before (gone with a boot).
+_NODE_TABLE, _WAS_CLOSED = "sojourn-node", "forwarded-nothing"
 
 
 class NoFilter(OSError):
@@ -104,11 +106,15 @@ def _prefix(network: str) -> tuple[str, int]:
     return address, int(length or 32)
 
 
-def prepare_node(made: Rules) -> None:
-    """The node's table, and forwarding; both are there already but for the first sandbox. `NoFilter`."""
+def prepare_node(made: Rules, run_dir: str) -> None:
+    """The node's tables, and forwarding; they are there already but for the first sandbox, or after a flush. `NoFilter`."""
+    was_closed = os.path.join(run_dir, _WAS_CLOSED)
+    if _read(_FORWARDING) == "0":
+        os.makedirs(run_dir, 0o700, exist_ok=True)
+        os.close(os.open(was_closed, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     try:
         if not netlink.has_table(made.table):
-            _load(_stay_closed() + made.text)
+            _load((_stay_closed() if os.path.exists(was_closed) else "") + made.text)
     except PermissionError:
         raise
     except OSError as error:
@@ -119,10 +125,10 @@ def prepare_node(made: Rules) -> None:
 
 def _stay_closed() -> str:
     """Where the node forwarded nothing, it becomes no router: it forwards for sandboxes and for networks of its own."""
-    if _read(_FORWARDING) != "0":
+    if netlink.has_table(_NODE_TABLE):
         return ""
     others = "\n".join(f'    iifname "{name}" accept\n    oifname "{name}" accept' for name in (f"{_PREFIX}*", *_BRIDGES))
-    return f"""table inet sojourn-node {{
+    return f"""table inet {_NODE_TABLE} {{
   chain forward {{
     type filter hook forward priority 10; policy accept;
 {others}

@@ -8,7 +8,7 @@ import signal
 import struct
 
 from sojourn.executor_shim.process_tree import children, descendants
-from sojourn.executor_shim.sandbox.cgroup import Group, kill_counter, limit_memory, remove
+from sojourn.executor_shim.sandbox.cgroup import Group, kill_counter, limit_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,7 +90,6 @@ class SandboxedProcess:
         return gone
 
     def close(self) -> None:
-        """Lets go of it, and removes its groups."""
-        remove(self._group.directories.values())
+        """Lets go of it. Its holder removes its groups while the slot is its own: later they may be another's."""
         os.close(self._init_pidfd)
         os.close(self.exit_fd)

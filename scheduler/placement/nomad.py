@@ -374,11 +374,13 @@ class NomadPlacement:
         self._load()
         with self._changed:
             living = dict(self._living)
-        index, found = self._allocations([known.row for known in living.values()])
+        index, found, closed = self._allocations([known.row for known in living.values()])
         self._apply(found)
         seen = {fact.executor for fact in found}
         for name, known in living.items():
-            if name not in seen and not known.is_placing and self._is_overdue(known.row):
+            if known.row.namespace in closed:
+                self._do_without_word(name)
+            elif name not in seen and not known.is_placing and self._is_overdue(known.row):
                 self._apply(self._ask_about(known.row))
             if known.is_stopping:
                 self._errands.put(name)
@@ -388,14 +390,29 @@ class NomadPlacement:
         patience = self._limits.unheard if row.child_job_id else self._limits.undispatched
         return row.placed_at + timedelta(seconds=patience) <= self._clock()
 
-    def _allocations(self, rows: Iterable[Executor]) -> tuple[int, list[Allocation]]:
+    def _do_without_word(self, executor: str) -> None:
+        """Nomad tells nothing of its namespace any more: it is given up like one whose node is lost, unless it beats."""
+        self._doubt(executor)
+        recorded = self._recorded(executor)
+        if recorded is not None and recorded.is_given_up:
+            self._end(End(executor, Ending.LOST, "Nomad refuses to tell of its namespace"))
+
+    def _allocations(self, rows: Iterable[Executor]) -> tuple[int, list[Allocation], set[str]]:
+        """The index to follow from, what lives, and the namespaces that Nomad refuses to tell of: others go on."""
         namespaces = {self._namespace, *(row.namespace for row in rows)}
-        index, found = 0, []
+        index, found, closed = 0, [], set()
         for namespace in sorted(namespaces):
-            listing = self._client.living_allocations(f"{self._terms.prefix}-", namespace)
+            try:
+                listing = self._client.living_allocations(f"{self._terms.prefix}-", namespace)
+            except NomadError as error:
+                if namespace == self._namespace or not error.is_refusal:
+                    raise
+                log.warning("Nomad tells nothing of the namespace %s: %s", namespace, error)
+                closed.add(namespace)
+                continue
             index = min(index or listing.index, listing.index)
             found += [fact for each in listing.rows if (fact := facts.allocation(each)) is not None]
-        return index, found
+        return index, found, closed
 
     def _ask_about(self, row: Executor) -> Sequence[Fact]:
         """An executor of which no living allocation is there: it is over, waits for a node, or its job is gone."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.nodes import NODE, PERMITTED, Namespace, Node, has_table
@@ -56,14 +58,22 @@ def forwards(node: Node) -> str:
         return file.read().strip()
 
 
-def test_forwarding_is_for_sandboxes_and_bridges_of_the_node_alone(node: Node) -> None:
+def test_forwarding_is_for_sandboxes_and_bridges_of_the_node_alone(node: Node, tmp_path: Path) -> None:
     lan, container = neighbour(node, "lan0", 1), neighbour(node, "br-0a1b2c", 2)
     forward(node, "0")
     try:
         assert (forwards(node), container.can_connect(PERMITTED, 80)) == ("0", False)
         with node.inside.entered():
-            prepare_node(rules(Options()))
+            prepare_node(rules(Options()), str(tmp_path))
         assert (forwards(node), has_table(node, "sojourn-node")) == ("1", True)
+        assert (lan.can_connect(PERMITTED, 80), container.can_connect(PERMITTED, 80)) == (False, True)
+        # Somebody's firewall is loaded anew: the next sandbox closes the node again.
+        subprocess.run(
+            [*node.inside.prefix, "nft", "flush", "ruleset"], check=True, env={"PATH": "/usr/sbin:/usr/bin:/bin"}
+        )
+        assert lan.can_connect(PERMITTED, 80)
+        with node.inside.entered():
+            prepare_node(rules(Options()), str(tmp_path))
         assert (lan.can_connect(PERMITTED, 80), container.can_connect(PERMITTED, 80)) == (False, True)
         with container.entered(), socket.create_server(("0.0.0.0", 8080)):
             assert node.world.can_connect("198.51.2.2", 8080)
@@ -72,12 +82,12 @@ def test_forwarding_is_for_sandboxes_and_bridges_of_the_node_alone(node: Node) -
         container.close()
 
 
-def test_a_node_that_forwards_already_is_left_as_it_is(node: Node) -> None:
+def test_a_node_that_forwards_already_is_left_as_it_is(node: Node, tmp_path: Path) -> None:
     forward(node, "1")
     lan = neighbour(node, "lan0", 1)
     try:
         with node.inside.entered():
-            prepare_node(rules(Options()))
+            prepare_node(rules(Options()), str(tmp_path))
         assert not has_table(node, "sojourn-node")
         assert lan.can_connect(PERMITTED, 80)
     finally:
