@@ -14,6 +14,13 @@ import psycopg2
 from tests.support.stack import Stack
 
 PROJECT = Path(__file__).parent / "project"
+#: Those of a production stack, in seconds.
+TIMES = {
+    "SOJOURN_LEASE_SECONDS": "60",
+    "SOJOURN_SWEEP_SECONDS": "10",
+    "SOJOURN_HEARTBEAT_SECONDS": "10",
+    "SOJOURN_DISPATCH_SECONDS": "10",
+}
 
 
 def row(case: str, **figures: float | int | str) -> None:
@@ -46,14 +53,7 @@ def timed(call: Callable[[], object], seconds: float) -> list[float]:
 @contextmanager
 def stack(places: int = 2) -> Iterator[Stack]:
     """A fresh stack with the times of a production one; ended afterwards."""
-    made = Stack(
-        SOJOURN_PLACES=str(places),
-        SOJOURN_LEASE_SECONDS="60",
-        SOJOURN_SWEEP_SECONDS="10",
-        SOJOURN_HEARTBEAT_SECONDS="10",
-        SOJOURN_DISPATCH_SECONDS="10",
-        SOJOURN_IDLE_TIMEOUT_SECONDS="600",
-    )
+    made = Stack(SOJOURN_PLACES=str(places), SOJOURN_IDLE_TIMEOUT_SECONDS="600", **TIMES)
     made.up()
     try:
         yield made

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from bench.cases import drain, fairness, latency, queue, triggers
+from bench.cases import drain, fairness, latency, nomad, queue, triggers
 
 CASES = {
     "trigger": triggers.main,
@@ -14,6 +14,7 @@ CASES = {
     "latency": latency.main,
     "queue": queue.main,
     "fairness": fairness.main,
+    "nomad": nomad.main,
 }
 
 

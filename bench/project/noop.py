@@ -17,3 +17,10 @@ def job(payload):
 @task(retry=Retry(max_attempts=1))
 def nothing(payload):
     return None
+
+
+@task(retry=Retry(max_attempts=1))
+def cold(payload):
+    now = time.time()  # in a sandbox no local port is to be had: the result brings it
+    time.sleep(payload["seconds"])
+    return now
