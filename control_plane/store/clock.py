@@ -29,8 +29,10 @@ class DatabaseClock:
         return self._base + timedelta(seconds=elapsed)
 
     def _ask(self) -> None:
-        before = time.monotonic()
         try:
+            if self._base is None:
+                self._database.rows("SELECT 1")  # connecting takes longer than asking: it would count as half an error
+            before = time.monotonic()
             now = self._database.rows("SELECT clock_timestamp() AT TIME ZONE 'UTC' AS now")[0]["now"]
         except StoreUnavailable:
             if self._base is None:
