@@ -17,10 +17,10 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sojourn.control_plane.domain import exits
 from sojourn.nomad_jobs.facts import Allocation, Fact, Gone, Unplaced
 
 
@@ -134,16 +134,7 @@ def _progress(recorded: Recorded, fact: Allocation) -> list[Action]:
         reason = "the kernel ended it: it used more memory than its allocation has"
         return [End(fact.executor, Ending.OUT_OF_MEMORY, reason, fact.exit_code)]
     if fact.exit_code is not None:
-        return [End(fact.executor, Ending.EXITED, _told(fact.exit_code), fact.exit_code)]
+        return [End(fact.executor, Ending.EXITED, exits.told(fact.exit_code), fact.exit_code)]
     if fact.has_started:
         return [End(fact.executor, Ending.LOST, f"its allocation ended: {fact.failure or fact.status}")]
     return [End(fact.executor, Ending.NOT_STARTED, f"Nomad could not start it: {fact.failure or fact.status}")]
-
-
-def _told(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"its process exited with code {exit_code}"
-    try:
-        return f"its process was ended by {signal.Signals(-exit_code).name}"
-    except ValueError:
-        return f"its process was ended by signal {-exit_code}"

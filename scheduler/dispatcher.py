@@ -41,7 +41,6 @@ class Dispatcher:
         self._idle_before: set[str] = set()
         self._crowded = False
         self._has_more = False
-        self._held_back = False
 
     def run_once(self, now: datetime) -> Counts:
         self._set_aside = {lane: until for lane, until in self._set_aside.items() if until > now}
@@ -52,11 +51,10 @@ class Dispatcher:
                 break
             placed += self._place(order, now)
         self._has_more = placed >= _AT_ONCE
-        self._crowded = False
         held_back = self._lanes_of_full(now)
-        self._held_back = bool(held_back)
+        self._crowded = bool(held_back)
         if self._placement.is_full():
-            asked = self._make_room(now)
+            asked = self._make_room(now, held_back)
         else:
             asked = self._make_room_within(held_back) if held_back else 0
         return {"placed": placed, "asked": asked}
@@ -64,7 +62,7 @@ class Dispatcher:
     def interval(self, now: datetime) -> float:
         if self._has_more:
             return 0
-        return _CROWDED_NAP if self._crowded or self._held_back or self._closed() else _NAP
+        return _CROWDED_NAP if self._crowded or self._closed() else _NAP
 
     def _closed(self) -> tuple[str, ...]:
         """Lanes that are not tried now."""
@@ -97,11 +95,11 @@ class Dispatcher:
         faults.point("scheduler.after_place")
         return 1
 
-    def _make_room(self, now: datetime) -> int:
+    def _make_room(self, now: datetime, held_back: Collection[str]) -> int:
         """No place is free: those who wait get the places of executors that idle, or that had their turn."""
         closed = [lane for lane, why in self._placement.closed_lanes().items() if not why.is_full]
-        waiting = self._placing.waiting_environments(now, (*self._set_aside, *closed, *self._lanes_of_full(now)))
-        self._crowded = bool(waiting)
+        waiting = self._placing.waiting_environments(now, (*self._set_aside, *closed, *held_back))
+        self._crowded = self._crowded or bool(waiting)
         if not waiting:
             self._idle_before = set()
             return 0

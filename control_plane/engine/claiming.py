@@ -40,12 +40,9 @@ class Claiming:
         run = self._claim(
             taken,
             {
-                "run": taken.run,
                 "executor": executor.executor,
                 "version": executor.version,
                 "start": True,
-                "at": now,
-                "until": _end_of(taken.lease),
                 "lease_until": now + self._lease,
             },
             now,
@@ -58,14 +55,7 @@ class Claiming:
         """A cold start: the run, promised to an executor that is about to be placed."""
         return self._claim(
             taken,
-            {
-                "run": taken.run,
-                "executor": executor,
-                "start": False,
-                "at": now,
-                "until": _end_of(taken.lease),
-                "lease_until": now + self._placement,
-            },
+            {"executor": executor, "start": False, "lease_until": now + self._placement},
             now,
         )
 
@@ -81,7 +71,8 @@ class Claiming:
     def _claim(self, taken: Taken, wish: dict[str, object], now: datetime) -> Run | None:
         faults.point("claim.after_dequeue")
         # Where this fails the claim may be stored all the same: the run stays in flight, and its lease decides.
-        row = self._runs.claim([wish]).get(taken.run)
+        claim = {**wish, "run": taken.run, "at": now, "until": _end_of(taken.lease)}
+        row = self._runs.claim([claim]).get(taken.run)
         faults.point("claim.after_claim")
         verdict = row["verdict"] if row else "gone"
         if verdict == "claimed":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
 import redis
@@ -70,12 +71,8 @@ class Index:
         """Adds QUEUED runs. The queue hands them to idle executors, or wakes the dispatcher."""
         if not runs:
             return
-        try:
+        with self._left_to_the_sweep("enqueue"):
             self.queue.enqueue([entry_of(run) for run in runs], milliseconds(now))
-        except NotReady:
-            self.ring("sweeper")
-        except redis.RedisError as error:
-            log.warning("enqueue left to the sweep: %s", error)
 
     def settled(self, moved: Iterable[Run | Moved], now: datetime) -> None:
         """After moves: frees what runs no longer hold, queues those that may run, wakes whoever waits for them."""
@@ -107,30 +104,28 @@ class Index:
 
     def ack(self, organization: str, run_id: str, now: datetime) -> None:
         """Takes a run out of the queue for good."""
-        try:
+        with self._left_to_the_sweep(f"ack of {run_id}"):
             self.queue.ack(organization, run_id, milliseconds(now))
-        except NotReady:
-            self.ring("sweeper")
-        except redis.RedisError as error:
-            log.warning("ack of %s left to the sweep: %s", run_id, error)
 
     def drop(self, organization: str, run_id: str, seen: float | None, now: datetime) -> None:
         """`ack` of a run that was seen with that lease (None: without), unless it was taken again since."""
-        try:
+        with self._left_to_the_sweep(f"removal of {run_id}"):
             self.queue.drop(organization, run_id, milliseconds(now), seen)
-        except NotReady:
-            self.ring("sweeper")
-        except redis.RedisError as error:
-            log.warning("removal of %s left to the sweep: %s", run_id, error)
 
     def nack(self, organization: str, run_id: str, seen: float, now: datetime) -> None:
         """Gives a run that was dequeued, but not claimed, its place back, unless it was taken again since."""
-        try:
+        with self._left_to_the_sweep(f"nack of {run_id}"):
             self.queue.nack(organization, run_id, milliseconds(now), seen=seen)
+
+    @contextmanager
+    def _left_to_the_sweep(self, what: str) -> Iterator[None]:
+        """What the queue cannot take now is found by the sweep; it is woken where a loss is known."""
+        try:
+            yield
         except NotReady:
             self.ring("sweeper")
         except redis.RedisError as error:
-            log.warning("nack of %s left to the sweep: %s", run_id, error)
+            log.warning("%s left to the sweep: %s", what, error)
 
     def unpark(self, organization: str, executor: str) -> None:
         """An executor that is gone, or about to go, waits for no run."""

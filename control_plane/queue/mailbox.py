@@ -108,10 +108,7 @@ class Mailbox:
     def interrupt(self) -> None:
         """Ends every wait at once, and those to come: callers answer what they have."""
         self.interrupted = True
-        with self._lock:
-            boxes = [box for channel in self._channels.values() for box in channel.boxes]
-        for box in boxes:
-            box.put("")
+        self._wake_all()
 
     def close_box(self, box: Box) -> None:
         """The channel stays subscribed for a while."""
@@ -177,6 +174,9 @@ class Mailbox:
         """A new connection for every channel; whoever waits is woken, since a message may have been lost."""
         while not self._closed and not self._subscribe_all():
             time.sleep(_PAUSE_SECONDS)
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         with self._lock:
             boxes = [box for channel in self._channels.values() for box in channel.boxes]
         for box in boxes:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sojourn.control_plane.domain import exits
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, ExecutorSpec, Placed
 from sojourn.scheduler.placement.process import is_alive, kill, start_time
 from sojourn.scheduler.placement.register import Entry, Register
@@ -235,7 +236,7 @@ class LocalPlacement:
         exit_code = local.process.wait() if local.process is not None else None
         self._end_remains(executor, local.remains)
         os.close(local.pidfd)
-        reason = "its process ended" if exit_code is None else _told(exit_code)
+        reason = "its process ended" if exit_code is None else exits.told(exit_code)
         with self._changed:
             del self._local[executor]
             self._ended.append(Ended(executor, exit_code, reason))
@@ -264,12 +265,3 @@ def _open(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
-
-
-def _told(exit_code: int) -> str:
-    if exit_code >= 0:
-        return f"its process exited with code {exit_code}"
-    try:
-        return f"its process was ended by {signal.Signals(-exit_code).name}"
-    except ValueError:
-        return f"its process was ended by signal {-exit_code}"

@@ -317,9 +317,9 @@ class NomadPlacement:
             if not executor:
                 return
             try:
-                row = self._executors.find(executor)
-                for child in self._children(row) if row else ():
-                    self._client.deregister(child, row.namespace if row else "")
+                if row := self._executors.find(executor):
+                    for child in self._children(row):
+                        self._client.deregister(child, row.namespace)
             except (NomadError, StoreUnavailable) as error:
                 log.warning("%s is not stopped yet: %s", executor, error)  # the next listing tries again
             except Exception:
@@ -416,7 +416,7 @@ class NomadPlacement:
 
     def _ask_about(self, row: Executor) -> Sequence[Fact]:
         """An executor of which no living allocation is there: it is over, waits for a node, or its job is gone."""
-        children = [row.child_job_id] if row.child_job_id else self._children(row)
+        children = self._children(row)
         if not children:
             return [Gone(row.id)]
         found = [facts.allocation(each) for each in self._client.allocations(children[0], row.namespace)]
