@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import statistics
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
+
+from tests.support import nomad_agent
 
 from bench.measure import in_ms, row
 from bench.nomad_starts import MOMENTS, Jobs, Moments, Shims, Sojourn, sojourn
@@ -28,7 +28,7 @@ def main() -> None:
     if missing := _missing():
         print(f"nomad: skipped, {missing}", flush=True)
         return
-    with _agent() as agent, _stacks(agent) as sojourns:
+    with nomad_agent.agent() as agent, _stacks(agent) as sojourns:
         bare, shims, staying = Jobs(agent, "true", ["/bin/true"]), Shims(agent), Shims(agent, _STAY)
         alone: dict[str, Callable[[], Moments]] = {_BARE: bare.start, _SHIM: shims.start}
         at_once: dict[str, Callable[[], list[Moments]]] = {
@@ -46,20 +46,6 @@ def _missing() -> str:
     if find_binary() is None:
         return "there is no nomad program: `make nomad` builds it"
     return "only root can start a private Nomad" if os.geteuid() != 0 else ""
-
-
-@contextmanager
-def _agent() -> Iterator[NomadAgent]:
-    """A private agent, for all of it."""
-    binary = find_binary()
-    assert binary
-    with tempfile.TemporaryDirectory(prefix="sojourn-bench-nomad-") as directory:
-        made = NomadAgent(binary, Path(directory))
-        try:
-            made.start()
-            yield made
-        finally:
-            made.stop()
 
 
 @contextmanager

@@ -21,6 +21,20 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture
+def make() -> Iterator[Callable[..., Stack]]:
+    """Stacks that are not started yet."""
+    made: list[Stack] = []
+
+    def one(**settings: str) -> Stack:
+        made.append(Stack(**settings))
+        return made[-1]
+
+    yield one
+    for stack in made:
+        stack.down()
+
+
+@pytest.fixture
 def own_stack() -> Iterator[Callable[..., Stack]]:
     """Starts a stack of the test's own, with the settings that it is given and the project deployed."""
     made: list[Stack] = []

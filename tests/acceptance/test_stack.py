@@ -13,41 +13,13 @@ from typing import Any
 
 import psycopg2
 import pytest
-from tests.support.stack import Stack, until
+from tests.support.stack import NOT_ROOT, Stack, refused, until
 
 from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
 
 PROJECT = Path(__file__).parent / "project"
-#: Root may write anywhere. In a user namespace it is somebody else, who may not.
-NOT_ROOT = ("unshare", "--user", "--map-user=65534", "--map-group=65534") if os.geteuid() == 0 else ()
 
 Make = Callable[..., Stack]
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Stacks that are not started yet."""
-    made: list[Stack] = []
-
-    def one(**settings: str) -> Stack:
-        made.append(Stack(**settings))
-        return made[-1]
-
-    yield one
-    for stack in made:
-        stack.down()
-
-
-def refused(stack: Stack, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
-    """The one line that `up` leaves; it left nothing else."""
-    stack.environment.setdefault("SOJOURN_PORT", str(stack.port))
-    done = stack.cli("up", *arguments, check=False, prefix=prefix)
-    lines = done.stderr.splitlines()
-    assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done
-    assert lines[0].startswith("sojourn: ")
-    assert "secret" not in lines[0]
-    assert stack.processes() == []
-    return lines[0]
 
 
 @pytest.mark.parametrize(

@@ -11,29 +11,13 @@ from pathlib import Path
 
 import pytest
 from tests.support.nomad_agent import required_binary
-from tests.support.stack import Stack, until
+from tests.support.stack import NOT_ROOT, Stack, refused, until
 
 from sojourn.control_plane.embedded.nomad import NomadAgent, private_access
 from sojourn.control_plane.nomad_access import NomadAccess
 from sojourn.control_plane.nomad_client import nomad_client
 
 Make = Callable[..., Stack]
-#: Root may start a private Nomad. In a user namespace it is somebody else, who may not.
-NOT_ROOT = ("unshare", "--user", "--map-user=65534", "--map-group=65534") if os.geteuid() == 0 else ()
-
-
-@pytest.fixture
-def make() -> Iterator[Make]:
-    """Stacks that are not started yet."""
-    made: list[Stack] = []
-
-    def one(**settings: str) -> Stack:
-        made.append(Stack(**settings))
-        return made[-1]
-
-    yield one
-    for stack in made:
-        stack.down()
 
 
 @pytest.fixture(scope="module")
@@ -148,21 +132,9 @@ def test_placement_local_leaves_a_cluster_alone(make: Make) -> None:
     assert "nomad" not in stack.status()
 
 
-def refused(stack: Stack, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
-    """The one line that `up --nomad` leaves; it left nothing else."""
-    stack.environment.setdefault("SOJOURN_PORT", str(stack.port))
-    done = stack.cli("up", "--nomad", *arguments, check=False, prefix=prefix)
-    lines = done.stderr.splitlines()
-    assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done
-    assert lines[0].startswith("sojourn: ")
-    assert "secret" not in lines[0]
-    assert stack.processes() == []
-    return lines[0]
-
-
 def test_a_program_that_is_not_there(make: Make, tmp_path: Path) -> None:
     stack = make(SOJOURN_NOMAD_BIN=str(tmp_path / "none"))
-    assert "Nomad is not here: install HashiCorp's release or `make nomad`" in refused(stack)
+    assert "Nomad is not here: install HashiCorp's release or `make nomad`" in refused(stack, "--nomad")
 
 
 def test_a_private_one_needs_root(make: Make) -> None:
@@ -171,7 +143,7 @@ def test_a_private_one_needs_root(make: Make) -> None:
         pytest.skip("this machine allows no user namespaces")
     stack = make()
     stack.data_dir.chmod(0o777)
-    assert "a private Nomad needs root" in refused(stack, prefix=NOT_ROOT)
+    assert "a private Nomad needs root" in refused(stack, "--nomad", prefix=NOT_ROOT)
 
 
 @pytest.mark.parametrize(
@@ -184,18 +156,18 @@ def test_a_private_one_needs_root(make: Make) -> None:
     ],
 )
 def test_a_cluster_that_cannot_be_reached(make: Make, address: str, words: tuple[str, ...]) -> None:
-    line = refused(make(NOMAD_ADDR=address, NOMAD_TOKEN="secret"))
+    line = refused(make(NOMAD_ADDR=address, NOMAD_TOKEN="secret"), "--nomad")
     assert all(word in line for word in words), line
 
 
 def test_a_token_or_a_namespace_that_is_wrong(make: Make, nomad_agent: NomadAgent) -> None:
     reached = nomad_agent.access
-    line = refused(make(NOMAD_ADDR=reached.address, NOMAD_TOKEN="7b1b6a9e-0000-0000-0000-000000secret"))
+    line = refused(make(NOMAD_ADDR=reached.address, NOMAD_TOKEN="7b1b6a9e-0000-0000-0000-000000secret"), "--nomad")
     assert "Nomad refuses the token for the namespace sojourn: correct NOMAD_TOKEN" in line
     foreign = make(NOMAD_ADDR=reached.address, NOMAD_TOKEN=reached.token, NOMAD_NAMESPACE="default")
-    assert "Nomad refuses the token for the namespace default" in refused(foreign)
+    assert "Nomad refuses the token for the namespace default" in refused(foreign, "--nomad")
     missing = make(NOMAD_ADDR=reached.address, NOMAD_TOKEN=nomad_agent.management.token, NOMAD_NAMESPACE="none")
-    assert "Nomad has no namespace none: make it by `nomad namespace apply none`" in refused(missing)
+    assert "Nomad has no namespace none: make it by `nomad namespace apply none`" in refused(missing, "--nomad")
 
 
 def test_doctor_looks_at_the_cluster(private: Stack) -> None:

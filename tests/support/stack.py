@@ -34,6 +34,9 @@ FAST = {
     "SOJOURN_SANDBOX": "off",
 }
 
+#: Root may write anywhere and start anything. In a user namespace it is somebody else, who may not.
+NOT_ROOT = ("unshare", "--user", "--map-user=65534", "--map-group=65534") if os.geteuid() == 0 else ()
+
 
 class Stack:
     """Started by `up`; `kill` ends one of its processes without a word."""
@@ -147,6 +150,18 @@ class Stack:
     def logs(self) -> str:
         """What the processes wrote, for a failed test."""
         return "\n".join(f"--- {p.name}\n{p.read_text()[-4000:]}" for p in (self.data_dir / "logs").glob("*.log"))
+
+
+def refused(stack: Stack, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
+    """The one line that `up` leaves; it left nothing else."""
+    stack.environment.setdefault("SOJOURN_PORT", str(stack.port))
+    done = stack.cli("up", *arguments, check=False, prefix=prefix)
+    lines = done.stderr.splitlines()
+    assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done
+    assert lines[0].startswith("sojourn: ")
+    assert "secret" not in lines[0]
+    assert stack.processes() == []
+    return lines[0]
 
 
 def until(holds: Callable[[], Any], seconds: float, what: str) -> Any:

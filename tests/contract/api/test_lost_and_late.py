@@ -22,6 +22,7 @@ from sojourn.control_plane.telemetry.logs import Line
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import Completion
 from tests.contract.api.conftest import Tenant
+from tests.support.stack import until
 
 PATIENCE = 20.0
 
@@ -49,7 +50,8 @@ class Crew:
         answers: list[NextAnswer] = []
         thread = threading.Thread(target=lambda: answers.append(self.ask(name, wait, **more)), daemon=True)
         thread.start()
-        self.until(lambda: name in self.platform.queue.idle_executors(self.tenant.organization) or bool(answers))
+        waits = lambda: name in self.platform.queue.idle_executors(self.tenant.organization)  # noqa: E731
+        until(lambda: waits() or answers, PATIENCE, "it waits, or is answered")
 
         def answer() -> NextAnswer:
             thread.join(PATIENCE)
@@ -87,13 +89,6 @@ class Crew:
         found = self.platform.runs.any(run)
         assert found
         return found.snapshot_status
-
-    @staticmethod
-    def until(holds: Callable[[], bool]) -> None:
-        end = datetime.now(UTC) + timedelta(seconds=PATIENCE)
-        while not holds():
-            assert datetime.now(UTC) < end, "it did not come to be"
-            threading.Event().wait(0.01)
 
 
 @pytest.fixture
@@ -287,7 +282,7 @@ def test_due_work_is_said_again_until_redis_takes_it(crew: Crew, monkeypatch: py
     monkeypatch.setattr(notices, "send_now", refused_twice)
     crew.tenant.trigger()
     organization = crew.tenant.organization
-    crew.until(lambda: organization in crew.platform.queue.due_organizations(0))
+    until(lambda: organization in crew.platform.queue.due_organizations(0), PATIENCE, "it is heard")
     assert len(failed) == 2
 
 

@@ -110,6 +110,13 @@ def start(
         shim.end()
 
 
+def told(server: WorkerServer, task: str, payload: Any = None, **more: Any) -> Any:
+    """What a task returns."""
+    outcome = server.result(server.give(task, payload, **more))["outcome"]
+    assert outcome["ok"], outcome
+    return json.loads(outcome["output"])
+
+
 def lives(pid: int | None) -> bool:
     """Whether a process exists and has not ended."""
     if pid is None:

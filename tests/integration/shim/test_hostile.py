@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import signal
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess, wait_gone
+from tests.integration.shim.conftest import ShimProcess, told, wait_gone
 from tests.integration.shim.worker_server import WorkerServer
 from tests.support.nodes import METADATA, NODE, PERMITTED, PRIVATE, WORLD, Node
 from tests.support.sandboxes import needs_sandboxes
@@ -62,12 +61,6 @@ def start(node: Node, server: WorkerServer, tmp_path: Path) -> Iterator[Start]:
     yield start_one
     for shim in started:
         shim.end()
-
-
-def told(server: WorkerServer, task: str, payload: Any = None, **more: Any) -> Any:
-    outcome = server.result(server.give(task, payload, **more))["outcome"]
-    assert outcome["ok"], outcome
-    return json.loads(outcome["output"])
 
 
 def error_of(server: WorkerServer, task: str, payload: Any = None, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess
+from tests.integration.shim.conftest import ShimProcess, told
 from tests.integration.shim.worker_server import WorkerServer
 from tests.support.sandboxes import needs_sandboxes
 
@@ -40,12 +40,6 @@ def start(server: WorkerServer, tmp_path: Path) -> Iterator[Start]:
     yield start_one
     for shim in started:
         shim.end()
-
-
-def told(server: WorkerServer, task: str, payload: Any = None, **more: Any) -> Any:
-    outcome = server.result(server.give(task, payload, **more))["outcome"]
-    assert outcome["ok"], outcome
-    return json.loads(outcome["output"])
 
 
 def test_auto_goes_without_where_none_can_be_made_and_says_so(server: WorkerServer, start: Start) -> None:
