@@ -15,7 +15,8 @@ _ALIVE = ("pending", "running", "unknown")
 class Allocation:
     """`status` is the client's: pending, running, complete, failed, lost, unknown. `desired`: run, stop or evict.
 
-    `exit_code` is negative for a signal, None where the task's process did not end. `failure` is Nomad's own text.
+    `exit_code` is negative for a signal, None where the task's process did not end, or Nomad
+    lost sight of it. `failure` is Nomad's own text.
     """
 
     id: str
@@ -119,10 +120,13 @@ def reason_of(metric: Mapping[str, Any]) -> str:
     return "; ".join(told) or f"none of {_nodes(metric['NodesEvaluated'])} fits"
 
 
-def _exit_code(end: Mapping[str, Any]) -> int:
+def _exit_code(end: Mapping[str, Any]) -> int | None:
+    """Negative for a signal. None where Nomad lost sight of the process: it says -1 then, and no signal."""
     details = end.get("Details") or {}
     signal, code = _number(details.get("signal")), _number(details.get("exit_code"))
-    return -signal if signal else code
+    if signal:
+        return -signal
+    return code if code >= 0 else None
 
 
 def _failure(events: Iterable[Mapping[str, Any]], description: str) -> str:

@@ -115,6 +115,11 @@ def test_an_exit_and_a_signal() -> None:
     assert killed and (killed.exit_code, killed.out_of_memory) == (-9, True)
 
 
+def test_an_end_that_nomad_did_not_see_is_no_signal() -> None:
+    unseen = allocation(row(event("Started"), event("Terminated", exit_code="-1", signal="0", oom_killed="false")))
+    assert unseen and (unseen.exit_code, unseen.has_started) == (None, True)
+
+
 def test_a_driver_failure_is_told_in_nomads_words() -> None:
     found = allocation(row(event("Driver Failure", message="no such binary\nat all"), event("Not Restarting")))
     assert found and (found.failure, found.exit_code, found.has_started) == ("no such binary", None, False)
