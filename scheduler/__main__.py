@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError, load
+from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.database import AdvisoryLock, StoreUnavailable
 from sojourn.control_plane.wiring import Platform, connect, shim_settings
 from sojourn.scheduler.dispatcher import Dispatcher
@@ -48,9 +48,8 @@ def main() -> int:
         return 2
     every = (*services(platform, placement), *of_placement)
     loops = [Loop(service, platform.wakeups, platform.clock, leader.leads) for service in every]
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = Stopping()
+    stopping.ask_on(signal.SIGTERM, signal.SIGINT)
     for loop in loops:
         loop.start()
     stopping.wait()

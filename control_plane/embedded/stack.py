@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -30,6 +29,7 @@ from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.embedded.redis import EmbeddedRedis
 from sojourn.control_plane.nomad_access import NomadAccess, nomad_access
+from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database, StoreUnavailable
@@ -62,7 +62,7 @@ class Stack:
         self._nomad: NomadAgent | None = None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._starters: dict[str, Callable[[], subprocess.Popen[bytes] | None]] = {}
-        self._stopping = threading.Event()
+        self._stopping = Stopping()
 
     def start(self) -> dict[str, Any]:
         """Everything up, ready and found; what `status` prints. `StartFailed` says in one line what is wrong.
@@ -106,12 +106,12 @@ class Stack:
                 self._start_again(name)
 
     def ask_to_stop(self) -> None:
-        """Makes `watch` return, and `start` give up."""
-        self._stopping.set()
+        """Makes `watch` return, and `start` give up. A signal's handler may call it."""
+        self._stopping.ask()
 
     def stop(self) -> None:
         """In reverse order: the scheduler takes its executors with it."""
-        self._stopping.set()
+        self._stopping.ask()
         grace = self._config.drain_grace_seconds
         for name, seconds in (("scheduler", grace + 15), ("control-plane", 8)):
             child = self._children.get(name)
@@ -215,7 +215,7 @@ class Stack:
             database.close()
 
     def _go_on(self) -> None:
-        if self._stopping.is_set():
+        if self._stopping.is_asked:
             raise StartInterrupted
 
     def _told(self, access: NomadAccess) -> dict[str, Any]:
