@@ -46,7 +46,7 @@ acceptance: $(VENV)/.dev ## Everything real
 	$(BIN)/pytest tests/acceptance
 
 soak: $(VENV)/.dev ## The faults at full length
-	SOAK=1 QUEUE_HISTORIES=5000 $(BIN)/pytest tests/acceptance/test_faults.py tests/contract/test_fair_queue_properties.py
+	SOAK=1 QUEUE_HISTORIES=5000 $(BIN)/pytest -o faulthandler_timeout=0 tests/acceptance/test_faults.py tests/contract/test_fair_queue_properties.py
 
 lint: $(VENV)/.dev ## Linter, formatter, types, import contracts
 	$(BIN)/ruff check .

@@ -42,3 +42,8 @@ class Stopping:
         """Until `ask`, or `seconds` are over (None: however long it takes); whether it was asked."""
         self._poll.poll(None if seconds is None else seconds * 1000)
         return self._is_asked
+
+    def close(self) -> None:
+        """Gives the pipe back. Nothing may ask or wait any more."""
+        os.close(self._read)
+        os.close(self._write)
