@@ -33,6 +33,9 @@ PATIENCE = 30.0
 class Stage:
     """One implementation, and what it told."""
 
+    #: What an executor's exit code may be that left when it was stopped.
+    left_when_stopped: tuple[int | None, ...] = (0,)
+
     def __init__(self, server: WorkerServer, directory: Path, content_hash: str):
         self.server = server
         self.directory = directory
@@ -114,6 +117,9 @@ class LocalStage(Stage):
 
 class NomadStage(Stage):
     """Executors are allocations of a real agent."""
+
+    #: While it stops a task, Nomad now and then loses sight of how that ended, and says -1: nobody knows then.
+    left_when_stopped = (0, None)
 
     def __init__(self, server: WorkerServer, directory: Path, content_hash: str, agent: NomadAgent, database_url: str):
         super().__init__(server, directory, content_hash)
