@@ -11,6 +11,8 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from sojourn.control_plane.domain import keeping
+
 
 class SettingError(ValueError):
     """A setting's value cannot be used; the text names the variable and what it takes."""
@@ -106,6 +108,14 @@ def _list(what: str) -> tuple[Callable[[str], str], str]:
     return read, f"{what}, with commas between"
 
 
+def _counts() -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        keeping.read(text)
+        return text
+
+    return read, "counts for environments, and machines if not the default one, as in prod=2,prod/large-1x=1,*=0"
+
+
 def _paths() -> tuple[Callable[[str], str], str]:
     read_list, _ = _list("")
 
@@ -185,6 +195,12 @@ SETTINGS: tuple[Setting, ...] = (
         _whole(0, 100000),
         0,
         "Executors of one environment at once, idle ones too; 0: as many as there are places.",
+    ),
+    _setting(
+        "keep_alive",
+        _counts(),
+        "",
+        "Executors of the current version that are there before a run is, and stay when idle. Absent: none.",
     ),
     _setting(
         "placement",
@@ -298,6 +314,7 @@ if TYPE_CHECKING:
         database_connections: int
         places: int
         executors_per_environment: int
+        keep_alive: str
         placement: str
         nomad_addr: str
         nomad_token: str

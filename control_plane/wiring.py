@@ -152,7 +152,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             timing=Timing(lease, config.quantum_runs, timedelta(seconds=config.quantum_seconds)),
         ),
         outcomes=outcomes,
-        placing=Placing(runs, versions, index, claiming, credentials),
+        placing=Placing(runs, access, versions, index, claiming, credentials),
         expiring=Expiring(runs, index),
         deployments=Deployments(
             database,

@@ -10,11 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError, load
+from sojourn.control_plane.domain import keeping
 from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.database import AdvisoryLock, StoreUnavailable
 from sojourn.control_plane.wiring import Platform, connect, shim_settings
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.expirer import Expirer
+from sojourn.scheduler.keeper import Keeper
 from sojourn.scheduler.leader import Leader
 from sojourn.scheduler.placement.base import Placement
 from sojourn.scheduler.placement.local import LocalPlacement
@@ -115,6 +117,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
     )
     return (
         Dispatcher(platform.placing, placement, platform.turns, config.executors_per_environment),
+        Keeper(platform.placing, placement, keeping.read(config.keep_alive), config.executors_per_environment),
         Stager(platform.expiring),
         Expirer(platform.expiring),
         reaper,

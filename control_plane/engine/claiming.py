@@ -60,9 +60,13 @@ class Claiming:
         )
 
     def is_current(self, executor: ExecutorIdentity, now: datetime) -> bool:
-        """Whether unpinned runs would start on the executor's version. May lag a second: the claim checks again."""
+        """Whether unpinned runs would start on the executor's version.
+
+        That it is may be a second old: the claim checks again. That it is not is never remembered: an executor of a version
+        just deployed would wait for a whole poll where no such run comes.
+        """
         known = self._current.get(executor.environment)
-        if known is None or known[1] <= now:
+        if known is None or known[1] <= now or known[0] != executor.version:
             current = self._versions.current(executor.environment)
             known = (current.id if current else None, now + _CURRENT_FOR)
             self._current[executor.environment] = known

@@ -103,6 +103,7 @@ class Deployments:
             )
         if not deployed.cached:
             self._limiting.push(environment.organization_id, now)
+            self._index.ring("keeper")
         self._release(environment, now)
         return deployed
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import jwt
 
+from sojourn.control_plane.domain.keeping import KEPT_IDLE_SECONDS
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
 from sojourn.control_plane.engine.errors import IdentityRefused, KeyUnknown, PlacementOver
 from sojourn.control_plane.engine.indexing import Index
@@ -114,6 +115,8 @@ class Identities:
             executor.id, executor.organization_id, executor.environment_id, executor.version_id, executor.machine
         )
         settings = {**self._settings, "version_hash": version.content_hash}
+        if executor.run_id is None:
+            settings["idle_timeout"] = KEPT_IDLE_SECONDS
         return Admission(self._credentials.for_executor(identity), settings)
 
     def _key(self, kid: str, now: datetime) -> tuple[str, jwt.PyJWK]:

@@ -16,7 +16,8 @@ from sojourn.control_plane.engine.claiming import Claiming
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
 from sojourn.control_plane.engine.indexing import CURRENT, Index, environment_of, lane_of, milliseconds
 from sojourn.control_plane.queue.fair_queue import NotReady
-from sojourn.control_plane.store.records import Run
+from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.records import Environment, Run
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.versions import Versions
 
@@ -32,12 +33,23 @@ class Order:
     credential: str
 
 
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """An executor to be placed for no run. `lane` is that of the runs it would serve first."""
+
+    identity: ExecutorIdentity
+    version_hash: str
+    lane: str
+    credential: str
+
+
 class Placing:
     """What the dispatcher needs of the engine."""
 
     def __init__(
         self,
         runs: Runs,
+        access: Access,
         versions: Versions,
         index: Index,
         claiming: Claiming,
@@ -45,6 +57,7 @@ class Placing:
         random: Callable[[int], bytes] = os.urandom,
     ):
         self._runs = runs
+        self._access = access
         self._versions = versions
         self._index = index
         self._claiming = claiming
@@ -70,6 +83,22 @@ class Placing:
             if run is not None:
                 return self._order(run, executor, taken.lane)
         return None
+
+    def current_versions(self) -> list[tuple[Environment, str]]:
+        """Every environment that has a current version, and that version's id."""
+        environments = [each for name in self._versions.organizations() for each in self._access.environments(name)]
+        current = [(each, self._versions.current(each.id)) for each in environments]
+        return [(environment, version.id) for environment, version in current if version is not None]
+
+    def spare(self, environment_id: str, version_id: str, machine: str, now: datetime) -> Spare | None:
+        """What places an executor ahead of its first run; None for an environment or version that is gone."""
+        environment, version = self._access.environment(environment_id, now), self._versions.find(version_id)
+        if environment is None or version is None:
+            return None
+        executor = ids.make("executor", now, self._random(ids.RANDOM_BYTES))
+        identity = ExecutorIdentity(executor, environment.organization_id, environment.id, version.id, machine)
+        lane = lane_of(environment.id, CURRENT, machine)
+        return Spare(identity, version.content_hash, lane, self._credentials.for_executor(identity))
 
     def waiting_environments(self, now: datetime, skip_lanes: Collection[str] = ()) -> set[str]:
         """The environments with runs that could start now, over all organizations."""

@@ -14,7 +14,10 @@ class CannotPlace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ExecutorSpec:
-    """An executor to be placed, for `run`, which stands at `snapshot`. `credential` goes to it alone."""
+    """An executor to be placed, for `run`, which stands at `snapshot`. `credential` goes to it alone.
+
+    One that is placed for no run is kept: it does not leave for being idle.
+    """
 
     executor: str
     organization: str
@@ -30,13 +33,14 @@ class ExecutorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """An executor that lives."""
+    """An executor that lives. `is_kept`: it was placed for no run."""
 
     executor: str
     environment: str
     version: str
     machine: str
     handle: str
+    is_kept: bool = False
 
 
 class Cause(StrEnum):

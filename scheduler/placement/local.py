@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.control_plane.domain import exits
+from sojourn.control_plane.domain.keeping import KEPT_IDLE_SECONDS
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, ExecutorSpec, Placed
 from sojourn.scheduler.placement.process import is_alive, kill, start_time
 from sojourn.scheduler.placement.register import Entry, Register
@@ -97,7 +98,8 @@ class LocalPlacement:
                 process = self._start(spec)
             except OSError as error:
                 raise CannotPlace(f"the executor's process cannot be started: {error}") from error
-            placed = Placed(spec.executor, spec.environment, spec.version, spec.machine, str(process.pid))
+            handle, is_kept = str(process.pid), spec.run is None
+            placed = Placed(spec.executor, spec.environment, spec.version, spec.machine, handle, is_kept)
             entry = Entry(placed, process.pid, start_time(process.pid) or 0)
             self._local[spec.executor] = _Local(entry, process, os.pidfd_open(process.pid), Remains(spec.executor))
             try:
@@ -149,6 +151,8 @@ class LocalPlacement:
             "credential": spec.credential,
             "version_hash": spec.version_hash,
         }
+        if spec.run is None:
+            settings["idle_timeout"] = KEPT_IDLE_SECONDS
         read, write = os.pipe2(os.O_CLOEXEC)
         try:
             with self._log_file().open("ab") as output:

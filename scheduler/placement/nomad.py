@@ -540,4 +540,5 @@ def _with_child(row: Executor, child: str) -> Executor:
 
 
 def _placed(row: Executor) -> Placed:
-    return Placed(row.id, row.environment_id, row.version_id, row.machine, row.allocation_id or row.child_job_id or "")
+    handle = row.allocation_id or row.child_job_id or ""
+    return Placed(row.id, row.environment_id, row.version_id, row.machine, handle, is_kept=row.run_id is None)

@@ -35,6 +35,7 @@ class Register:
                 "environment": placed.environment,
                 "version": placed.version,
                 "machine": placed.machine,
+                "is_kept": placed.is_kept,
                 "pid": entry.pid,
                 "started": entry.started,
             }
@@ -53,7 +54,8 @@ class Register:
             try:
                 told = json.loads(path.read_text())
                 pid = int(told["pid"])
-                placed = Placed(told["executor"], told["environment"], told["version"], told["machine"], str(pid))
+                names = (told["executor"], told["environment"], told["version"], told["machine"])
+                placed = Placed(*names, str(pid), is_kept=bool(told.get("is_kept")))
                 yield Entry(placed, pid, int(told["started"]))
             except (ValueError, KeyError, TypeError, OSError):
                 path.unlink(missing_ok=True)

@@ -240,3 +240,12 @@ def test_deployments_that_cannot_be(
 def test_nothing_is_deployed_in_a_new_environment(stranger: Tenant) -> None:
     answer = stranger.client.simulate_get("/api/v1/deployments/current")
     assert (answer.status_code, answer.json["code"]) == (404, "DEPLOYMENT_NOT_FOUND")
+
+
+def test_one_of_a_version_just_deployed_is_offered_what_is_pinned_to_none(tenant: Tenant, platform: Platform) -> None:
+    """Who asked a moment before has made the old version known as the current one."""
+    old = tenant.deploy(["hello"], "before")
+    ask(executor(platform, tenant, old["id"], "executor_before"), wait=0)
+    new = tenant.deploy(["hello"], "after")
+    tenant.trigger()
+    assert "work" in ask(executor(platform, tenant, new["id"], "executor_after"), wait=0)
