@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from bench.cases import drain, fairness, latency, nomad, queue, triggers
+from bench.cases import drain, fairness, latency, nomad, nomad_tenants, queue, triggers
 
 CASES = {
     "trigger": triggers.main,
@@ -15,6 +15,7 @@ CASES = {
     "queue": queue.main,
     "fairness": fairness.main,
     "nomad": nomad.main,
+    "nomad_tenants": nomad_tenants.main,
 }
 
 

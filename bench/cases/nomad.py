@@ -25,8 +25,8 @@ _BARE, _SHIM = "bare /bin/true", "shim's processes"
 
 def main() -> None:
     """Rows of each kind, their ratios, and a table of where a start's time goes. Needs Nomad's program, and root."""
-    if missing := _missing():
-        print(f"nomad: skipped, {missing}", flush=True)
+    if why := missing():
+        print(f"nomad: skipped, {why}", flush=True)
         return
     with nomad_agent.agent() as agent, _stacks(agent) as sojourns:
         bare, shims, staying = Jobs(agent, "true", ["/bin/true"]), Shims(agent), Shims(agent, _STAY)
@@ -41,7 +41,7 @@ def main() -> None:
         _rates(_in_turns(at_once, 1, _WAVES))
 
 
-def _missing() -> str:
+def missing() -> str:
     """What keeps a private Nomad from being started here; empty: nothing."""
     if find_binary() is None:
         return "there is no nomad program: `make nomad` builds it"

@@ -3,9 +3,10 @@
 A queue is a tree: organization, environments, lanes, queues, concurrency keys, runs. Each node serves its children in
 deficit round robin at a cost of one per run, kept as virtual time: the child with the lowest time is served and its
 time grows by 1/weight, so that a choice costs a look at the front of a sorted set however many children there are.
-A child's deficit is the distance between its time and the node's clock (the time of the child served last). A child
-that gets work again, or that a limit held back, enters at max(its own time, the clock): resting earns nothing, and a
-debt is not forgotten while others are served.
+A child's deficit is the distance between its time and the node's clock: the lowest time of those that keep up, which is
+not always that of the child served, since an executor that has begun with one goes on with it for a while. A child
+that gets work again, or that a limit held back, enters at max(its own time, the clock): resting earns nothing, a
+debt is not forgotten while others are served, and who comes anew stands beside those that had the least.
 
 A run that is taken holds a slot in its organization, environment, queue and key. A node whose slots are used up, or
 that is paused (a limit of 0), is held back, out of its parent's ring, until one is free.
@@ -123,7 +124,8 @@ class Limits:
         return self.queues.get((environment, queue), QueueLimits()).weight
 
 
-#: Runs that a child may be behind the others: more is forgotten when it is served again.
+#: Runs that a child may be behind the clock: more is forgotten when it is served again; and that the clock may be behind
+#: the child served.
 PATIENCE = 300
 
 
@@ -155,8 +157,10 @@ class _Node:
     def charge(self, child: str, weight: float) -> None:
         """The child was served. However long nobody could serve it, it has at most PATIENCE runs in advance."""
         time = max(self.ring[child], self.clock - PATIENCE / weight)
-        self.clock = max(self.clock, time)
         self.ring[child] = time + 1 / weight
+        # One that is further behind than that waits for executors of its own: the others are not kept by it.
+        front = min(other for other in self.ring.values() if other >= time - PATIENCE)
+        self.clock = max(self.clock, min(time, front))
 
     def work(self) -> str:
         """What a parent must know of this node."""

@@ -9,7 +9,7 @@ Under the prefix `sojourn:{<organization>}:`
     ring:<node>    zset    children of a node that can serve now; score = virtual time
     held:<node>    zset    children with work that a limit or a pause holds back; score = virtual time
     rest:<node>    zset    children without work whose virtual time is still ahead of the node's clock
-    clocks         hash    node -> virtual time of the child that was served last
+    clocks         hash    node -> virtual time at which a child enters: the lowest of those that keep up
     lanes:<env>/<queue>    set of the lanes in which a queue has work
     inflight       zset    dequeued runs; score = when the lease lapses (ms)
     slots:org, slots:e:<env>, slots:q:<env>/<queue>, slots:k:<env>/<queue>/<key>     sets of the runs that hold a slot
@@ -27,7 +27,7 @@ from __future__ import annotations
 ORGANIZATIONS = "sojourn:orgs"
 #: Organizations that left the index with their virtual time ahead of the clock.
 ORGANIZATIONS_AT_REST = "sojourn:orgs:rest"
-#: Virtual time of the organization that was chosen last.
+#: Virtual time at which an organization enters: the lowest of those that keep up.
 ORGANIZATIONS_CLOCK = "sojourn:orgs:clock"
 #: What a script over the index begins with.
 INDEX = (ORGANIZATIONS, ORGANIZATIONS_AT_REST, ORGANIZATIONS_CLOCK)

@@ -21,7 +21,7 @@ from sojourn.control_plane.domain.fairness import (
 )
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
-from sojourn.control_plane.queue.notices import Notices
+from sojourn.control_plane.queue.notices import Notice, Notices
 
 ORGANIZATION = "org_1"
 NOW = 1_000
@@ -240,3 +240,38 @@ def test_nobody_saves_up_turns_without_end(queue: Scripts | Model):
         queue.ack(queue.dequeue(lanes=[LANE]).run)
     served = Counter(queue.dequeue().environment for _ in range(3 * PATIENCE))
     assert abs(served["env_b"] - 2 * PATIENCE) <= 1
+
+
+def test_who_comes_later_stands_with_those_that_had_the_least(queue: Scripts | Model):
+    """An executor has served env_a twenty times in a row: env_b, which waited, and env_c, which comes now, are first."""
+    queue.enqueue(*(entry(f"a_{n}", score=n) for n in range(60)), *(entry(f"b_{n}", "env_b", score=n) for n in range(40)))
+    for _ in range(20):
+        queue.ack(queue.dequeue(lanes=[LANE]).run)
+    queue.enqueue(*(entry(f"c_{n}", "env_c", score=n) for n in range(40)))
+    assert Counter(queue.dequeue().environment for _ in range(20)) == {"env_b": 10, "env_c": 10}
+
+
+def test_organizations_that_come_later_stand_with_those_that_had_the_least(redis_connection: redis.Redis):
+    """The same between organizations: org_1 is served by executors of its own, org_2 waits, org_3 comes late."""
+    notices = Notices(redis_connection)
+    queue = FairQueue(redis_connection, notices)
+
+    def come(name: str) -> None:
+        queue.begin_rebuild(name, Limits(), NOW)
+        queue.finish_rebuild(name, NOW)
+        runs = [Entry(f"{name}_{n}", name, "env", "current", "small-1x", "q", "", n) for n in range(60)]
+        queue.enqueue(runs, NOW)
+        notices.send_now(Notice(due=name))
+
+    come("org_1")
+    come("org_2")
+    for _ in range(20):
+        notices.send_now(Notice(taken="org_1"))
+    come("org_3")
+    served: Counter[str] = Counter()
+    for _ in range(20):
+        name = queue.choose(NOW)
+        assert name and queue.dequeue(name, NOW)
+        served[name] += 1
+    notices.close()
+    assert served == {"org_2": 10, "org_3": 10}

@@ -119,14 +119,21 @@ local function refresh_queue(env, queue, key, but_for)
 end
 
 -- Serves a child. However long nobody could serve it, for want of executors in its lanes, it has at most PATIENCE runs
--- (see domain/fairness.py) in advance of the others when they come.
+-- (see domain/fairness.py) in advance of the others when they come. The clock follows the lowest of those that keep up.
 local function charge(node, child, w)
   local ring, at = P .. 'ring:' .. node, clock(node)
   local vt = math.max(tonumber(call('ZSCORE', ring, child)), at - PATIENCE / w)
-  if vt > at then call('HSET', P .. 'clocks', node, string.format('%.17g', vt)) end
   call('ZADD', ring, string.format('%.17g', vt + 1 / w), child)
+  if vt > at then
+    local front = call('ZRANGEBYSCORE', ring, string.format('%.17g', vt - PATIENCE), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    local now_at = math.min(vt, tonumber(front[2]))
+    if now_at > at then
+      at = now_at
+      call('HSET', P .. 'clocks', node, string.format('%.17g', at))
+    end
+  end
   -- What rests behind the clock has nothing to remember. Bounded: a few each time keep up with what enters.
-  local stale = call('ZRANGEBYSCORE', P .. 'rest:' .. node, '-inf', string.format('%.17g', vt), 'LIMIT', 0, 4)
+  local stale = call('ZRANGEBYSCORE', P .. 'rest:' .. node, '-inf', string.format('%.17g', at), 'LIMIT', 0, 4)
   if #stale > 0 then call('ZREM', P .. 'rest:' .. node, unpack(stale)) end
 end
 

@@ -15,8 +15,11 @@ for _, charge in ipairs(cjson.decode(ARGV[1])) do
   local vt = redis.call('ZSCORE', KEYS[1], org)
   if vt then
     local at = math.max(tonumber(vt), clock - PATIENCE / weight)
-    if at > clock then redis.call('SET', KEYS[3], text(at)) end
     redis.call('ZADD', KEYS[1], text(at + count / weight), org)
+    -- The clock follows the lowest of those that keep up: one that waits for executors of its own keeps nobody.
+    local front = redis.call('ZRANGEBYSCORE', KEYS[1], text(at - PATIENCE), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    local now_at = math.min(at, tonumber(front[2]))
+    if now_at > clock then redis.call('SET', KEYS[3], text(now_at)) end
   else
     local rested = math.max(number(redis.call('ZSCORE', KEYS[2], org)), clock)
     redis.call('ZADD', KEYS[2], text(rested + count / weight), org)
