@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.nomad_client import nomad_client
+from tests.support.cluster import Cluster
 from tests.support.schedulers import database_of
 from tests.support.stack import Stack
 
@@ -18,7 +19,7 @@ NAMESPACE = "sojourn"
 class NomadStack(Stack):
     """`agent` is the session's; jobs of other tests are on it, too."""
 
-    def __init__(self, agent: NomadAgent, **settings: str):
+    def __init__(self, agent: NomadAgent | Cluster, **settings: str):
         access = agent.access
         super().__init__(
             **{
