@@ -116,7 +116,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         seconds=config.sweep_seconds,
     )
     return (
-        Dispatcher(platform.placing, placement, platform.turns, config.executors_per_environment),
+        Dispatcher(platform.placing, placement, platform.turns, platform.clock, config.executors_per_environment),
         Keeper(platform.placing, placement, keeping.read(config.keep_alive), config.executors_per_environment),
         Stager(platform.expiring),
         Expirer(platform.expiring),

@@ -7,7 +7,7 @@ environment that has all the executors it may have, but none for a lane in which
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
@@ -31,11 +31,14 @@ class Dispatcher:
 
     name = "dispatcher"
 
-    def __init__(self, placing: Placing, placement: Placement, turns: Turns, most_of_one: int = 0):
-        """`most_of_one`: executors of one environment at once; 0: as many as there are places."""
+    def __init__(
+        self, placing: Placing, placement: Placement, turns: Turns, clock: Callable[[], datetime], most_of_one: int = 0
+    ):
+        """`clock` is the store's. `most_of_one`: executors of one environment at once; 0: as many as there are places."""
         self._placing = placing
         self._placement = placement
         self._turns = turns
+        self._clock = clock
         self._most_of_one = most_of_one
         self._set_aside: dict[str, datetime] = {}
         self._idle_before: set[str] = set()
@@ -46,10 +49,11 @@ class Dispatcher:
         self._set_aside = {lane: until for lane, until in self._set_aside.items() if until > now}
         placed = 0
         while placed < _AT_ONCE and self._placement.free() > 0:
+            now = self._clock()  # a placement may have taken long, and what is dequeued has a lease from this moment
             order = self._placing.next_order(now, (*self._closed(), *self._lanes_of_full(now)))
             if order is None:
                 break
-            placed += self._place(order, now)
+            placed += self._place(order)
         self._has_more = placed >= _AT_ONCE
         held_back = self._lanes_of_full(now)
         self._crowded = bool(held_back)
@@ -68,7 +72,7 @@ class Dispatcher:
         """Lanes that are not tried now."""
         return (*self._set_aside, *self._placement.closed_lanes())
 
-    def _place(self, order: Order, now: datetime) -> int:
+    def _place(self, order: Order) -> int:
         identity = order.identity
         spec = ExecutorSpec(
             executor=identity.executor,
@@ -89,6 +93,7 @@ class Dispatcher:
             self._placement.place(spec)
         except CannotPlace as error:
             log.warning("%s was not placed: %s", order.run.id, error)
+            now = self._clock()
             self._set_aside[order.lane] = now + _SET_ASIDE
             self._placing.return_order(order, str(error), now)
             return 0

@@ -63,13 +63,23 @@ class Loop:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            seconds = self._pass()
-            self._wait(seconds)
+            if self._leads():
+                self._wait(self._pass())
+            else:
+                # Without a look at Redis: a wake-up is for the one that leads, and is there once.
+                self._stopping.wait(_BACK_OFF)
+
+    def _leads(self) -> bool:
+        try:
+            return self._may_run()
+        except StoreUnavailable as error:
+            log.warning("%s waits: %s", self._service.name, error)
+        except Exception:
+            log.exception("%s cannot tell whether it may run", self._service.name)
+        return False
 
     def _pass(self) -> float:
         try:
-            if not self._may_run():
-                return _BACK_OFF
             now = self._clock()
             counts = self._service.run_once(now)
             if any(counts.values()):

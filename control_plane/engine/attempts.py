@@ -15,7 +15,7 @@ import redis
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.fairness import Taken
 from sojourn.control_plane.engine.assigning import Assigning
-from sojourn.control_plane.engine.claiming import Claiming
+from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
 from sojourn.control_plane.engine.errors import Stale
 from sojourn.control_plane.engine.indexing import CURRENT, Index, lane_of, milliseconds
@@ -194,6 +194,7 @@ class Attempts:
         with self._index.mailbox.open_executor(executor.organization, executor.executor) as box:
             first = True
             while True:
+                now = self._clock()  # settling, or a claim, may have taken long: a lease counts from this moment
                 taken = self._take(executor, settled if first else None, deadline, poll, now)
                 if taken is None:
                     left = (deadline - now).total_seconds()
@@ -205,7 +206,11 @@ class Attempts:
                 first = False
                 if taken is None:
                     return NextAnswer(settled)
-                run = self._claiming.claim_and_start(taken, executor, now)
+                try:
+                    run = self._claiming.claim_and_start(taken, executor, now)
+                except NotNow:
+                    time.sleep(_BREATH)
+                    return NextAnswer(settled)
                 if run is not None:
                     return NextAnswer(settled, self._assigning.assignment(run, now))
 

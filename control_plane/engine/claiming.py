@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 _CURRENT_FOR = timedelta(seconds=1)
 
 
+class NotNow(Exception):
+    """Nothing is to be claimed in this call: its date is too old, or the executor has a run already."""
+
+
 class Claiming:
     """`lease`: an executor's time between heartbeats; `placement`: the time a placed executor has to show up."""
 
@@ -36,7 +40,7 @@ class Claiming:
         self._current: dict[str, tuple[str | None, datetime]] = {}
 
     def claim_and_start(self, taken: Taken, executor: ExecutorIdentity, now: datetime) -> Run | None:
-        """A warm start: the run with its attempt begun, or None when it was not to be had."""
+        """A warm start: the run with its attempt begun, or None when it was not to be had. `NotNow`: nor is another."""
         run = self._claim(
             taken,
             {
@@ -52,7 +56,7 @@ class Claiming:
         return run
 
     def claim_for_placement(self, taken: Taken, executor: str, now: datetime) -> Run | None:
-        """A cold start: the run, promised to an executor that is about to be placed."""
+        """A cold start: the run, promised to an executor that is about to be placed; None and `NotNow` as above."""
         return self._claim(
             taken,
             {"executor": executor, "start": False, "lease_until": now + self._placement},
@@ -84,8 +88,11 @@ class Claiming:
             return build(Run, row)
         if verdict == "other_version":
             self._index.nack(taken.organization, taken.run, taken.lease, now)
-        elif verdict == "too_late":
-            log.warning("%s was not claimed before its lease was over; the sweep has it", taken.run)
+        elif verdict in ("too_late", "busy"):
+            # It goes back by the lease that was seen: what the sweep has given to others meanwhile stays theirs.
+            log.warning("%s was not claimed by %s: %s", taken.run, wish["executor"], verdict)
+            self._index.nack(taken.organization, taken.run, taken.lease, now)
+            raise NotNow
         elif verdict == "version_missing":
             assert row is not None
             self._park(taken, int(row["was"]), now)

@@ -12,7 +12,7 @@ import redis
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.domain.lifecycle import Event
-from sojourn.control_plane.engine.claiming import Claiming
+from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
 from sojourn.control_plane.engine.indexing import CURRENT, Index, environment_of, lane_of, milliseconds
 from sojourn.control_plane.queue.fair_queue import NotReady
@@ -20,6 +20,9 @@ from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.versions import Versions
+
+#: What was dequeued and is not to be had is passed over, in one call so often.
+_TRIES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,15 @@ class Placing:
         self._random = random
 
     def next_order(self, now: datetime, skip_lanes: Collection[str] = ()) -> Order | None:
-        """The order for the run whose turn it is; None when nothing waits that could be placed."""
+        """The order for the run whose turn it is; None when nothing waits that could be placed.
+
+        `now` must be fresh: the queue's lease counts from it, and a claim after that is refused.
+        """
         skipped: set[str] = set()
-        while organization := self._choose(now, skipped):
+        for _ in range(_TRIES):
+            organization = self._choose(now, skipped)
+            if organization is None:
+                return None
             try:
                 taken = self._index.queue.dequeue(organization, milliseconds(now), skip_lanes=skip_lanes)
             except NotReady:
@@ -78,7 +87,10 @@ class Placing:
                 continue
             faults.point("scheduler.after_pop")
             executor = ids.make("executor", now, self._random(ids.RANDOM_BYTES))
-            run = self._claiming.claim_for_placement(taken, executor, now)
+            try:
+                run = self._claiming.claim_for_placement(taken, executor, now)
+            except NotNow:
+                return None
             faults.point("scheduler.after_claim")
             if run is not None:
                 return self._order(run, executor, taken.lane)

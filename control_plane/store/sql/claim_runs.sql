@@ -7,7 +7,8 @@
 -- Returns a row for each run that exists: {run, verdict, version_id, ...the run's columns}. Verdicts:
 --     claimed          it is the executor's
 --     stale            it is not QUEUED: somebody else has it, or it is over
---     too_late         the queue's lease on it is over: the sweep gives it its place back
+--     too_late         the queue's lease on it is over: it goes back to its place
+--     busy             the executor begins at once and has another run: an older request of it was overtaken by this one
 --     version_missing  no version has its task
 --     other_version    it belongs to another version than the executor's
 -- Dates never run backwards, though the clocks of two processes may differ by a few ms.
@@ -29,6 +30,10 @@ WITH wanted AS MATERIALIZED (
         -- Judged while the row is locked: whoever reads the row under a lock after `until` sees this claim, or prevents it.
         WHEN clock_timestamp() >= l.until THEN 'too_late'
         WHEN t.slug IS NULL THEN 'version_missing'
+        WHEN l.start AND EXISTS (
+            SELECT 1 FROM runs x
+            WHERE x.executor_id = l.executor AND x.id <> l.id AND x.snapshot_status IN ('PENDING_EXECUTING', 'EXECUTING')
+        ) THEN 'busy'
         WHEN l.version <> l.runs_on THEN 'other_version'
         ELSE 'claimed' END AS verdict
     FROM locked l

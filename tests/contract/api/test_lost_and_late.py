@@ -12,6 +12,7 @@ import redis
 
 from sojourn.control_plane.domain.fairness import Taken
 from sojourn.control_plane.engine.attempts import Completed, NextAnswer, NextRequest
+from sojourn.control_plane.engine.claiming import NotNow
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.engine.indexing import milliseconds
 from sojourn.control_plane.engine.outcomes import Outcome
@@ -67,8 +68,11 @@ class Crew:
         return taken
 
     def claim(self, taken: Taken, name: str) -> bool:
-        now = self.platform.clock()
-        return self.platform.attempts._claiming.claim_and_start(taken, self.executor(name), now) is not None
+        try:
+            claimed = self.platform.attempts._claiming.claim_and_start(taken, self.executor(name), self.platform.clock())
+        except NotNow:
+            return False
+        return claimed is not None
 
     def done(self, run: str, name: str, lines: Sequence[Line] = ()) -> Completed:
         found = self.platform.runs.any(run)
@@ -122,8 +126,26 @@ def test_a_claim_after_the_lease_is_refused(crew: Crew) -> None:
     taken = crew.take("executor_1", crew.platform.clock() - timedelta(seconds=11))
     assert not crew.claim(taken, "executor_1")
     assert crew.status(run) == "QUEUED"
-    assert crew.sweep().requeued == 1
     assert crew.ask("executor_2").assignment is not None
+
+
+def test_a_call_with_an_old_date_takes_one_run_and_gives_it_back(crew: Crew) -> None:
+    """It would take all that wait, one after another, and claim none: their slots were held for nothing."""
+    runs = [crew.tenant.trigger() for _ in range(5)]
+    until(lambda: crew.tenant.organization in crew.platform.queue.due_organizations(0), PATIENCE, "they are due")
+    assert crew.platform.placing.next_order(crew.platform.clock() - timedelta(seconds=11)) is None
+    assert crew.platform.queue.members(crew.tenant.organization, runs) == ["waiting"] * 5
+    assert [crew.ask(f"executor_{n}").assignment is not None for n in range(5)] == [True] * 5
+
+
+def test_an_overtaken_request_gives_its_executor_no_second_run(crew: Crew) -> None:
+    """The first was held up for so long that the shim asked again, and was given a run."""
+    first, second = crew.tenant.trigger(), crew.tenant.trigger()
+    given = crew.ask("executor_1")
+    assert given.assignment and given.assignment["run"]["id"] == first
+    assert crew.ask("executor_1").assignment is None
+    assert crew.status(second) == "QUEUED"
+    assert crew.ask("executor_1", completed=crew.done(first, "executor_1")).assignment is not None
 
 
 def test_a_sweep_that_reads_before_a_late_claim_gives_nobody_its_slot(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ class Turns:
 
 
 def dispatcher(placing: Placing, placement: Placement, most_of_one: int = 0, turns: Turns | None = None) -> Dispatcher:
-    return Dispatcher(placing, placement, turns or Turns(), most_of_one)  # type: ignore[arg-type]
+    return Dispatcher(placing, placement, turns or Turns(), lambda: NOW, most_of_one)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("waiting", "placed", "naps"), [(3, 3, True), (50, 50, False), (80, 50, False)])
