@@ -18,6 +18,15 @@ _FORBIDDEN, _MISSING = 403, 404
 _DISABLED = "disabled"
 _OFF_BY_MUCH, _OFF_BY_LITTLE = 30.0, 2.0
 _SOON = timedelta(days=7)
+#: Drivers that isolate a task by themselves; what they give it unless told otherwise, what a shim needs beside that to make
+#: sandboxes, and both, for a client that allows it.
+ISOLATING = ("exec", "docker")
+_USUAL_CAPABILITIES = (
+    "audit_write", "chown", "dac_override", "fowner", "fsetid", "kill", "mknod", "net_bind_service", "setfcap", "setgid",
+    "setpcap", "setuid", "sys_chroot",
+)  # fmt: skip
+SANDBOX_CAPABILITIES = ("net_admin", "sys_admin", "sys_ptrace")
+ALLOWED = (*_USUAL_CAPABILITIES, *SANDBOX_CAPABILITIES)
 _DRIVERS = {
     "raw_exec": 'plugin "raw_exec" { config { enabled = true } }',
     "exec": "run the client as root, with control groups",
@@ -118,13 +127,24 @@ def drivers(ready: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
     any_at_all = any(healthy[name] for name in _DRIVERS)
     for name, lines in _DRIVERS.items():
         if ready and healthy[name] == len(ready):
-            yield Finding(f"driver {name}", "ok", f"healthy on {healthy[name]} of {len(ready)} nodes")
+            yield Finding(f"driver {name}", "ok", f"healthy on {healthy[name]} of {len(ready)} nodes{_isolation(name)}")
         elif ready:
             state = "note" if any_at_all else "bad"
             told_why = f" ({why[name]})" if why.get(name) else ""
             yield Finding(
                 f"driver {name}", state, f"healthy on {healthy[name]} of {len(ready)} nodes{told_why}; clients: {lines}"
             )
+
+
+def _isolation(driver: str) -> str:
+    """Which there is by a driver, and what changes it. What clients allow they tell nobody."""
+    if driver not in ISOLATING:
+        return ""
+    given, site = (", ".join(f'"{each}"' for each in names) for names in (ALLOWED, SANDBOX_CAPABILITIES))
+    return (
+        f'; its own isolation, the sandbox with clients: plugin "{driver}" {{ config {{ allow_caps = [{given}] }} }},'
+        f' and in SOJOURN_NOMAD_SITES "capabilities": [{site}]'
+    )
 
 
 def control_groups(versions: Sequence[str]) -> Finding:

@@ -148,6 +148,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             credentials=credentials,
             turns=turns,
             logs=logs,
+            executors=executors,
             clock=clock,
             timing=Timing(lease, config.quantum_runs, timedelta(seconds=config.quantum_seconds)),
         ),

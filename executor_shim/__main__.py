@@ -27,11 +27,20 @@ def main() -> int:
 
 def _keeper(leave: int | None = None) -> Keeper | None:
     """What makes sandboxes is forked before this process knows a secret; only root's can make any."""
-    if os.geteuid() != 0:
+    if not _is_root():
         return None
     from sojourn.executor_shim.sandbox.keeper import Keeper
 
     return Keeper.start(leave)
+
+
+def _is_root() -> bool:
+    """Whether this process is root, or has become so: a driver gives capabilities to any user."""
+    if os.geteuid() == 0:
+        return True
+    from sojourn.executor_shim.sandbox.privileges import regain
+
+    return regain()
 
 
 def _serve_process(fd: int) -> int:

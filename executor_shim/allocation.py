@@ -50,6 +50,7 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
         "versions_dir": versions_dir,
         "executor": executor,
         "credential": str(answer["credential"]),
+        "driver": environment.get("SOJOURN_DRIVER", ""),
     }
     return Settings(**given)
 

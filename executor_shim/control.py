@@ -48,11 +48,22 @@ class Control:
         return self._persistently("/worker/v1/identity", {"executor": executor}, _answering_time(patience), patience)
 
     def next(
-        self, *, wait: float | None, served: int, completion: dict[str, Any] | None, patience: float
+        self,
+        *,
+        wait: float | None,
+        served: int,
+        completion: dict[str, Any] | None,
+        patience: float,
+        isolation: str | None = None,
     ) -> dict[str, Any]:
-        """Tells of the last attempt and asks for the next run; `wait` None: no further run is wanted."""
+        """Tells of the last attempt and asks for the next run; `wait` None: no further run is wanted.
+
+        `isolation`: what runs are kept in here, told once.
+        """
         request = os.urandom(12).hex()
         body = {"wait": wait, "served": served, "request": request, "completion": completion}
+        if isolation is not None:
+            body["isolation"] = isolation
         return self._persistently("/worker/v1/next", body, (wait or 0) + _answering_time(patience), patience)
 
     def start(self, run: str, snapshot: int, token: str, patience: float) -> dict[str, Any]:

@@ -21,6 +21,10 @@ _INCAPABLE = frozenset({
     errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT,
 })  # fmt: skip
 
+#: Drivers that isolate a task from the node by themselves.
+_ISOLATING = ("exec", "docker")
+_NOBODY = 65_534
+
 
 class Housing:
     """`keeper` is None where this process has no privileges. `note` takes a line for the executor's log."""
@@ -53,6 +57,13 @@ class Housing:
     def is_sandboxed(self) -> bool:
         """Whether processes are to live in a sandbox, or in none at all."""
         return self._options is not None
+
+    @property
+    def isolation(self) -> str:
+        """What user code is kept in, once the first process was started: ours, a driver's of its own, or nothing."""
+        if self._options is None:
+            return self._settings.driver if self._settings.driver in _ISOLATING else "none"
+        return "sandbox-host-network" if self._options.network == "host" else "sandbox"
 
     def see(self, tree: str) -> None:
         """The directory of the version that processes are to run."""
@@ -104,6 +115,11 @@ class Housing:
             self._note(f"tasks run without a sandbox: {why}")
         self._options, self._is_decided = None, True
         self.close()
+        if self._settings.driver in _ISOLATING:
+            from sojourn.executor_shim.sandbox.privileges import renounce
+
+            # Nomad gives even nobody capabilities under exec, by which files that are links to the node's can be written.
+            renounce(_NOBODY if self._settings.driver == "exec" else None)
 
     def _start_inside(self, program: list[str], environment: dict[str, str], pipes: dict[int, int]) -> Process:
         from sojourn.executor_shim.sandbox.options import Plan, api_target

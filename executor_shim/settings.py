@@ -16,7 +16,7 @@ class Settings:
     `max_runs`: how many runs one user process serves before it is replaced (1: none is reused). `max_trees`: how many
     versions are kept on the node. `cancel_grace`, `drain_grace`: what a run has after a cancellation, and after the
     executor was told to leave. `term_grace`: what a process has between being asked and being killed. `sandbox`: off, auto
-    or required, or an object of options (`sandbox/options.py`).
+    or required, or an object of options (`sandbox/options.py`). `driver`: of the cluster's task that this is, if it is one.
     """
 
     __slots__ = (
@@ -24,6 +24,7 @@ class Settings:
         "cancel_grace",
         "credential",
         "drain_grace",
+        "driver",
         "executor",
         "heartbeat",
         "idle_timeout",
@@ -55,6 +56,7 @@ class Settings:
         max_runs: int = 1_000,
         max_trees: int = 50,
         sandbox: str | dict[str, Any] = "auto",
+        driver: str = "",
     ):
         self.api_url = api_url
         self.credential = credential
@@ -71,6 +73,7 @@ class Settings:
         self.max_runs = max_runs
         self.max_trees = max_trees
         self.sandbox = sandbox
+        self.driver = driver
 
     @classmethod
     def read(cls, fd: int) -> Settings:

@@ -163,8 +163,11 @@ class Shim:
 
     def _tell(self, completion: dict[str, Any] | None, wait: float | None, patience: float) -> dict[str, Any]:
         """A completion that is refused for what is in it is told once more without that."""
+        isolation = self._housing.isolation if self._settings.driver and not (self._served or self._broken) else None
         try:
-            return self._control.next(wait=wait, served=self._served, completion=completion, patience=patience)
+            return self._control.next(
+                wait=wait, served=self._served, completion=completion, patience=patience, isolation=isolation
+            )
         except Refused as error:
             if completion is None or error.status in _UNWANTED:
                 raise

@@ -30,8 +30,9 @@ class Site:
     """`namespace` empty: that of the access. `python`: the interpreter on the node, or in `image`.
 
     `versions_dir`: where the node keeps version trees; empty: in the allocation's own directory. `user`: whom the shim
-    runs as; empty: root for raw_exec, which has no user of its own, else the driver's. `mhz_per_cpu`: what Nomad's CPU
-    shares are per processor of a machine preset.
+    runs as; empty: root for raw_exec, which has no user of its own, else the driver's. `capabilities`: what exec or docker
+    give the shim beside their usual ones, as far as clients allow. `mhz_per_cpu`: what Nomad's CPU shares are per processor
+    of a machine preset.
     """
 
     driver: str = "raw_exec"
@@ -41,9 +42,10 @@ class Site:
     priority: int = 50
     constraints: tuple[Constraint, ...] = ()
     image: str = ""
-    python: str = "python3"
+    python: str = ""
     versions_dir: str = ""
     user: str = ""
+    capabilities: tuple[str, ...] = ()
     mhz_per_cpu: int = 1000
     disk_mb: int = 300
 
@@ -64,16 +66,25 @@ class Sites:
         return {site.namespace for site in (self._default, *self._by_name.values())}
 
 
-def read(text: str, default: Site) -> Sites:
-    """Sites out of JSON: `{"*": {...}, "prod": {...}}`. `BadSite` names what is wrong."""
+def read(text: str, ways: Mapping[str, tuple[str, str]]) -> Sites:
+    """Sites out of JSON: `{"*": {...}, "prod": {...}}`. `BadSite` names what is wrong.
+
+    `ways`: by driver, the `python` and the `versions_dir` of a site that does not name them.
+    """
     try:
         given = json.loads(text) if text else {}
     except ValueError as error:
         raise BadSite(f"no JSON: {error}") from None
     if not isinstance(given, dict):
         raise BadSite("it takes an object: names of environments, each with an object of options")
-    base = _site(DEFAULT, given.pop(DEFAULT, {}), default)
-    return Sites(base, {name: _site(name, entry, base) for name, entry in given.items()})
+    base = _site(DEFAULT, given.pop(DEFAULT, {}), Site())
+    by_name = {name: _filled(_site(name, entry, base), ways) for name, entry in given.items()}
+    return Sites(_filled(base, ways), by_name)
+
+
+def _filled(site: Site, ways: Mapping[str, tuple[str, str]]) -> Site:
+    python, versions_dir = ways[site.driver]
+    return replace(site, python=site.python or python, versions_dir=site.versions_dir or versions_dir)
 
 
 def _site(name: str, entry: Any, base: Site) -> Site:

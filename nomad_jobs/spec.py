@@ -102,6 +102,7 @@ def _task(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
         "Config": _config(site),
         "Env": {
             "SOJOURN_API_URL": terms.api_url,
+            "SOJOURN_DRIVER": site.driver,
             "SOJOURN_VERSIONS_DIR": site.versions_dir or "${NOMAD_TASK_DIR}/versions",
         },
         "Identities": [
@@ -127,7 +128,9 @@ def _task(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
 
 
 def _config(site: Site) -> dict[str, Any]:
-    config: dict[str, Any] = {"command": site.python, "args": ["-P", "-m", "sojourn.executor_shim", "--nomad"]}
+    config: dict[str, Any] = {"command": site.python or "python3", "args": ["-P", "-m", "sojourn.executor_shim", "--nomad"]}
+    if site.capabilities:
+        config["cap_add"] = list(site.capabilities)
     if site.driver == "docker":
         config["image"] = site.image
     return config

@@ -8,10 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError
-from sojourn.control_plane.nomad_access import NomadAccess, nomad_access
+from sojourn.control_plane.nomad_access import CHROOT_HOME, NomadAccess, nomad_access
 from sojourn.control_plane.wiring import Platform
 from sojourn.nomad_jobs.client import Client, key_pairs
-from sojourn.nomad_jobs.sites import BadSite, Site, Sites, read
+from sojourn.nomad_jobs.sites import DRIVERS, BadSite, Site, Sites, read
 from sojourn.nomad_jobs.spec import Terms
 from sojourn.scheduler.cluster_keys import Keys
 from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
@@ -51,12 +51,17 @@ class OnNomad:
 
 
 def read_sites(config: Config, access: NomadAccess) -> Sites:
-    """Where each environment's jobs run. A cluster on this machine uses this interpreter and the data directory."""
-    default = Site(versions_dir=_VERSIONS_DIR)
+    """Where each environment's jobs run. A cluster on this machine uses this interpreter and the data directory.
+
+    Tasks of exec and docker see neither: the first have an interpreter in their root, the second in their image, and both
+    fetch what they run.
+    """
+    ways = dict.fromkeys(DRIVERS, ("python3", "")) | {"raw_exec": ("python3", _VERSIONS_DIR)}
     if access.is_loopback:
-        default = Site(python=sys.executable, versions_dir=str(Path(config.data_dir).absolute() / "versions"))
+        here = sys.executable, str(Path(config.data_dir).absolute() / "versions")
+        ways |= {"raw_exec": here, "exec": (f"{CHROOT_HOME}/bin/python", "")}
     try:
-        return read(config.nomad_sites, default)
+        return read(config.nomad_sites, ways)
     except BadSite as error:
         raise SettingError(f"SOJOURN_NOMAD_SITES cannot be used: {error}") from None
 

@@ -224,6 +224,9 @@ class NextBody(Loose):
     served: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0
     again: bool = False
     completion: CompletionBody | None = None
+    isolation: Literal["sandbox", "sandbox-host-network", "exec", "docker", "none"] | None = Field(
+        default=None, description="What runs are kept in there: told with the first request, by executors on clusters."
+    )
 
 
 class IdentityBody(Loose):

@@ -128,6 +128,7 @@ def placed(executor_id: str, executor: Executor | None) -> dict[str, Any]:
             "allocationId": executor.allocation_id,
             "nodeId": executor.node_id,
             "nodeName": executor.node_name,
+            "isolation": executor.isolation,
         }
     )
 

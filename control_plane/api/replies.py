@@ -121,7 +121,10 @@ class RelatedRuns(Reply):
 
 
 class ExecutorName(Reply):
-    """The executor that a run was last given to; on a cluster, with what Nomad calls its job, allocation and node."""
+    """The executor that a run was last given to; on a cluster, with what Nomad calls its job, allocation and node.
+
+    `isolation`: sandbox, sandbox-host-network, exec or docker (the driver's own), none.
+    """
 
     id: str
     cluster: str | None = None
@@ -130,6 +133,7 @@ class ExecutorName(Reply):
     allocationId: str | None = None
     nodeId: str | None = None
     nodeName: str | None = None
+    isolation: str | None = None
 
 
 class RunReply(RunFields):

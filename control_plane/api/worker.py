@@ -64,6 +64,7 @@ class Worker:
             wait=body.wait,
             served=body.served,
             again=body.again,
+            isolation=body.isolation,
             completed=_completed(body.completion, call.now) if body.completion else None,
         )
         return self._answer(self._attempts.next(call.executor, request, call.now))

@@ -21,7 +21,7 @@ from typing import Any
 import nomad
 
 from sojourn.control_plane import cluster_facts as facts
-from sojourn.control_plane.embedded import nomad_configuration, nomad_ports, nomad_remains, nomad_rights, process
+from sojourn.control_plane.embedded import chroot, nomad_configuration, nomad_ports, nomad_remains, nomad_rights, process
 from sojourn.control_plane.embedded.nomad_configuration import Ports
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.nomad_access import NAMESPACE, NomadAccess
@@ -138,7 +138,8 @@ class NomadAgent:
         assert self._ports
         directory = self._directory / CLIENT
         self._client_since = time.monotonic()
-        told = nomad_configuration.client(directory, self._allocations, self._ports, _REGION, self._drivers)
+        seen = chroot.environment(self._directory / "chroot") if "exec" in self._drivers else {}
+        told = nomad_configuration.client(directory, self._allocations, self._ports, _REGION, self._drivers, seen)
         return self._run(CLIENT, told)
 
     def wait_until_ready(self, timeout: float = 60, proceed: Callable[[], None] = lambda: None) -> NomadAccess:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from sojourn.control_plane.cluster_facts import ALLOWED
 
 _LOOPBACK = "127.0.0.1"
 #: A client advertises all three as well, and listens for the first alone.
@@ -70,8 +72,18 @@ def server(directory: Path, ports: Ports, region: str) -> dict[str, Any]:
     }
 
 
-def client(directory: Path, allocations: Path, ports: Ports, region: str, allowed_drivers: Sequence[str]) -> dict[str, Any]:
-    """As Nomad reads it from a JSON file. `directory` and `allocations` are absolute."""
+def client(
+    directory: Path,
+    allocations: Path,
+    ports: Ports,
+    region: str,
+    allowed_drivers: Sequence[str],
+    chroot: Mapping[str, str],
+) -> dict[str, Any]:
+    """As Nomad reads it from a JSON file. `directory` and `allocations` are absolute.
+
+    `chroot`: what tasks of the driver exec see, paths of the node to paths of theirs.
+    """
     return {
         **_agent("sojourn", directory, region, {"http": ports.client_http}),
         "client": {
@@ -85,12 +97,16 @@ def client(directory: Path, allocations: Path, ports: Ports, region: str, allowe
             # Each allocation that is over keeps a directory and two mounts until it is collected.
             "gc_interval": "30s",
             "gc_max_allocs": 50,
+            "chroot_env": dict(chroot),
             "options": {
                 "fingerprint.denylist": ",".join(_NOT_LOOKED_FOR),
                 "driver.allowlist": ",".join(allowed_drivers),
             },
         },
-        "plugin": {"raw_exec": {"config": {"enabled": True}}},
+        "plugin": {
+            "raw_exec": {"config": {"enabled": True}},
+            "exec": {"config": {"allow_caps": list(ALLOWED)}},
+        },
     }
 
 

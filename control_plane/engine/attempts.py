@@ -23,6 +23,7 @@ from sojourn.control_plane.engine.outcomes import Outcome, Outcomes, Settled
 from sojourn.control_plane.engine.turns import Turns
 from sojourn.control_plane.queue.fair_queue import NotReady
 from sojourn.control_plane.store.database import StoreUnavailable
+from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.telemetry.logs import Line, Logs
@@ -50,13 +51,14 @@ class Completed:
 class NextRequest:
     """`wait`: seconds to wait for a run; None: no run is wanted any more. `served`: runs this executor has had.
 
-    `again`: the same request was sent before and its answer was lost.
+    `again`: the same request was sent before and its answer was lost. `isolation`: what runs are kept in there.
     """
 
     wait: float | None
     served: int = 0
     again: bool = False
     completed: Completed | None = None
+    isolation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ class Attempts:
         credentials: Credentials,
         turns: Turns,
         logs: Logs,
+        executors: Executors,
         clock: Callable[[], datetime],
         timing: Timing,
     ):
@@ -110,6 +113,7 @@ class Attempts:
         self._credentials = credentials
         self._turns = turns
         self._logs = logs
+        self._executors = executors
         self._clock = clock
         self._timing = timing
 
@@ -117,6 +121,8 @@ class Attempts:
 
     def next(self, executor: ExecutorIdentity, request: NextRequest, now: datetime) -> NextAnswer:
         """Settles what is told, then finds the executor's next run, waiting for one if need be."""
+        if request.isolation:
+            self._executors.isolated(executor.executor, request.isolation)
         settled = self._settle(executor, request.completed, now) if request.completed else None
         if settled and settled.result is Completion.RETRY_IMMEDIATELY:
             return NextAnswer(settled)

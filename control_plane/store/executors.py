@@ -81,6 +81,12 @@ class Executors:
         )
         return build(Executor, rows[0]) if rows else None
 
+    def isolated(self, executor_id: str, isolation: str) -> None:
+        """It told what runs are kept in there. What it told first counts."""
+        self._database.rows(
+            "UPDATE executors SET isolation = %s WHERE id = %s AND isolation IS NULL", isolation, executor_id
+        )
+
     def end(self, executor_id: str, at: datetime, *, exit_code: int | None, cause: str, reason: str) -> bool:
         """It is gone; false if that was known."""
         rows = self._database.rows(

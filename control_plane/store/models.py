@@ -267,6 +267,7 @@ class Executor(Table):
     exit_code = IntegerField(null=True)
     cause = TextField(null=True)
     reason = TextField(null=True)
+    isolation = TextField(null=True)
     told_at = DateTimeTZField(null=True)
     removed_at = DateTimeTZField(null=True)
 

@@ -193,6 +193,7 @@ class Executor:
     exit_code: int | None
     cause: str | None
     reason: str | None
+    isolation: str | None
 
 
 @cache

@@ -82,6 +82,15 @@ def enter(stage: str, mounts: list[Mount], needed: tuple[str, ...], last_pid: in
     _make_read_only(frozenset(each.path for each in mounts if each.is_writable))
 
 
+def open_proc() -> None:
+    """In a container settings of the kernel are read-only: this process gets a /proc of its own where they are not."""
+    if os.access("/proc/sys/net", os.W_OK):
+        return
+    sys_.unshare(sys_.CLONE_NEWNS)
+    sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
+    sys_.mount("proc", "/proc", "proc", sys_.MS_NOSUID | sys_.MS_NODEV | sys_.MS_NOEXEC)
+
+
 def _make(stage: str, each: Mount, is_needed: bool) -> None:
     at = stage + each.path
     if each.kind == "bind":

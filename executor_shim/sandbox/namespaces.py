@@ -53,7 +53,7 @@ class _Parts(Record):
 
     slot: int
     uid: int
-    lock: int
+    locks: tuple[int, int]
     group: cgroup.Group
     wire: network.Wire | None
     rules: network.Rules
@@ -84,7 +84,7 @@ def hold(request: Request, channel: socket.socket) -> None:
         for each in (ours, shims, channel):
             each.close()
         os.close(pidfd)
-        _only_standard((parts.lock,))
+        _only_standard(parts.locks)
         os.waitpid(init, 0)
         cgroup.remove(parts.group.directories.values())
     except Exception as error:  # whatever it is: what did not become a sandbox tells why, and is gone with this process
@@ -124,7 +124,8 @@ class _Told(OSError):
 
 def _prepare(wanted: Options, plan: Plan) -> _Parts:
     calls = seccomp.program(os.uname().machine)
-    slot, lock = slots.take(wanted.run_dir, wanted.slots)
+    mounts.open_proc()
+    slot, locks = slots.take(wanted.run_dir, wanted.slots)
     os.makedirs(_stage(wanted), 0o700, exist_ok=True)
     group = cgroup.make(f"sojourn-{slot}", wanted.pids)
     rules = network.rules(wanted)
@@ -137,7 +138,7 @@ def _prepare(wanted: Options, plan: Plan) -> _Parts:
     if wanted.network == options.FILTERED:
         network.prepare_node(rules, wanted.run_dir)
         wire = network.wire(rules, wanted.pool, slot)
-    return _Parts(slot, wanted.uid + slot, lock, group, wire, rules, lines, rest, calls)
+    return _Parts(slot, wanted.uid + slot, locks, group, wire, rules, lines, rest, calls)
 
 
 def _stage(wanted: Options) -> str:
@@ -229,7 +230,7 @@ def _run_init(
             os._exit(1)
         credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, _CREDENTIALS.pack(user, parts.uid, parts.uid))
         holder.sendmsg([b"{}"], [credentials])
-        _only_standard((shim.fileno(), parts.lock))
+        _only_standard((shim.fileno(), *parts.locks))
         _reap(user, shim)
     finally:
         os._exit(1)

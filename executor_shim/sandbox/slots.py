@@ -1,24 +1,35 @@
-"""A node's places for sandboxes: a number each, held by a lock that ends with its sandbox, whatever ends that."""
+"""A node's places for sandboxes: a number each, held by a lock that ends with its sandbox, whatever ends that.
+
+A lock is two: a file that user code cannot reach, and a name in the network namespace, where interfaces and addresses are
+named by the number. Tasks of some drivers have directories of their own, and share the network all the same.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import socket
 
 
 class NoSlot(OSError):
     """Every place of this node is taken."""
 
 
-def take(run_dir: str, count: int) -> tuple[int, int]:
-    """A free number below `count`, and the descriptor that holds it: it is free again when the last copy is closed."""
+def take(run_dir: str, count: int) -> tuple[int, tuple[int, int]]:
+    """A free number below `count`, and the descriptors that hold it: it is free again when the last copies are closed."""
     directory = os.path.join(run_dir, "slots")
     os.makedirs(directory, 0o700, exist_ok=True)
     for number in range(count):
         fd = os.open(os.path.join(directory, str(number)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return number, fd
-        except BlockingIOError:
+            name.bind(f"\0sojourn-slot-{number}")
+            return number, (fd, name.detach())
+        except OSError as error:
             os.close(fd)
-    raise NoSlot(f"all {count} places for sandboxes are taken")
+            name.close()
+            if not isinstance(error, BlockingIOError) and error.errno != errno.EADDRINUSE:
+                raise
+    raise NoSlot(errno.EAGAIN, f"all {count} places for sandboxes are taken")

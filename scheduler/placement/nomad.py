@@ -531,7 +531,7 @@ class NomadPlacement:
 
 _UNKNOWN_YET = (
     "child_job_id", "allocation_id", "node_id", "node_name", "admitted_at", "running_at", "ended_at", "exit_code",
-    "cause", "reason",
+    "cause", "reason", "isolation",
 )  # fmt: skip
 
 

@@ -6,13 +6,13 @@ import json
 import os
 import signal
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.support.nomad_stack import NomadStack, quoted
+from tests.support.nomad_stack import NomadStack, Starts, executor, quoted, result
 from tests.support.sandboxes import needs_sandboxes
 from tests.support.schedulers import Paused, Scheduler, database_of
 from tests.support.stack import until
@@ -21,7 +21,6 @@ from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.sdk.client import Client
 
 PROJECT = Path(__file__).parent / "project"
-Starts = Callable[..., NomadStack]
 
 
 @pytest.fixture(scope="module")
@@ -33,42 +32,12 @@ def nomad_stack(nomad_agent: NomadAgent) -> Iterator[NomadStack]:
     made.down()
 
 
-@pytest.fixture
-def own_nomad_stack(nomad_agent: NomadAgent) -> Iterator[Starts]:
-    """Starts a stack of the test's own, with the settings that it is given and the project deployed."""
-    made: list[NomadStack] = []
-
-    def start(**settings: str) -> NomadStack:
-        stack = NomadStack(nomad_agent, **settings)
-        made.append(stack)
-        stack.up()
-        stack.deploy(PROJECT)
-        return stack
-
-    yield start
-    for stack in made:
-        stack.down()
-
-
-def result(client: Client, run: str, seconds: float = 40) -> dict[str, Any]:
-    found: dict[str, Any] = until(lambda: client.result(run, wait=5), seconds, f"{run} ends")
-    return found
-
-
 def is_executing(client: Client, run: str) -> bool:
     return bool(client.retrieve(run)["status"] == "EXECUTING")
 
 
 def events(client: Client, run: str) -> list[str]:
     return [row["event"] for row in client.timeline(run)["snapshots"]]
-
-
-def executor(client: Client, run: str) -> dict[str, Any]:
-    """Where the run is, once Nomad's own names for it are known."""
-    found: dict[str, Any] = until(
-        lambda: (told := client.retrieve(run).get("executor") or {}).get("nodeId") and told, 20, "its node is known"
-    )
-    return found
 
 
 def test_a_cold_run_is_a_batch_job_and_a_warm_one_needs_none(nomad_stack: NomadStack) -> None:
@@ -91,6 +60,7 @@ def test_a_cold_run_is_a_batch_job_and_a_warm_one_needs_none(nomad_stack: NomadS
         "allocationId": allocation["ID"],
         "nodeId": allocation["NodeID"],
         "nodeName": allocation["NodeName"],
+        "isolation": "none",
     }
     assert executor(client, warm) == told
     page = _page(nomad_stack, f"/runs/{cold}")
@@ -118,6 +88,7 @@ def test_a_task_in_a_batch_job_lives_in_a_sandbox(own_nomad_stack: Starts) -> No
     seen = json.loads(ended["output"])
     assert seen.pop("uid") > 1_000
     assert seen.pop("processes") < 10
+    assert executor(client, run)["isolation"] == "sandbox"
     assert seen == {
         "capabilities": 0,
         "noNewPrivileges": "1",

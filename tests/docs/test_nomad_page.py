@@ -46,7 +46,7 @@ def values(block: str) -> dict[str, str]:
 
 def test_what_is_advised_for_garbage_is_what_the_private_one_has() -> None:
     server = nomad_configuration.server(Path("/x"), PORTS, "global")["server"]
-    client = nomad_configuration.client(Path("/x"), Path("/y"), PORTS, "global", ("raw_exec",))["client"]
+    client = nomad_configuration.client(Path("/x"), Path("/y"), PORTS, "global", ("raw_exec",), {})["client"]
     for name, had in (("server", server), ("client", client)):
         advised = values(next(block for block in blocks() if block.startswith(name)))
         assert advised

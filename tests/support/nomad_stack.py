@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
 from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.nomad_client import nomad_client
 from tests.support.cluster import Cluster
+from sojourn.sdk.client import Client
 from tests.support.schedulers import database_of
-from tests.support.stack import Stack
+from tests.support.stack import Stack, until
 
 NAMESPACE = "sojourn"
+#: Starts a stack with settings of its own.
+Starts = Callable[..., "NomadStack"]
 
 
 class NomadStack(Stack):
@@ -83,3 +86,17 @@ class NomadStack(Stack):
 def quoted(text: str) -> str:
     """A job's id in a path."""
     return quote(text, safe="")
+
+
+def result(client: Client, run: str, seconds: float = 40) -> dict[str, Any]:
+    """How a run ended."""
+    found: dict[str, Any] = until(lambda: client.result(run, wait=5), seconds, f"{run} ends")
+    return found
+
+
+def executor(client: Client, run: str) -> dict[str, Any]:
+    """Where the run is, once Nomad's own names for it are known."""
+    found: dict[str, Any] = until(
+        lambda: (told := client.retrieve(run).get("executor") or {}).get("nodeId") and told, 20, "its node is known"
+    )
+    return found

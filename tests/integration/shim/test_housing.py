@@ -31,9 +31,9 @@ def start(server: WorkerServer, tmp_path: Path) -> Iterator[Start]:
     server.archives[content_hash] = packed
     started: list[ShimProcess] = []
 
-    def start_one(prefix: tuple[str, ...], **options: Any) -> ShimProcess:
+    def start_one(prefix: tuple[str, ...], *, driver: str = "", **options: Any) -> ShimProcess:
         options = {"mode": "auto", "network": "none", **options}
-        shim = ShimProcess(server, tmp_path, content_hash, prefix=prefix, sandbox=options)
+        shim = ShimProcess(server, tmp_path, content_hash, prefix=prefix, sandbox=options, driver=driver)
         started.append(shim)
         return shim
 
@@ -46,6 +46,14 @@ def test_auto_goes_without_where_none_can_be_made_and_says_so(server: WorkerServ
     shim = start(WITHOUT_PRIVILEGE)
     assert told(server, "try", ["status"])["status"]["uid"] == [0, 0, 0]
     assert "tasks run without a sandbox: " in shim.log.read_text()
+
+
+def test_what_a_driver_isolates_by_itself_runs_without_any_privilege(server: WorkerServer, start: Start) -> None:
+    """As root of a container does. Under exec they are nobody's, too: see the acceptance tests."""
+    start(WITHOUT_PRIVILEGE, driver="docker")
+    status = told(server, "try", ["status"])["status"]
+    assert (status["uid"], status["NoNewPrivs"]) == ([0] * 3, "1")
+    assert {int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
 
 
 def test_required_runs_nothing_where_none_can_be_made(server: WorkerServer, start: Start) -> None:

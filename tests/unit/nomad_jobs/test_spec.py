@@ -13,6 +13,7 @@ from sojourn.sdk.protocol import MACHINES
 
 TERMS = Terms(api_url="http://127.0.0.1:3030", kill_timeout=9, lease=60)
 SITE = Site(python="/opt/python", versions_dir="/versions")
+WAYS = {"raw_exec": ("/opt/python", "/versions"), "exec": ("/there/python", ""), "docker": ("python3", "")}
 
 
 def made(machine: str = "small-1x", site: Site = SITE, terms: Terms = TERMS) -> dict[str, Any]:
@@ -37,7 +38,7 @@ def test_a_dispatch_says_ids_and_nothing_else() -> None:
         "MetaRequired": ["executor"],
         "MetaOptional": ["run", "snapshot"],
     }
-    assert set(task(made())["Env"]) == {"SOJOURN_API_URL", "SOJOURN_VERSIONS_DIR"}
+    assert set(task(made())["Env"]) == {"SOJOURN_API_URL", "SOJOURN_DRIVER", "SOJOURN_VERSIONS_DIR"}
 
 
 def test_the_identity_is_a_file_for_sojourn_alone() -> None:
@@ -73,6 +74,8 @@ def test_drivers() -> None:
         assert task(made(site=Site(driver=driver)))["Config"]["command"] == "python3"
     assert "User" not in task(made(site=Site(driver="exec"))), "clients refuse root for it"
     assert task(made(site=Site(driver="exec", user="runs")))["User"] == "runs"
+    able = task(made(site=Site(driver="exec", capabilities=("sys_admin",))))
+    assert (able["Config"]["cap_add"], able["Env"]["SOJOURN_DRIVER"]) == (["sys_admin"], "exec")
     docker = task(made(site=Site(driver="docker", image="registry/x:1")))
     assert (docker["Driver"], docker["Config"]["image"], "User" in docker) == ("docker", "registry/x:1", False)
 
@@ -95,11 +98,18 @@ def test_ids() -> None:
 
 
 def test_sites_by_environment() -> None:
-    sites = read('{"*": {"priority": 60}, "prod": {"datacenters": ["dc2"]}}', SITE)
+    sites = read('{"*": {"priority": 60}, "prod": {"datacenters": ["dc2"]}}', WAYS)
     assert sites.of("env_9", "dev").priority == 60
     prod = sites.of("env_8", "prod")
     assert (prod.priority, prod.datacenters, prod.python) == (60, ("dc2",), "/opt/python")
-    assert read("", SITE).of("x") == SITE
+    assert read("", WAYS).of("x") == SITE
+
+
+def test_an_interpreter_and_versions_are_where_the_driver_has_them() -> None:
+    sites = read('{"*": {"driver": "exec"}, "prod": {"driver": "raw_exec"}, "other": {"python": "/py"}}', WAYS)
+    found = {name: (sites.of(name).python, sites.of(name).versions_dir) for name in ("dev", "prod", "other")}
+    assert found == {"dev": ("/there/python", ""), "prod": ("/opt/python", "/versions"), "other": ("/py", "")}
+    assert task(made(site=sites.of("dev")))["Env"]["SOJOURN_VERSIONS_DIR"] == "${NOMAD_TASK_DIR}/versions"
 
 
 @pytest.mark.parametrize(
@@ -121,5 +131,5 @@ def test_sites_by_environment() -> None:
 )
 def test_a_site_that_cannot_be_used_is_named(text: str, names: str) -> None:
     with pytest.raises(BadSite) as caught:
-        read(text, SITE)
+        read(text, WAYS)
     assert names in str(caught.value)
