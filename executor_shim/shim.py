@@ -27,8 +27,18 @@ _FAREWELL = 2.0
 _UNWANTED = (401, 403, 410)
 
 
-class _NoSandbox(Exception):
-    """No sandbox can be made; the text is for the run."""
+#: What a node may have again in a moment, or another has: memory, processes, descriptors, disk, an answer in time.
+_SCARCE = frozenset({
+    errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ETIMEDOUT,
+})  # fmt: skip
+
+
+class _NoProcess(Exception):
+    """There can be no process for user code; the text is for the run. `for_want`: another executor may have one."""
+
+    def __init__(self, text: str, *, for_want: bool):
+        super().__init__(text)
+        self.for_want = for_want
 
 
 class _Interrupted(Exception):
@@ -47,7 +57,7 @@ class Shim:
         self._trees = Trees(settings.versions_dir, settings.max_trees)
         self._child: Child | None = None
         self._directory = ""
-        #: Why no run can be executed here, as the error of a run.
+        #: Why no run can be executed here, as the outcome of a run.
         self._broken: dict[str, Any] | None = None
         self._served = 0
         self._idle_since = 0.0
@@ -90,14 +100,12 @@ class Shim:
             self._housing.see(self._directory)
             if self._child is None:
                 self._child = self._new_child()
-        except _NoSandbox as error:
-            self._break(ErrorCode.CONFIGURED_INCORRECTLY, str(error))
+        except _NoProcess as error:
+            self._break(error)
         except (OSError, ValueError, Refused) as error:
             if isinstance(error, Refused) and error.status in _UNWANTED:
                 raise
-            full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-            code = ErrorCode.DISK_SPACE_EXCEEDED if full else ErrorCode.CONFIGURED_INCORRECTLY
-            self._break(code, f"the code of this version cannot be had: {error}")
+            self._break(_NoProcess(f"the code of this version cannot be had: {error}", for_want=_is_want(error)))
         self._station.course.step(Event.READY)
         self._idle_since = time.monotonic()
 
@@ -105,12 +113,14 @@ class Shim:
         try:
             self._housing.decide()
         except (OSError, ValueError, TypeError) as error:
-            raise _NoSandbox(f"the sandbox of this executor cannot be made: {error}") from error
+            raise _NoProcess(f"the sandbox of this executor cannot be made: {error}", for_want=False) from error
 
-    def _break(self, code: ErrorCode, text: str) -> None:
-        """From now on no run can be executed here."""
-        self._broken = internal_error(code, text)
-        self._station.note(text)
+    def _break(self, why: _NoProcess) -> None:
+        """From now on no run can be executed here: it is handed back where that may be otherwise elsewhere."""
+        code = ErrorCode.TASK_EXECUTION_ABORTED if why.for_want else ErrorCode.CONFIGURED_INCORRECTLY
+        told = {"handBack": True} if why.for_want else {"skippedRetrying": True}
+        self._broken = {"ok": False, "error": internal_error(code, str(why)), **told}
+        self._station.note(str(why))
 
     def _fetch(self, content_hash: str) -> bytes:
         return self._control.version(content_hash, self._settings.lease)
@@ -246,10 +256,10 @@ class Shim:
             if supervision.never_began:
                 self._end_child()
                 supervision = self._supervise(assignment)
-        except _NoSandbox as error:
-            self._break(ErrorCode.CONFIGURED_INCORRECTLY, str(error))
+        except _NoProcess as error:
+            self._break(error)
             self._station.course.step(Event.ENDED)
-            return _refusal(assignment, internal_error(ErrorCode.CONFIGURED_INCORRECTLY, str(error)))
+            return _refusal(assignment, self._broken or {})
         completion = supervision.completion
         if not supervision.may_go_on:
             self._end_child()
@@ -275,20 +285,20 @@ class Shim:
         return child
 
     def _new_child(self) -> Child:
-        """A fresh user process; `_NoSandbox` if there can be none."""
+        """A fresh user process; `_NoProcess` if there can be none."""
         try:
             return Child(self._station.events, self._settings.executor, self._housing.start)
         except OSError as error:
-            if not self._housing.is_sandboxed:
-                raise
-            raise _NoSandbox(f"the sandbox of this executor cannot be made: {error.strerror or error}") from error
+            what = "sandbox" if self._housing.is_sandboxed else "process"
+            text = f"the {what} of this executor cannot be made: {error.strerror or error}"
+            raise _NoProcess(text, for_want=_is_want(error)) from error
 
     def _start_anew(self, last: dict[str, Any] | None) -> None:
         """A fresh process imports what the last run needed, unless that may have been its end."""
         try:
             child = self._child = self._new_child()
-        except _NoSandbox as error:
-            self._break(ErrorCode.CONFIGURED_INCORRECTLY, str(error))
+        except _NoProcess as error:
+            self._break(error)
             return
         if last is not None:
             child.prepare(self._directory, last.get("variables") or {}, last["task"]["filePath"])
@@ -299,13 +309,17 @@ class Shim:
             self._station.note("some process of the user's tree cannot be killed")
 
 
-def _refusal(assignment: dict[str, Any], error: dict[str, Any]) -> dict[str, Any]:
+def _is_want(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _SCARCE
+
+
+def _refusal(assignment: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
     return {
         "run": assignment["run"]["id"],
         "snapshot": assignment["snapshot"],
         "token": assignment["token"],
         "attempt": assignment["attempt"]["number"],
-        "outcome": {"ok": False, "error": error, "skippedRetrying": True},
+        "outcome": outcome,
         "usageMs": 0,
         "logs": [],
     }

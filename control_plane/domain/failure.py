@@ -78,6 +78,8 @@ LOOKED_UP = frozenset(
         C.TASK_RUN_CRASHED,
     }
 )
+#: An executor had no room for a process of the user's, and hands the run back with this.
+NO_ROOM = C.TASK_EXECUTION_ABORTED
 OUT_OF_MEMORY = frozenset({C.TASK_PROCESS_OOM_KILLED, C.TASK_PROCESS_MAYBE_OOM_KILLED})
 LOST = frozenset({C.TASK_RUN_STALLED_EXECUTING, C.TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS})
 #: A lost executor says nothing about the task, so its run is tried again at once, through the queue.

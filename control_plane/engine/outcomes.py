@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from sojourn.control_plane.domain.failure import (
+    NO_ROOM,
     Decision,
     Fail,
     Failure,
@@ -21,7 +23,7 @@ from sojourn.control_plane.domain.failure import (
 )
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.engine.indexing import Index
-from sojourn.control_plane.store.records import Moved, Run
+from sojourn.control_plane.store.records import Moved, Run, Snapshot
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.versions import Versions
 from sojourn.sdk.protocol import (
@@ -207,10 +209,29 @@ class Outcomes:
         return Move(run.id, run.snapshot, event, now, changes=changes, usage_ms=outcome.usage_ms, error=error)
 
     def _hand_back(self, run: Run, outcome: Outcome, now: datetime) -> Move:
+        if (outcome.error or {}).get("code") == NO_ROOM:
+            return self._without_room(run, outcome, now)
         changes = {"lease_until": None, "max_attempts": min(run.max_attempts + 1, MAX_ATTEMPTS), "dequeues": 0}
         return Move(
             run.id, run.snapshot, Event.HAND_BACK, now, changes=changes, usage_ms=outcome.usage_ms, error=outcome.error
         )
+
+    def _without_room(self, run: Run, outcome: Outcome, now: datetime) -> Move:
+        """Its executor had no memory, processes or disk for it: it is tried again, uncharged, and not for ever."""
+        error = truncated(outcome.error or {})
+        tries = 1 + _without_room_before(self._runs.history(run.id))
+        if tries >= MAX_DEQUEUES:
+            text = f"no executor had room for it in {tries} placements; the last time {error.get('message')}"
+            given_up = internal_error(ErrorCode.TASK_RUN_DEQUEUED_MAX_RETRIES, text)
+            return _failure(run.id, run.snapshot, RunStatus.SYSTEM_FAILURE, given_up, 0, now)
+        at = now + min(_NO_ROOM_PAUSE * 2 ** (tries - 1), _NO_ROOM_LONGEST)
+        changes = {
+            "available_at": at,
+            "queued_at": at,
+            "lease_until": None,
+            "max_attempts": min(run.max_attempts + 1, MAX_ATTEMPTS),
+        }
+        return Move(run.id, run.snapshot, Event.RETRY_LATER, now, changes=changes, error=error)
 
     def _never_started(self, run: Run, now: datetime, reason: str | None) -> Move:
         if run.dequeues < MAX_DEQUEUES:
@@ -226,8 +247,19 @@ class Outcomes:
         return RetryOptions.from_manifest(task.retry if task else None)
 
 
-#: Placements without a start before a run is given up.
+#: Placements without a start, or without room, before a run is given up; the pause after the first of the latter, doubled.
 MAX_DEQUEUES = 12
+_NO_ROOM_PAUSE, _NO_ROOM_LONGEST = timedelta(seconds=1), timedelta(seconds=60)
+
+
+def _without_room_before(history: Sequence[Snapshot]) -> int:
+    """How many attempts before this one found no room, one after the other."""
+    ends = (row for row in reversed(history) if row.event in _ENDS)
+    return sum(1 for _ in takewhile(lambda row: (row.error or {}).get("code") == NO_ROOM, ends))
+
+
+#: How an attempt that is not the last may end.
+_ENDS = (Event.RETRY_LATER, Event.RETRY_NOW, Event.HAND_BACK)
 
 
 def _answer(event: Event, moved: Moved, lease_until: Any, lease: timedelta) -> Settled:

@@ -6,6 +6,7 @@ fork never copies a lock that a thread holds. It ends with the shim.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -63,8 +64,9 @@ class Keeper:
             socket.send_fds(self._channel, [request], [pipes[number] for number in numbers])
             data, descriptors, _, _ = socket.recv_fds(self._channel, _MOST, 2)
         except OSError as error:
-            raise SandboxFailed(error.errno or 0, f"the keeper of sandboxes: {error}") from error
-        answer: dict[str, Any] = json.loads(data) if data else {"error": "the keeper of sandboxes is gone", "errno": 0}
+            raise SandboxFailed(_number(error), f"the keeper of sandboxes: {error}") from error
+        gone = {"error": "the keeper of sandboxes is gone", "errno": errno.EAGAIN}
+        answer: dict[str, Any] = json.loads(data) if data else gone
         if "error" in answer or len(descriptors) != 2:
             failed = SandboxFailed(answer.get("errno", 0), answer.get("error", "no sandbox came"))
             failed.kind = answer.get("kind", "")
@@ -79,6 +81,20 @@ class Keeper:
             os.waitpid(self._pid, 0)
         except (ChildProcessError, ProcessLookupError):
             return
+
+
+def _number(error: OSError) -> int:
+    """A keeper that does not answer in time is on a busy node; one that is gone was killed, it does not end by itself."""
+    if isinstance(error, TimeoutError):
+        return errno.ETIMEDOUT
+    return errno.EAGAIN if error.errno == errno.EPIPE else error.errno or 0
+
+
+def _number(error: OSError) -> int:
+    """A keeper that does not answer in time is on a busy node; one that is gone was killed, it does not end by itself."""
+    if isinstance(error, TimeoutError):
+        return errno.ETIMEDOUT
+    return errno.EAGAIN if error.errno == errno.EPIPE else error.errno or 0
 
 
 def _keep(channel: socket.socket) -> NoReturn:

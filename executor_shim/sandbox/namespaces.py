@@ -10,6 +10,7 @@ Each is killed by the kernel with the one above it, and the kernel kills everyth
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -203,7 +204,7 @@ def _start_relay(request: Request, parts: _Parts) -> socket.socket:
 def _await_user(ours: socket.socket) -> int:
     """The user's process by its number out here, once init has started it; `OSError`, if it could not."""
     data, ancillary, _, _ = ours.recvmsg(4096, socket.CMSG_SPACE(_CREDENTIALS.size))
-    told = json.loads(data) if data else {"error": "init ended before it had begun", "errno": 0, "kind": ""}
+    told = json.loads(data) if data else {"error": "init was killed before it had begun", "errno": errno.EAGAIN, "kind": ""}
     if "error" in told:
         raise _Told(told)
     return int(_CREDENTIALS.unpack(ancillary[0][2][: _CREDENTIALS.size])[0])

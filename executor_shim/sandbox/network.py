@@ -6,6 +6,7 @@ change them, and an nf_tables table on the node.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -115,9 +116,11 @@ def prepare_node(made: Rules, run_dir: str) -> None:
     try:
         if not netlink.has_table(made.table):
             _load((_stay_closed() if os.path.exists(was_closed) else "") + made.text)
-    except PermissionError:
+    except (PermissionError, TimeoutError):
         raise
     except OSError as error:
+        if error.errno in (errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOBUFS):  # not that it cannot
+            raise
         raise NoFilter(error.errno or 0, f"nf_tables: {error}") from error
     if _read(_FORWARDING) == "0":
         _write(_FORWARDING, "1")
@@ -145,7 +148,10 @@ def _load(text: str) -> None:
     tool = shutil.which("nft", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if tool is None:
         raise NoFilter(0, "there is no `nft`: apt-get install nftables")
-    done = subprocess.run([tool, "-f", "-"], input=text, capture_output=True, text=True, timeout=10, check=False)
+    try:
+        done = subprocess.run([tool, "-f", "-"], input=text, capture_output=True, text=True, timeout=10, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(errno.ETIMEDOUT, "nft did not come to an end within 10 s") from error
     if done.returncode:
         raise NoFilter(0, f"nft: {done.stderr.strip()[:500]}")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import secrets
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from falcon import testing
 
 from sojourn.control_plane.api.replies import DeploymentReply, LogsReply, NextReply, ResultReply, TimelineReply
+from sojourn.control_plane.engine import outcomes
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment, executor
 
@@ -143,6 +145,28 @@ def test_a_retry_in_place(tenant: Tenant, worker: testing.TestClient) -> None:
     timeline = tenant.client.simulate_get(f"/api/v1/runs/{run}/timeline").json
     TimelineReply.model_validate(timeline)
     assert [attempt["outcome"] for attempt in timeline["attempts"]] == ["RETRY_NOW", "SUCCEED"]
+
+
+def test_a_run_for_which_there_is_no_room_goes_elsewhere_uncharged_and_not_for_ever(
+    platform: Platform, tenant: Tenant, worker: testing.TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pauses, minutes in all, are left out."""
+    monkeypatch.setattr(outcomes, "_NO_ROOM_PAUSE", timedelta(0))
+    run = tenant.trigger(maxAttempts=1)
+    error = {"type": "INTERNAL_ERROR", "code": "TASK_EXECUTION_ABORTED", "message": "the sandbox cannot be made: no memory"}
+    results = []
+    while "RUN_FINISHED" not in results:
+        platform.expiring.queue_due(platform.clock(), 10)
+        work = ask(worker, wait=5, served=0)["work"]
+        done = completed(work, {"ok": False, "error": error, "handBack": True})
+        results.append(ask(worker, wait=None, served=1, completion=done)["completion"]["result"])
+    assert results == ["RETRY_QUEUED"] * 11 + ["RUN_FINISHED"]
+    rows = tenant.client.simulate_get(f"/api/v1/runs/{run}/timeline").json["snapshots"]
+    why = {row["error"]["message"] for row in rows if row["event"] == "RETRY_LATER"}
+    assert why == {f"TASK_EXECUTION_ABORTED: {error['message']}"}
+    told = tenant.client.simulate_get(f"/api/v1/runs/{run}/result").json
+    assert told["error"]["code"] == "TASK_RUN_DEQUEUED_MAX_RETRIES"
+    assert "in 12 placements; the last time the sandbox cannot be made: no memory" in told["error"]["message"]
 
 
 def test_an_executor_that_waits_is_handed_the_run(tenant: Tenant, worker: testing.TestClient) -> None:

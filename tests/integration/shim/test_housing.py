@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from tests.integration.shim.conftest import ShimProcess, told
 from tests.integration.shim.worker_server import WorkerServer
 from tests.support.sandboxes import needs_sandboxes
 
+from sojourn.executor_shim.sandbox.slots import take
 from sojourn.sdk import archive
 
 Start = Callable[..., ShimProcess]
@@ -64,6 +66,19 @@ def test_required_runs_nothing_where_none_can_be_made(server: WorkerServer, star
         True,
     )
     assert shim.wait() == 0
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_want_of_room_hands_the_run_back(server: WorkerServer, start: Start, tmp_path: Path, mode: str) -> None:
+    """Every place for a sandbox is taken: another executor may have one, and nobody goes without for that."""
+    _, held = take(str(tmp_path / "run"), 1)
+    shim = start((), mode=mode, slots=1, run_dir=str(tmp_path / "run"))
+    outcome = server.result(server.give("hello"))["outcome"]
+    assert (outcome["handBack"], outcome["error"]["code"]) == (True, "TASK_EXECUTION_ABORTED")
+    assert "all 1 places for sandboxes are taken" in outcome["error"]["message"]
+    assert shim.wait() == 0
+    for each in held:
+        os.close(each)
 
 
 def test_without_control_groups_other_limits_hold(server: WorkerServer, start: Start) -> None:
