@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,19 +13,22 @@ from sojourn.control_plane.config import Config
 
 log = logging.getLogger(__name__)
 
-#: The platform's services that no task reaches, by the variables that name them beside the configuration.
-_OTHERS = ("CLICKHOUSE_URL", "NOMAD_ADDR", "CONSUL_HTTP_ADDR", "VAULT_ADDR")
+#: The platform's services that no task reaches, by the variables that name them beside the configuration. Where Nomad is
+#: the scheduler alone knows, and tells each job.
+_OTHERS = ("CLICKHOUSE_URL", "CONSUL_HTTP_ADDR", "VAULT_ADDR")
 
 
 def sandbox(config: Config) -> str | dict[str, Any]:
     """The shim's setting `sandbox`."""
     if config.sandbox == "off":
         return "off"
+    allowed = _parts(config.sandbox_allow)
+    urls = [config.database_url, config.redis_url, config.api_url, *(os.environ.get(name, "") for name in _OTHERS)]
     return {
         "mode": config.sandbox,
         "network": config.sandbox_network,
-        "allow": _parts(config.sandbox_allow),
-        "deny": [*_parts(config.sandbox_deny), *_services(config)],
+        "allow": allowed,
+        "deny": [*_parts(config.sandbox_deny), *(each for each in networks_of(urls) if each not in allowed)],
         "forward": _parts(config.sandbox_forward),
         "readable": _parts(config.sandbox_readable),
         "writable": _parts(config.sandbox_writable),
@@ -34,9 +38,11 @@ def sandbox(config: Config) -> str | dict[str, Any]:
     }
 
 
-def _services(config: Config) -> list[str]:
-    """Networks of one address each: where the datastores and Nomad are, should they be outside the private ranges."""
-    urls = [config.database_url, config.redis_url, *(os.environ.get(name, "") for name in _OTHERS)]
+def networks_of(urls: Iterable[str]) -> list[str]:
+    """Networks of one address each: where the platform's services are, should they be outside the private ranges.
+
+    The API's is among them: tasks reach the API by the relay, and nothing else there.
+    """
     found: set[str] = set()
     for url in urls:
         host = urlsplit(url if "://" in url else f"//{url}").hostname

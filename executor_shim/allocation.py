@@ -14,6 +14,7 @@ from sojourn.executor_shim.settings import Settings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
 #: The name of the identity in the job, which Nomad makes a file's name of.
 IDENTITY = "sojourn"
@@ -52,7 +53,17 @@ def settings_of(environment: Mapping[str, str]) -> Settings:
         "credential": str(answer["credential"]),
         "driver": environment.get("SOJOURN_DRIVER", ""),
     }
+    given["sandbox"] = _without(given.get("sandbox", "auto"), environment.get("SOJOURN_DENIED", ""))
     return Settings(**given)
+
+
+def _without(sandbox: Any, denied: str) -> Any:
+    """The sandbox's options with the cluster's own addresses denied, but for those that are allowed by name."""
+    if sandbox == "off" or not denied:
+        return sandbox
+    options: dict[str, Any] = {"mode": sandbox} if isinstance(sandbox, str) else dict(sandbox)
+    more = [each for each in denied.split(",") if each not in options.get("allow", ())]
+    return options | {"deny": [*options.get("deny", ()), *more]}
 
 
 def _remove(path: str) -> None:

@@ -31,11 +31,15 @@ _CHILD = re.compile(r"(?P<parent>.+)/dispatch-(?P<executor>[A-Za-z0-9_]+)-[0-9]+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for every job. `kill_timeout`: seconds from SIGTERM to SIGKILL; `lease`: of an executor, in seconds."""
+    """What holds for every job. `kill_timeout`: seconds from SIGTERM to SIGKILL; `lease`: of an executor, in seconds.
+
+    `denied`: networks that tasks do not reach, Nomad's own.
+    """
 
     api_url: str
     kill_timeout: float
     lease: float
+    denied: tuple[str, ...] = ()
     prefix: str = "sojourn"
 
 
@@ -103,6 +107,7 @@ def _task(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
         "Env": {
             "SOJOURN_API_URL": terms.api_url,
             "SOJOURN_DRIVER": site.driver,
+            **({"SOJOURN_DENIED": ",".join(terms.denied)} if terms.denied else {}),
             "SOJOURN_VERSIONS_DIR": site.versions_dir or "${NOMAD_TASK_DIR}/versions",
         },
         "Identities": [

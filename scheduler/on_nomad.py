@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError
+from sojourn.control_plane.isolation import networks_of
 from sojourn.control_plane.nomad_access import CHROOT_HOME, NomadAccess, nomad_access
 from sojourn.control_plane.wiring import Platform
 from sojourn.nomad_jobs.client import Client, key_pairs
@@ -38,7 +39,7 @@ class OnNomad:
             cluster=config.nomad_cluster,
             namespace=access.namespace,
             site_of=lambda environment: _site_of(platform, sites, environment),
-            terms=Terms(config.api_url, kill_timeout=kill, lease=config.lease_seconds),
+            terms=Terms(config.api_url, kill, config.lease_seconds, denied=tuple(networks_of([access.address]))),
             limits=Limits(config.nomad_places, config.nomad_submissions, kill=kill, lost=config.lease_seconds + kill),
             clock=platform.clock,
             may_watch=may_watch,

@@ -41,6 +41,11 @@ def test_a_dispatch_says_ids_and_nothing_else() -> None:
     assert set(task(made())["Env"]) == {"SOJOURN_API_URL", "SOJOURN_DRIVER", "SOJOURN_VERSIONS_DIR"}
 
 
+def test_a_job_says_where_tasks_do_not_go() -> None:
+    terms = Terms(api_url="http://127.0.0.1:3030", kill_timeout=9, lease=60, denied=("203.0.113.9/32",))
+    assert task(made(terms=terms))["Env"]["SOJOURN_DENIED"] == "203.0.113.9/32"
+
+
 def test_the_identity_is_a_file_for_sojourn_alone() -> None:
     (identity,) = task(made())["Identities"]
     assert (identity["Audience"], identity["File"], identity["Env"]) == (["sojourn"], True, False)
