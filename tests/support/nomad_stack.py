@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.nomad_client import nomad_client
-from tests.support.cluster import Cluster
 from sojourn.sdk.client import Client
+from tests.support.cluster import Cluster
 from tests.support.schedulers import database_of
 from tests.support.stack import Stack, until
 
