@@ -48,6 +48,7 @@ def _add_trigger(group: click.Group) -> None:
     @click.option("--priority", type=float, help="Seconds of head start in its queue.")
     @click.option("--max-attempts", type=int, help="Attempts, the first included.")
     @click.option("--machine", help="A machine preset.")
+    @click.option("--region", help="Where it runs: a region of SOJOURN_REGIONS, or default.")
     @click.option("--tag", "tags", multiple=True, help="A tag; may be given again.")
     @_environment
     def trigger(
@@ -78,10 +79,17 @@ def _add_list(runs: click.Group) -> None:
     @output.command(runs, "list")
     @click.option("--status", help="Only these statuses, separated by commas.")
     @click.option("--task", help="Only runs of these tasks, separated by commas.")
+    @click.option("--region", help="Only runs of these regions, separated by commas.")
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
     @_environment
     def list_(
-        status: str | None, task: str | None, limit: int, environment: str, data_dir: str | None, as_json: bool
+        status: str | None,
+        task: str | None,
+        region: str | None,
+        limit: int,
+        environment: str,
+        data_dir: str | None,
+        as_json: bool,
     ) -> None:
         """The newest runs."""
         query: dict[str, Any] = {"page[size]": limit}
@@ -89,6 +97,8 @@ def _add_list(runs: click.Group) -> None:
             query["filter[status]"] = status.upper()
         if task:
             query["filter[taskIdentifier]"] = task
+        if region:
+            query["filter[region]"] = region
         page = profile.client(environment, data_dir).list_runs(query)
         if as_json:
             output.show_json(page)
@@ -139,10 +149,11 @@ def _add_single(runs: click.Group) -> None:
 
     @output.command(runs, "replay")
     @click.argument("run")
+    @click.option("--region", help="Another region than the run's.")
     @_environment
-    def replay(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
+    def replay(run: str, region: str | None, environment: str, data_dir: str | None, as_json: bool) -> None:
         """A new run of the same task with the same payload."""
-        made = profile.client(environment, data_dir).replay(run)
+        made = profile.client(environment, data_dir).replay(run, region)
         output.show_json(made) if as_json else click.echo(made["id"])
 
 
@@ -168,6 +179,7 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         "priority": "priority",
         "max_attempts": "maxAttempts",
         "machine": "machine",
+        "region": "region",
     }
     options = {wire: given[name] for name, wire in names.items() if given.get(name) is not None}
     if given.get("queue"):

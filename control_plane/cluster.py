@@ -22,8 +22,11 @@ _NO_JOB = "sojourn-doctor-asks-about-a-job-that-is-not-there"
 _HIGHEST_INDEX = 2**62
 
 
-def examine(access: NomadAccess) -> Iterator[Finding]:
-    """Everything that is looked at; nothing more once the cluster cannot be reached or gives the token no right at all."""
+def examine(access: NomadAccess, settings: str = "NOMAD_ADDR and the TLS settings beside it") -> Iterator[Finding]:
+    """Everything that is looked at; nothing more once the cluster cannot be reached or gives the token no right at all.
+
+    `settings`: what names the cluster.
+    """
     client = nomad_client(access, timeout=10)
     try:
         yield _leader(client, access)
@@ -36,7 +39,7 @@ def examine(access: NomadAccess) -> Iterator[Finding]:
             yield from _nodes(client)
             yield from _jobs(client, access.namespace)
     except (BaseNomadException, OSError, ValueError) as error:
-        advice = "start it, or correct NOMAD_ADDR and the TLS settings beside it"
+        advice = f"start it, or correct {settings}"
         yield Finding("Nomad", "bad", f"{access.shown} cannot be reached ({reason(error)}): {advice}")
 
 

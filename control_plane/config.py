@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -140,7 +141,21 @@ def _networks() -> tuple[Callable[[str], str], str]:
     return read, "IPv4 networks such as 10.1.0.0/16, with commas between"
 
 
+def _document() -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        if text.lstrip().startswith("{"):
+            return text
+        try:
+            return Path(text).read_text(encoding="utf-8")
+        except OSError:
+            raise ValueError from None
+
+    return read, "a JSON object, or the path of a file with one that can be read"
+
+
 _TEXT: tuple[Callable[[str], str], str] = (str, "a text")
+#: A URL's text, checked; `ValueError` for what is none.
+http_url = _url("http", "https")[0]
 _CORES = os.cpu_count() or 2
 
 
@@ -217,20 +232,39 @@ SETTINGS: tuple[Setting, ...] = (
     _nomad("client_key", "A file with the key of that certificate."),
     _nomad("tls_server_name", "The name in the server's certificate, where it is not NOMAD_ADDR's host."),
     _nomad("skip_verify", "Whether the server's certificate goes unchecked.", _flag(), False),
-    _setting("nomad_cluster", _TEXT, "default", "What this cluster is called, where runs are shown.", scheduler_only=True),
-    _setting("nomad_places", _whole(1, 100000), 100, "Executors at once on Nomad.", scheduler_only=True),
+    _setting(
+        "nomad_cluster",
+        _TEXT,
+        "default",
+        "What the cluster of NOMAD_ADDR is called, where runs are shown.",
+        scheduler_only=True,
+    ),
+    _setting("nomad_places", _whole(1, 100000), 100, "Executors at once on Nomad, of each cluster.", scheduler_only=True),
     _setting(
         "nomad_submissions",
         _whole(1, 10000),
         16,
-        "Executors at once that were submitted to Nomad and do not run yet.",
+        "Executors at once that were submitted to a cluster and do not run yet.",
         scheduler_only=True,
     ),
     _setting(
         "nomad_sites",
-        _TEXT,
+        _document(),
         "",
-        "Where each environment's jobs run, as JSON: see docs/nomad-jobs.md.",
+        "Where each environment's jobs run: see docs/nomad-jobs.md.",
+    ),
+    _setting(
+        "regions",
+        _document(),
+        "",
+        "Where runs may be sent by name: clusters, node pools, options of a site. See docs/nomad.md.",
+    ),
+    _setting(
+        "nomad_clusters",
+        _document(),
+        "",
+        "Clusters beside that of NOMAD_ADDR, by name. See docs/nomad.md.",
+        secret=True,
         scheduler_only=True,
     ),
     _setting(
@@ -329,6 +363,8 @@ if TYPE_CHECKING:
         nomad_places: int
         nomad_submissions: int
         nomad_sites: str
+        regions: str
+        nomad_clusters: str
         nomad_keep_seconds: float
         executors_on_stop: str
         nomad_bin: str

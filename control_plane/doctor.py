@@ -10,22 +10,26 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import redis
 
 from sojourn.control_plane import cluster
-from sojourn.control_plane.config import Config
+from sojourn.control_plane.config import Config, SettingError
+from sojourn.control_plane.domain.regions import DEFAULT
 from sojourn.control_plane.embedded.nomad import find_binary
 from sojourn.control_plane.finding import Finding
 from sojourn.control_plane.isolation import sandbox
-from sojourn.control_plane.nomad_access import nomad_access
+from sojourn.control_plane.nomad_access import further_clusters, nomad_access
 from sojourn.control_plane.store import migrations
 from sojourn.control_plane.store.database import Database, StoreUnavailable
+from sojourn.control_plane.wiring import regions_of
 
 
 def examine(config: Config, cluster_of_stack: str = "") -> list[Finding]:
     """Everything that is looked at. `cluster_of_stack` is the address of a cluster that only the stack may talk to."""
-    return [*_machine(), *_node(config), *_store(config), *_queue(config), *_placement(config, cluster_of_stack)]
+    placement = (*_placement(config, cluster_of_stack), *_regions(config))
+    return [*_machine(), *_node(config), *_store(config), *_queue(config), *placement]
 
 
 def _machine() -> Iterator[Finding]:
@@ -91,6 +95,28 @@ def _queue(config: Config) -> Iterator[Finding]:
         yield Finding("Redis", "ok" if good else "bad", f"{info['redis_version']}, {policy}{advice}")
     except redis.RedisError as error:
         yield Finding("Redis", "bad", f"unreachable: {error}")
+
+
+def _regions(config: Config) -> Iterator[Finding]:
+    """Each cluster beside that of NOMAD_ADDR, and whether each region has its cluster."""
+    if config.placement != "nomad":
+        return
+    try:
+        clusters = further_clusters(config, os.environ)
+        regions = regions_of(config)
+    except SettingError as error:
+        yield Finding("regions", "bad", str(error))
+        return
+    for name, found in clusters.items():
+        for finding in cluster.examine(found.access, f"{name} in SOJOURN_NOMAD_CLUSTERS"):
+            yield replace(finding, what=f"{name}: {finding.what}")
+    for name, region in regions.by_name.items():
+        at = region.cluster or config.nomad_cluster
+        if name != DEFAULT:
+            good = at in (config.nomad_cluster, *clusters)
+            pool = f", node pool {region.options['node_pool']}" if "node_pool" in region.options else ""
+            lack = "" if good else ", which SOJOURN_NOMAD_CLUSTERS does not have: correct one of the two"
+            yield Finding(f"region {name}", "ok" if good else "bad", f"cluster {at}{pool}{lack}")
 
 
 def _placement(config: Config, cluster_of_stack: str) -> Iterator[Finding]:

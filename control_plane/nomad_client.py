@@ -45,6 +45,7 @@ def signing_keys(client: nomad.Nomad) -> list[dict[str, Any]]:
     """
     session: requests.Session = client.jobs.session
     options: dict[str, Any] = {"timeout": client.timeout, "verify": client.verify, "cert": client.cert or None}
+    options["params"] = {"region": client.region} if client.region else {}
     try:
         response = session.get(f"{client.address}/.well-known/jwks.json", **options)
         if response.ok:

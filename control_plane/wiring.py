@@ -10,7 +10,9 @@ from typing import Any
 import redis
 
 from sojourn.control_plane import faults
-from sojourn.control_plane.config import Config
+from sojourn.control_plane.config import Config, SettingError
+from sojourn.control_plane.domain import regions
+from sojourn.control_plane.domain.regions import BadRegions, Regions
 from sojourn.control_plane.engine.assigning import Assigning, Terms
 from sojourn.control_plane.engine.attempts import Attempts, Timing
 from sojourn.control_plane.engine.cancelling import Cancelling
@@ -50,6 +52,7 @@ class Platform:
     """The connected parts, by their nouns."""
 
     config: Config
+    regions: Regions
     database: Database
     redis: redis.Redis
     clock: DatabaseClock
@@ -115,10 +118,12 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         lease=lease,
     )
     claiming = Claiming(runs, versions, index, lease=lease, placement=timedelta(seconds=config.placement_seconds))
-    triggering = Triggering(runs, index, queue_size_limit=config.queue_size_limit)
+    known_regions = regions_of(config)
+    triggering = Triggering(runs, index, regions=known_regions, queue_size_limit=config.queue_size_limit)
     terms = Terms(heartbeat=config.heartbeat_seconds, lease=config.lease_seconds, api_url=config.api_url)
     return Platform(
         config=config,
+        regions=known_regions,
         database=database,
         redis=connection,
         clock=clock,
@@ -153,7 +158,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             timing=Timing(lease, config.quantum_runs, timedelta(seconds=config.quantum_seconds)),
         ),
         outcomes=outcomes,
-        placing=Placing(runs, access, versions, index, claiming, credentials),
+        placing=Placing(runs, access, versions, index, claiming, credentials, known_regions),
         expiring=Expiring(runs, index),
         deployments=Deployments(
             database,
@@ -169,6 +174,16 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         turns=turns,
         checks=Checks(database, versions, queue, patience=lease + timedelta(seconds=2 * config.sweep_seconds)),
     )
+
+
+def regions_of(config: Config) -> Regions:
+    """Where runs may go. `SettingError` for what cannot be used. Executors of one machine are all in the same place."""
+    if config.placement != "nomad":
+        return Regions()
+    try:
+        return regions.read(config.regions, config.nomad_sites)
+    except BadRegions as error:
+        raise SettingError(str(error)) from None
 
 
 def shim_settings(config: Config) -> dict[str, Any]:

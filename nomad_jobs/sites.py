@@ -1,14 +1,13 @@
-"""Where an environment's jobs run in a cluster, and by which driver: one JSON setting, read into values."""
+"""Where an environment's jobs run in a cluster, and by which driver: JSON settings, read into values."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-#: The entry that every environment starts from.
-DEFAULT = "*"
+from sojourn.control_plane.domain.regions import EVERY, BadRegions, Regions, objects
+
 DRIVERS = ("raw_exec", "exec", "docker")
 
 
@@ -50,46 +49,53 @@ class Site:
     disk_mb: int = 300
 
 
-class Sites:
-    """By an environment's slug or id; what an entry does not say is as in `*`."""
+#: By driver, the `python` and the `versions_dir` of a site that does not name them.
+Ways = Mapping[str, tuple[str, str]]
 
-    def __init__(self, default: Site, by_name: Mapping[str, Site]):
+
+class Sites:
+    """Of one cluster, by environments' slugs or ids; what an entry does not say is as in `*`. Regions' options go first."""
+
+    def __init__(self, default: Site, by_name: Mapping[str, Site], regions: Regions, ways: Ways):
         self._default = default
         self._by_name = dict(by_name)
+        self._regions = regions
+        self._ways = ways
 
-    def of(self, *names: str) -> Site:
-        """The site of the first name that has an entry, else the default."""
-        return next((self._by_name[name] for name in names if name in self._by_name), self._default)
-
-    def namespaces(self) -> set[str]:
-        """Every namespace that is named."""
-        return {site.namespace for site in (self._default, *self._by_name.values())}
+    def of(self, region: str, *names: str) -> Site:
+        """The site of the first name that has an entry, else the default; as the region changes it."""
+        site = next((self._by_name[name] for name in names if name in self._by_name), self._default)
+        return _filled(_site(_OF_REGIONS, region, self._regions.by_name[region].options, site), self._ways)
 
 
-def read(text: str, ways: Mapping[str, tuple[str, str]]) -> Sites:
-    """Sites out of JSON: `{"*": {...}, "prod": {...}}`. `BadSite` names what is wrong.
+def read(text: str, regions: Regions, ways: Ways) -> Sites:
+    """Sites out of JSON: `{"*": {...}, "prod": {...}}`. `BadSite` names what is wrong, there or in a region's options.
 
-    `ways`: by driver, the `python` and the `versions_dir` of a site that does not name them.
+    `region` in an entry is where its runs go, and nothing of a site.
     """
     try:
-        given = json.loads(text) if text else {}
-    except ValueError as error:
-        raise BadSite(f"no JSON: {error}") from None
-    if not isinstance(given, dict):
-        raise BadSite("it takes an object: names of environments, each with an object of options")
-    base = _site(DEFAULT, given.pop(DEFAULT, {}), Site())
-    by_name = {name: _filled(_site(name, entry, base), ways) for name, entry in given.items()}
-    return Sites(_filled(base, ways), by_name)
+        given = objects(_OF_SITES, text)
+    except BadRegions as error:
+        raise BadSite(str(error)) from None
+    entries = {name: {each: entry[each] for each in entry if each != "region"} for name, entry in given.items()}
+    base = _site(_OF_SITES, EVERY, entries.pop(EVERY, {}), Site())
+    sites = Sites(base, {name: _site(_OF_SITES, name, entry, base) for name, entry in entries.items()}, regions, ways)
+    for region in regions.names:
+        for name in ("", *entries):
+            sites.of(region, name)
+    return sites
 
 
-def _filled(site: Site, ways: Mapping[str, tuple[str, str]]) -> Site:
+def _filled(site: Site, ways: Ways) -> Site:
     python, versions_dir = ways[site.driver]
     return replace(site, python=site.python or python, versions_dir=site.versions_dir or versions_dir)
 
 
-def _site(name: str, entry: Any, base: Site) -> Site:
-    if not isinstance(entry, dict):
-        raise BadSite(f"{name}: it takes an object")
+_OF_SITES, _OF_REGIONS = "SOJOURN_NOMAD_SITES", "SOJOURN_REGIONS"
+
+
+def _site(setting: str, name: str, entry: Mapping[str, Any], base: Site) -> Site:
+    name = f"{setting} cannot be used: {name}"
     known = {each.name: getattr(base, each.name) for each in fields(Site)}
     changes: dict[str, Any] = {}
     for option, value in entry.items():

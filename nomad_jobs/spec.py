@@ -1,4 +1,4 @@
-"""From (environment, version, machine) to the parameterized batch job that its executors are dispatched from. Pure.
+"""From (environment, version, machine, region) to the parameterized batch job that its executors are dispatched from. Pure.
 
 What Nomad holds of a run are ids: no payload, no variable, no secret is in any document of it.
 """
@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from sojourn.control_plane.domain.regions import DEFAULT
 from sojourn.nomad_jobs.sites import Constraint, Site
 from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES
 
@@ -43,12 +44,13 @@ class Terms:
     prefix: str = "sojourn"
 
 
-def job_id(environment: str, version: str, machine: str, prefix: str = "sojourn") -> str:
-    """The parameterized job's id. `ValueError` for names that cannot be in one."""
-    for name in (environment, version, machine, prefix):
+def job_id(environment: str, version: str, machine: str, region: str = DEFAULT, prefix: str = "sojourn") -> str:
+    """The parameterized job's id; `default` is not in it. `ValueError` for names that cannot be in one."""
+    names = (prefix, environment, version, machine, *(() if region == DEFAULT else (region,)))
+    for name in names:
         if not _ID.fullmatch(name):
             raise ValueError(f"{name[:80]!r} cannot be part of a job's id")
-    return f"{prefix}-{environment}-{version}-{machine}"
+    return "-".join(names)
 
 
 def child_of(job: str) -> tuple[str, str] | None:
@@ -57,10 +59,10 @@ def child_of(job: str) -> tuple[str, str] | None:
     return (found["parent"], found["executor"]) if found else None
 
 
-def job(environment: str, version: str, machine: str, site: Site, terms: Terms) -> dict[str, Any]:
+def job(environment: str, version: str, machine: str, site: Site, terms: Terms, region: str = DEFAULT) -> dict[str, Any]:
     """The job's document, as Nomad's API takes it. The same input makes the same document."""
     document: dict[str, Any] = {
-        "ID": job_id(environment, version, machine, terms.prefix),
+        "ID": job_id(environment, version, machine, region, terms.prefix),
         "Type": "batch",
         "Datacenters": list(site.datacenters),
         "NodePool": site.node_pool,
@@ -75,7 +77,8 @@ def job(environment: str, version: str, machine: str, site: Site, terms: Terms) 
     }
     if site.namespace:
         document["Namespace"] = site.namespace
-    document["Meta"] = {"environment": environment, "version": version, "machine": machine, SPEC_META: digest(document)}
+    names = {"environment": environment, "version": version, "machine": machine}
+    document["Meta"] = {**names, **({} if region == DEFAULT else {"region": region}), SPEC_META: digest(document)}
     return document
 
 

@@ -7,15 +7,16 @@ environment that has all the executors it may have, but none for a lane in which
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
+from sojourn.control_plane.domain.fairness import environment_of
 from sojourn.control_plane.domain.sharing import full_environments, places_to_give
-from sojourn.control_plane.engine.indexing import environment_of
 from sojourn.control_plane.engine.placing import Order, Placing
 from sojourn.control_plane.engine.turns import Turns
-from sojourn.scheduler.placement.base import CannotPlace, ExecutorSpec, Placement
+from sojourn.scheduler.placement.base import CannotPlace, ExecutorSpec, Ground, Placed, Placement
 from sojourn.scheduler.service import Counts
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ _AT_ONCE = 50
 #: A lane that could not be placed is left alone this long, so that it does not keep others waiting.
 _SET_ASIDE = timedelta(seconds=2)
 _CROWDED_NAP, _NAP = 0.25, 2.0
+#: The number of the look for room within environments, beside those on grounds.
+_WITHIN = -1
 
 
 class Dispatcher:
@@ -41,26 +44,32 @@ class Dispatcher:
         self._clock = clock
         self._most_of_one = most_of_one
         self._set_aside: dict[str, datetime] = {}
-        self._idle_before: set[str] = set()
+        self._idle_before: dict[int, set[str]] = {}
         self._crowded = False
         self._has_more = False
 
     def run_once(self, now: datetime) -> Counts:
         self._set_aside = {lane: until for lane, until in self._set_aside.items() if until > now}
         placed = 0
-        while placed < _AT_ONCE and self._placement.free() > 0:
+        while placed < _AT_ONCE and (grounds := [each for each in self._placement.grounds() if each.free() > 0]):
             now = self._clock()  # a placement may have taken long, and what is dequeued has a lease from this moment
-            order = self._placing.next_order(now, (*self._closed(), *self._lanes_of_full(now)))
+            order = self._placing.next_order(
+                now, (*self._closed(), *self._lanes_of_full(now), *self._lanes_elsewhere(grounds, now))
+            )
             if order is None:
                 break
             placed += self._place(order)
         self._has_more = placed >= _AT_ONCE
         held_back = self._lanes_of_full(now)
         self._crowded = bool(held_back)
-        if self._placement.is_full():
-            asked = self._make_room(now, held_back)
-        else:
-            asked = self._make_room_within(held_back) if held_back else 0
+        asked, full = 0, []
+        for number, ground in enumerate(self._placement.grounds()):
+            if ground.is_full():
+                full.append(ground)
+                asked += self._make_room(number, ground, now, held_back)
+        elsewhere = [lane for lane in held_back if not any(ground.serves(lane) for ground in full)]
+        if elsewhere:
+            asked += self._make_room_within(elsewhere)
         return {"placed": placed, "asked": asked}
 
     def interval(self, now: datetime) -> float:
@@ -85,6 +94,7 @@ class Dispatcher:
             run=order.run.id,
             credential=order.credential,
             snapshot=order.run.snapshot,
+            region=identity.region,
         )
         faults.point("scheduler.before_place")
         try:
@@ -100,22 +110,37 @@ class Dispatcher:
         faults.point("scheduler.after_place")
         return 1
 
-    def _make_room(self, now: datetime, held_back: Collection[str]) -> int:
-        """No place is free: those who wait get the places of executors that idle, or that had their turn."""
+    def _lanes_elsewhere(self, grounds: Collection[Ground], now: datetime) -> tuple[str, ...]:
+        """Lanes with work that none of these grounds serves: their runs wait for room on another."""
+        if len(grounds) == len(self._placement.grounds()):
+            return ()
+        lanes = self._placing.waiting_lanes(now)
+        return tuple(lane for lane in lanes if not any(ground.serves(lane) for ground in grounds))
+
+    def _make_room(self, number: int, ground: Ground, now: datetime, held_back: Collection[str]) -> int:
+        """No place is free there: those who wait get the places of executors that idle, or that had their turn."""
         closed = [lane for lane, why in self._placement.closed_lanes().items() if not why.is_full]
-        waiting = self._placing.waiting_environments(now, (*self._set_aside, *closed, *held_back))
+        elsewhere = self._lanes_elsewhere([ground], now)
+        waiting = self._placing.waiting_environments(now, (*self._set_aside, *closed, *held_back, *elsewhere))
         self._crowded = self._crowded or bool(waiting)
         if not waiting:
-            self._idle_before = set()
+            self._idle_before.pop(number, None)
             return 0
-        living = {placed.executor: placed.environment for placed in self._placement.living()}
-        leaving = self._dismiss_idle(living, waiting)
+        here = ground.living()
+        living = {placed.executor: placed.environment for placed in here}
+        leaving = self._dismiss_idle(number, living, waiting)
         for executor in leaving:
             del living[executor]
         giving = {} if leaving else places_to_give(living, waiting)
         for environment, count in giving.items():
-            self._turns.want_places(environment, count)
+            self._want_places(environment, count, here)
         return len(leaving) + sum(giving.values())
+
+    def _want_places(self, environment: str, count: int, living: Iterable[Placed]) -> None:
+        """Of an environment's executors among these, as many as are to leave are asked to, by their regions."""
+        regions = [placed.region for placed in living if placed.environment == environment][:count]
+        for region, many in Counter(regions).items():
+            self._turns.want_places(environment, region, many)
 
     def _full(self) -> set[str]:
         if not self._most_of_one:
@@ -130,19 +155,23 @@ class Dispatcher:
     def _make_room_within(self, held_back: Collection[str]) -> int:
         """Environments that wait in a lane for which they have no executor give up one that serves another."""
         living = self._placement.living()
-        served = {lane for each in living for lane in self._placing.lanes_of(each.environment, each.version, each.machine)}
+        served = {
+            lane
+            for each in living
+            for lane in self._placing.lanes_of(each.environment, each.version, each.machine, each.region)
+        }
         waiting = {environment_of(lane) for lane in held_back if lane not in served}
         own = {each.executor: each.environment for each in living if each.environment in waiting}
-        leaving = self._dismiss_idle(own, waiting)
+        leaving = self._dismiss_idle(_WITHIN, own, waiting)
         for environment in waiting - {own[executor] for executor in leaving}:
-            self._turns.want_places(environment, 1)
+            self._want_places(environment, 1, living)
         return len(waiting)
 
-    def _dismiss_idle(self, living: dict[str, str], waiting: set[str]) -> list[str]:
-        """Executors that waited for a run at two looks in a row are told to leave, as many as environments wait."""
+    def _dismiss_idle(self, look: int, living: dict[str, str], waiting: set[str]) -> list[str]:
+        """Executors that waited for a run at two of the same looks in a row leave, as many as environments wait."""
         idle = set(living) & self._placing.idle_executors()
-        leaving = sorted(idle & self._idle_before)[: len(waiting)]
-        self._idle_before = idle - set(leaving)
+        leaving = sorted(idle & self._idle_before.get(look, set()))[: len(waiting)]
+        self._idle_before[look] = idle - set(leaving)
         for executor in leaving:
             self._placement.stop(executor, grace=0)
         return leaving

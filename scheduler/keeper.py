@@ -51,8 +51,8 @@ class Keeper:
 
     def _wanted(self) -> dict[Kind, int]:
         wanted: dict[Kind, int] = {}
-        for environment, version in self._placing.current_versions() if self._wish else ():
-            wanted |= keeping.wanted(self._wish, environment.id, environment.slug, version)
+        for environment, version, region in self._placing.current_versions() if self._wish else ():
+            wanted |= keeping.wanted(self._wish, environment.id, environment.slug, version, region)
         return wanted
 
     def _place_all(self, missing: Iterable[Kind], wanted: dict[Kind, int], now: datetime) -> int:
@@ -60,7 +60,7 @@ class Keeper:
         self._forget_placed(now)
         for kind in missing:
             recent, full = self._placed.setdefault(kind, []), self._full()
-            if self._placement.free() <= 0 or self._others_wait(now, full):
+            if self._others_wait(now, full):
                 break
             if len(recent) < wanted[kind] + _MORE and kind.environment not in full:
                 recent.append(now)
@@ -71,8 +71,8 @@ class Keeper:
         return bool(self._placing.waiting_environments(now, tuple(self._placement.closed_lanes())) - full)
 
     def _place(self, kind: Kind, now: datetime) -> int:
-        spare = self._placing.spare(kind.environment, kind.version, kind.machine, now)
-        if spare is None or spare.lane in self._placement.closed_lanes():
+        spare = self._placing.spare(kind, now)
+        if spare is None or not self._has_room(spare.lane):
             return 0
         identity = spare.identity
         spec = ExecutorSpec(
@@ -85,6 +85,7 @@ class Keeper:
             lane=spare.lane,
             run=None,
             credential=spare.credential,
+            region=identity.region,
         )
         try:
             self._placement.place(spec)
@@ -92,6 +93,10 @@ class Keeper:
             log.warning("an executor to be kept for %s was not placed: %s", kind.environment, error)
             return 0
         return 1
+
+    def _has_room(self, lane: str) -> bool:
+        grounds = [each for each in self._placement.grounds() if each.serves(lane)]
+        return lane not in self._placement.closed_lanes() and any(each.free() > 0 for each in grounds)
 
     def _full(self) -> set[str]:
         """Environments that have all the executors they may have."""
@@ -103,4 +108,5 @@ class Keeper:
 
 
 def _living(placed: Placed) -> Living:
-    return Living(placed.executor, Kind(placed.environment, placed.version, placed.machine), placed.is_kept)
+    kind = Kind(placed.environment, placed.version, placed.machine, placed.region)
+    return Living(placed.executor, kind, placed.is_kept)

@@ -1,4 +1,4 @@
-"""Wires placement on Nomad out of the settings: the client, where jobs run, the services that go with it."""
+"""Wires placement on Nomad out of the settings: clients, where jobs run, the services that go with them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError
+from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.isolation import networks_of
-from sojourn.control_plane.nomad_access import CHROOT_HOME, NomadAccess, nomad_access
+from sojourn.control_plane.nomad_access import CHROOT_HOME, Cluster, NomadAccess, nomad_clusters
 from sojourn.control_plane.wiring import Platform
 from sojourn.nomad_jobs.client import Client, key_pairs
 from sojourn.nomad_jobs.sites import DRIVERS, BadSite, Site, Sites, read
 from sojourn.nomad_jobs.spec import Terms
 from sojourn.scheduler.cluster_keys import Keys
+from sojourn.scheduler.placement.clusters import Clusters
 from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
 from sojourn.scheduler.remover import Remover
 from sojourn.scheduler.service import Service
@@ -26,32 +28,36 @@ _VERSIONS_DIR = "/var/lib/sojourn/versions"
 
 
 class OnNomad:
-    """One cluster: its placement, and the services that it needs besides. `SettingError` for settings that are wrong."""
+    """Every cluster: placement, and the services that it needs besides. `SettingError` for settings that are wrong."""
 
     def __init__(self, config: Config, platform: Platform, may_watch: Callable[[], bool]):
-        access = nomad_access(config)
-        sites = read_sites(config, access)
-        client = Client(access)
-        kill = config.drain_grace_seconds + config.term_grace_seconds + _MARGIN
-        self.placement = NomadPlacement(
-            client,
-            platform.executors,
-            cluster=config.nomad_cluster,
-            namespace=access.namespace,
-            site_of=lambda environment: _site_of(platform, sites, environment),
-            terms=Terms(config.api_url, kill, config.lease_seconds, denied=tuple(networks_of([access.address]))),
-            limits=Limits(config.nomad_places, config.nomad_submissions, kill=kill, lost=config.lease_seconds + kill),
-            clock=platform.clock,
-            may_watch=may_watch,
-            on_change=lambda: _ring(platform),
-        )
+        clusters = nomad_clusters(config)
+        cluster_of = clusters_of_regions(config, platform.regions, clusters)
+        sites = {name: read_sites(config, platform.regions, cluster.access) for name, cluster in clusters.items()}
+        clients = {name: Client(cluster.access) for name, cluster in clusters.items()}
+        placements = {
+            name: _placement(config, platform, cluster, clients[name], sites[name], may_watch)
+            for name, cluster in clusters.items()
+        }
+        keep = timedelta(seconds=config.nomad_keep_seconds)
+        self.placement = Clusters(placements, cluster_of)
         self.services: tuple[Service, ...] = (
-            Keys(lambda: key_pairs(client.keys()), platform.cluster_keys, config.nomad_cluster),
-            Remover(self.placement.remove, self.placement.remove_unused, timedelta(seconds=config.nomad_keep_seconds)),
+            Keys({name: _keys_of(client) for name, client in clients.items()}, platform.cluster_keys),
+            *(Remover(each.remove, each.remove_unused, keep, name) for name, each in placements.items()),
         )
 
 
-def read_sites(config: Config, access: NomadAccess) -> Sites:
+def clusters_of_regions(config: Config, regions: Regions, clusters: dict[str, Cluster]) -> dict[str, str]:
+    """The cluster of each region, by names. `SettingError` for one that is not there."""
+    found = {name: region.cluster or config.nomad_cluster for name, region in regions.by_name.items()}
+    for name, cluster in found.items():
+        if cluster not in clusters:
+            there = ", ".join(clusters)
+            raise SettingError(f"SOJOURN_REGIONS cannot be used: {name}.cluster: it takes one of {there}")
+    return found
+
+
+def read_sites(config: Config, regions: Regions, access: NomadAccess) -> Sites:
     """Where each environment's jobs run. A cluster on this machine uses this interpreter and the data directory.
 
     Tasks of exec and docker see neither: the first have an interpreter in their root, the second in their image, and both
@@ -62,14 +68,36 @@ def read_sites(config: Config, access: NomadAccess) -> Sites:
         here = sys.executable, str(Path(config.data_dir).absolute() / "versions")
         ways |= {"raw_exec": here, "exec": (f"{CHROOT_HOME}/bin/python", "")}
     try:
-        return read(config.nomad_sites, ways)
+        return read(config.nomad_sites, regions, ways)
     except BadSite as error:
-        raise SettingError(f"SOJOURN_NOMAD_SITES cannot be used: {error}") from None
+        raise SettingError(str(error)) from None
 
 
-def _site_of(platform: Platform, sites: Sites, environment_id: str) -> Site:
+def _placement(
+    config: Config, platform: Platform, cluster: Cluster, client: Client, sites: Sites, may_watch: Callable[[], bool]
+) -> NomadPlacement:
+    kill = config.drain_grace_seconds + config.term_grace_seconds + _MARGIN
+    return NomadPlacement(
+        client,
+        platform.executors,
+        cluster=cluster.name,
+        namespace=cluster.access.namespace,
+        site_of=lambda environment, region: _site_of(platform, sites, environment, region),
+        terms=Terms(config.api_url, kill, config.lease_seconds, denied=tuple(networks_of([cluster.access.address]))),
+        limits=Limits(cluster.places, cluster.submissions, kill=kill, lost=config.lease_seconds + kill),
+        clock=platform.clock,
+        may_watch=may_watch,
+        on_change=lambda: _ring(platform),
+    )
+
+
+def _keys_of(client: Client) -> Callable[[], list[tuple[str, str]]]:
+    return lambda: key_pairs(client.keys())
+
+
+def _site_of(platform: Platform, sites: Sites, environment_id: str, region: str) -> Site:
     environment = platform.access.environment(environment_id, platform.clock())
-    return sites.of(environment_id, *([environment.slug] if environment else []))
+    return sites.of(region, environment_id, *([environment.slug] if environment else []))
 
 
 def _ring(platform: Platform) -> None:

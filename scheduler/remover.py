@@ -22,9 +22,14 @@ class Remover:
     Dispatching gets slower with what lies about in Nomad.
     """
 
-    name = "remover"
-
-    def __init__(self, remove: Callable[[datetime, int], int], remove_unused: Callable[[int], int], keep: timedelta):
+    def __init__(
+        self,
+        remove: Callable[[datetime, int], int],
+        remove_unused: Callable[[int], int],
+        keep: timedelta,
+        cluster: str = "default",
+    ):
+        self.name = f"remover:{cluster}"
         self._remove = remove
         self._remove_unused = remove_unused
         self._keep = keep
@@ -40,7 +45,7 @@ class Remover:
                 unused = self._remove_unused(_AT_ONCE)
                 self._look_at = now if unused == _AT_ONCE else now + _UNUSED_EVERY
         except NomadError as error:
-            log.warning("jobs that are over cannot be removed: %s", error)
+            log.warning("jobs that are over cannot be removed (%s): %s", self.name, error)
         self._has_more = _AT_ONCE in (removed, unused)
         return {"removed": removed, "unused": unused}
 

@@ -88,9 +88,10 @@ class Client:
         """Cancels a run; one that is over stays as it is."""
         return self.request("POST", f"/api/v2/runs/{quote(run_id, safe='')}/cancel")
 
-    def replay(self, run_id: str) -> dict[str, Any]:
-        """A new run like an old one: `{id}`."""
-        return self.request("POST", f"/api/v1/runs/{quote(run_id, safe='')}/replay")
+    def replay(self, run_id: str, region: str | None = None) -> dict[str, Any]:
+        """A new run like an old one: `{id}`. `region`: another than the old one's."""
+        body = None if region is None else {"region": region}
+        return self.request("POST", f"/api/v1/runs/{quote(run_id, safe='')}/replay", body)
 
     def result(self, run_id: str, wait: float = 0) -> dict[str, Any] | None:
         """A run's result, waited for on the server up to `wait` seconds (60 at most); None while it is not over."""

@@ -42,6 +42,7 @@ class RunFields(Fields):
     parent_task_run_id: str | None
     root_task_run_id: str | None
     version: str | None
+    region: str | None
     metadata: Any
 
 

@@ -35,6 +35,7 @@ class Run:
     error: dict[str, Any] | None = None
     attempt_count: int = 0
     version: str | None = None
+    region: str | None = None
     tags: Sequence[str] = ()
     metadata: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
@@ -60,6 +61,7 @@ class Run:
             error=wire.get("error"),
             attempt_count=wire.get("attemptCount", 0),
             version=wire.get("version"),
+            region=wire.get("region"),
             tags=tuple(wire.get("tags", ())),
             metadata=wire.get("metadata"),
             idempotency_key=wire.get("idempotencyKey"),
@@ -160,11 +162,14 @@ class Runs:
         task: str | Sequence[str] | None = None,
         tag: str | Sequence[str] | None = None,
         version: str | Sequence[str] | None = None,
+        region: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> Iterator[Run]:
         """Runs, newest first, page after page as they are asked for. Several values of a filter: any fits."""
         query: dict[str, Any] = {"page[size]": _PAGE if limit is None else max(min(limit, _PAGE), 1)}
-        filters = (("status", status), ("taskIdentifier", task), ("tag", tag), ("version", version))
+        filters = (
+            ("status", status), ("taskIdentifier", task), ("tag", tag), ("version", version), ("region", region),
+        )  # fmt: skip
         for name, value in filters:
             if value is not None:
                 query[f"filter[{name}]"] = value if isinstance(value, str) else ",".join(value)
@@ -174,10 +179,10 @@ class Runs:
         """Cancels a run; one that is over stays as it is."""
         self._client.cancel(run_id)
 
-    def replay(self, run_id: str) -> RunHandle:
-        """A new run of the same task with the same payload and options."""
+    def replay(self, run_id: str, *, region: str | None = None) -> RunHandle:
+        """A new run of the same task with the same payload and options; in another region, if one is given."""
         client = self._client
-        made = client.replay(run_id)["id"]
+        made = client.replay(run_id, region)["id"]
         return RunHandle(made, client.retrieve(made)["taskIdentifier"], client=self._given)
 
     def result(self, run_id: str, timeout: float | None = None) -> TaskResult:

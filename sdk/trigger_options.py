@@ -27,6 +27,7 @@ TRIGGER_OPTIONS = {
     "tags": "tags",
     "metadata": "metadata",
     "machine": "machine",
+    "region": "region",
     "max_attempts": "maxAttempts",
     "max_duration": "maxDuration",
     "priority": "priority",

@@ -91,7 +91,7 @@ class TriggerOptions(Strict):
     lockToVersion: Annotated[str, StringConstraints(pattern=r"^[0-9]{8}\.[0-9]{1,9}$")] | None = None
     parentRunId: Name | None = None
     resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
-    region: Name | None = Field(default=None, description="Not in this release.")
+    region: Name | None = Field(default=None, description="Where it runs: `default`, or a region of SOJOURN_REGIONS.")
     externalDeploymentId: Annotated[str, StringConstraints(max_length=128)] | None = Field(
         default=None, description="Not in this release."
     )
@@ -112,7 +112,13 @@ class TriggerBody(Strict):
 
 
 class Nothing(Strict):
-    """No input: an empty body, or an empty object."""
+    """No input, or none that is needed: an empty body, or an empty object."""
+
+
+class ReplayBody(Nothing):
+    """Where the new run is to go, if not where the old one did."""
+
+    region: Name | None = Field(default=None, description="Another region than the run's.")
 
 
 class DeployBody(Strict):
@@ -141,6 +147,7 @@ class RunsQuery(Query):
     tag: _Listed | None = Field(default=None, alias="filter[tag]")
     queue: _Listed | None = Field(default=None, alias="filter[queue]", description="A task's own queue is `task/<id>`.")
     machine: _Listed | None = Field(default=None, alias="filter[machine]")
+    region: _Listed | None = Field(default=None, alias="filter[region]")
     is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
     created_from: Time | None = Field(
         default=None, alias="filter[createdAt][from]", description="A date or ms since the epoch."

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from sojourn.control_plane.api import body as bodies
 from sojourn.control_plane.api.auth import Gate
+from sojourn.control_plane.api.bodies import Nothing
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.problems import Problem
@@ -97,7 +98,7 @@ def keep_encoded_slashes(env: dict[str, Any]) -> None:
 def read_body(raw: bytes, kind: type[BaseModel], parse: Callable[[bytes], Any]) -> BaseModel:
     """The body as its model; `Problem` 400 names the field that is wrong."""
     if not raw:
-        if not kind.model_fields:
+        if issubclass(kind, Nothing):
             return kind()
         raise Problem("INVALID_JSON", "The body is empty.")
     value = parse(raw)

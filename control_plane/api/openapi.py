@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.bodies import Nothing
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.problems import CODES
@@ -85,7 +86,7 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.body:
         operation["requestBody"] = {
-            "required": bool(route.body.model_fields),
+            "required": not issubclass(route.body, Nothing),
             "content": {"application/json": {"schema": _ref(route.body)}},
         }
     return operation

@@ -80,6 +80,7 @@ def list_item(run: Run, environment: Environment, version: str | None, current: 
         "taskKind": "STANDARD",
         "queue": {"name": run.queue},
         "machine": run.machine,
+        "region": run.region,
         "env": {"id": environment.id, "name": environment.slug},
     }
 
@@ -101,6 +102,7 @@ def retrieved(
         "triggerFunction": "trigger",
         "queue": {"name": run.queue},
         "machine": run.machine,
+        "region": run.region,
         "relatedRuns": _relatives(run, related, versions, current),
         "attemptCount": run.attempt,
     }

@@ -69,6 +69,7 @@ CODES: dict[str, Code] = {
     "VERSION_NOT_FOUND": Code(
         422, "That version was never deployed to this environment.", "deploy it, or leave `lockToVersion` out"
     ),
+    "REGION_UNKNOWN": Code(422, "There is no such region.", "use one that `error` lists, or leave `region` out"),
     "PARENT_IS_OVER": Code(422, "The run that triggers this one has ended.", "trigger it without a parent"),
     "QUEUE_FULL": Code(422, "As many runs wait as may.", "wait until some have run, or raise the limit"),
     "MANIFEST_INVALID": Code(422, "The manifest cannot be used.", "correct what `field` names and deploy again"),

@@ -103,6 +103,7 @@ class RunItem(RunFields):
     taskKind: str
     queue: QueueName
     machine: str
+    region: str
     env: EnvironmentName
 
 
@@ -142,6 +143,7 @@ class RunReply(RunFields):
     triggerFunction: str
     queue: QueueName
     machine: str
+    region: str
     relatedRuns: RelatedRuns
     attemptCount: int
     executor: ExecutorName | None = None

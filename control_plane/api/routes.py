@@ -79,6 +79,7 @@ ROUTES: tuple[Route, ...] = (
             "PAYLOAD_TYPE_UNSUPPORTED",
             "OPTION_UNSUPPORTED",
             "VERSION_NOT_FOUND",
+            "REGION_UNKNOWN",
             "PARENT_IS_OVER",
             "QUEUE_FULL",
             "ENGINE_ERROR",
@@ -112,8 +113,8 @@ ROUTES: tuple[Route, ...] = (
         _KEY,
         "Trigger a run like this one, on the current version",
         replies.IdReply,
-        body=bodies.Nothing,
-        codes=(*_RUN, "HEADERS_INVALID", "QUEUE_FULL", "ENGINE_ERROR"),
+        body=bodies.ReplayBody,
+        codes=(*_RUN, "HEADERS_INVALID", "REGION_UNKNOWN", "QUEUE_FULL", "ENGINE_ERROR"),
     ),
     Route(
         "GET",

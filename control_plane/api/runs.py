@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import RunsQuery
+from sojourn.control_plane.api.bodies import ReplayBody, RunsQuery
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.problems import Problem
@@ -83,7 +83,10 @@ class Runs:
 
     def replay(self, call: Call, run: str) -> dict[str, Any]:
         """A new run like an old one."""
-        made = self._replaying.replay(call.environment, run_id(run), call.now, request_key=request_key(call))
+        body: ReplayBody = call.body
+        made = self._replaying.replay(
+            call.environment, run_id(run), call.now, region=body.region, request_key=request_key(call)
+        )
         return {"id": made.id}
 
     def result(self, call: Call, run: str) -> dict[str, Any]:
@@ -151,6 +154,7 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
         tags=_values(query.tag, "filter[tag]"),
         queues=_values(query.queue, "filter[queue]"),
         machines=machines,
+        regions=_values(query.region, "filter[region]"),
         is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,
         created_to=until,

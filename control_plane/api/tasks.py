@@ -28,7 +28,7 @@ _VISIBLE = re.compile(r"[!-~]{1,255}")
 _TEXT_TYPES = frozenset({"text/plain"})
 _JSON_TYPES = frozenset({"application/json"})
 #: What this release cannot do; a run that ignored it would not be what was asked for.
-_UNSUPPORTED = ("region", "externalDeploymentId", "debounce", "parentBatch")
+_UNSUPPORTED = ("externalDeploymentId", "debounce", "parentBatch")
 _NO_OPTIONS = TriggerOptions()
 
 
@@ -68,6 +68,7 @@ def trigger_request(call: Call, task: str) -> TriggerRequest:
         tags=_tags(options.tags) if options.tags else (),
         metadata=None if options.metadata is None else _metadata(options.metadata),
         machine=options.machine,
+        region=options.region,
         max_attempts=options.maxAttempts,
         max_duration=None if limit is None else max(MIN_MAX_DURATION, min(int(limit), NO_MAX_DURATION)),
         version=options.lockToVersion,

@@ -19,6 +19,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sojourn.control_plane.domain.regions import DEFAULT
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -35,11 +37,28 @@ class Entry:
     queue: str
     key: str
     score: int
+    region: str = DEFAULT
 
     @property
     def lane(self) -> str:
         """What kind of executor can take it."""
-        return f"{self.environment}|{self.version}|{self.machine}"
+        return lane_of(self.environment, self.version, self.machine, self.region)
+
+
+def lane_of(environment: str, version: str, machine: str, region: str = DEFAULT) -> str:
+    """The text form of a lane. Of the region `default` it says nothing: such lanes were there before regions."""
+    return "|".join((environment, version, machine, *(() if region == DEFAULT else (region,))))
+
+
+def environment_of(lane: str) -> str:
+    """The environment of a lane."""
+    return lane.split("|", 1)[0]
+
+
+def region_of(lane: str) -> str:
+    """The region of a lane."""
+    parts = lane.split("|")
+    return parts[3] if len(parts) > 3 else DEFAULT
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from sojourn.control_plane.domain.regions import DEFAULT
 from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES
 
 #: Stands for every environment.
@@ -24,6 +25,7 @@ class Kind:
     environment: str
     version: str
     machine: str
+    region: str = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,14 @@ def read(text: str) -> Wish:
     return wish
 
 
-def wanted(wish: Wish, environment: str, slug: str, version: str) -> dict[Kind, int]:
-    """How many of each kind for one environment: what names its id goes before its slug, and that before `*`."""
+def wanted(wish: Wish, environment: str, slug: str, version: str, region: str = DEFAULT) -> dict[Kind, int]:
+    """How many of each kind for one environment: what names its id goes before its slug, and that before `*`.
+
+    `region` is where its runs go that name none.
+    """
     machines = {machine for _, machine in wish}
     counts = {machine: _first(wish, machine, (environment, slug, ANY)) for machine in machines}
-    return {Kind(environment, version, machine): count for machine, count in counts.items() if count}
+    return {Kind(environment, version, machine, region): count for machine, count in counts.items() if count}
 
 
 def missing(wanted: Mapping[Kind, int], living: Iterable[Living]) -> list[Kind]:

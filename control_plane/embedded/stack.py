@@ -28,13 +28,14 @@ from sojourn.control_plane.embedded.nomad import NomadAgent, find_binary
 from sojourn.control_plane.embedded.postgres import EmbeddedPostgres
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.embedded.redis import EmbeddedRedis
-from sojourn.control_plane.nomad_access import NomadAccess, nomad_access
+from sojourn.control_plane.nomad_access import NomadAccess, further_clusters, nomad_access, token_variables
 from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
 from sojourn.control_plane.store.seal import Seal, SealBroken
+from sojourn.control_plane.wiring import regions_of
 from sojourn.scheduler.placement.process import start_time
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Stack:
         found = self._prepare_store(config)
         self._go_on()
         self._run("control-plane", [*_python("gunicorn"), *_gunicorn_arguments()], to_environment(config))
-        self._run("scheduler", _python("sojourn.scheduler"), to_environment(config, scheduler=True))
+        self._run("scheduler", _python("sojourn.scheduler"), {**to_environment(config, scheduler=True), **_tokens(config)})
         self._wait_until_ready(config)
         told = {"nomad": self._told(nomad_access(config))} if config.placement == "nomad" else {}
         state = {"api_url": config.api_url, "data_dir": str(self._data_dir.path), "services": self._pids()}
@@ -132,6 +133,8 @@ class Stack:
         """What can be known to fail does so before anything is started."""
         if self._config.placement != "nomad":
             return
+        regions_of(self._config)
+        further_clusters(self._config, os.environ)
         if self._config.nomad_addr:
             outside.check_nomad(nomad_access(self._config))
             return
@@ -269,6 +272,11 @@ class Stack:
                     os.killpg(entry["pid"], signal.SIGKILL)
             except (OSError, ValueError, KeyError):
                 log.debug("no executor to end: %s", path.name)
+
+
+def _tokens(config: Config) -> dict[str, str]:
+    """What the scheduler alone gets of this environment: tokens that the settings name by variables."""
+    return {name: os.environ[name] for name in token_variables(config) if name in os.environ}
 
 
 def _python(module: str) -> list[str]:

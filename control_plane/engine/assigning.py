@@ -84,6 +84,7 @@ def _run(run: Run, version: Version) -> dict[str, Any]:
         "parentTaskRunId": run.parent_run_id,
         "rootTaskRunId": run.root_run_id,
         "metadata": run.metadata,
+        "region": run.region,
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -13,12 +13,12 @@ from typing import Any
 import redis
 
 from sojourn.control_plane import faults
-from sojourn.control_plane.domain.fairness import Taken
+from sojourn.control_plane.domain.fairness import Taken, lane_of
 from sojourn.control_plane.engine.assigning import Assigning
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
 from sojourn.control_plane.engine.errors import Stale
-from sojourn.control_plane.engine.indexing import CURRENT, Index, lane_of, milliseconds
+from sojourn.control_plane.engine.indexing import CURRENT, Index, milliseconds
 from sojourn.control_plane.engine.outcomes import Outcome, Outcomes, Settled
 from sojourn.control_plane.engine.turns import Turns
 from sojourn.control_plane.queue.fair_queue import NotReady
@@ -178,7 +178,7 @@ class Attempts:
         long_run = took >= self._timing.quantum / timedelta(milliseconds=1)
         if not long_run and request.served % self._timing.quantum_runs:
             return False
-        return self._turns.must_give_way(executor.environment)
+        return self._turns.must_give_way(executor.environment, executor.region)
 
     def _held(self, executor: ExecutorIdentity, settled: Settled | None, now: datetime) -> NextAnswer | None:
         """The run that the executor was placed for, or was given in an answer that it never got."""
@@ -258,10 +258,10 @@ class Attempts:
         return Taken.from_json(message, executor.organization) if message else None
 
     def _lanes(self, executor: ExecutorIdentity, now: datetime) -> list[str]:
-        own = lane_of(executor.environment, executor.version, executor.machine)
+        own = lane_of(executor.environment, executor.version, executor.machine, executor.region)
         if not self._claiming.is_current(executor, now):
             return [own]
-        return [lane_of(executor.environment, CURRENT, executor.machine), own]
+        return [lane_of(executor.environment, CURRENT, executor.machine, executor.region), own]
 
     # --- the other calls
 

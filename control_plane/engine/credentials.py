@@ -12,18 +12,20 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
+from sojourn.control_plane.domain.regions import DEFAULT
 from sojourn.control_plane.engine.errors import CredentialRefused
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutorIdentity:
-    """Who an executor is. `version` is a version's id."""
+    """Who an executor is. `version` is a version's id. Credentials from before regions name none."""
 
     executor: str
     organization: str
     environment: str
     version: str
     machine: str
+    region: str = DEFAULT
 
 
 class Credentials:

@@ -3,6 +3,7 @@
 EngineError
 ├── RunNotFound            no such run in this environment
 ├── VersionNotFound        the version to lock to was never deployed here
+├── RegionUnknown          the region that a run is to go to is not configured
 ├── ParentIsOver           a child was triggered by a run that has ended
 ├── QueueFull              the environment has as many waiting runs as it may
 ├── ManifestInvalid        a deployment's manifest cannot be used
@@ -39,6 +40,12 @@ class VersionNotFound(EngineError):
     """That version was never deployed to this environment."""
 
     code = "VERSION_NOT_FOUND"
+
+
+class RegionUnknown(EngineError):
+    """There is no such region."""
+
+    code = "REGION_UNKNOWN"
 
 
 class ParentIsOver(EngineError):

@@ -34,14 +34,19 @@ _KEYS_FOR = timedelta(seconds=30)
 _MANY_KEYS = 100
 #: How far the clocks of a cluster and of the database may be apart.
 _LEEWAY = timedelta(seconds=60)
+#: The names of the cluster that has a key, and the key.
+_Key = tuple[tuple[str, ...], jwt.PyJWK]
 _TEXTS = ("nomad_namespace", "nomad_job_id", "nomad_allocation_id")
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a cluster says of an allocation. `job` is the parameterized job, whose child the allocation belongs to."""
+    """What a cluster says of an allocation. `job` is the parameterized job, whose child the allocation belongs to.
 
-    cluster: str
+    `clusters`: the names under which the cluster that signed is known; it has two when it is configured twice.
+    """
+
+    clusters: tuple[str, ...]
     namespace: str
     job: str
     allocation: str
@@ -73,7 +78,7 @@ class Identities:
         self._credentials = credentials
         self._index = index
         self._settings = dict(settings)
-        self._known: dict[str, tuple[str, jwt.PyJWK, datetime]] = {}
+        self._known: dict[str, tuple[list[_Key], datetime]] = {}
         self._lock = threading.Lock()
 
     def claims(self, token: str, now: datetime) -> Claims:
@@ -83,25 +88,20 @@ class Identities:
             algorithm, kid = header.get("alg"), header.get("kid")
             if algorithm not in _ALGORITHMS or not isinstance(kid, str) or not kid or len(kid) > 200:
                 raise IdentityRefused
-            cluster, key = self._key(kid, now)
-            if key.algorithm_name != algorithm:
-                raise IdentityRefused
-            # Dates are compared below: they go by the database's clock, not by this host's.
-            options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": ["exp", "aud"]}
-            told = jwt.decode(token, key, algorithms=[algorithm], audience=AUDIENCE, options=options)  # type: ignore[arg-type]
+            clusters, told = _verified(token, algorithm, self._keys_of(kid, now))
         except (jwt.PyJWTError, Base64Error, ValueError, TypeError) as error:
             log.info("an identity was refused: %s", type(error).__name__)
             raise IdentityRefused from None
         _check_dates(told, now)
         if any(not isinstance(told.get(name), str) or not told[name] for name in _TEXTS):
             raise IdentityRefused
-        return Claims(cluster, told["nomad_namespace"], told["nomad_job_id"], told["nomad_allocation_id"])
+        return Claims(clusters, told["nomad_namespace"], told["nomad_job_id"], told["nomad_allocation_id"])
 
     def admit(self, claims: Claims, executor_id: str, now: datetime) -> Admission:
         """The credential of the executor that the allocation is; `PlacementOver` if it is none, or no longer."""
         executor = self._executors.admit(
             executor_id,
-            cluster=claims.cluster,
+            clusters=claims.clusters,
             namespace=claims.namespace,
             job_id=claims.job,
             allocation_id=claims.allocation,
@@ -112,27 +112,45 @@ class Identities:
             log.info("allocation %s of %s is not the executor %s", claims.allocation, claims.job, executor_id)
             raise PlacementOver
         identity = ExecutorIdentity(
-            executor.id, executor.organization_id, executor.environment_id, executor.version_id, executor.machine
+            executor.id,
+            executor.organization_id,
+            executor.environment_id,
+            executor.version_id,
+            executor.machine,
+            executor.region,
         )
         settings = {**self._settings, "version_hash": version.content_hash}
         if executor.run_id is None:
             settings["idle_timeout"] = KEPT_IDLE_SECONDS
         return Admission(self._credentials.for_executor(identity), settings)
 
-    def _key(self, kid: str, now: datetime) -> tuple[str, jwt.PyJWK]:
+    def _keys_of(self, kid: str, now: datetime) -> list[_Key]:
         known = self._known.get(kid)
-        if known is None or known[2] <= now:
+        if known is None or known[1] <= now:
             found = self._keys.find(kid)
-            if found is None:
+            if not found:
                 self._index.ring(KEYS_SERVICE)
                 raise KeyUnknown
-            cluster, jwk = found
-            known = (cluster, jwt.PyJWK.from_json(json.dumps(jwk)), now + _KEYS_FOR)
+            known = ([(clusters, jwt.PyJWK.from_json(json.dumps(jwk))) for clusters, jwk in found], now + _KEYS_FOR)
             with self._lock:
                 if len(self._known) >= _MANY_KEYS:
                     self._known.clear()
                 self._known[kid] = known
-        return known[0], known[1]
+        return known[0]
+
+
+def _verified(token: str, algorithm: str, keys: list[_Key]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Whose signature it is, and what the token says. Who names a key like another cluster's speaks for itself alone."""
+    # Dates are compared by the caller: they go by the database's clock, not by this host's.
+    options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": ["exp", "aud"]}
+    for clusters, key in keys:
+        if key.algorithm_name != algorithm:
+            continue
+        try:
+            return clusters, jwt.decode(token, key, algorithms=[algorithm], audience=AUDIENCE, options=options)  # type: ignore[arg-type]
+        except jwt.InvalidSignatureError:
+            continue
+    raise IdentityRefused
 
 
 def _check_dates(told: Mapping[str, Any], now: datetime) -> None:

@@ -45,17 +45,8 @@ def entry_of(run: Run | Moved) -> Entry:
         queue=run.queue,
         key=run.concurrency_key or "",
         score=milliseconds(run.queued_at) - run.priority_ms,
+        region=run.region,
     )
-
-
-def lane_of(environment: str, version: str, machine: str) -> str:
-    """The text form of a lane."""
-    return f"{environment}|{version}|{machine}"
-
-
-def environment_of(lane: str) -> str:
-    """The environment of a lane."""
-    return lane.split("|", 1)[0]
 
 
 class Index:

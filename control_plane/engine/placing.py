@@ -11,10 +11,13 @@ import redis
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
+from sojourn.control_plane.domain.fairness import environment_of, lane_of
+from sojourn.control_plane.domain.keeping import Kind
 from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
-from sojourn.control_plane.engine.indexing import CURRENT, Index, environment_of, lane_of, milliseconds
+from sojourn.control_plane.engine.indexing import CURRENT, Index, milliseconds
 from sojourn.control_plane.queue.fair_queue import NotReady
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run
@@ -57,6 +60,7 @@ class Placing:
         index: Index,
         claiming: Claiming,
         credentials: Credentials,
+        regions: Regions,
         random: Callable[[int], bytes] = os.urandom,
     ):
         self._runs = runs
@@ -65,6 +69,7 @@ class Placing:
         self._index = index
         self._claiming = claiming
         self._credentials = credentials
+        self._regions = regions
         self._random = random
 
     def next_order(self, now: datetime, skip_lanes: Collection[str] = ()) -> Order | None:
@@ -96,20 +101,26 @@ class Placing:
                 return self._order(run, executor, taken.lane)
         return None
 
-    def current_versions(self) -> list[tuple[Environment, str]]:
-        """Every environment that has a current version, and that version's id."""
+    def current_versions(self) -> list[tuple[Environment, str, str]]:
+        """Every environment that has a current version, that version's id, and the region of runs that name none."""
         environments = [each for name in self._versions.organizations() for each in self._access.environments(name)]
         current = [(each, self._versions.current(each.id)) for each in environments]
-        return [(environment, version.id) for environment, version in current if version is not None]
+        return [
+            (each, version.id, self._regions.of_environment(each.id, each.slug))
+            for each, version in current
+            if version is not None
+        ]
 
-    def spare(self, environment_id: str, version_id: str, machine: str, now: datetime) -> Spare | None:
+    def spare(self, kind: Kind, now: datetime) -> Spare | None:
         """What places an executor ahead of its first run; None for an environment or version that is gone."""
-        environment, version = self._access.environment(environment_id, now), self._versions.find(version_id)
+        environment, version = self._access.environment(kind.environment, now), self._versions.find(kind.version)
         if environment is None or version is None:
             return None
         executor = ids.make("executor", now, self._random(ids.RANDOM_BYTES))
-        identity = ExecutorIdentity(executor, environment.organization_id, environment.id, version.id, machine)
-        lane = lane_of(environment.id, CURRENT, machine)
+        identity = ExecutorIdentity(
+            executor, environment.organization_id, environment.id, version.id, kind.machine, kind.region
+        )
+        lane = lane_of(environment.id, CURRENT, kind.machine, kind.region)
         return Spare(identity, version.content_hash, lane, self._credentials.for_executor(identity))
 
     def waiting_environments(self, now: datetime, skip_lanes: Collection[str] = ()) -> set[str]:
@@ -127,11 +138,11 @@ class Placing:
         except (redis.RedisError, NotReady):
             return set()
 
-    def lanes_of(self, environment: str, version: str, machine: str) -> set[str]:
+    def lanes_of(self, environment: str, version: str, machine: str, region: str) -> set[str]:
         """The lanes that an executor serves: its version's, and the unpinned runs' while that is the current one."""
         current = self._versions.current(environment)
         is_current = current is not None and current.id == version
-        return {lane_of(environment, each, machine) for each in (version, *((CURRENT,) if is_current else ()))}
+        return {lane_of(environment, each, machine, region) for each in (version, *((CURRENT,) if is_current else ()))}
 
     def idle_executors(self) -> set[str]:
         """Executors that wait for a run, of every organization."""
@@ -169,5 +180,7 @@ class Placing:
         assert run.version_id
         version = self._versions.find(run.version_id)
         assert version
-        identity = ExecutorIdentity(executor, run.organization_id, run.environment_id, run.version_id, run.machine)
+        identity = ExecutorIdentity(
+            executor, run.organization_id, run.environment_id, run.version_id, run.machine, run.region
+        )
         return Order(run, identity, version.content_hash, lane, self._credentials.for_executor(identity))

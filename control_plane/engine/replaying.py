@@ -11,14 +11,22 @@ from sojourn.control_plane.store.runs import Runs
 
 
 class Replaying:
-    """Copies everything but the idempotency key, the version and the place among other runs."""
+    """Copies everything but the idempotency key, the version and the place among other runs; the region unless told."""
 
     def __init__(self, runs: Runs, triggering: Triggering):
         self._runs = runs
         self._triggering = triggering
 
-    def replay(self, environment: Environment, run_id: str, now: datetime, *, request_key: str | None = None) -> Triggered:
-        """The new run; `RunNotFound` for one that this environment does not have."""
+    def replay(
+        self,
+        environment: Environment,
+        run_id: str,
+        now: datetime,
+        *,
+        region: str | None = None,
+        request_key: str | None = None,
+    ) -> Triggered:
+        """The new run; `RunNotFound` for one that this environment does not have. `region`: another than the run's."""
         run = self._runs.find(environment.id, run_id)
         if run is None:
             raise RunNotFound
@@ -33,6 +41,7 @@ class Replaying:
             tags=run.tags,
             metadata=run.metadata,
             machine=run.machine,
+            region=region or run.region,
             max_attempts=run.max_attempts,
             max_duration=run.max_duration,
             is_test=run.is_test,

@@ -10,8 +10,9 @@ from typing import Any
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
+from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.engine.combining import Combiner
-from sojourn.control_plane.engine.errors import EngineError, ParentIsOver, QueueFull, VersionNotFound
+from sojourn.control_plane.engine.errors import EngineError, ParentIsOver, QueueFull, RegionUnknown, VersionNotFound
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.store.database import Row
 from sojourn.control_plane.store.records import Environment, Moved, build
@@ -40,6 +41,7 @@ class TriggerRequest:
     tags: Sequence[str] = ()
     metadata: str | None = None
     machine: str | None = None
+    region: str | None = None
     max_attempts: int | None = None
     max_duration: int | None = None
     version: str | None = None
@@ -65,11 +67,13 @@ class Triggering:
         runs: Runs,
         index: Index,
         *,
+        regions: Regions | None = None,
         queue_size_limit: int = 0,
         random: Callable[[int], bytes] = os.urandom,
     ):
         self._runs = runs
         self._index = index
+        self._regions = regions or Regions()
         self._limit = queue_size_limit
         self._random = random
         self._combiner: Combiner[dict[str, Any], Row | None] = Combiner(self._store)
@@ -133,6 +137,18 @@ class Triggering:
             )
         raise EngineError("the run could not be stored: try again")
 
+    def _region(self, environment: Environment, request: TriggerRequest) -> str:
+        if request.region is None:
+            return self._regions.of_environment(environment.id, environment.slug)
+        if request.region not in self._regions.names:
+            there = ", ".join(self._regions.names)
+            raise RegionUnknown(
+                f"there is no region {request.region[:80]!r}: there are {there}",
+                field="options.region",
+                next_step="use one that is there, or name it in SOJOURN_REGIONS, which placement on Nomad knows alone",
+            )
+        return request.region
+
     def _document(self, environment: Environment, request: TriggerRequest, now: datetime) -> dict[str, Any]:
         key_until = now + timedelta(seconds=request.idempotency_ttl_seconds) if request.idempotency_key else None
         return {
@@ -144,6 +160,7 @@ class Triggering:
             "queue": request.queue,
             "concurrency_key": request.concurrency_key,
             "machine": request.machine,
+            "region": self._region(environment, request),
             "priority_ms": request.priority_ms,
             "version": request.version,
             "max_attempts": request.max_attempts,

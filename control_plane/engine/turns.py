@@ -13,13 +13,17 @@ class Turns:
     def __init__(self, wakeups: Wakeups):
         self._wakeups = wakeups
 
-    def want_places(self, environment: str, count: int) -> None:
-        """How many of an environment's executors should leave; it lapses soon, since the dispatcher says it again."""
-        self._wakeups.offer(f"place:{environment}", count)
+    def want_places(self, environment: str, region: str, count: int) -> None:
+        """How many of an environment's executors in a region should leave; it lapses soon: the dispatcher says it again."""
+        self._wakeups.offer(_name(environment, region), count)
 
-    def must_give_way(self, environment: str) -> bool:
-        """Whether an executor of this environment should leave; if so, one fewer is asked for."""
+    def must_give_way(self, environment: str, region: str) -> bool:
+        """Whether an executor of this environment and region should leave; if so, one fewer is asked for."""
         try:
-            return self._wakeups.take(f"place:{environment}")
+            return self._wakeups.take(_name(environment, region))
         except redis.RedisError:
             return False
+
+
+def _name(environment: str, region: str) -> str:
+    return f"place:{environment}:{region}"

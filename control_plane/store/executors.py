@@ -10,7 +10,7 @@ from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Executor, build
 
 _COLUMNS = (
-    "id, organization_id, environment_id, version_id, machine, lane, run_id, snapshot, cluster, namespace, job_id,"
+    "id, organization_id, environment_id, version_id, machine, region, lane, run_id, snapshot, cluster, namespace, job_id,"
     " placed_at"
 )
 
@@ -58,7 +58,7 @@ class Executors:
         self._database.rows("UPDATE executors SET running_at = %s WHERE id = %s AND running_at IS NULL", at, executor_id)
 
     def admit(
-        self, executor_id: str, *, cluster: str, namespace: str, job_id: str, allocation_id: str, at: datetime
+        self, executor_id: str, *, clusters: Sequence[str], namespace: str, job_id: str, allocation_id: str, at: datetime
     ) -> Executor | None:
         """Binds an executor to the allocation that asks for its credential.
 
@@ -67,14 +67,14 @@ class Executors:
         """
         rows = self._database.rows(
             "UPDATE executors e SET allocation_id = %s, admitted_at = coalesce(admitted_at, %s)"
-            " WHERE e.id = %s AND e.cluster = %s AND e.namespace = %s AND e.job_id = %s AND e.ended_at IS NULL"
+            " WHERE e.id = %s AND e.cluster = ANY(%s) AND e.namespace = %s AND e.job_id = %s AND e.ended_at IS NULL"
             " AND (e.allocation_id IS NULL OR e.allocation_id = %s)"
             " AND (e.run_id IS NULL OR EXISTS (SELECT 1 FROM runs r WHERE r.id = e.run_id AND r.snapshot = e.snapshot"
             " AND r.executor_id = e.id AND r.snapshot_status = 'PENDING_EXECUTING')) RETURNING e.*",
             allocation_id,
             at,
             executor_id,
-            cluster,
+            list(clusters),
             namespace,
             job_id,
             allocation_id,
@@ -157,14 +157,15 @@ class Executors:
         rows = self._database.rows("SELECT * FROM executors WHERE cluster = %s AND ended_at IS NULL ORDER BY id", cluster)
         return [build(Executor, row) for row in rows]
 
-    def unused(self, job_ids: Sequence[tuple[str, str]]) -> list[str]:
-        """Of jobs, each with its environment's id, those whose environment is known here and that no executor is of."""
+    def unused(self, cluster: str, job_ids: Sequence[tuple[str, str]]) -> list[str]:
+        """Of a cluster's jobs, each with its environment's id, those of known environments that no executor is of."""
         rows = self._database.rows(
             "SELECT j.id FROM unnest(%s::text[], %s::text[]) AS j (id, environment_id)"
             " WHERE EXISTS (SELECT 1 FROM environments e WHERE e.id = j.environment_id)"
-            " AND NOT EXISTS (SELECT 1 FROM executors x WHERE x.job_id = j.id) ORDER BY j.id",
+            " AND NOT EXISTS (SELECT 1 FROM executors x WHERE x.job_id = j.id AND x.cluster = %s) ORDER BY j.id",
             [job for job, _ in job_ids],
             [environment for _, environment in job_ids],
+            cluster,
         )
         return [str(row["id"]) for row in rows]
 
@@ -203,7 +204,11 @@ class ClusterKeys:
                 "DELETE FROM cluster_keys WHERE cluster = %s AND kid <> ALL(%s)", cluster, [kid for kid, _ in keys]
             )
 
-    def find(self, kid: str) -> tuple[str, dict[str, Any]] | None:
-        """The key of that id, with the cluster that it belongs to."""
-        rows = self._database.rows("SELECT cluster, jwk FROM cluster_keys WHERE kid = %s ORDER BY cluster LIMIT 1", kid)
-        return (str(rows[0]["cluster"]), dict(rows[0]["jwk"])) if rows else None
+    def find(self, kid: str) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+        """The keys of that id, which is one unless clusters disagree, each with the names of those that have it."""
+        rows = self._database.rows(
+            "SELECT array_agg(cluster ORDER BY cluster) AS clusters, jwk FROM cluster_keys WHERE kid = %s GROUP BY jwk"
+            " ORDER BY 1",
+            kid,
+        )
+        return [(tuple(row["clusters"]), dict(row["jwk"])) for row in rows]

@@ -48,6 +48,7 @@ class Run:
     queue: str
     concurrency_key: str | None
     machine: str
+    region: str
     priority_ms: int
     locked_version_id: str | None
     version_id: str | None
@@ -96,6 +97,7 @@ class Moved:
     queue: str
     concurrency_key: str | None
     machine: str
+    region: str
     version_id: str | None
     locked_version_id: str | None
     queued_at: datetime | None
@@ -176,6 +178,7 @@ class Executor:
     environment_id: str
     version_id: str
     machine: str
+    region: str
     lane: str
     run_id: str | None
     snapshot: int | None

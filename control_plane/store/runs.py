@@ -68,6 +68,7 @@ class RunFilters:
     tags: Sequence[str] = ()
     queues: Sequence[str] = ()
     machines: Sequence[str] = ()
+    regions: Sequence[str] = ()
     is_test: bool | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -340,6 +341,7 @@ def _conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
         ("task", filters.tasks),
         ("queue", filters.queues),
         ("machine", filters.machines),
+        ("region", filters.regions),
     ):
         if values:
             where.append(f"{column} = ANY(%s)")

@@ -90,13 +90,6 @@ def _number(error: OSError) -> int:
     return errno.EAGAIN if error.errno == errno.EPIPE else error.errno or 0
 
 
-def _number(error: OSError) -> int:
-    """A keeper that does not answer in time is on a busy node; one that is gone was killed, it does not end by itself."""
-    if isinstance(error, TimeoutError):
-        return errno.ETIMEDOUT
-    return errno.EAGAIN if error.errno == errno.EPIPE else error.errno or 0
-
-
 def _keep(channel: socket.socket) -> NoReturn:
     try:
         from sojourn.executor_shim.sandbox import namespaces

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from sojourn.control_plane.domain.regions import DEFAULT
 
 
 class CannotPlace(Exception):
@@ -29,6 +31,7 @@ class ExecutorSpec:
     run: str | None
     credential: str
     snapshot: int | None = None
+    region: str = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Placed:
     machine: str
     handle: str
     is_kept: bool = False
+    region: str = DEFAULT
 
 
 class Cause(StrEnum):
@@ -71,14 +75,27 @@ class Closed:
     is_full: bool = False
 
 
-class Placement(Protocol):
-    """Where executors live."""
+class Ground(Protocol):
+    """A part of a placement that fills up by itself, such as one of several clusters; or all of it."""
+
+    def serves(self, lane: str) -> bool:
+        """Whether executors of that lane are placed here."""
 
     def free(self) -> int:
         """How many more executors may be placed now."""
 
     def is_full(self) -> bool:
         """Whether room is what is missing: executors would have to leave for others to be placed."""
+
+    def living(self) -> list[Placed]:
+        """Every executor that lives here, those of a scheduler that died included."""
+
+
+class Placement(Protocol):
+    """Where executors live."""
+
+    def grounds(self) -> Sequence[Ground]:
+        """Its parts."""
 
     def closed_lanes(self) -> Mapping[str, Closed]:
         """Lanes for which there is no place just now; they are tried again before long."""

@@ -14,14 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sojourn.control_plane.domain import exits
 from sojourn.control_plane.domain.keeping import KEPT_IDLE_SECONDS
-from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, ExecutorSpec, Placed
+from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, ExecutorSpec, Ground, Placed
 from sojourn.scheduler.placement.process import is_alive, kill, start_time
 from sojourn.scheduler.placement.register import Entry, Register
 from sojourn.scheduler.placement.remains import Remains
@@ -75,6 +75,12 @@ class LocalPlacement:
         self._wake, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._adopt()
         threading.Thread(target=self._watch, name="placement", daemon=True).start()
+
+    def grounds(self) -> Sequence[Ground]:
+        return (self,)
+
+    def serves(self, lane: str) -> bool:
+        return True
 
     def free(self) -> int:
         with self._changed:

@@ -23,7 +23,7 @@ from sojourn.nomad_jobs.client import Client, NomadError, NotThere
 from sojourn.nomad_jobs.facts import Allocation, Fact, Gone
 from sojourn.nomad_jobs.reconciler import Action, Bind, Doubt, End, Ending, Recorded, Running, reconcile
 from sojourn.nomad_jobs.sites import Site
-from sojourn.scheduler.placement.base import CannotPlace, Cause, Closed, Ended, ExecutorSpec, Placed
+from sojourn.scheduler.placement.base import CannotPlace, Cause, Closed, Ended, ExecutorSpec, Ground, Placed
 from sojourn.scheduler.placement.closings import Closings
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ _CAUSES = {
 _TOLD_AT_ONCE = 200
 #: How long a job is left alone that Nomad refuses to remove, in seconds; and how many of them are remembered.
 _REFUSED_FOR, _MANY_REFUSED = 3600.0, 1000
+#: The errand that is no executor's: whether a cluster answers again that did not; how often that is asked, in seconds.
+_LOOK, _LOOK_EVERY = "look", 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class _Known:
 
 
 class NomadPlacement:
-    """`site_of` maps an environment's id to where its jobs run. `clock` is the store's.
+    """On one cluster. `site_of` maps an environment's id and a region to where jobs run. `clock` is the store's.
 
     `may_watch` is asked now and then: of several schedulers one need watch. `on_change` is called from another thread when
     an executor ended, or room was made.
@@ -88,7 +90,7 @@ class NomadPlacement:
         *,
         cluster: str,
         namespace: str,
-        site_of: Callable[[str], Site],
+        site_of: Callable[[str, str], Site],
         terms: spec.Terms,
         limits: Limits,
         clock: Callable[[], datetime],
@@ -111,6 +113,7 @@ class NomadPlacement:
         self._registered: dict[str, str] = {}
         self._refused: dict[str, float] = {}
         self._is_closing = False
+        self._is_away = False
         self._has_left = threading.Event()
         self._errands: queue.Queue[str] = queue.Queue()
         self._load()
@@ -119,9 +122,15 @@ class NomadPlacement:
 
     # --- the interface
 
+    def grounds(self) -> Sequence[Ground]:
+        return (self,)
+
+    def serves(self, lane: str) -> bool:
+        return True
+
     def free(self) -> int:
         with self._changed:
-            if self._is_closing:
+            if self._is_closing or self._is_away:
                 return 0
             places = self._limits.places - len(self._living)
             submissions = self._limits.submissions - sum(not known.is_running for known in self._living.values())
@@ -136,8 +145,8 @@ class NomadPlacement:
         return self._closings.closed()
 
     def place(self, executor: ExecutorSpec) -> None:
-        site = self._site_of(executor.environment)
-        document = spec.job(executor.environment, executor.version, executor.machine, site, self._terms)
+        site = self._site_of(executor.environment, executor.region)
+        document = spec.job(executor.environment, executor.version, executor.machine, site, self._terms, executor.region)
         namespace = site.namespace or self._namespace
         row = self._row(executor, str(document["ID"]), namespace)
         with self._changed:
@@ -228,7 +237,7 @@ class NomadPlacement:
         """
         found = self._client.parents(f"{self._terms.prefix}-", self._namespace)
         named = [(str(job["ID"]), str((job.get("Meta") or {}).get("environment"))) for job in found]
-        unused = self._executors.unused(named)[:limit]
+        unused = self._executors.unused(self._cluster, named)[:limit]
         for job in unused:
             self._client.deregister(job, self._namespace, purge=True)
             self._registered.pop(job, None)
@@ -243,6 +252,7 @@ class NomadPlacement:
             environment_id=executor.environment,
             version_id=executor.version,
             machine=executor.machine,
+            region=executor.region,
             lane=executor.lane,
             run_id=executor.run,
             snapshot=executor.snapshot if executor.run else None,
@@ -267,6 +277,7 @@ class NomadPlacement:
             child = self._dispatch(executor, document, row.namespace)
         except NomadError as error:
             reason = f"Nomad did not take it: {error}"
+            self._go_away(error)
             self._give_up(row.id, reason)
             raise CannotPlace(reason) from error
         faults.point("nomad.after_dispatch")
@@ -311,11 +322,42 @@ class NomadPlacement:
 
     # --- errands: what may take its time, or must be tried again
 
+    def _go_away(self, error: NomadError) -> None:
+        """It does not answer: nothing more is placed until it does, so that others need not wait for it to be tried."""
+        with self._changed:
+            if self._is_away or error.is_refusal:
+                return
+            self._is_away = True
+        log.warning("nothing is placed on the cluster %s until it answers: %s", self._cluster, error)
+        self._errands.put(_LOOK)
+
+    def _come_back(self) -> None:
+        with self._changed:
+            if not self._is_away:
+                return
+            self._is_away = False
+        log.warning("the cluster %s answers again", self._cluster)
+        self._tell()
+
+    def _look(self) -> None:
+        """Asks it anything; the watch does so, too, but may be following a stream that is silent."""
+        if not self._is_away:
+            return
+        try:
+            self._client.parents(f"{self._terms.prefix}-", self._namespace)
+            self._come_back()
+        except NomadError:
+            self._has_left.wait(_LOOK_EVERY)
+            self._errands.put(_LOOK)
+
     def _run_errands(self) -> None:
         while True:
             executor = self._errands.get()
             if not executor:
                 return
+            if executor == _LOOK:
+                self._look()
+                continue
             try:
                 if row := self._executors.find(executor):
                     for child in self._children(row):
@@ -357,17 +399,27 @@ class NomadPlacement:
         while not self._has_left.is_set():
             try:
                 if self._may_watch():
-                    self._follow(self._compare())
+                    self._follow(self._compared())
                     pause = 0.1
                 else:
                     self._has_left.wait(1.0)
             except (NomadError, StoreUnavailable) as error:
-                log.warning("Nomad is not being watched: %s", error)
+                log.warning("the cluster %s is not being watched: %s", self._cluster, error)
                 self._has_left.wait(pause)
                 pause = min(pause * 2, 5.0)
             except Exception:
                 log.exception("watching Nomad failed; it goes on")
                 self._has_left.wait(1.0)
+
+    def _compared(self) -> int:
+        """`_compare`, which shows whether the cluster answers."""
+        try:
+            index = self._compare()
+        except NomadError as error:
+            self._go_away(error)
+            raise
+        self._come_back()
+        return index
 
     def _compare(self) -> int:
         """Compares all of ours with all that Nomad has; the index to follow from."""
@@ -541,4 +593,4 @@ def _with_child(row: Executor, child: str) -> Executor:
 
 def _placed(row: Executor) -> Placed:
     handle = row.allocation_id or row.child_job_id or ""
-    return Placed(row.id, row.environment_id, row.version_id, row.machine, handle, is_kept=row.run_id is None)
+    return Placed(row.id, row.environment_id, row.version_id, row.machine, handle, row.run_id is None, row.region)

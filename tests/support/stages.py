@@ -165,7 +165,7 @@ def _nomad(told: dict[str, Any], places: int, ring: Callable[[], None]) -> Nomad
         Executors(Database(told["database_url"], connections=5)),
         cluster=told["name"],
         namespace=access.namespace,
-        site_of=lambda _: Site(python=sys.executable, versions_dir=told["versions_dir"]),
+        site_of=lambda *_: Site(python=sys.executable, versions_dir=told["versions_dir"]),
         terms=Terms(told["api_url"], kill_timeout=3, lease=6, prefix=told["name"]),
         limits=Limits(places, submissions=16, listing=2, unheard=1, undispatched=2, kill=3),
         clock=lambda: datetime.now(UTC),

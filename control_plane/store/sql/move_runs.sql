@@ -38,7 +38,7 @@ WITH moves AS MATERIALIZED (
     FROM moves m, locked l
     WHERE r.id = m.run AND l.id = r.id
     RETURNING r.id, r.organization_id, r.environment_id, r.task, r.status, r.snapshot, r.snapshot_status, r.queue,
-        r.concurrency_key, r.machine, r.version_id, r.locked_version_id, r.queued_at, r.priority_ms, r.attempt,
+        r.concurrency_key, r.machine, r.region, r.version_id, r.locked_version_id, r.queued_at, r.priority_ms, r.attempt,
         r.executor_id, r.warm_start, r.parent_run_id, r.updated_at
 ), history AS (
     INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, executor_id, warm, error,

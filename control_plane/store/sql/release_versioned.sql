@@ -36,7 +36,7 @@ WITH given AS MATERIALIZED (
     FROM locked l
     WHERE r.id = l.id
     RETURNING r.id, r.organization_id, r.environment_id, r.task, r.status, r.snapshot, r.snapshot_status, r.queue,
-        r.concurrency_key, r.machine, r.version_id, r.locked_version_id, r.queued_at, r.priority_ms, r.attempt,
+        r.concurrency_key, r.machine, r.region, r.version_id, r.locked_version_id, r.queued_at, r.priority_ms, r.attempt,
         r.updated_at
 ), history AS (
     INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, created_at)

@@ -1,6 +1,6 @@
 -- Stores triggered runs, each with the first row of its history.
 --
--- $1: [{id, environment, task, payload, payload_type, queue?, concurrency_key?, machine?, priority_ms, version?,
+-- $1: [{id, environment, task, payload, payload_type, queue?, concurrency_key?, machine?, region?, priority_ms, version?,
 --       max_attempts?, max_duration?, ttl_seconds?, tags, metadata?, idempotency_key?, idempotency_expires_at?,
 --       idempotency_options?, request_key?, parent?, source, is_test, replay_of?, at, delay_until?}]
 --     version: a version's number to lock to. Absent options come from the task of the locked or current version.
@@ -11,7 +11,7 @@
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS w (
         id text, environment text, task text, payload text, payload_type text, queue text, concurrency_key text,
-        machine text, priority_ms bigint, version text, max_attempts int, max_duration int, ttl_seconds int,
+        machine text, region text, priority_ms bigint, version text, max_attempts int, max_duration int, ttl_seconds int,
         tags text[], metadata text, idempotency_key text, idempotency_expires_at timestamptz,
         idempotency_options jsonb, request_key text, parent text, source text, is_test boolean, replay_of text,
         at timestamptz, delay_until timestamptz)
@@ -40,12 +40,12 @@ WITH wanted AS MATERIALIZED (
 ), stored AS (
     INSERT INTO runs (
         id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, payload,
-        payload_type, queue, concurrency_key, machine, priority_ms, locked_version_id, max_attempts, max_duration,
+        payload_type, queue, concurrency_key, machine, region, priority_ms, locked_version_id, max_attempts, max_duration,
         queued_at, available_at, ttl_seconds, ttl_expires_at, tags, metadata, asked, idempotency_key,
         idempotency_expires_at, idempotency_options, request_key, parent_run_id, root_run_id, depth, source, is_test,
         replay_of, created_at, updated_at, delayed_until)
     SELECT id, organization_id, project_id, environment, task, shows, 1, stands, payload, payload_type, to_queue,
-        concurrency_key, to_machine, priority_ms, lock_id, tries, duration,
+        concurrency_key, to_machine, coalesce(region, 'default'), priority_ms, lock_id, tries, duration,
         CASE WHEN delay_until > at THEN delay_until ELSE at END,
         CASE WHEN delay_until > at THEN delay_until END, ttl,
         CASE WHEN stands <> 'DELAYED' AND ttl > 0 THEN greatest(at, delay_until) + make_interval(secs => ttl) END,
@@ -54,7 +54,7 @@ WITH wanted AS MATERIALIZED (
     FROM resolved ORDER BY id
     ON CONFLICT DO NOTHING
     RETURNING id, organization_id, environment_id, task, status, snapshot_status, queue, concurrency_key, machine,
-        locked_version_id, queued_at, priority_ms, created_at
+        region, locked_version_id, queued_at, priority_ms, created_at
 ), history AS (
     INSERT INTO snapshots (run_id, seq, event, status, run_status, attempt, created_at)
     SELECT id, 1,

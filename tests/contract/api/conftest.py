@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def deployment(tasks: list[str], source: str = "") -> dict[str, Any]:
     return {"manifest": manifest, "contentHash": content_hash, "archive": b64encode(packed).decode()}
 
 
-@pytest.fixture(scope="module")
-def platform(databases: Databases, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+@contextmanager
+def connected(databases: Databases, redis_url: str, data_dir: Path, **given: Any) -> Iterator[Platform]:
+    """A platform with an installation in it, on a database of its own. `given`: settings besides."""
     url = databases.fresh()
     connection = redis.Redis.from_url(redis_url)
     connection.flushall()
@@ -69,9 +71,10 @@ def platform(databases: Databases, redis_url: str, tmp_path_factory: pytest.Temp
         {},
         database_url=url,
         redis_url=redis_url,
-        data_dir=str(tmp_path_factory.mktemp("data")),
+        data_dir=str(data_dir),
         master_key=urlsafe_b64encode(os.urandom(32)).decode(),
         queue_size_limit=0,
+        **given,
     )
     made = wiring.connect(settings, application="test-api")
     installation = made.access.create_installation(made.clock())
@@ -81,6 +84,12 @@ def platform(databases: Databases, redis_url: str, tmp_path_factory: pytest.Temp
     connection.flushall()
     connection.close()
     databases.drop(url)
+
+
+@pytest.fixture(scope="module")
+def platform(databases: Databases, redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    with connected(databases, redis_url, tmp_path_factory.mktemp("data")) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +131,11 @@ def anonymous(app: wsgi.App) -> testing.TestClient:
     return testing.TestClient(app)
 
 
-def executor(platform: Platform, tenant: Tenant, version_id: str, name: str = "executor_1") -> testing.TestClient:
+def executor(
+    platform: Platform, tenant: Tenant, version_id: str, name: str = "executor_1", region: str = "default"
+) -> testing.TestClient:
     """A client that holds an executor's credential."""
-    identity = ExecutorIdentity(name, tenant.organization, tenant.environment, version_id, "small-1x")
+    identity = ExecutorIdentity(name, tenant.organization, tenant.environment, version_id, "small-1x", region)
     credential = platform.credentials.for_executor(identity)
     return testing.TestClient(wsgi.create_app(platform), headers={"Authorization": f"Bearer {credential}"})
 

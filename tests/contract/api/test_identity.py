@@ -70,8 +70,9 @@ class Placed:
         self.allocation = str(uuid.uuid4())
         row = dict.fromkeys(Executor.__slots__) | {
             "id": identity.executor, "organization_id": identity.organization, "environment_id": identity.environment,
-            "version_id": identity.version, "machine": identity.machine, "lane": self.order.lane, "run_id": self.run,
-            "snapshot": self.order.run.snapshot, "cluster": CLUSTER, "namespace": NAMESPACE, "job_id": self.job,
+            "version_id": identity.version, "machine": identity.machine, "region": identity.region,
+            "lane": self.order.lane, "run_id": self.run, "snapshot": self.order.run.snapshot,
+            "cluster": CLUSTER, "namespace": NAMESPACE, "job_id": self.job,
             "placed_at": platform.clock(),
         }  # fmt: skip
         assert platform.executors.insert(Executor(**row))
@@ -198,6 +199,26 @@ def test_a_replacement_is_refused_when_the_first_was_admitted(cluster: Cluster, 
     is_refused(swap(cluster.sign(placed.claims(nomad_allocation_id=str(uuid.uuid4()))), placed.executor))
 
 
+def test_a_cluster_may_be_known_by_two_names(platform: Platform, placed: Placed, swap: Swap) -> None:
+    """Two entries of the settings, such as two namespaces, are one cluster with one key: either may be what placed."""
+    cluster = Cluster()
+    for name in ("another", CLUSTER, "zz-top"):
+        cluster.publish(platform, name)
+    assert swap(cluster.sign(placed.claims()), placed.executor).status_code == 200
+
+
+def test_a_key_that_is_called_like_another_clusters_opens_nothing_there(
+    platform: Platform, cluster: Cluster, placed: Placed, swap: Swap
+) -> None:
+    """Nor does it shut the other out."""
+    rogue = Cluster()
+    platform.cluster_keys.replace(
+        "a-rogue", [(cluster.kid, json.dumps(rogue.jwk | {"kid": cluster.kid}))], platform.clock()
+    )
+    is_refused(swap(rogue.sign(placed.claims(), kid=cluster.kid), placed.executor))
+    assert swap(cluster.sign(placed.claims()), placed.executor).status_code == 200
+
+
 def test_a_replacement_is_refused_when_nomad_told_of_the_first(
     platform: Platform, cluster: Cluster, placed: Placed, swap: Swap
 ) -> None:
@@ -236,7 +257,7 @@ def test_a_key_that_the_cluster_no_longer_has_is_forgotten(platform: Platform, p
     old.publish(platform)
     assert platform.cluster_keys.find(old.kid)
     new.publish(platform)
-    assert platform.cluster_keys.find(old.kid) is None
+    assert platform.cluster_keys.find(old.kid) == []
     assert swap(old.sign(placed.claims()), placed.executor).json["code"] == "KEY_UNKNOWN"
 
 

@@ -248,6 +248,15 @@ def test_cancelling_twice_is_answered_alike(tenant: Tenant) -> None:
     assert (result["ok"], result["error"]["code"]) == (False, "TASK_RUN_CANCELLED")
 
 
+def test_executors_of_one_machine_are_all_in_one_region(tenant: Tenant) -> None:
+    run = tenant.trigger(region="default")
+    assert tenant.client.simulate_get(f"/api/v3/runs/{run}").json["region"] == "default"
+    answer = tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json={"options": {"region": "eu"}})
+    assert (answer.status_code, answer.json["code"]) == (422, "REGION_UNKNOWN")
+    assert answer.json["error"] == "there is no region 'eu': there are default"
+    assert "placement on Nomad" in answer.json["nextStep"]
+
+
 def test_a_replay_is_a_new_run_like_the_old_one(tenant: Tenant) -> None:
     run = tenant.trigger(payload={"a": 1}, tags=["t"], idempotencyKey="replayed")
     answer = tenant.client.simulate_post(f"/api/v1/runs/{run}/replay")

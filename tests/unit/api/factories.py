@@ -43,6 +43,7 @@ def run(**given: Any) -> Run:
         "payload_type": "application/json",
         "queue": "task/hello",
         "machine": "small-1x",
+        "region": "default",
         "priority_ms": 0,
         "attempt": 0,
         "max_attempts": 3,

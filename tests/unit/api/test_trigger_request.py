@@ -201,7 +201,6 @@ def test_options_that_cannot_be_used(options: dict[str, Any], field: str) -> Non
         ({"metadata": {"m": "x" * 262_144}}, "METADATA_TOO_LARGE"),
         ({"debounce": {"key": "k", "delay": "1s"}}, "OPTION_UNSUPPORTED"),
         ({"resumeParentOnCompletion": True}, "OPTION_UNSUPPORTED"),
-        ({"region": "eu"}, "OPTION_UNSUPPORTED"),
     ],
 )
 def test_what_the_rules_refuse(options: dict[str, Any], code: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sojourn.control_plane.domain.regions import Region, Regions
 from sojourn.nomad_jobs.sites import BadSite, Constraint, Site, read
 from sojourn.nomad_jobs.spec import SPEC_META, Terms, child_of, job, job_id
 from sojourn.sdk.protocol import MACHINES
@@ -103,18 +104,53 @@ def test_ids() -> None:
 
 
 def test_sites_by_environment() -> None:
-    sites = read('{"*": {"priority": 60}, "prod": {"datacenters": ["dc2"]}}', WAYS)
-    assert sites.of("env_9", "dev").priority == 60
-    prod = sites.of("env_8", "prod")
+    sites = read('{"*": {"priority": 60}, "prod": {"datacenters": ["dc2"]}}', Regions(), WAYS)
+    assert sites.of("default", "env_9", "dev").priority == 60
+    prod = sites.of("default", "env_8", "prod")
     assert (prod.priority, prod.datacenters, prod.python) == (60, ("dc2",), "/opt/python")
-    assert read("", WAYS).of("x") == SITE
+    assert read("", Regions(), WAYS).of("default", "x") == SITE
 
 
 def test_an_interpreter_and_versions_are_where_the_driver_has_them() -> None:
-    sites = read('{"*": {"driver": "exec"}, "prod": {"driver": "raw_exec"}, "other": {"python": "/py"}}', WAYS)
-    found = {name: (sites.of(name).python, sites.of(name).versions_dir) for name in ("dev", "prod", "other")}
-    assert found == {"dev": ("/there/python", ""), "prod": ("/opt/python", "/versions"), "other": ("/py", "")}
-    assert task(made(site=sites.of("dev")))["Env"]["SOJOURN_VERSIONS_DIR"] == "${NOMAD_TASK_DIR}/versions"
+    sites = read('{"*": {"driver": "exec"}, "prod": {"driver": "raw_exec"}, "other": {"python": "/py"}}', Regions(), WAYS)
+    found = {name: sites.of("default", name) for name in ("dev", "prod", "other")}
+    assert {name: (site.python, site.versions_dir) for name, site in found.items()} == {
+        "dev": ("/there/python", ""), "prod": ("/opt/python", "/versions"), "other": ("/py", ""),
+    }  # fmt: skip
+    assert task(made(site=found["dev"]))["Env"]["SOJOURN_VERSIONS_DIR"] == "${NOMAD_TASK_DIR}/versions"
+
+
+def test_a_regions_options_go_before_an_environments() -> None:
+    regions = Regions({"gpu": Region(options={"node_pool": "gpu", "priority": 80}), "eu": Region("eu-1")})
+    sites = read('{"*": {"region": "eu"}, "prod": {"priority": 60, "python": "/usr/bin/python3"}}', regions, WAYS)
+    gpu = sites.of("gpu", "env_8", "prod")
+    assert (gpu.node_pool, gpu.priority, gpu.python) == ("gpu", 80, "/usr/bin/python3")
+    assert sites.of("eu", "env_8", "prod") == sites.of("default", "env_8", "prod")
+    assert sites.of("gpu", "env_9", "dev").priority == 80
+
+
+def test_a_region_that_names_another_driver_has_its_interpreter() -> None:
+    sites = read("", Regions({"eu": Region(options={"driver": "exec"})}), WAYS)
+    assert [sites.of(name, "x").python for name in ("default", "eu")] == ["/opt/python", "/there/python"]
+
+
+def test_a_region_is_part_of_the_job() -> None:
+    plain, other = (job("env_1", "v", "micro", SITE, TERMS, region) for region in ("default", "eu"))
+    assert other["ID"] == plain["ID"] + "-eu"
+    assert (plain["Meta"].get("region"), other["Meta"]["region"]) == (None, "eu")
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ({"colour": "red"}, "SOJOURN_REGIONS cannot be used: eu: there is no option 'colour'"),
+        ({"priority": 0}, "SOJOURN_REGIONS cannot be used: eu.priority: it takes a whole number"),
+        ({"driver": "docker"}, "SOJOURN_REGIONS cannot be used: eu.image"),
+    ],
+)
+def test_a_region_whose_options_cannot_be_used_is_named(options: dict[str, Any], names: str) -> None:
+    with pytest.raises(BadSite, match=names):
+        read("", Regions({"eu": Region(options=options)}), WAYS)
 
 
 @pytest.mark.parametrize(
@@ -136,5 +172,5 @@ def test_an_interpreter_and_versions_are_where_the_driver_has_them() -> None:
 )
 def test_a_site_that_cannot_be_used_is_named(text: str, names: str) -> None:
     with pytest.raises(BadSite) as caught:
-        read(text, WAYS)
+        read(text, Regions(), WAYS)
     assert names in str(caught.value)

@@ -66,7 +66,7 @@ class Kept:
 
 def test_keys_are_fetched_once_a_second_at_most() -> None:
     kept, fetched = Kept(), []
-    made = Keys(lambda: fetched.append(1) or [("a", "{}")], kept, "default")  # type: ignore[arg-type, func-returns-value]
+    made = Keys({"default": lambda: fetched.append(1) or [("a", "{}")]}, kept)  # type: ignore[arg-type, func-returns-value]
     made.run_once(NOW)
     made.run_once(NOW + SECOND / 2)
     made.run_once(NOW + 2 * SECOND)
@@ -79,6 +79,6 @@ def test_no_answer_and_no_keys_leave_those_that_are_known() -> None:
     def broken() -> list[tuple[str, str]]:
         raise NomadError("no route")
 
-    Keys(broken, kept, "default").run_once(NOW)  # type: ignore[arg-type]
-    Keys(list, kept, "default").run_once(NOW)  # type: ignore[arg-type]
+    Keys({"default": broken}, kept).run_once(NOW)  # type: ignore[arg-type]
+    Keys({"default": list}, kept).run_once(NOW)  # type: ignore[arg-type]
     assert kept.replaced == []

@@ -13,7 +13,9 @@ from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Placed
 
 NOW = datetime(2026, 3, 4, tzinfo=UTC)
-IDENTITY = SimpleNamespace(executor="e", organization="o", environment="lane", version="v", machine="small-1x")
+IDENTITY = SimpleNamespace(
+    executor="e", organization="o", environment="lane", version="v", machine="small-1x", region="default"
+)
 ORDER = SimpleNamespace(
     identity=IDENTITY, version_hash="h", lane="lane", run=SimpleNamespace(id="run", snapshot=2), credential="c"
 )
@@ -39,7 +41,7 @@ class Placing:
     def waiting_environments(self, now: datetime, skip: tuple[str, ...]) -> set[str]:
         return self.waiting_lanes(now) - set(skip)
 
-    def lanes_of(self, environment: str, version: str, machine: str) -> set[str]:
+    def lanes_of(self, environment: str, version: str, machine: str, region: str) -> set[str]:
         return {"lane"} if machine == "small-1x" else {"another lane"}
 
     def idle_executors(self) -> set[str]:
@@ -59,6 +61,12 @@ class Placement:
         self.closed: dict[str, Closed] = {}
         self.here: list[Placed] = []
         self.stopped: list[str] = []
+
+    def grounds(self) -> tuple[Placement, ...]:
+        return (self,)
+
+    def serves(self, lane: str) -> bool:
+        return True
 
     def free(self) -> int:
         return self.places
@@ -86,10 +94,10 @@ class Turns:
     """The places that were wanted."""
 
     def __init__(self) -> None:
-        self.wanted: list[tuple[str, int]] = []
+        self.wanted: list[tuple[str, str, int]] = []
 
-    def want_places(self, environment: str, count: int) -> None:
-        self.wanted.append((environment, count))
+    def want_places(self, environment: str, region: str, count: int) -> None:
+        self.wanted.append((environment, region, count))
 
 
 def dispatcher(placing: Placing, placement: Placement, most_of_one: int = 0, turns: Turns | None = None) -> Dispatcher:
@@ -137,7 +145,9 @@ def test_an_environment_without_an_executor_for_its_lane_gives_up_one_of_its_own
     made = dispatcher(placing, placement, most_of_one=2, turns=turns)
     placing.idle = {"e2"}
     assert made.run_once(NOW)["placed"] == 0
-    assert (placement.stopped, turns.wanted) == ([], [("lane", 1)]), "who idles for a moment may be about to get a run"
+    assert (placement.stopped, turns.wanted) == ([], [("lane", "default", 1)]), (
+        "who idles for a moment may be about to get a run"
+    )
     assert made.run_once(NOW)["placed"] == 0
     assert (placement.stopped, len(turns.wanted)) == (["e2"], 1)
     placement.here = placement.here[:1]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
-from sojourn.control_plane.domain.keeping import read
+from sojourn.control_plane.domain.keeping import Kind, read
 from sojourn.control_plane.domain.sharing import full_environments
 from sojourn.scheduler.keeper import Keeper
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Placed
@@ -24,8 +24,8 @@ class Placing:
         self.idle: set[str] = set()
         self.made = 0
 
-    def current_versions(self) -> list[tuple[Any, str]]:
-        return [(ENVIRONMENT, self.version)]
+    def current_versions(self) -> list[tuple[Any, str, str]]:
+        return [(ENVIRONMENT, self.version, "default")]
 
     def idle_executors(self) -> set[str]:
         return self.idle
@@ -33,12 +33,13 @@ class Placing:
     def waiting_environments(self, now: datetime, skip: tuple[str, ...]) -> set[str]:
         return self.waiting
 
-    def spare(self, environment: str, version: str, machine: str, now: datetime) -> Any:
+    def spare(self, kind: Kind, now: datetime) -> Any:
         self.made += 1
-        identity = SimpleNamespace(
-            executor=f"e{self.made}", organization="o", environment=environment, version=version, machine=machine
+        told = {"environment": kind.environment, "version": kind.version, "machine": kind.machine, "region": kind.region}
+        identity = SimpleNamespace(executor=f"e{self.made}", organization="o", **told)
+        return SimpleNamespace(
+            identity=identity, version_hash="h", lane=f"{kind.environment}|{kind.machine}", credential="c"
         )
-        return SimpleNamespace(identity=identity, version_hash="h", lane=f"{environment}|{machine}", credential="c")
 
 
 class Placement:
@@ -47,6 +48,12 @@ class Placement:
         self.here: list[Placed] = []
         self.closed: dict[str, Closed] = {}
         self.is_broken = False
+
+    def grounds(self) -> list[Placement]:
+        return [self]
+
+    def serves(self, lane: str) -> bool:
+        return True
 
     def free(self) -> int:
         return self.places - len(self.here)

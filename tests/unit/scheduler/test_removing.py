@@ -57,7 +57,7 @@ def placement() -> Callable[[Rows, NomadError], NomadPlacement]:
     def make(rows: Rows, refusal: NomadError) -> NomadPlacement:
         made: Any = NomadPlacement
         return made(
-            Cluster(refusal), rows, cluster="default", namespace="sojourn", site_of=lambda _: Site(),
+            Cluster(refusal), rows, cluster="default", namespace="sojourn", site_of=lambda *_: Site(),
             terms=Terms("http://api", 1, 1), limits=Limits(), clock=lambda: NOW, may_watch=lambda: False,
         )  # fmt: skip
 

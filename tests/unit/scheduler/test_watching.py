@@ -70,7 +70,7 @@ def test_others_are_watched_and_who_does_not_beat_is_given_up() -> None:
     rows, cluster = Rows(), Cluster()
     made: Any = NomadPlacement
     placement = made(
-        cluster, rows, cluster="default", namespace="sojourn", site_of=lambda _: Site(), terms=Terms("http://x", 1, 1),
+        cluster, rows, cluster="default", namespace="sojourn", site_of=lambda *_: Site(), terms=Terms("http://x", 1, 1),
         limits=Limits(lost=0), clock=lambda: NOW,
     )  # fmt: skip
     try:
