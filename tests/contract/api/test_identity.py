@@ -71,8 +71,8 @@ class Placed:
         row = dict.fromkeys(Executor.__slots__) | {
             "id": identity.executor, "organization_id": identity.organization, "environment_id": identity.environment,
             "version_id": identity.version, "machine": identity.machine, "region": identity.region,
-            "lane": self.order.lane, "run_id": self.run, "snapshot": self.order.run.snapshot,
-            "cluster": CLUSTER, "namespace": NAMESPACE, "job_id": self.job,
+            "lane": self.order.lane, "run_id": self.run, "snapshot": self.order.run.snapshot, "cluster": CLUSTER,
+            "namespace": NAMESPACE, "job_id": self.job,
             "placed_at": platform.clock(),
         }  # fmt: skip
         assert platform.executors.insert(Executor(**row))
