@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -49,8 +50,8 @@ class Limits:
 
     `listing`: how often Nomad's list is compared with ours, whatever events say. `unheard`: how long a job may be without
     an allocation before it is asked for. `undispatched`: how long an executor may be without a job, since another scheduler
-    may be about to dispatch it. `kill`: from SIGTERM to SIGKILL of an allocation. `lost`: how long an executor may go on
-    on a node that is lost to Nomad.
+    may be about to dispatch it. `answer`: how long whoever places waits for Nomad. `kill`: from SIGTERM to SIGKILL of an
+    allocation. `lost`: how long an executor may go on on a node that is lost to Nomad.
     """
 
     places: int = 100
@@ -58,8 +59,19 @@ class Limits:
     listing: float = 10.0
     unheard: float = 2.0
     undispatched: float = 15.0
+    answer: float = 2.0
     kill: float = 10.0
     lost: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Dispatch:
+    """What Nomad is to be asked for; `answer` is the child's id."""
+
+    answer: Future[str]
+    executor: ExecutorSpec
+    document: Mapping[str, object]
+    namespace: str
 
 
 @dataclass
@@ -116,9 +128,10 @@ class NomadPlacement:
         self._is_away = False
         self._has_left = threading.Event()
         self._errands: queue.Queue[str] = queue.Queue()
+        self._dispatches: queue.Queue[_Dispatch | None] = queue.Queue()
         self._load()
-        for target, name in ((self._watch, "nomad-watch"), (self._run_errands, "nomad-errands")):
-            threading.Thread(target=target, name=name, daemon=True).start()
+        for target in (self._watch, self._run_errands, self._run_dispatches):
+            threading.Thread(target=target, name=f"{target.__name__.strip('_')} {cluster}", daemon=True).start()
 
     # --- the interface
 
@@ -157,13 +170,12 @@ class NomadPlacement:
             if len(self._living) >= self._limits.places:
                 raise CannotPlace(f"all {self._limits.places} places are taken")
             self._living[executor.executor] = _Known(row, is_placing=True)
+        is_left = False
         try:
-            self._place(executor, row, document)
+            is_left = self._place(executor, row, document)
         finally:
-            with self._changed:
-                known = self._living.get(executor.executor)
-                if known is not None:
-                    known.is_placing = False
+            if not is_left:
+                self._is_placed(executor.executor)
 
     def stop(self, executor: str, grace: float) -> None:
         """`grace` is Nomad's `kill_timeout`, which is the job's: what is given here is not used."""
@@ -200,6 +212,7 @@ class NomadPlacement:
             self._is_closing = True
         self._has_left.set()
         self._errands.put("")
+        self._dispatches.put(None)
 
     def remove(self, before: datetime, limit: int) -> int:
         """Purges jobs of executors that ended before a date, the oldest first; how many.
@@ -263,7 +276,8 @@ class NomadPlacement:
             **dict.fromkeys(_UNKNOWN_YET),
         )
 
-    def _place(self, executor: ExecutorSpec, row: Executor, document: Mapping[str, object]) -> None:
+    def _place(self, executor: ExecutorSpec, row: Executor, document: Mapping[str, object]) -> bool:
+        """Writes it down, has it dispatched; true while Nomad is still to answer, for which nobody waits any longer."""
         try:
             is_new = self._executors.insert(row)
         except BaseException:
@@ -271,21 +285,55 @@ class NomadPlacement:
             raise
         if not is_new:  # an earlier scheduler came as far: what the store and Nomad have of it counts
             self._load()
-            return
-        faults.point("nomad.before_dispatch")
+            return False
+        answer: Future[str] = Future()
+        self._dispatches.put(_Dispatch(answer, executor, document, row.namespace))
         try:
-            child = self._dispatch(executor, document, row.namespace)
+            self._note_dispatched(row.id, answer.result(self._limits.answer))
+        except TimeoutError:
+            self._go_away(NomadError(f"it has not answered for {self._limits.answer:g} s"))
+            answer.add_done_callback(lambda late: self._settle(row.id, late))
+            return True
         except NomadError as error:
-            reason = f"Nomad did not take it: {error}"
             self._go_away(error)
+            reason = _not_taken(error)
             self._give_up(row.id, reason)
             raise CannotPlace(reason) from error
+        return False
+
+    def _settle(self, executor: str, late: Future[str]) -> None:
+        """What came of a dispatch that nobody waits for: if it failed, the run goes back as if its executor had ended."""
+        try:
+            self._note_dispatched(executor, late.result())
+        except NomadError as error:
+            self._end(End(executor, Ending.NO_NODE, _not_taken(error)))
+            self._errands.put(executor)
+        except Exception:
+            log.exception("what came of %s is not known yet", executor)  # the next listing finds out
+        finally:
+            self._is_placed(executor)
+
+    def _note_dispatched(self, executor: str, child: str) -> None:
         faults.point("nomad.after_dispatch")
-        self._executors.dispatched(row.id, child)
+        self._executors.dispatched(executor, child)
         with self._changed:
-            known = self._living.get(row.id)
+            known = self._living.get(executor)
             if known is not None:
                 known.row = _with_child(known.row, child)
+
+    def _is_placed(self, executor: str) -> None:
+        with self._changed:
+            known = self._living.get(executor)
+            if known is not None:
+                known.is_placing = False
+
+    def _run_dispatches(self) -> None:
+        while dispatch := self._dispatches.get():
+            try:
+                faults.point("nomad.before_dispatch")
+                dispatch.answer.set_result(self._dispatch(dispatch.executor, dispatch.document, dispatch.namespace))
+            except BaseException as error:
+                dispatch.answer.set_exception(error)
 
     def _dispatch(self, executor: ExecutorSpec, document: Mapping[str, object], namespace: str) -> str:
         """Registers what must be there, dispatches; the child's id."""
@@ -585,6 +633,10 @@ _UNKNOWN_YET = (
     "child_job_id", "allocation_id", "node_id", "node_name", "admitted_at", "running_at", "ended_at", "exit_code",
     "cause", "reason", "isolation",
 )  # fmt: skip
+
+
+def _not_taken(error: NomadError) -> str:
+    return f"Nomad did not take it: {error}"
 
 
 def _with_child(row: Executor, child: str) -> Executor:
