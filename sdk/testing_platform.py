@@ -75,7 +75,7 @@ class Platform:
             ("GET", f"{run}/result", lambda run_id, *_: self._result(run_id)),
             ("GET", f"{run}/logs", lambda run_id, *_: self._logs(run_id)),
             ("POST", f"{run}/cancel", lambda run_id, *_: {"id": self._find(run_id).id}),
-            ("POST", f"{run}/replay", lambda run_id, *_: self._replay(run_id)),
+            ("POST", f"{run}/replay", lambda run_id, request, _: self._replay(run_id, request)),
         ]
 
     # --- what can be asked
@@ -106,6 +106,7 @@ class Platform:
             "parentTaskRunId": options.get("parentRunId"),
             "idempotencyKey": options.get("idempotencyKey"),
             "metadata": options.get("metadata"),
+            "region": options.get("region") or "default",
             "priority": options.get("priority"),
         }
         fields |= {name: options[name] for name in ("maxAttempts", "maxDuration", "machine") if options.get(name)}
@@ -115,14 +116,15 @@ class Platform:
         self.runs[run_id] = outside_loops(lambda: run_wire(self._registry, task, text, fields))
         return run_id
 
-    def _replay(self, run_id: str) -> dict[str, Any]:
+    def _replay(self, run_id: str, request: Request) -> dict[str, Any]:
         old = self._find(run_id)
         options = {name: value for name, value in self.options[run_id].items() if name != "idempotencyKey"}
+        options |= json.loads(request.body or b"{}")
         return {"id": self._start(old.task, self._payloads[run_id], options, is_replay=True)}
 
     def _page(self, _: Request, query: Mapping[str, str]) -> dict[str, Any]:
         found = [self._run(run_id) for run_id in reversed(self.runs)]
-        for field in ("status", "taskIdentifier"):
+        for field in ("status", "taskIdentifier", "region"):
             wanted = query.get(f"filter[{field}]", "").split(",")
             found = [run for run in found if wanted == [""] or run[field] in wanted]
         tags = set(query.get("filter[tag]", "").split(",")) - {""}
@@ -174,6 +176,7 @@ class Platform:
             "metadata": options.get("metadata"),
             "idempotencyKey": options.get("idempotencyKey"),
             "version": "test",
+            "region": options.get("region") or "default",
         }
         return {**shown, "output": ended.output} if ended.ok else {**shown, "error": _flat(ended.error or {})}
 

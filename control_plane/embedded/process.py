@@ -9,7 +9,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sojourn.control_plane.config import SETTINGS
+
 _PR_SET_PDEATHSIG = 1
+_KEPT = frozenset(setting.variable for setting in SETTINGS if setting.scheduler_only)
 #: Loaded before any fork: a child that is about to become another program loads nothing.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -45,8 +48,8 @@ def start(
 
 
 def inherited() -> dict[str, str]:
-    """This process's environment less what leads to a Nomad cluster: only the scheduler is told, by name."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("NOMAD_")}
+    """This process's environment less what leads to Nomad clusters: only the scheduler is told, by name."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("NOMAD_") and name not in _KEPT}
 
 
 def tie_to_parent(number: signal.Signals) -> None:

@@ -158,10 +158,9 @@ def test_the_doctor_looks_at_every_cluster(stack: NomadStack, clusters: Clusters
 
 def test_the_second_token_is_the_scheduler_s_alone(stack: NomadStack, clusters: Clusters) -> None:
     secret = clusters.eu.access.token
-    holders = {
-        name for name, pid in stack.services().items() if secret.encode() in Path(f"/proc/{pid}/environ").read_bytes()
-    }
-    assert holders == {"scheduler"}
+    environments = {name: Path(f"/proc/{pid}/environ").read_bytes() for name, pid in stack.services().items()}
+    for word in (secret, clusters.eu.access.address, "SOJOURN_NOMAD_CLUSTERS"):
+        assert {name for name, told in environments.items() if word.encode() in told} == {"scheduler"}, word
     told = stack.logs() + stack.cli("status", "--json").stdout + stack.cli("doctor", "--json", check=False).stdout
     assert secret not in told + stack.documents()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 
 from sojourn.nomad_jobs.client import NomadError
@@ -71,6 +72,21 @@ def test_keys_are_fetched_once_a_second_at_most() -> None:
     made.run_once(NOW + SECOND / 2)
     made.run_once(NOW + 2 * SECOND)
     assert (len(fetched), kept.replaced) == (2, [["a"], ["a"]])
+
+
+def test_a_cluster_that_does_not_answer_keeps_no_other_from_being_asked() -> None:
+    both, kept = threading.Barrier(2, timeout=20), Kept()
+
+    def broken() -> list[tuple[str, str]]:
+        both.wait()
+        raise NomadError("no route")
+
+    def well() -> list[tuple[str, str]]:
+        both.wait()
+        return [("a", "{}")]
+
+    assert Keys({"broken": broken, "well": well}, kept).run_once(NOW) == {"keys": 1}  # type: ignore[arg-type]
+    assert kept.replaced == [["a"]]
 
 
 def test_no_answer_and_no_keys_leave_those_that_are_known() -> None:

@@ -148,6 +148,20 @@ def test_a_replay_is_a_new_run() -> None:
         assert platform.runs[again.id].output == ["Hello, Ada", 1]
 
 
+def test_a_run_tells_its_region() -> None:
+    @task(id="where")
+    def where(payload: Any) -> Any:
+        return context.run.region
+
+    with testing.Platform():
+        home, eu = where.trigger(), where.trigger(region="eu")
+        assert (home.result().output, eu.result().output) == ("default", "eu")
+        assert (home.retrieve().region, eu.retrieve().region) == ("default", "eu")
+        assert [run.id for run in runs.list(region="eu")] == [eu.id]
+        assert runs.replay(eu.id).retrieve().region == "eu"
+        assert runs.replay(eu.id, region="us").retrieve().region == "us"
+
+
 def test_an_unknown_task_names_those_there_are() -> None:
     greeting()
     with testing.Platform(), pytest.raises(NotFoundError, match="no task 'helo' was imported; there are: hello"):
