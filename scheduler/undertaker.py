@@ -27,9 +27,15 @@ class Undertaker:
     def run_once(self, now: datetime) -> Counts:
         ended = self._placement.ended()
         self._placing.forget([executor.executor for executor in ended])  # first: what it is given until now is found below
-        lost = self._reaper.bury(ended, now)
-        if ended:
-            self._index.ring("dispatcher")
+        buried, lost = [], 0
+        try:
+            for executor in ended:
+                lost += self._reaper.bury([executor], now)
+                buried.append(executor.executor)
+        finally:
+            if buried:
+                self._placement.settled(buried)
+                self._index.ring("dispatcher")
         return {"ended": len(ended), "lost": lost}
 
     def interval(self, now: datetime) -> float:

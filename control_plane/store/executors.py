@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -100,21 +100,12 @@ class Executors:
         )
         return bool(rows)
 
-    def tell_ended(self, cluster: str, at: datetime, limit: int) -> list[Executor]:
-        """Executors whose end nobody was told of; each is given once."""
-        rows = self._database.rows(
-            "UPDATE executors SET told_at = %s WHERE id IN (SELECT id FROM executors WHERE cluster = %s"
-            " AND ended_at IS NOT NULL AND told_at IS NULL ORDER BY ended_at LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING *",
-            at,
-            cluster,
-            limit,
-        )
-        return [build(Executor, row) for row in rows]
-
-    def tell_one(self, executor_id: str, at: datetime) -> None:
-        """Its end needs to be told to nobody any more."""
+    def tell(self, executor_ids: Collection[str], at: datetime) -> None:
+        """What follows from their ends is stored: they need to be told to nobody any more."""
         self._database.rows(
-            "UPDATE executors SET told_at = %s WHERE id = %s AND ended_at IS NOT NULL AND told_at IS NULL", at, executor_id
+            "UPDATE executors SET told_at = %s WHERE id = ANY(%s) AND ended_at IS NOT NULL AND told_at IS NULL",
+            at,
+            list(executor_ids),
         )
 
     def removed(self, executor_ids: Sequence[str], at: datetime) -> None:
@@ -151,6 +142,16 @@ class Executors:
             now,
         )
         return bool(rows)
+
+    def untold(self, cluster: str, limit: int) -> list[Executor]:
+        """Executors whose end nothing has followed from yet, the oldest first."""
+        rows = self._database.rows(
+            "SELECT * FROM executors WHERE cluster = %s AND ended_at IS NOT NULL AND told_at IS NULL"
+            " ORDER BY ended_at LIMIT %s",
+            cluster,
+            limit,
+        )
+        return [build(Executor, row) for row in rows]
 
     def living(self, cluster: str) -> list[Executor]:
         """Every executor of a cluster that has not ended, the oldest first."""

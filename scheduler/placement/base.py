@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -110,7 +110,10 @@ class Placement(Protocol):
         """Every executor that lives, those of a scheduler that died included."""
 
     def ended(self) -> list[Ended]:
-        """Executors that ended since this was last asked; each is told once."""
+        """Executors that ended, each told until it is settled: who asks may be killed before anything came of it."""
+
+    def settled(self, executors: Collection[str]) -> None:
+        """What follows from their ends is stored: they are told no more."""
 
     def close(self, grace: float) -> None:
         """Ends every executor, and waits for that."""

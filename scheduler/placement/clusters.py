@@ -6,7 +6,7 @@ What one cluster lacks (it does not answer, it is full, it has no node for a lan
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -73,6 +73,10 @@ class Clusters:
 
     def ended(self) -> list[Ended]:
         return [ended for placement in self._placements.values() for ended in placement.ended()]
+
+    def settled(self, executors: Collection[str]) -> None:
+        for placement in self._placements.values():
+            placement.settled(executors)
 
     def close(self, grace: float) -> None:
         with ThreadPoolExecutor(len(self._placements)) as pool:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class LocalPlacement:
         self._python = python
         self._changed = threading.Condition()
         self._local: dict[str, _Local] = {}
-        self._ended: list[Ended] = []
+        self._ended: dict[str, Ended] = {}
         self._is_closing = False
         self._wake, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._adopt()
@@ -131,8 +131,13 @@ class LocalPlacement:
 
     def ended(self) -> list[Ended]:
         with self._changed:
-            told, self._ended = self._ended, []
-            return told
+            return list(self._ended.values())
+
+    def settled(self, executors: Collection[str]) -> None:
+        with self._changed:
+            over = [executor for executor in executors if self._ended.pop(executor, None)]
+        for executor in over:
+            self._register.remove(executor)
 
     def close(self, grace: float) -> None:
         with self._changed:
@@ -194,7 +199,7 @@ class LocalPlacement:
             if pidfd is not None:
                 os.close(pidfd)
             self._end_remains(executor, Remains(executor))
-            self._ended.append(Ended(executor, None, "it was gone when the scheduler came back"))
+            self._ended[executor] = Ended(executor, None, "it was gone when the scheduler came back")
 
     # --- the watcher's thread
 
@@ -249,13 +254,12 @@ class LocalPlacement:
         reason = "its process ended" if exit_code is None else exits.told(exit_code)
         with self._changed:
             del self._local[executor]
-            self._ended.append(Ended(executor, exit_code, reason))
+            self._ended[executor] = Ended(executor, exit_code, reason)
             self._changed.notify_all()
 
     def _end_remains(self, executor: str, remains: Remains) -> None:
         if not remains.end():
             log.error("processes of the executor %s cannot be killed", executor)
-        self._register.remove(executor)
 
     def _tell(self) -> None:
         try:

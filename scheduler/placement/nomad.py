@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -191,10 +191,13 @@ class NomadPlacement:
             return [_placed(known.row) for known in self._living.values()]
 
     def ended(self) -> list[Ended]:
-        told = self._executors.tell_ended(self._cluster, self._clock(), _TOLD_AT_ONCE)
+        told = self._executors.untold(self._cluster, _TOLD_AT_ONCE)
         for row in told:
             self._drop(row.id)
         return [Ended(row.id, row.exit_code, row.reason or "", Cause(row.cause)) for row in told if row.cause]
+
+    def settled(self, executors: Collection[str]) -> None:
+        self._executors.tell(executors, self._clock())
 
     def close(self, grace: float) -> None:
         with self._changed:
@@ -360,7 +363,7 @@ class NomadPlacement:
     def _give_up(self, executor: str, reason: str) -> None:
         """It will not be placed: its run is returned by the caller, and whatever Nomad has of it is refused and stopped."""
         self._end(End(executor, Ending.NO_NODE, reason))
-        self._executors.tell_one(executor, self._clock())
+        self._executors.tell([executor], self._clock())
         self._errands.put(executor)
 
     def _drop(self, executor: str) -> None:

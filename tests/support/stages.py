@@ -75,12 +75,13 @@ class Stage:
         return ExecutorSpec(**(given | more))
 
     def end_of(self, placement: Placement, executor: str) -> Ended:
-        """Until it was told that the executor ended."""
+        """Until it was told that the executor ended, which is settled then."""
         while executor not in self._told:
             self._told |= {ended.executor: ended for ended in placement.ended()}
             if executor not in self._told:
                 assert self.rang.wait(PATIENCE), "no end was told"
                 self.rang.clear()
+        placement.settled([executor])
         return self._told[executor]
 
     def scheduler_that_dies(self, specs: list[ExecutorSpec], before: Callable[[], Any]) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from sojourn.control_plane.engine.outcomes import MAX_DEQUEUES
 from sojourn.control_plane.engine.placing import Order
+from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.placement.base import Cause, Ended
 from sojourn.scheduler.reaper import Reaper
+from sojourn.scheduler.undertaker import Undertaker
 from tests.contract.api.conftest import Tenant, executor, next_order
 
 
@@ -105,3 +107,37 @@ def test_one_that_was_cancelled_meanwhile_is_over(platform: Platform, tenant: Te
     reaper.bury([Ended(order.identity.executor, None, "no room", Cause.UNPLACED)], platform.clock())
     found = stored(platform, run)
     assert (found.status, found.snapshot_status) == ("CANCELED", "FINISHED")
+
+
+def test_an_end_that_the_store_was_away_for_is_not_lost(
+    platform: Platform, tenant: Tenant, reaper: Reaper, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It left with exit code 0: what it had is not charged, also when that could not be stored at once."""
+    order = place(platform, run)
+    start(platform, tenant, order)
+    placement = _Placement([Ended(order.identity.executor, 0, "it left")])
+    undertaker = Undertaker(placement, reaper, platform.placing, platform.index)  # type: ignore[arg-type]
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.runs, "held_by", _away)
+        with pytest.raises(StoreUnavailable):
+            undertaker.run_once(platform.clock())
+    assert undertaker.run_once(platform.clock()) == {"ended": 1, "lost": 1}
+    assert platform.runs.history(run)[-1].event == "HAND_BACK"
+    assert undertaker.run_once(platform.clock()) == {"ended": 0, "lost": 0}
+
+
+def _away(*_: object) -> None:
+    raise StoreUnavailable("away")
+
+
+class _Placement:
+    """Some executors have ended there."""
+
+    def __init__(self, gone: list[Ended]):
+        self._gone = gone
+
+    def ended(self) -> list[Ended]:
+        return list(self._gone)
+
+    def settled(self, executors: list[str]) -> None:
+        self._gone = [each for each in self._gone if each.executor not in executors]

@@ -264,9 +264,10 @@ def test_a_key_that_the_cluster_no_longer_has_is_forgotten(platform: Platform, p
 def test_ends_are_told_once(platform: Platform, placed: Placed) -> None:
     now = platform.clock()
     platform.executors.end(placed.executor, now, exit_code=1, cause="EXITED", reason="its process exited with code 1")
-    told = [row.id for row in platform.executors.tell_ended(CLUSTER, now, 1000)]
+    told = [row.id for row in platform.executors.untold(CLUSTER, 1000)]
     assert placed.executor in told
-    assert placed.executor not in [row.id for row in platform.executors.tell_ended(CLUSTER, now, 1000)]
+    platform.executors.tell(told, now)
+    assert placed.executor not in [row.id for row in platform.executors.untold(CLUSTER, 1000)]
     removable = platform.executors.removable(CLUSTER, now + timedelta(seconds=1), 1000)
     assert placed.executor in [row.id for row in removable]
     platform.executors.removed([placed.executor], now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -28,8 +29,10 @@ class Cluster(Placement):
         self.here.append(Placed(spec.executor, spec.environment, spec.version, spec.machine, "1", region=spec.region))
 
     def ended(self) -> list[Ended]:
-        told, self.gone = self.gone, []
-        return told
+        return list(self.gone)
+
+    def settled(self, executors: Collection[str]) -> None:
+        self.gone = [each for each in self.gone if each.executor not in executors]
 
     def close(self, grace: float) -> None:
         """Takes as long as the others take to begin."""
@@ -144,6 +147,8 @@ def test_all_are_closed_at_once_and_every_end_is_told() -> None:
     clusters = made(home, eu)
     home.gone, eu.gone = [Ended("a", 0, "left")], [Ended("b", 0, "left")]
     assert [ended.executor for ended in clusters.ended()] == ["a", "b"]
+    clusters.settled(["a", "b"])
+    assert (clusters.ended(), home.gone, eu.gone) == ([], [], [])
     clusters.close(1)
     assert home.closing.is_set() and eu.closing.is_set()
 

@@ -44,8 +44,8 @@ class Rows:
     def end(self, executor: str, at: datetime, *, exit_code: int | None, cause: str, reason: str) -> None:
         self.ended[executor] = (cause, reason)
 
-    def tell_one(self, executor: str, at: datetime) -> None:
-        self.told.append(executor)
+    def tell(self, executors: list[str], at: datetime) -> None:
+        self.told.extend(executors)
 
 
 class Silent:
