@@ -63,13 +63,15 @@ class Executors:
         """Binds an executor to the allocation that asks for its credential.
 
         None unless it is of that job and lives, no other allocation is it, and the run it was placed for still waits
-        for it: a credential that was used has moved that run on, so that nobody gets a second one.
+        for it: a credential that was used has moved that run on, so that nobody gets a second one. One that was placed for
+        no run has told its isolation with its first request.
         """
         rows = self._database.rows(
             "UPDATE executors e SET allocation_id = %s, admitted_at = coalesce(admitted_at, %s)"
             " WHERE e.id = %s AND e.cluster = ANY(%s) AND e.namespace = %s AND e.job_id = %s AND e.ended_at IS NULL"
             " AND (e.allocation_id IS NULL OR e.allocation_id = %s)"
-            " AND (e.run_id IS NULL OR EXISTS (SELECT 1 FROM runs r WHERE r.id = e.run_id AND r.snapshot = e.snapshot"
+            " AND (e.run_id IS NULL AND e.isolation IS NULL"
+            " OR EXISTS (SELECT 1 FROM runs r WHERE r.id = e.run_id AND r.snapshot = e.snapshot"
             " AND r.executor_id = e.id AND r.snapshot_status = 'PENDING_EXECUTING')) RETURNING e.*",
             allocation_id,
             at,

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from falcon import testing
 
 from sojourn.control_plane.api.replies import IdentityReply
+from sojourn.control_plane.engine.attempts import NextRequest
 from sojourn.control_plane.engine.placing import Order
 from sojourn.control_plane.store.records import Executor
 from sojourn.control_plane.wiring import Platform
@@ -241,6 +242,17 @@ def test_an_executor_that_is_given_up_is_not_admitted(
 def test_a_run_that_moved_on_admits_nobody(platform: Platform, cluster: Cluster, placed: Placed, swap: Swap) -> None:
     platform.placing.return_order(placed.order, "nobody came", platform.clock())
     is_refused(swap(cluster.sign(placed.claims()), placed.executor))
+
+
+def test_one_that_is_kept_is_admitted_until_it_has_asked_for_a_run(
+    platform: Platform, cluster: Cluster, placed: Placed, swap: Swap
+) -> None:
+    """It was placed for no run that could have moved on."""
+    platform.database.rows("UPDATE executors SET run_id = NULL, snapshot = NULL WHERE id = %s", placed.executor)
+    identity = cluster.sign(placed.claims())
+    assert [swap(identity, placed.executor).status_code for _ in range(2)] == [200, 200]
+    platform.attempts.next(placed.order.identity, NextRequest(wait=0, served=0, isolation="sandbox"), platform.clock())
+    assert swap(identity, placed.executor).status_code == 409
 
 
 def test_a_cancelled_run_admits_nobody(tenant: Tenant, cluster: Cluster, placed: Placed, swap: Swap) -> None:
