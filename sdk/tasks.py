@@ -46,7 +46,7 @@ class Tasks(Decorators):
     ) -> RunHandle:
         """Asks for a run of a task by its id, which need not be importable here.
 
-        Options: queue, concurrency_key, delay, ttl, idempotency_key, idempotency_key_ttl, tags, metadata, machine,
+        Options: queue, concurrency_key, delay, ttl, idempotency_key, idempotency_key_ttl, tags, metadata, machine, region,
         max_attempts, max_duration, priority (seconds of head start), version, test.
         """
         from sojourn.sdk.run import trigger

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ import pytest
 
 from sojourn.control_plane.embedded import nomad_configuration, nomad_remains, process
 from sojourn.control_plane.embedded.nomad import NomadAgent, find_binary
-from sojourn.control_plane.nomad_client import nomad_client
+from sojourn.control_plane.nomad_access import NomadAccess
+from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, signing_keys
 from tests.support.stack import free_port, until
 
 
@@ -45,9 +47,7 @@ def node_in_pool(agent: NomadAgent, pool: str) -> Iterator[str]:
             directory / "client", directory / "alloc", replace(ports, client_http=free_port()), "global", ("raw_exec",)
         )
         told |= {"name": name, "client": {**told["client"], "node_pool": pool}}
-        (directory / "client.json").write_text(json.dumps(told))
-        command = [str(required_binary()), "agent", f"-config={directory / 'client.json'}"]
-        child = process.start(command, directory / "client.log", directory=directory)
+        child = _start(directory, "client", told)
         nodes = nomad_client(agent.management).nodes
         try:
             yield until(
@@ -57,6 +57,56 @@ def node_in_pool(agent: NomadAgent, pool: str) -> Iterator[str]:
             process.end(child, signal.SIGTERM, 10)
             nomad_remains.end_tasks(directory, directory / "alloc")
             nomad_remains.unmount(directory)
+
+
+@contextmanager
+def federated(agent: NomadAgent, region: str) -> Iterator[NomadAccess]:
+    """Another region in the federation of an agent, a server and a client: reached through that agent."""
+    assert agent._ports
+    ports = nomad_configuration.free_ports()
+    with tempfile.TemporaryDirectory(prefix="sojourn-region-") as made:
+        directory = Path(made)
+        server = nomad_configuration.server(directory / "server", ports, region)
+        server["server"] |= {
+            "authoritative_region": agent.access.region,
+            "server_join": {"retry_join": [f"127.0.0.1:{agent._ports.serf}"], "retry_interval": "1s"},
+        }
+        server["acl"] |= {"replication_token": agent.management.token}
+        client = nomad_configuration.client(directory / "client", directory / "alloc", ports, region, ("raw_exec",))
+        access = replace(agent.access, region=region, token=_global_token(agent))
+        children = []
+        try:
+            children.append(_start(directory, "server", server))
+            until(lambda: _has_keys(access), 60, f"{region} is there")
+            children.append(_start(directory, "client", client))
+            nodes = nomad_client(replace(agent.management, region=region)).nodes
+            until(lambda: [node for node in nodes.get_nodes() if _is_ready(node, "sojourn")], 60, "its node is ready")
+            yield access
+        finally:
+            for child in reversed(children):
+                process.end(child, signal.SIGTERM, 10)
+            nomad_remains.end_tasks(directory, directory / "alloc")
+            nomad_remains.unmount(directory)
+
+
+def _global_token(agent: NomadAgent) -> str:
+    """One that every region knows."""
+    told = {"Name": "everywhere", "Type": "client", "Policies": ["sojourn"], "Global": True}
+    return str(nomad_client(agent.management).acl.create_token(told)["SecretID"])
+
+
+def _has_keys(access: NomadAccess) -> bool:
+    try:
+        return bool(signing_keys(nomad_client(access)))
+    except BaseNomadException:
+        return False
+
+
+def _start(directory: Path, name: str, told: dict[str, Any]) -> subprocess.Popen[bytes]:
+    file = directory / f"{name}.json"
+    file.write_text(json.dumps(told))
+    command = [str(required_binary()), "agent", f"-config={file}"]
+    return process.start(command, directory / f"{name}.log", directory=directory)
 
 
 def _is_ready(node: dict[str, Any], name: str) -> bool:

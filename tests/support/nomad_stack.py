@@ -37,12 +37,11 @@ class NomadStack(Stack):
         self.agent = agent
         self._client = nomad_client(agent.management)
 
-    def children(self, agent: NomadAgent | None = None) -> list[dict[str, Any]]:
-        """The dispatched jobs of this stack, as Nomad (or another agent) lists them; the oldest first."""
+    def children(self) -> list[dict[str, Any]]:
+        """The dispatched jobs of this stack, as Nomad lists them; the oldest first."""
         ids = [found["environment_id"] for found in self._environments()]
         query = {"namespace": NAMESPACE, "meta": "true"}
-        client = self._client if agent is None else nomad_client(agent.management)
-        jobs = client.jobs.request(method="get", params=query).json()
+        jobs = self._client.jobs.request(method="get", params=query).json()
         ours = [job for job in jobs if job["ParentID"] and any(f"-{each}-" in job["ParentID"] for each in ids)]
         return sorted(ours, key=lambda job: (job["CreateIndex"], job["ID"]))
 
