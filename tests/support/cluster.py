@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -25,8 +26,9 @@ from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client,
 from tests.support.nomad_agent import required_binary
 from tests.support.stack import until
 
-#: The bridge's network is one of those that are kept for documentation: nobody has it.
-_BRIDGE, _NETWORK = "sojourn-test", "198.51.100"
+#: Names and network of this process alone, the latter of those that are kept for tests of networks: nobody has it.
+_TAG = f"sj{secrets.token_hex(3)}"
+_BRIDGE, _NETWORK = f"{_TAG}-b", f"198.18.{secrets.randbelow(256)}"
 SERVER_ADDRESS = f"{_NETWORK}.1"
 _REGION = "global"
 _TOOLS = ("ip", "nft", "unshare", "nsenter", "mount")
@@ -44,7 +46,7 @@ class Node:
         self.directory = cluster.directory / self.name
         self.trees = self.directory / "versions"
         self._cluster = cluster
-        self._space, self._cable = f"{_BRIDGE}-{number}", f"sj-test-{number}"
+        self._space, self._cable = f"{_TAG}-node-{number}", f"{_TAG}-{number}"
         self._agent: subprocess.Popen[bytes] | None = None
         for path in (self.trees, self.directory / "data", self.directory / "alloc"):
             path.mkdir(parents=True)
@@ -122,13 +124,15 @@ class Node:
 
     def _configuration(self) -> dict[str, Any]:
         ports = self._cluster.ports
-        told = nomad_configuration.client(self.directory / "data", self.directory / "alloc", ports, _REGION, ("raw_exec",))
+        told = nomad_configuration.client(
+            self.directory / "data", self.directory / "alloc", ports, _REGION, ("raw_exec",), {}
+        )
         told |= {"name": self.name, "bind_addr": self.address}
         told["advertise"] = {"http": f"{self.address}:{ports.client_http}", "rpc": self.address, "serf": self.address}
         told["client"] |= {
             "servers": [f"{SERVER_ADDRESS}:{ports.rpc}"],
             "network_interface": _INSIDE,
-            "cgroup_parent": f"sojourn-{self.name}.slice",
+            "cgroup_parent": f"{_TAG}-{self.name}.slice",
         }
         return told
 
