@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sojourn.control_plane.cluster_facts import ALLOWED
@@ -78,7 +79,7 @@ def client(
     ports: Ports,
     region: str,
     allowed_drivers: Sequence[str],
-    chroot: Mapping[str, str],
+    chroot: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """As Nomad reads it from a JSON file. `directory` and `allocations` are absolute.
 

@@ -12,6 +12,7 @@ import pytest
 from tests.support.cluster import SERVER_ADDRESS, Cluster, cluster
 from tests.support.nomad_stack import NomadStack
 from tests.support.sandboxes import needs_sandboxes
+from tests.support.schedulers import database_of
 from tests.support.stack import until
 
 from sojourn.sdk import archive
@@ -87,17 +88,17 @@ class Gated:
 
 def serve_on(stack: NomadStack, node: str) -> None:
     """Until a run is served on that node: of some that are there at the same time one is."""
+    database, living = database_of(stack), "SELECT 1 FROM executors WHERE ended_at IS NULL"
 
     def served() -> bool:
-        until(
-            lambda: all(child["Status"] == "dead" for child in stack.children()), 30, "no executor is left to be used again"
-        )
+        until(lambda: not database.rows(living), 60, "no executor is left to be used again")
         client = stack.client()
         runs = [client.trigger("sleeps", 1)["id"] for _ in range(4)]
         assert all((client.result(run, wait=30) or {}).get("ok") for run in runs)
         return node in {client.retrieve(run)["executor"].get("nodeName") for run in runs}
 
     until(served, 90, f"{node} serves")
+    database.close()
 
 
 def test_runs_spread_and_each_node_has_the_version_once(nodes: Cluster, stack: NomadStack, tmp_path: Path) -> None:

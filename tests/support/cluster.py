@@ -124,9 +124,7 @@ class Node:
 
     def _configuration(self) -> dict[str, Any]:
         ports = self._cluster.ports
-        told = nomad_configuration.client(
-            self.directory / "data", self.directory / "alloc", ports, _REGION, ("raw_exec",), {}
-        )
+        told = nomad_configuration.client(self.directory / "data", self.directory / "alloc", ports, _REGION, ("raw_exec",))
         told |= {"name": self.name, "bind_addr": self.address}
         told["advertise"] = {"http": f"{self.address}:{ports.client_http}", "rpc": self.address, "serf": self.address}
         told["client"] |= {

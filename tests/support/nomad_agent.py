@@ -44,7 +44,7 @@ def node_in_pool(agent: NomadAgent, pool: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="sojourn-node-") as made:
         directory = Path(made)
         told = nomad_configuration.client(
-            directory / "client", directory / "alloc", replace(ports, client_http=free_port()), "global", ("raw_exec",), {}
+            directory / "client", directory / "alloc", replace(ports, client_http=free_port()), "global", ("raw_exec",)
         )
         told |= {"name": name, "client": {**told["client"], "node_pool": pool}}
         child = _start(directory, "client", told)
