@@ -130,6 +130,7 @@ def test_a_run_goes_where_its_region_is(stack: NomadStack, clusters: Clusters, r
         "allocationId": allocation["ID"],
         "nodeId": allocation["NodeID"],
         "nodeName": allocation["NodeName"],
+        "isolation": "none",
     }
     node = asked(at, f"node/{told['nodeId']}")
     assert node["NodePool"] == ("gpu" if region == "gpu" else "default")
