@@ -399,3 +399,87 @@ def writes(payload):
 @task
 def hello(payload):
     return "hello"
+
+
+# --- the platform, as if it were its executor
+
+
+def secrets_in_memory():
+    """Whatever looks like a token among the objects and variables of this process."""
+    import gc
+
+    found = {value for name, value in os.environ.items() if "KEY" in name or "TOKEN" in name}
+    for each in gc.get_objects():
+        if type(each) is dict:
+            found |= {value for name, value in each.items() if name in ("token", "credential") and type(value) is str}
+    return sorted(found)
+
+
+@task(id="forge-calls")
+def forge_calls(payload):
+    """Calls of the worker API with every secret there is here, for this run and for another: the answers' statuses."""
+    answers = {}
+    for bearer in (*secrets_in_memory(), "guessed"):
+        for token in (*secrets_in_memory(), "guessed"):
+            held = {"run": payload["run"], "snapshot": payload["snapshot"], "token": token}
+            outcome = {"ok": True, "output": '"forged"', "outputType": "application/json"}
+            done = {**held, "attempt": 1, "outcome": outcome, "usageMs": 0, "logs": []}
+            calls = {
+                "next": {"wait": None, "served": 1, "request": "r", "completion": done},
+                "heartbeat": {**held, "wait": 0},
+                "start": held,
+                "logs": {**held, "lines": [{"n": 1, "message": "forged", "at": "2026-01-01T00:00:00Z"}]},
+                "identity": {"executor": payload["executor"]},
+            }
+            for name, body in calls.items():
+                answers.setdefault(name, set()).add(post(f"/worker/v1/{name}", bearer, body))
+    return {"secrets": len(secrets_in_memory())} | {name: sorted(found) for name, found in answers.items()}
+
+
+def post(path, bearer, body):
+    import json
+
+    headers = {"Authorization": f"Bearer {bearer}", "Content-Type": "application/json"}
+    request = urllib.request.Request(os.environ["SOJOURN_API_URL"] + path, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@task(id="forge-frames")
+def forge_frames(payload):
+    """Frames as its own runner would send them: for another run, and of a kind that there is none of."""
+    from sojourn.executor_shim import frames
+
+    outcome = {"ok": True, "output": '"forged"', "outputType": "application/json"}
+    for message in (
+        {"type": "outcome", "run": payload["run"], "outcome": outcome},
+        {"type": "log", "run": payload["run"], "message": "forged", "n": 1},
+        {"type": "lease", "run": payload["run"], "seconds": 10**9},
+        {"type": "outcome", "run": None, "outcome": None},
+        {"type": "prepared"},
+    ):
+        os.write(5, frames.encode(message))
+    return "sent"
+
+
+@task(id="spoil-frames")
+def spoil_frames(payload):
+    """What is no frame at all: the length of one of 4 GB."""
+    os.write(5, b"\xff" * 4096)
+    time.sleep(60)
+
+
+@task(id="large-result")
+def large_result(payload):
+    return "x" * payload["bytes"]
+
+
+@task(id="log-flood")
+def log_flood(payload):
+    line = "y" * 1_000
+    for _ in range(payload["mb"] * 1_000):
+        print(line)
+    return "flooded"
