@@ -28,6 +28,8 @@ class Constraint:
 class Site:
     """`namespace` empty: that of the access. `python`: the interpreter on the node, or in `image`.
 
+    `image`, `network_mode`: docker's; a version's own image wins.
+
     `versions_dir`: where the node keeps version trees; empty: in the allocation's own directory. `user`: whom the shim
     runs as; empty: root for raw_exec, which has no user of its own, else the driver's. `capabilities`: what exec or docker
     give the shim beside their usual ones, as far as clients allow. `mhz_per_cpu`: what Nomad's CPU shares are per processor
@@ -41,6 +43,7 @@ class Site:
     priority: int = 50
     constraints: tuple[Constraint, ...] = ()
     image: str = ""
+    network_mode: str = ""
     python: str = ""
     versions_dir: str = ""
     user: str = ""

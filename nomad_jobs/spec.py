@@ -141,6 +141,8 @@ def _config(site: Site) -> dict[str, Any]:
         config["cap_add"] = list(site.capabilities)
     if site.driver == "docker":
         config["image"] = site.image
+        if site.network_mode:
+            config["network_mode"] = site.network_mode
     return config
 
 

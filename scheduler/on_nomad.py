@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def _placement(
         platform.executors,
         cluster=cluster.name,
         namespace=cluster.access.namespace,
-        site_of=lambda environment, region: _site_of(platform, sites, environment, region),
+        site_of=lambda *kind: _site_of(platform, sites, *kind),
         terms=Terms(config.api_url, kill, config.lease_seconds, denied=tuple(networks_of([cluster.access.address]))),
         limits=Limits(cluster.places, cluster.submissions, kill=kill, lost=config.lease_seconds + kill),
         clock=platform.clock,
@@ -95,9 +96,11 @@ def _keys_of(client: Client) -> Callable[[], list[tuple[str, str]]]:
     return lambda: key_pairs(client.keys())
 
 
-def _site_of(platform: Platform, sites: Sites, environment_id: str, region: str) -> Site:
+def _site_of(platform: Platform, sites: Sites, environment_id: str, version_id: str, region: str) -> Site:
     environment = platform.access.environment(environment_id, platform.clock())
-    return sites.of(region, environment_id, *([environment.slug] if environment else []))
+    site = sites.of(region, environment_id, *([environment.slug] if environment else []))
+    version = platform.versions.find(version_id)
+    return replace(site, image=version.image) if version is not None and version.image else site
 
 
 def _ring(platform: Platform) -> None:

@@ -114,9 +114,13 @@ class Client:
 
     # --- deployments
 
-    def deploy(self, manifest: Mapping[str, Any], content_hash: str, archive: str) -> dict[str, Any]:
-        """Makes a version of an archive (base64) and makes it current."""
+    def deploy(
+        self, manifest: Mapping[str, Any], content_hash: str, archive: str, image: str | None = None
+    ) -> dict[str, Any]:
+        """Makes a version of an archive (base64) and makes it current. `image`: what it runs in by the driver docker."""
         body = {"manifest": manifest, "contentHash": content_hash, "archive": archive}
+        if image is not None:
+            body["image"] = image
         return self.request("POST", "/api/v1/deployments", body, timeout=120)
 
     def current_deployment(self) -> dict[str, Any]:

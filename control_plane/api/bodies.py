@@ -15,6 +15,11 @@ from sojourn.sdk.protocol import (
 )
 
 MAX_NAME_CHARS = 256
+#: A reference to a container image: registry and path, then a tag, a digest or both.
+IMAGE = (
+    r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
 #: Seconds of head start, either way.
 MAX_PRIORITY = 31_536_000
 
@@ -127,6 +132,9 @@ class DeployBody(Strict):
     manifest: dict[str, Any]
     contentHash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     archive: str
+    image: Annotated[str, StringConstraints(pattern=IMAGE, max_length=MAX_NAME_CHARS)] | None = Field(
+        default=None, description="A container image: where executors run by docker, it wins over the site's."
+    )
 
 
 class Query(BaseModel):

@@ -29,7 +29,9 @@ class Deployments:
             archive = b64decode(body.archive, validate=True)
         except (binascii.Error, ValueError):
             raise Problem("BODY_INVALID", "archive: must be base64", field="archive") from None
-        made = self._deploying.deploy(call.environment, body.manifest, body.contentHash, archive, call.now)
+        made = self._deploying.deploy(
+            call.environment, body.manifest, body.contentHash, archive, call.now, image=body.image
+        )
         return {
             "id": made.id,
             "version": made.version,
@@ -52,6 +54,7 @@ class Deployments:
             "runtime": "python",
             "runtimeVersion": version.python_version,
             "sdkVersion": version.sdk_version,
+            **({"image": version.image} if version.image else {}),
             "createdAt": timestamp(version.created_at),
             "deployedAt": timestamp(version.created_at),
             "tasks": [_task(task) for task in self._versions.tasks(version.id)],

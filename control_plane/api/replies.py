@@ -274,6 +274,7 @@ class DeploymentReply(Reply):
     runtime: str
     runtimeVersion: str
     sdkVersion: str
+    image: str | None = None
     createdAt: datetime
     deployedAt: datetime
     tasks: list[TaskItem]

@@ -87,7 +87,14 @@ class Deployments:
         self._random = random
 
     def deploy(
-        self, environment: Environment, given: Mapping[str, Any], content_hash: str, archive: bytes, now: datetime
+        self,
+        environment: Environment,
+        given: Mapping[str, Any],
+        content_hash: str,
+        archive: bytes,
+        now: datetime,
+        *,
+        image: str | None = None,
     ) -> Deployed:
         """Stores a version and makes it current. `ManifestInvalid` and `ArchiveInvalid` name the field."""
         try:
@@ -98,8 +105,8 @@ class Deployments:
         self._archives.put(content_hash, archive)
         with self._database.transaction():
             self._versions.lock_environment(environment.id)
-            deployed = self._same_as_current(environment, parsed, content_hash) or self._insert(
-                environment, parsed, content_hash, now
+            deployed = self._same_as_current(environment, parsed, content_hash, image) or self._insert(
+                environment, parsed, content_hash, image, now
             )
         if not deployed.cached:
             self._limiting.push(environment.organization_id, now)
@@ -119,15 +126,19 @@ class Deployments:
         if found != content_hash:
             raise ArchiveInvalid(f"the archive's tree hashes to {found}", field="contentHash")
 
-    def _same_as_current(self, environment: Environment, parsed: manifest.Manifest, content_hash: str) -> Deployed | None:
+    def _same_as_current(
+        self, environment: Environment, parsed: manifest.Manifest, content_hash: str, image: str | None
+    ) -> Deployed | None:
         current = self._versions.current(environment.id)
-        if current is None or current.content_hash != content_hash:
+        if current is None or (current.content_hash, current.image) != (content_hash, image):
             return None
         if {task.slug for task in self._versions.tasks(current.id)} != {task["slug"] for task in parsed.tasks}:
             return None
         return Deployed(current.id, current.number, content_hash, [task["slug"] for task in parsed.tasks], cached=True)
 
-    def _insert(self, environment: Environment, parsed: manifest.Manifest, content_hash: str, now: datetime) -> Deployed:
+    def _insert(
+        self, environment: Environment, parsed: manifest.Manifest, content_hash: str, image: str | None, now: datetime
+    ) -> Deployed:
         version = Version(
             id=self._id("deployment", now),
             environment_id=environment.id,
@@ -135,6 +146,7 @@ class Deployments:
             content_hash=content_hash,
             sdk_version=parsed.sdk,
             python_version=parsed.python,
+            image=image,
             created_at=now,
         )
         self._versions.insert(version, parsed.tasks)

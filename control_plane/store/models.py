@@ -115,6 +115,7 @@ class Version(Table):
     content_hash = TextField()
     sdk_version = TextField()
     python_version = TextField()
+    image = TextField(null=True)
     created_at = DateTimeTZField()
 
     class Meta:

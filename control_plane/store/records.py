@@ -140,7 +140,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A deployed background worker. `content_hash` names its tree of files."""
+    """A deployed background worker. `content_hash` names its tree of files, `image` what docker runs it in."""
 
     id: str
     environment_id: str
@@ -148,6 +148,7 @@ class Version:
     content_hash: str
     sdk_version: str
     python_version: str
+    image: str | None
     created_at: datetime
 
 

@@ -73,14 +73,15 @@ class Versions:
     def insert(self, version: Version, tasks: Sequence[Mapping[str, Any]]) -> None:
         """A version with its tasks; each of `tasks` has the columns of `Task` but for the version's id."""
         self._database.rows(
-            "INSERT INTO versions (id, environment_id, number, content_hash, sdk_version, python_version, created_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            "INSERT INTO versions (id, environment_id, number, content_hash, sdk_version, python_version, image,"
+            " created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
             version.id,
             version.environment_id,
             version.number,
             version.content_hash,
             version.sdk_version,
             version.python_version,
+            version.image,
             version.created_at,
         )
         self._database.rows(

@@ -89,7 +89,7 @@ class _Known:
 
 
 class NomadPlacement:
-    """On one cluster. `site_of` maps an environment's id and a region to where jobs run. `clock` is the store's.
+    """On one cluster. `site_of` maps an environment's id, a version's and a region to where jobs run. `clock`: the store's.
 
     `may_watch` is asked now and then: of several schedulers one need watch. `on_change` is called from another thread when
     an executor ended, or room was made.
@@ -102,7 +102,7 @@ class NomadPlacement:
         *,
         cluster: str,
         namespace: str,
-        site_of: Callable[[str, str], Site],
+        site_of: Callable[[str, str, str], Site],
         terms: spec.Terms,
         limits: Limits,
         clock: Callable[[], datetime],
@@ -158,7 +158,7 @@ class NomadPlacement:
         return self._closings.closed()
 
     def place(self, executor: ExecutorSpec) -> None:
-        site = self._site_of(executor.environment, executor.region)
+        site = self._site_of(executor.environment, executor.version, executor.region)
         document = spec.job(executor.environment, executor.version, executor.machine, site, self._terms, executor.region)
         namespace = site.namespace or self._namespace
         row = self._row(executor, str(document["ID"]), namespace)

@@ -273,3 +273,16 @@ def test_one_of_a_version_just_deployed_is_offered_what_is_pinned_to_none(tenant
     new = tenant.deploy(["hello"], "after")
     tenant.trigger()
     assert "work" in ask(executor(platform, tenant, new["id"], "executor_after"), wait=0)
+
+
+def test_a_version_has_an_image_of_its_own(tenant: Tenant) -> None:
+    body = deployment(["pictured"])
+    plain = tenant.client.simulate_post("/api/v1/deployments", json=body).json
+    made = [tenant.client.simulate_post("/api/v1/deployments", json={**body, "image": "hub/x:1"}).json for _ in range(2)]
+    assert plain["id"] != made[0]["id"] == made[1]["id"]
+    shown = tenant.client.simulate_get("/api/v1/deployments/current").json
+    DeploymentReply.model_validate(shown)
+    assert shown["image"] == "hub/x:1"
+    for wrong in ("", "a b", "-x", "x:", "x@sha256:1", "x" * 300, "$(id)", 7):
+        answer = tenant.client.simulate_post("/api/v1/deployments", json={**body, "image": wrong})
+        assert (answer.status_code, answer.json["code"]) == (400, "BODY_INVALID"), wrong

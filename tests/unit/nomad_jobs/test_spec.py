@@ -84,6 +84,9 @@ def test_drivers() -> None:
     assert (able["Config"]["cap_add"], able["Env"]["SOJOURN_DRIVER"]) == (["sys_admin"], "exec")
     docker = task(made(site=Site(driver="docker", image="registry/x:1")))
     assert (docker["Driver"], docker["Config"]["image"], "User" in docker) == ("docker", "registry/x:1", False)
+    assert "network_mode" not in docker["Config"]
+    host = task(made(site=Site(driver="docker", image="x", network_mode="host")))
+    assert host["Config"]["network_mode"] == "host"
 
 
 def test_the_same_input_makes_the_same_document_and_another_another_digest() -> None:
