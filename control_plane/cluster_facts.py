@@ -18,6 +18,8 @@ _FORBIDDEN, _MISSING = 403, 404
 _DISABLED = "disabled"
 _OFF_BY_MUCH, _OFF_BY_LITTLE = 30.0, 2.0
 _SOON = timedelta(days=7)
+#: Where tasks of the driver exec find an interpreter with Sojourn on the private Nomad.
+CHROOT_HOME = "/opt/sojourn"
 #: Drivers that isolate a task by themselves; what they give it unless told otherwise, what a shim needs beside that to make
 #: sandboxes, and both, for a client that allows it.
 ISOLATING = ("exec", "docker")
@@ -140,6 +142,8 @@ def _isolation(driver: str) -> str:
     """Which there is by a driver, and what changes it. What clients allow they tell nobody."""
     if driver not in ISOLATING:
         return ""
+    if driver == "docker":
+        return "; a container's own isolation, without the sandbox"
     given, site = (", ".join(f'"{each}"' for each in names) for names in (ALLOWED, SANDBOX_CAPABILITIES))
     return (
         f'; its own isolation, the sandbox with clients: plugin "{driver}" {{ config {{ allow_caps = [{given}] }} }},'

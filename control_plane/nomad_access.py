@@ -14,8 +14,6 @@ from sojourn.control_plane.domain.regions import BadRegions, is_name, objects
 
 #: The namespace that is meant when none is named: Sojourn has one of its own, never Nomad's `default`.
 NAMESPACE = "sojourn"
-#: Where tasks of the driver exec find an interpreter with Sojourn on the private Nomad.
-CHROOT_HOME = "/opt/sojourn"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from sojourn.control_plane.cluster_facts import CHROOT_HOME
 from sojourn.control_plane.domain.regions import DEFAULT
 from sojourn.nomad_jobs.sites import Constraint, Site
 from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES
@@ -111,6 +112,7 @@ def _task(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
             "SOJOURN_API_URL": terms.api_url,
             "SOJOURN_DRIVER": site.driver,
             **({"SOJOURN_DENIED": ",".join(terms.denied)} if terms.denied else {}),
+            **_loaded_from(site),
             "SOJOURN_VERSIONS_DIR": site.versions_dir or "${NOMAD_TASK_DIR}/versions",
         },
         "Identities": [
@@ -133,6 +135,12 @@ def _task(machine: str, site: Site, terms: Terms) -> dict[str, Any]:
     if user:
         task["User"] = user
     return task
+
+
+def _loaded_from(site: Site) -> dict[str, str]:
+    """An interpreter that was linked to elsewhere finds its own library, not another version that the system has."""
+    is_moved = site.driver in ("exec", "docker") and site.python.startswith(f"{CHROOT_HOME}/")
+    return {"LD_LIBRARY_PATH": f"{CHROOT_HOME}/base/lib"} if is_moved else {}
 
 
 def _config(site: Site) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from sojourn.control_plane.cluster_facts import CHROOT_HOME
 from sojourn.control_plane.config import Config, SettingError
 from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.isolation import networks_of
-from sojourn.control_plane.nomad_access import CHROOT_HOME, Cluster, NomadAccess, nomad_clusters
+from sojourn.control_plane.nomad_access import Cluster, NomadAccess, nomad_clusters
 from sojourn.control_plane.wiring import Platform
 from sojourn.nomad_jobs.client import Client, key_pairs
 from sojourn.nomad_jobs.sites import DRIVERS, BadSite, Site, Sites, read

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import sojourn
-from sojourn.control_plane.nomad_access import CHROOT_HOME
+from sojourn.control_plane.cluster_facts import CHROOT_HOME
 
 #: Where this environment is in there, and its interpreter.
 HOME = Path(CHROOT_HOME)

@@ -107,6 +107,7 @@ def client(
         "plugin": {
             "raw_exec": {"config": {"enabled": True}},
             "exec": {"config": {"allow_caps": list(ALLOWED)}},
+            "docker": {"config": {"allow_caps": list(ALLOWED)}},
         },
     }
 

@@ -140,7 +140,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A deployed background worker. `content_hash` names its tree of files, `image` what docker runs it in."""
+    """A deployed background worker. `content_hash` names its tree of files; `image`: what it runs in by docker."""
 
     id: str
     environment_id: str

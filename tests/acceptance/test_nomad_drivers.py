@@ -6,7 +6,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.nomad_stack import NomadStack, Starts, executor, result
+from tests.support.nomad_stack import NomadStack, Starts, executor, quoted, result
 from tests.support.sandboxes import needs_sandboxes
 
 from sojourn.control_plane.cluster_facts import SANDBOX_CAPABILITIES
@@ -35,6 +35,8 @@ def test_exec_runs_tasks_in_its_own_isolation_and_says_so(own_nomad_stack: Start
     stack = own_nomad_stack(SOJOURN_NOMAD_SITES=on("exec"), SOJOURN_SANDBOX="auto", **SLOW)
     seen, where = looks_around(stack, paths=[str(stack.data_dir), "/root", "/home", "/etc/shadow"])
     assert where["isolation"] == "exec"
+    (job,) = [stack.ask(f"job/{quoted(child['ID'])}") for child in stack.children()]
+    assert job["TaskGroups"][0]["Tasks"][0]["Env"]["LD_LIBRARY_PATH"] == "/opt/sojourn/base/lib"
     assert (seen["uid"], seen["capabilities"], seen["noNewPrivileges"]) == (65_534, 0, "1")
     assert (seen["seen"], seen["variables"]) == ([], [])
     warm = stack.client().trigger("echo", 2)["id"]

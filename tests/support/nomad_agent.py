@@ -23,11 +23,11 @@ from tests.support.stack import free_port, until
 
 
 @contextmanager
-def agent() -> Iterator[NomadAgent]:
-    """An agent that takes jobs; `access` has the least rights, `management` all."""
+def agent(*drivers: str) -> Iterator[NomadAgent]:
+    """An agent that takes jobs; `access` has the least rights, `management` all. `drivers`: others than its usual ones."""
     binary = required_binary()
     with tempfile.TemporaryDirectory(prefix="sojourn-nomad-") as directory:
-        made = NomadAgent(binary, Path(directory))
+        made = NomadAgent(binary, Path(directory), allowed_drivers=drivers or None)
         try:
             made.start()
             yield made
