@@ -10,13 +10,17 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sojourn.scheduler.placement.process import kill, processes
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DETACH = 2
+#: What Nomad tells a task of its directories, each below that of its allocation.
+_DIRECTORIES = ("NOMAD_ALLOC_DIR", "NOMAD_TASK_DIR", "NOMAD_SECRETS_DIR")
+#: What the agent calls its own program by for each task.
+_HELPERS = (b"executor", b"logmon", b"docker_logger")
 
 
 def agents(configuration: Path) -> list[int]:
@@ -55,23 +59,34 @@ def unmount(directory: Path) -> None:
 
 
 def remaining(directory: Path, allocations: Path) -> list[int]:
-    """By control group, which holds whatever a task became; else by directory, arguments and environment."""
+    """What is Nomad's below an agent's directory: tasks and all that came of them, and the agent's own helpers.
+
+    Whose directory or command line merely names such a path, as an operator's shell does, is a bystander.
+    """
     identifiers = [path.name.encode() for path in allocations.glob("*-*-*-*-*")]
-    place = str(directory).encode()
-    found = []
-    for pid in processes():
-        if pid == os.getpid():
-            continue
-        groups = _read(pid, "cgroup")
-        told = _read(pid, "cmdline") + _read(pid, "environ")
-        if place in told or _works_below(pid, directory) or any(each in groups for each in identifiers):
-            found.append(pid)
-    return found
+    others = (pid for pid in processes() if pid != os.getpid())
+    return [pid for pid in others if _is_task(pid, allocations, identifiers) or _is_helper(pid, directory)]
 
 
-def _works_below(pid: int, directory: Path) -> bool:
+def _is_task(pid: int, allocations: Path, identifiers: Sequence[bytes]) -> bool:
+    """By control group, which holds whatever a task became; else by what Nomad puts into a task's environment."""
+    if any(each in _read(pid, "cgroup") for each in identifiers):
+        return True
+    given = tuple(f"{name}={allocations}/".encode() for name in _DIRECTORIES)
+    return any(each.startswith(given) for each in _read(pid, "environ").split(b"\0"))
+
+
+def _is_helper(pid: int, directory: Path) -> bool:
+    """The agent's program again: it watches a task, or writes its logs. Where, it is told or has from the agent."""
+    arguments = _read(pid, "cmdline").split(b"\0")
+    if arguments[1:2] not in ([each] for each in _HELPERS):
+        return False
+    return f"{directory}/".encode() in b" ".join(arguments[2:]) or _works_in(pid, directory)
+
+
+def _works_in(pid: int, directory: Path) -> bool:
     try:
-        return Path(f"/proc/{pid}/cwd").readlink().is_relative_to(directory)
+        return Path(f"/proc/{pid}/cwd").readlink() == directory
     except OSError:
         return False
 
