@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _READ = 1 << 18
 _TRIES = 3
+#: What Nomad answers to a dispatch, with status 500 or 404, when the job is to be registered (again).
+_UNDISPATCHABLE = re.compile(r"parameterized job not found|^\S* ?Specified job .* (is stopped|is not a parameterized job)")
 _TOPICS = ("Allocation", "Evaluation")
 
 
@@ -82,7 +85,8 @@ class Client:
     def dispatch(self, job: str, executor: str, meta: Mapping[str, str], token: str, namespace: str = "") -> str:
         """Dispatches a child of a parameterized job; its id. The same token makes no second one.
 
-        An answer that was lost is asked for again with the same token. `NotThere`: the job is not registered.
+        An answer that was lost is asked for again with the same token. `NotThere`: the job is not registered, was
+        stopped, or is no parameterized one.
         """
         query = {**self._in(namespace), "idempotency_token": token}
         body = {"Meta": dict(meta), "IdPrefixTemplate": executor}
@@ -90,9 +94,9 @@ class Client:
             try:
                 return str(self._ask("post", f"{_job(job)}/dispatch", params=query, body=body)["DispatchedJobID"])
             except NomadError as error:
+                if _UNDISPATCHABLE.search(str(error)):
+                    raise NotThere(str(error), is_refusal=True) from None
                 if error.is_refusal or not left:
-                    if "parameterized job not found" in str(error):
-                        raise NotThere(str(error), is_refusal=True) from None
                     raise
         raise AssertionError
 

@@ -56,9 +56,10 @@ class Unplaced:
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Nomad does not know the executor's job."""
+    """Nomad does not know the executor's job, or has others of its allocations and not its own."""
 
     executor: str
+    reason: str = "its job is no longer known to Nomad"
 
 
 Fact = Allocation | Unplaced | Gone

@@ -12,7 +12,9 @@
 | lives | another allocation | none: that is refused, and leaves by itself |
 | lives, not bound | no node for it | end: the run waits in Sojourn's queue, not in Nomad's; stop the job |
 | lives, not bound or bound | its job is unknown | end |
+| lives, bound | its allocation is unknown, others of its job are over | end |
 | ended | an allocation that may run | stop the job: it returned, or Nomad replaced it |
+| ended | no node for it | stop the job: what was given up must not be placed once there is room |
 """
 
 from __future__ import annotations
@@ -96,7 +98,7 @@ def reconcile(recorded: Recorded | None, fact: Fact) -> list[Action]:
     if recorded is None:
         return []
     if isinstance(fact, Gone):
-        return [] if recorded.has_ended else [End(fact.executor, Ending.LOST, "its job is no longer known to Nomad")]
+        return [] if recorded.has_ended else [End(fact.executor, Ending.LOST, fact.reason)]
     if isinstance(fact, Unplaced):
         return _unplaced(recorded, fact)
     if recorded.has_ended:
@@ -110,7 +112,9 @@ def reconcile(recorded: Recorded | None, fact: Fact) -> list[Action]:
 
 
 def _unplaced(recorded: Recorded, fact: Unplaced) -> list[Action]:
-    if recorded.has_ended or recorded.allocation is not None:
+    if recorded.has_ended:
+        return [Stop(fact.job, fact.namespace)]
+    if recorded.allocation is not None:
         return []
     if fact.is_full:
         end = End(fact.executor, Ending.FULL, f"waiting for capacity: {fact.reason}")

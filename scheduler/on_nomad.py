@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +23,8 @@ from sojourn.scheduler.placement.clusters import Clusters
 from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
 from sojourn.scheduler.remover import Remover
 from sojourn.scheduler.service import Service
+
+log = logging.getLogger(__name__)
 
 #: Seconds beyond the shim's own graces before Nomad ends an allocation by force.
 _MARGIN = 3.0
@@ -43,6 +46,7 @@ class OnNomad:
         }
         keep = timedelta(seconds=config.nomad_keep_seconds)
         self.placement = Clusters(placements, cluster_of)
+        warn_of_other_names(platform, list(clusters))
         self.services: tuple[Service, ...] = (
             Keys({name: _keys_of(client) for name, client in clients.items()}, platform.cluster_keys),
             *(Remover(each.remove, each.remove_unused, keep, name) for name, each in placements.items()),
@@ -73,6 +77,17 @@ def read_sites(config: Config, regions: Regions, access: NomadAccess) -> Sites:
         return read(config.nomad_sites, regions, ways)
     except BadSite as error:
         raise SettingError(str(error)) from None
+
+
+def warn_of_other_names(platform: Platform, clusters: Sequence[str]) -> None:
+    """Once: executors on a cluster that no setting names any more are not watched, and end by their runs' leases alone."""
+    for name, count in platform.executors.living_elsewhere(clusters).items():
+        log.warning(
+            "%d executors live on a cluster named %s, which nobody watches: name it by SOJOURN_NOMAD_CLUSTER until they"
+            " have ended, or stop their jobs there",
+            count,
+            name,
+        )
 
 
 def _placement(

@@ -109,6 +109,8 @@ class Identities:
         )
         version = self._versions.find(executor.version_id) if executor else None
         if executor is None or version is None:
+            with self._lock:
+                self._known.clear()  # the cluster may have another name by now: the next is judged by what is stored
             log.info("allocation %s of %s is not the executor %s", claims.allocation, claims.job, executor_id)
             raise PlacementOver
         identity = ExecutorIdentity(

@@ -160,6 +160,15 @@ class Executors:
         rows = self._database.rows("SELECT * FROM executors WHERE cluster = %s AND ended_at IS NULL ORDER BY id", cluster)
         return [build(Executor, row) for row in rows]
 
+    def living_elsewhere(self, clusters: Sequence[str]) -> dict[str, int]:
+        """How many have not ended on clusters by other names than these, by name."""
+        rows = self._database.rows(
+            "SELECT cluster, count(*) AS living FROM executors WHERE cluster <> ALL(%s) AND ended_at IS NULL"
+            " GROUP BY cluster ORDER BY cluster",
+            list(clusters),
+        )
+        return {str(row["cluster"]): int(row["living"]) for row in rows}
+
     def unused(self, cluster: str, job_ids: Sequence[tuple[str, str]]) -> list[str]:
         """Of a cluster's jobs, each with its environment's id, those of known environments that no executor is of."""
         rows = self._database.rows(

@@ -42,6 +42,10 @@ _TOLD_AT_ONCE = 200
 _REFUSED_FOR, _MANY_REFUSED = 3600.0, 1000
 #: The errand that is no executor's: whether a cluster answers again that did not; how often that is asked, in seconds.
 _LOOK, _LOOK_EVERY = "look", 0.5
+#: How many executors are remembered that could not be stopped, and how many listings try it again.
+_MANY_UNSTOPPED, _STOP_TRIES = 1000, 60
+#: How often a scheduler that does not watch looks at what the one that does has placed, in seconds.
+_STANDBY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,7 @@ class NomadPlacement:
         self._has_left = threading.Event()
         self._errands: queue.Queue[str] = queue.Queue()
         self._dispatches: queue.Queue[_Dispatch | None] = queue.Queue()
+        self._unstopped: dict[str, int] = {}
         self._load()
         for target in (self._watch, self._run_errands, self._run_dispatches):
             threading.Thread(target=target, name=f"{target.__name__.strip('_')} {cluster}", daemon=True).start()
@@ -181,10 +186,11 @@ class NomadPlacement:
         """`grace` is Nomad's `kill_timeout`, which is the job's: what is given here is not used."""
         with self._changed:
             known = self._living.get(executor)
-            if known is None or known.is_stopping:
-                return
-            known.is_stopping = True
-        self._errands.put(executor)
+            if known is not None:
+                if known.is_stopping:
+                    return
+                known.is_stopping = True
+        self._errands.put(executor)  # one that is not known here may be known to the store
 
     def living(self) -> list[Placed]:
         with self._changed:
@@ -348,11 +354,15 @@ class NomadPlacement:
         token = f"{executor.run}:{executor.snapshot}" if executor.run else executor.executor
         job = str(document["ID"])
         try:
-            return self._client.dispatch(job, executor.executor, meta, token, namespace)
-        except NotThere:
-            self._registered.pop(job, None)
-            self._register(document, namespace)
-            return self._client.dispatch(job, executor.executor, meta, token, namespace)
+            try:
+                return self._client.dispatch(job, executor.executor, meta, token, namespace)
+            except NotThere:
+                self._registered.pop(job, None)
+                self._register(document, namespace)
+                return self._client.dispatch(job, executor.executor, meta, token, namespace)
+        except NomadError:
+            self._registered.pop(job, None)  # whatever it was, the next placement looks whether the job is well
+            raise
 
     def _register(self, document: Mapping[str, object], namespace: str) -> None:
         job, digest = str(document["ID"]), f"{namespace} {spec.digest(dict(document))}"
@@ -406,17 +416,26 @@ class NomadPlacement:
             executor = self._errands.get()
             if not executor:
                 return
-            if executor == _LOOK:
-                self._look()
-                continue
             try:
-                if row := self._executors.find(executor):
+                if executor == _LOOK:
+                    self._look()
+                    continue
+                row = self._executors.find(executor)
+                if row is not None and row.cluster == self._cluster:
                     for child in self._children(row):
                         self._client.deregister(child, row.namespace)
+                self._unstopped.pop(executor, None)
             except (NomadError, StoreUnavailable) as error:
-                log.warning("%s is not stopped yet: %s", executor, error)  # the next listing tries again
+                log.warning("%s is not stopped yet: %s", executor, error)
+                self._remember_unstopped(executor)
             except Exception:
                 log.exception("%s is not stopped", executor)
+
+    def _remember_unstopped(self, executor: str) -> None:
+        """The next listings try again. What stays after that goes when its job is removed."""
+        tries = self._unstopped.pop(executor, 0) + 1
+        if tries < _STOP_TRIES and len(self._unstopped) < _MANY_UNSTOPPED:
+            self._unstopped[executor] = tries
 
     def _children(self, row: Executor) -> list[str]:
         """What Nomad may have of an executor: the child that is known, or whatever was dispatched for it."""
@@ -453,7 +472,8 @@ class NomadPlacement:
                     self._follow(self._compared())
                     pause = 0.1
                 else:
-                    self._has_left.wait(1.0)
+                    self._load()  # whoever leads next begins with what is there
+                    self._has_left.wait(_STANDBY)
             except (NomadError, StoreUnavailable) as error:
                 log.warning("the cluster %s is not being watched: %s", self._cluster, error)
                 self._has_left.wait(pause)
@@ -486,6 +506,9 @@ class NomadPlacement:
             elif name not in seen and not known.is_placing and self._is_overdue(known.row):
                 self._apply(self._ask_about(known.row))
             if known.is_stopping:
+                self._errands.put(name)
+        if self._errands.empty():
+            for name in list(self._unstopped):
                 self._errands.put(name)
         return index
 
@@ -525,7 +548,10 @@ class NomadPlacement:
         found = [facts.allocation(each) for each in self._client.allocations(children[0], row.namespace)]
         if found:
             # The executor's own is the oldest: what Nomad made later replaces it.
-            return [fact for fact in reversed(found) if fact is not None]
+            known = [fact for fact in reversed(found) if fact is not None]
+            if row.allocation_id and not any(fact.is_alive or fact.id == row.allocation_id for fact in known):
+                return [Gone(row.id, "its allocation is no longer known to Nomad")]
+            return known
         try:
             job = self._client.job(children[0], row.namespace)
         except NotThere:

@@ -82,6 +82,22 @@ def test_dispatching_what_is_not_registered(client: Client) -> None:
         client.job("sojourn-nothing")
 
 
+def test_dispatching_what_was_stopped(client: Client, parent: Callable[..., Any]) -> None:
+    document = parent()
+    client.deregister(document["ID"])
+    with pytest.raises(NotThere, match="is stopped"):
+        dispatch(client, document, "executor_1", 2)
+    assert client.register(document) is True
+    assert dispatch(client, document, "executor_1", 2)
+
+
+def test_dispatching_what_is_no_parameterized_job(client: Client, parent: Callable[..., Any]) -> None:
+    document = parent()
+    child = dispatch(client, document, "executor_1", 2)
+    with pytest.raises(NotThere, match="is not a parameterized job"):
+        client.dispatch(child, "executor_2", {"executor": "executor_2"}, "t")
+
+
 def test_meta_that_the_job_does_not_name_is_refused(client: Client, parent: Callable[..., Any]) -> None:
     document = parent()
     with pytest.raises(NomadError, match="secret"):

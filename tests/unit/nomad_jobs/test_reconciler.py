@@ -77,8 +77,9 @@ CASES: dict[str, tuple[Recorded | None, Fact, list[Action]]] = {
     "no room": (NEW, FULL, [end(Ending.FULL, f"waiting for capacity: {FULL.reason}"), STOP]),
     "no node": (NEW, NO_NODE, [end(Ending.NO_NODE, f"Nomad could not place it: {NO_NODE.reason}"), STOP]),
     "placed meanwhile": (BOUND, FULL, []),
-    "given up meanwhile": (ENDED, FULL, []),
+    "given up meanwhile": (ENDED, FULL, [STOP]),
     "purged": (BOUND, Gone("executor_1"), [end(Ending.LOST, "its job is no longer known to Nomad")]),
+    "only others are left": (BOUND, Gone("executor_1", "others"), [end(Ending.LOST, "others")]),
     "purged after its end": (ENDED, Gone("executor_1"), []),
     "foreign and gone": (None, Gone("executor_1"), []),
 }
