@@ -21,7 +21,15 @@ from typing import Any
 import nomad
 
 from sojourn.control_plane import cluster_facts as facts
-from sojourn.control_plane.embedded import chroot, nomad_configuration, nomad_ports, nomad_remains, nomad_rights, process
+from sojourn.control_plane.embedded import (
+    chroot,
+    nomad_certificates,
+    nomad_configuration,
+    nomad_ports,
+    nomad_remains,
+    nomad_rights,
+    process,
+)
 from sojourn.control_plane.embedded.nomad_configuration import Ports
 from sojourn.control_plane.embedded.process import StartFailed
 from sojourn.control_plane.nomad_access import NAMESPACE, NomadAccess
@@ -131,7 +139,8 @@ class NomadAgent:
     def launch_server(self) -> subprocess.Popen[bytes]:
         """Starts the server, the first time or again."""
         assert self._ports
-        return self._run(SERVER, nomad_configuration.server(self._directory / SERVER, self._ports, _REGION))
+        told = nomad_configuration.server(self._directory / SERVER, self._ports, _REGION)
+        return self._run(SERVER, {**told, "tls": self._tls("server")})
 
     def launch_client(self) -> subprocess.Popen[bytes]:
         """Starts the client, the first time or again: it finds its tasks."""
@@ -140,7 +149,7 @@ class NomadAgent:
         self._client_since = time.monotonic()
         seen = chroot.environment(self._directory / "chroot") if "exec" in self._drivers else {}
         told = nomad_configuration.client(directory, self._allocations, self._ports, _REGION, self._drivers, seen)
-        return self._run(CLIENT, told)
+        return self._run(CLIENT, {**told, "tls": self._tls("client")})
 
     def wait_until_ready(self, timeout: float = 60, proceed: Callable[[], None] = lambda: None) -> NomadAccess:
         """The second half of `start`. What `proceed` raises ends the wait."""
@@ -175,6 +184,9 @@ class NomadAgent:
 
     def _configuration(self, name: str) -> Path:
         return self._directory / f"{name}.json"
+
+    def _tls(self, role: str) -> dict[str, object]:
+        return nomad_certificates.tls(self._directory / "tls", _REGION, role)
 
     def _log(self, name: str) -> Path:
         return self._logs / f"{name}.log"

@@ -46,7 +46,7 @@ class Clusters:
 
 @pytest.fixture(scope="module")
 def clusters() -> Iterator[Clusters]:
-    with agent() as home, agent() as eu, federated(home, "ap") as ap, node_in_pool(home, "gpu") as gpu:
+    with agent(of_a_federation=True) as home, agent() as eu, federated(home, "ap") as ap, node_in_pool(home, "gpu") as gpu:
         yield Clusters(home, eu, ap, gpu)
 
 

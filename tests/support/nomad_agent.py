@@ -22,12 +22,20 @@ from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client,
 from tests.support.stack import free_port, until
 
 
+class _Open(NomadAgent):
+    """Whose servers speak with others in clear: its certificates are of its own region alone."""
+
+    def _tls(self, role: str) -> dict[str, object]:
+        return {}
+
+
 @contextmanager
-def agent(*drivers: str) -> Iterator[NomadAgent]:
+def agent(*drivers: str, of_a_federation: bool = False) -> Iterator[NomadAgent]:
     """An agent that takes jobs; `access` has the least rights, `management` all. `drivers`: others than its usual ones."""
     binary = required_binary()
+    kind = _Open if of_a_federation else NomadAgent
     with tempfile.TemporaryDirectory(prefix="sojourn-nomad-") as directory:
-        made = NomadAgent(binary, Path(directory), allowed_drivers=drivers or None)
+        made = kind(binary, Path(directory), allowed_drivers=drivers or None)
         try:
             made.start()
             yield made
@@ -46,7 +54,7 @@ def node_in_pool(agent: NomadAgent, pool: str) -> Iterator[str]:
         told = nomad_configuration.client(
             directory / "client", directory / "alloc", replace(ports, client_http=free_port()), "global", ("raw_exec",)
         )
-        told |= {"name": name, "client": {**told["client"], "node_pool": pool}}
+        told |= {"name": name, "tls": agent._tls("client"), "client": {**told["client"], "node_pool": pool}}
         child = _start(directory, "client", told)
         nodes = nomad_client(agent.management).nodes
         try:

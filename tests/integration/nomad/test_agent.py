@@ -174,6 +174,24 @@ def test_a_later_agent_has_the_same_jobs_and_tokens(make: Make) -> None:
     assert "known" in {job["ID"] for job in nomad_client(access).jobs.get_jobs()}
 
 
+def test_a_directory_of_before_gets_certificates(make: Make, tmp_path: Path) -> None:
+    """As older releases left it, without TLS on either side."""
+    first = make()
+    first._tls = lambda role: {"rpc": False}  # type: ignore[method-assign]
+    access = first.start()
+    nomad_client(access).jobs.request(json={"Job": batch_job("known", script="exit 0")}, method="post")
+    first.stop()
+    assert not (tmp_path / "nomad" / "tls").exists()
+    later = make()
+    assert later.start() == access
+    made = (tmp_path / "nomad" / "tls" / "ca.pem").read_bytes()
+    child = str(nomad_client(access).job.dispatch_job("known")["DispatchedJobID"])
+    allocation(nomad_client(access), child, "complete")
+    later.stop()
+    make().start()
+    assert (tmp_path / "nomad" / "tls" / "ca.pem").read_bytes() == made
+
+
 @pytest.mark.parametrize("name", [SERVER, CLIENT])
 def test_a_process_that_was_killed_is_started_again_and_its_tasks_go_on(make: Make, tmp_path: Path, name: str) -> None:
     agent = make()
