@@ -16,16 +16,17 @@ from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client,
 
 #: How many nodes are looked at one by one.
 _NODES = 50
-_FORBIDDEN = 403
 #: No job of a user has this name: nothing that is asked about it can act on one.
 _NO_JOB = "sojourn-doctor-asks-about-a-job-that-is-not-there"
 _HIGHEST_INDEX = 2**62
 
 
-def examine(access: NomadAccess, settings: str = "NOMAD_ADDR and the TLS settings beside it") -> Iterator[Finding]:
+def examine(
+    access: NomadAccess, driver: str = "raw_exec", settings: str = "NOMAD_ADDR and the TLS settings beside it"
+) -> Iterator[Finding]:
     """Everything that is looked at; nothing more once the cluster cannot be reached or gives the token no right at all.
 
-    `settings`: what names the cluster.
+    `driver` is what jobs name unless their site says otherwise. `settings`: what names the cluster.
     """
     client = nomad_client(access, timeout=10)
     try:
@@ -36,7 +37,7 @@ def examine(access: NomadAccess, settings: str = "NOMAD_ADDR and the TLS setting
         yield known
         if known.state != "bad":
             yield from _rights(client, access.namespace)
-            yield from _nodes(client)
+            yield from _nodes(client, driver)
             yield from _jobs(client, access.namespace)
     except (BaseNomadException, OSError, ValueError) as error:
         advice = f"start it, or correct {settings}"
@@ -66,7 +67,7 @@ def _identities(client: nomad.Nomad) -> Finding:
 
 
 def _rights(client: nomad.Nomad, namespace: str) -> Iterator[Finding]:
-    """Each by a request that needs exactly it. What Nomad answers otherwise does not matter here."""
+    """Each by a request that needs exactly it."""
     status, told = _ask(client.namespace, namespace)
     yield facts.namespace(status, told, namespace)
     index = {"EnforceIndex": True, "JobModifyIndex": _HIGHEST_INDEX}
@@ -82,25 +83,28 @@ def _rights(client: nomad.Nomad, namespace: str) -> Iterator[Finding]:
         yield facts.capability(capability, namespace, status, told)
 
 
-def _nodes(client: nomad.Nomad) -> Iterator[Finding]:
+def _nodes(client: nomad.Nomad, driver: str) -> Iterator[Finding]:
     status, nodes = _ask(client.nodes)
-    yield facts.node_right(status)
-    if status == _FORBIDDEN:
+    right = facts.node_right(status, nodes)
+    yield right
+    if right.state != "ok":
         return
-    _, members = _ask(client.agent, "members")
-    yield facts.version([each["Tags"].get("build", "") for each in members["Members"]], nodes)
+    _, told = _ask(client.agent, "members")
+    members = (told.get("Members") or ()) if isinstance(told, Mapping) else ()
+    yield facts.version([each["Tags"].get("build", "") for each in members], nodes)
     ready = [each for each in nodes if (each["Status"], each["SchedulingEligibility"]) == ("ready", "eligible")]
     yield facts.readiness(nodes, ready)
-    yield from facts.drivers(ready)
-    if ready:
-        details = [_ask(client.node, each["ID"])[1] for each in ready[:_NODES]]
-        yield facts.control_groups([each["Attributes"].get("os.cgroups.version", "") for each in details])
+    yield from facts.drivers(ready, driver)
+    details = [_ask(client.node, each["ID"]) for each in ready[:_NODES]]
+    there = [told for status, told in details if status == requests.codes.ok and isinstance(told, Mapping)]
+    if there:  # a node may have gone since it was listed
+        yield facts.control_groups([(each["Attributes"] or {}).get("os.cgroups.version", "") for each in there])
 
 
 def _jobs(client: nomad.Nomad, namespace: str) -> Iterator[Finding]:
     """What Nomad would say to a job like ours."""
     status, told = _ask(client.validate, "job", method="post", json={"Job": _job(namespace, _NO_JOB)})
-    if status == requests.codes.ok:
+    if status == requests.codes.ok and isinstance(told, Mapping):
         yield facts.oversubscription(told)
 
 

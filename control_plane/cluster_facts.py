@@ -14,7 +14,7 @@ from sojourn.control_plane.finding import Finding
 LEAST = (1, 8, 0)
 #: Before, the token that makes two dispatches of one placement one job could be missed when both came at once.
 GOOD = (1, 11, 2)
-_FORBIDDEN, _MISSING = 403, 404
+_OK, _FORBIDDEN, _MISSING = 200, 403, 404
 _DISABLED = "disabled"
 _OFF_BY_MUCH, _OFF_BY_LITTLE = 30.0, 2.0
 _SOON = timedelta(days=7)
@@ -34,12 +34,21 @@ _DRIVERS = {
     "exec": "run the client as root, with control groups",
     "docker": "install Docker on the client",
 }
+#: What Nomad answers to the request that tries a right, if the right is there: status and a word of the text.
+_EXPECTED = {
+    "list-jobs": ((_OK,), ""),
+    "read-job": ((_MISSING,), "job not found"),
+    "submit-job": ((400, 409, 500), "modify index"),
+    "dispatch-job": ((_MISSING, 500), "parameterized job not found"),
+}
 
 
 def token(status: int, told: Any, now: datetime | None = None) -> Finding:
     """`told` is the token that Nomad takes ours for, or a text."""
     if status == _FORBIDDEN:
         return Finding("token", "bad", f"Nomad does not know NOMAD_TOKEN: {_NEW_TOKEN}")
+    if status != _OK and _DISABLED not in str(told):
+        return _untried("token", status, told)
     if not isinstance(told, Mapping):
         return Finding(
             "token", "note", "ACLs are off: whoever reaches Nomad can do everything; servers: acl { enabled = true }"
@@ -63,6 +72,8 @@ def namespace(status: int, told: Any, name: str) -> Finding:
         return Finding("namespace", "bad", f"{name} is not there, or the token may do nothing in it: {_apply_policy(name)}")
     if status == _MISSING:
         return Finding("namespace", "bad", f"{name} is not there: nomad namespace apply {name}")
+    if status != _OK or not isinstance(told, Mapping):
+        return _untried("namespace", status, told)
     capabilities = told.get("Capabilities") or {}
     allowed, denied = capabilities.get("EnabledTaskDrivers") or [], capabilities.get("DisabledTaskDrivers") or []
     if allowed or denied:
@@ -74,9 +85,12 @@ def namespace(status: int, told: Any, name: str) -> Finding:
 
 
 def capability(name: str, of: str, status: int, told: Any) -> Finding:
-    """Whether a request that needs the capability was let through, whatever came of it."""
-    if status != _FORBIDDEN:
+    """Whether a request that needs the capability was let through: Nomad then answers as is expected of it."""
+    statuses, words = _EXPECTED[name]
+    if status in statuses and words in str(told).lower():
         return Finding(f"right {name}", "ok", f"in namespace {of}")
+    if status != _FORBIDDEN:
+        return _untried(f"right {name}", status, told)
     if _DISABLED in str(told):
         advice = "nomad operator scheduler set-config -reject-job-registration=false"
         return Finding(f"right {name}", "bad", f"the cluster takes no jobs at present ({told}): {advice}")
@@ -84,12 +98,14 @@ def capability(name: str, of: str, status: int, told: Any) -> Finding:
     return Finding(f"right {name}", "bad", f"the token's policy lacks it: {line}; {_apply_policy(of)}")
 
 
-def node_right(status: int) -> Finding:
-    """Whether nodes may be read."""
+def node_right(status: int, told: Any) -> Finding:
+    """Whether nodes may be read. `told` is the list of them, or a text."""
     if status == _FORBIDDEN:
         return Finding(
             "right node read", "bad", f'the token\'s policy lacks it: node {{ policy = "read" }}; {_apply_policy("")}'
         )
+    if status != _OK or not isinstance(told, Sequence) or isinstance(told, str):
+        return _untried("right node read", status, told)
     return Finding("right node read", "ok", "nodes can be listed")
 
 
@@ -117,21 +133,21 @@ def readiness(nodes: Sequence[Mapping[str, Any]], ready: Sequence[Mapping[str, A
     return Finding("nodes", "bad", f"none of {len(nodes)} takes jobs: {advice}")
 
 
-def drivers(ready: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
-    """What the nodes that take jobs can run tasks by. One driver is enough; raw_exec is what runs are frozen under."""
+def drivers(ready: Sequence[Mapping[str, Any]], needed: str = "raw_exec") -> Iterator[Finding]:
+    """What the nodes that take jobs can run tasks by. One driver is enough: `needed`, the one that jobs name by default."""
     healthy: Counter[str] = Counter()
     why: dict[str, str] = {}
     for node in ready:
         for name, told in (node["Drivers"] or {}).items():
-            healthy[name] += bool(told["Detected"] and told["Healthy"])
-            if not told["Healthy"]:
-                why.setdefault(name, told["HealthDescription"])
+            healthy[name] += bool(told.get("Detected") and told.get("Healthy"))
+            if not told.get("Healthy"):
+                why.setdefault(name, told.get("HealthDescription") or "")
     any_at_all = any(healthy[name] for name in _DRIVERS)
     for name, lines in _DRIVERS.items():
         if ready and healthy[name] == len(ready):
             yield Finding(f"driver {name}", "ok", f"healthy on {healthy[name]} of {len(ready)} nodes{_isolation(name)}")
         elif ready:
-            state = "note" if any_at_all else "bad"
+            state = "bad" if not any_at_all or (name == needed and not healthy[name]) else "note"
             told_why = f" ({why[name]})" if why.get(name) else ""
             yield Finding(
                 f"driver {name}", state, f"healthy on {healthy[name]} of {len(ready)} nodes{told_why}; clients: {lines}"
@@ -194,6 +210,16 @@ def clock(date: str, ours: float) -> Finding:
     state = "bad" if off > _OFF_BY_MUCH else "note"
     return Finding(
         "clock", state, f"Nomad's is {off:.0f} s off from this machine's: keep both by NTP (timedatectl set-ntp true)"
+    )
+
+
+def _untried(what: str, status: int, told: Any) -> Finding:
+    """Neither let through nor refused: what is in between answered, or a server that has no leader."""
+    text = (str(told).strip().splitlines() or [""])[0][:100]
+    return Finding(
+        what,
+        "note",
+        f"could not be tried, the answer was {status} {text}: look again; what is before Nomad may not pass it on",
     )
 
 

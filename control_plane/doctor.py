@@ -107,8 +107,9 @@ def _regions(config: Config) -> Iterator[Finding]:
     except SettingError as error:
         yield Finding("regions", "bad", str(error))
         return
+    driver = _default_driver(config.nomad_sites)
     for name, found in clusters.items():
-        for finding in cluster.examine(found.access, f"{name} in SOJOURN_NOMAD_CLUSTERS"):
+        for finding in cluster.examine(found.access, driver, f"{name} in SOJOURN_NOMAD_CLUSTERS"):
             yield replace(finding, what=f"{name}: {finding.what}")
     for name, region in regions.by_name.items():
         at = region.cluster or config.nomad_cluster
@@ -119,6 +120,14 @@ def _regions(config: Config) -> Iterator[Finding]:
             yield Finding(f"region {name}", "ok" if good else "bad", f"cluster {at}{pool}{lack}")
 
 
+def _default_driver(sites: str) -> str:
+    """What the setting says for every environment; the scheduler says what is wrong with a setting that cannot be read."""
+    try:
+        return str(json.loads(sites)["*"]["driver"])
+    except (ValueError, KeyError, TypeError):
+        return "raw_exec"
+
+
 def _placement(config: Config, cluster_of_stack: str) -> Iterator[Finding]:
     if cluster_of_stack and not config.nomad_addr:
         yield Finding("Nomad", "note", f"the stack's is {cluster_of_stack}: set NOMAD_ADDR and NOMAD_TOKEN to look at it")
@@ -127,7 +136,7 @@ def _placement(config: Config, cluster_of_stack: str) -> Iterator[Finding]:
             "placement", "ok", "executors are processes of this machine; `sojourn up --nomad` makes them Nomad's jobs"
         )
     elif config.nomad_addr:
-        yield from cluster.examine(nomad_access(config))
+        yield from cluster.examine(nomad_access(config), _default_driver(config.nomad_sites))
     else:
         binary = find_binary(config.nomad_bin)
         advice = "install HashiCorp's release, or `make nomad`; or set NOMAD_ADDR to a cluster that runs"

@@ -26,6 +26,7 @@ def seen(finding: Finding) -> tuple[str, str]:
         (200, TOKEN | {"Policies": None}, "ok", "by role"),
         (403, "Permission denied", "bad", "does not know NOMAD_TOKEN: nomad acl token create"),
         (400, "ACL support disabled", "note", "acl { enabled = true }"),
+        (502, "Bad Gateway", "note", "could not be tried, the answer was 502 Bad Gateway"),
         (200, TOKEN | {"AccessorID": "anonymous"}, "bad", "NOMAD_TOKEN is not set"),
         (200, TOKEN | {"Type": "management"}, "note", "more than is needed"),
         (200, TOKEN | {"ExpirationTime": "2026-03-05T00:00:00.5Z"}, "note", "expires at 2026-03-05"),
@@ -42,6 +43,8 @@ def test_token(status: int, told: Any, state: str, words: str) -> None:
     [
         (200, {"Capabilities": None}, "ok", "runs"),
         (404, "not found", "bad", "nomad namespace apply runs"),
+        (500, "rpc error: No cluster leader", "note", "could not be tried, the answer was 500 rpc error"),
+        (200, "<html>", "note", "could not be tried"),
         (403, "Permission denied", "bad", "(for the namespace runs)"),
         (
             200,
@@ -60,7 +63,7 @@ def test_namespace(status: int, told: Any, state: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("status", "told", "state", "words"),
     [
-        (404, "job not found", "ok", "in namespace sojourn"),
+        (404, "job not found", "note", "could not be tried"),
         (500, "parameterized job not found", "ok", "in namespace sojourn"),
         (403, "Permission denied", "bad", 'namespace "sojourn" { capabilities = ["dispatch-job"] }'),
         (
@@ -74,6 +77,21 @@ def test_namespace(status: int, told: Any, state: str, words: str) -> None:
 def test_capability(status: int, told: str, state: str, words: str) -> None:
     got, text = seen(facts.capability("dispatch-job", "sojourn", status, told))
     assert (got, words in text) == (state, True), text
+
+
+@pytest.mark.parametrize("status", [401, 405, 429, 500, 502])
+@pytest.mark.parametrize("right", ["list-jobs", "read-job", "submit-job", "dispatch-job"])
+def test_an_answer_of_something_else_shows_no_right(right: str, status: int) -> None:
+    got, text = seen(facts.capability(right, "sojourn", status, "Bad Gateway\n"))
+    assert (got, f"could not be tried, the answer was {status} Bad Gateway:" in text) == ("note", True), text
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "state"),
+    [(200, [], "ok"), (403, "Permission denied", "bad"), (500, "No cluster leader", "note"), (200, "<html>", "note")],
+)
+def test_node_right(status: int, told: Any, state: str) -> None:
+    assert facts.node_right(status, told).state == state
 
 
 @pytest.mark.parametrize(
@@ -112,6 +130,10 @@ def test_drivers() -> None:
     assert states([node(raw_exec="healthy"), node(exec="healthy")]) == dict.fromkeys(("raw_exec", "exec", "docker"), "note")
     assert states([node(raw_exec="disabled")]) == dict.fromkeys(("raw_exec", "exec", "docker"), "bad")
     assert states([]) == {}
+    without = facts.drivers([node(raw_exec="disabled", exec="healthy")])
+    assert [finding.state for finding in without] == ["bad", "ok", "note"], "jobs name raw_exec unless told otherwise"
+    by_exec = facts.drivers([node(raw_exec="disabled", exec="healthy")], "exec")
+    assert [finding.state for finding in by_exec] == ["note", "ok", "note"]
     first = next(iter(facts.drivers([node(raw_exec="disabled")])))
     assert first.text == ('healthy on 0 of 1 nodes (disabled); clients: plugin "raw_exec" { config { enabled = true } }')
 
