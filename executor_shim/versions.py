@@ -15,6 +15,8 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _LOCK, _FETCHING = ".lock", ".fetching-"
 #: Seconds after which a tree that was never published is somebody's who died.
 _ABANDONED = 3600
+#: How often an archive is fetched that came damaged.
+_TRIES = 3
 
 
 class Trees:
@@ -31,7 +33,8 @@ class Trees:
     def ensure(self, content_hash: str, fetch: Callable[[str], bytes]) -> str:
         """The path of the tree of that hash, which stays until this process ends. `ValueError` if it cannot be right.
 
-        Two executors that need it at once may both fetch it: one rename wins, and both trees are the same.
+        What came damaged is fetched again: the fault may be the way's. Two executors that need it at once may both fetch
+        it: one rename wins, and both trees are the same.
         """
         if not _HASH.fullmatch(content_hash):
             raise ValueError(f"{content_hash[:80]!r} is not the hash of a version")
@@ -41,7 +44,7 @@ class Trees:
         self._lock = _locked(tree + _LOCK, fcntl.LOCK_SH)
         os.utime(tree + _LOCK)
         if not os.path.isdir(tree):
-            self._publish(tree, content_hash, fetch(content_hash))
+            self._fetch(tree, content_hash, fetch)
             self._evict()
         return tree
 
@@ -50,6 +53,17 @@ class Trees:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _fetch(self, tree: str, content_hash: str, fetch: Callable[[str], bytes]) -> None:
+        from sojourn.sdk.archive import ArchiveError
+
+        for left in reversed(range(_TRIES)):
+            try:
+                self._publish(tree, content_hash, fetch(content_hash))
+                return
+            except ArchiveError:
+                if not left:
+                    raise
 
     def _publish(self, tree: str, content_hash: str, packed: bytes) -> None:
         import shutil

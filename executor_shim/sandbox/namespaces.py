@@ -128,7 +128,7 @@ def _prepare(wanted: Options, plan: Plan) -> _Parts:
     mounts.open_proc()
     slot, locks = slots.take(wanted.run_dir, wanted.slots)
     os.makedirs(_stage(wanted), 0o700, exist_ok=True)
-    group = cgroup.make(f"sojourn-{slot}", wanted.pids)
+    group = cgroup.make(slots.group_name(slot, locks[0]), wanted.pids)
     rules = network.rules(wanted)
     servers, rest = relay.resolvers()
     forwards = tuple(options.target(each) for each in wanted.forward)

@@ -33,3 +33,12 @@ def take(run_dir: str, count: int) -> tuple[int, tuple[int, int]]:
             if not isinstance(error, BlockingIOError) and error.errno != errno.EADDRINUSE:
                 raise
     raise NoSlot(errno.EAGAIN, f"all {count} places for sandboxes are taken")
+
+
+def group_name(number: int, lock: int) -> str:
+    """The name of a slot's control group: that of nobody else on this kernel, where containers may be nodes, too.
+
+    Each of those has its own numbers, and may have the same tree of groups; a lock file is one of a kind.
+    """
+    told = os.fstat(lock)
+    return f"sojourn-{number}-{told.st_dev:x}-{told.st_ino:x}"

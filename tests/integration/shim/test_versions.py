@@ -40,6 +40,22 @@ def test_what_is_not_the_tree_is_not_published(tmp_path: Path) -> None:
     assert [name for name in os.listdir(tmp_path / "trees") if not name.endswith(".lock")] == []
 
 
+def test_what_came_damaged_is_fetched_again_and_not_for_ever(tmp_path: Path) -> None:
+    packed, content_hash = packed_tree(tmp_path / "p")
+    trees, answers = Trees(str(tmp_path / "trees"), 5), [packed[:-5], b"", packed]
+    assert os.listdir(trees.ensure(content_hash, lambda _: answers.pop(0))) == ["tasks.py"]
+    other, other_hash = packed_tree(tmp_path / "q")
+    asked: list[str] = []
+
+    def fetch(wanted: str) -> bytes:
+        asked.append(wanted)
+        return other[:-5]
+
+    with pytest.raises(ValueError):
+        trees.ensure(other_hash, fetch)
+    assert asked == [other_hash] * 3
+
+
 def test_the_longest_unused_go_and_those_in_use_stay(tmp_path: Path) -> None:
     made = [packed_tree(tmp_path / f"p{number}") for number in range(5)]
     directory = tmp_path / "trees"
