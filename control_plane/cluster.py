@@ -21,27 +21,37 @@ _NO_JOB = "sojourn-doctor-asks-about-a-job-that-is-not-there"
 _HIGHEST_INDEX = 2**62
 
 
-def examine(
-    access: NomadAccess, driver: str = "raw_exec", settings: str = "NOMAD_ADDR and the TLS settings beside it"
-) -> Iterator[Finding]:
+def examine(access: NomadAccess, driver: str = "raw_exec", further: str = "") -> Iterator[Finding]:
     """Everything that is looked at; nothing more once the cluster cannot be reached or gives the token no right at all.
 
-    `driver` is what jobs name unless their site says otherwise. `settings`: what names the cluster.
+    `driver` is what jobs name unless their site says otherwise. `further`: the name of one of SOJOURN_NOMAD_CLUSTERS;
+    empty: it is the one of NOMAD_ADDR.
     """
     client = nomad_client(access, timeout=10)
     try:
         yield _leader(client, access)
         yield from _clock(client)
         yield _identities(client)
-        known = facts.token(*_ask(client.acl, "token", "self"))
+        setting = f"the token of {further}" if further else "NOMAD_TOKEN"
+        known = facts.token(*_ask(client.acl, "token", "self"), setting=setting)
         yield known
         if known.state != "bad":
             yield from _rights(client, access.namespace)
             yield from _nodes(client, driver)
             yield from _jobs(client, access.namespace)
     except (BaseNomadException, OSError, ValueError) as error:
+        settings = f"{further} in SOJOURN_NOMAD_CLUSTERS" if further else "NOMAD_ADDR and the TLS settings beside it"
         advice = f"start it, or correct {settings}"
         yield Finding("Nomad", "bad", f"{access.shown} cannot be reached ({reason(error)}): {advice}")
+
+
+def nodes_of(access: NomadAccess) -> Sequence[Mapping[str, Any]] | None:
+    """The nodes of a cluster, as it lists them; None where it does not, of which `examine` tells."""
+    try:
+        status, nodes = _ask(nomad_client(access, timeout=10).nodes)
+    except (BaseNomadException, OSError, ValueError):
+        return None
+    return nodes if status == requests.codes.ok else None
 
 
 def _leader(client: nomad.Nomad, access: NomadAccess) -> Finding:
@@ -92,7 +102,7 @@ def _nodes(client: nomad.Nomad, driver: str) -> Iterator[Finding]:
     _, told = _ask(client.agent, "members")
     members = (told.get("Members") or ()) if isinstance(told, Mapping) else ()
     yield facts.version([each["Tags"].get("build", "") for each in members], nodes)
-    ready = [each for each in nodes if (each["Status"], each["SchedulingEligibility"]) == ("ready", "eligible")]
+    ready = [each for each in nodes if facts.takes_jobs(each)]
     yield facts.readiness(nodes, ready)
     yield from facts.drivers(ready, driver)
     details = [_ask(client.node, each["ID"]) for each in ready[:_NODES]]

@@ -43,10 +43,10 @@ _EXPECTED = {
 }
 
 
-def token(status: int, told: Any, now: datetime | None = None) -> Finding:
-    """`told` is the token that Nomad takes ours for, or a text."""
+def token(status: int, told: Any, now: datetime | None = None, setting: str = "NOMAD_TOKEN") -> Finding:
+    """`told` is the token that Nomad takes ours for, or a text; `setting` is what names ours."""
     if status == _FORBIDDEN:
-        return Finding("token", "bad", f"Nomad does not know NOMAD_TOKEN: {_NEW_TOKEN}")
+        return Finding("token", "bad", f"Nomad does not know {setting}: {_NEW_TOKEN}")
     if status != _OK and _DISABLED not in str(told):
         return _untried("token", status, told)
     if not isinstance(told, Mapping):
@@ -54,7 +54,7 @@ def token(status: int, told: Any, now: datetime | None = None) -> Finding:
             "token", "note", "ACLs are off: whoever reaches Nomad can do everything; servers: acl { enabled = true }"
         )
     if told["AccessorID"] == "anonymous":
-        return Finding("token", "bad", f"NOMAD_TOKEN is not set: {_NEW_TOKEN}")
+        return Finding("token", "bad", f"{setting} is not set: {_NEW_TOKEN}")
     if told["Type"] == "management":
         return Finding("token", "note", f"{told['Name']!r} may do everything, more than is needed: {_NEW_TOKEN}")
     ends = told.get("ExpirationTime")
@@ -131,6 +131,23 @@ def readiness(nodes: Sequence[Mapping[str, Any]], ready: Sequence[Mapping[str, A
         return Finding("nodes", "ok", f"{len(ready)} of {len(nodes)} take jobs")
     advice = "`nomad node status`; `nomad node eligibility -enable ID`" if nodes else "clients: client { enabled = true }"
     return Finding("nodes", "bad", f"none of {len(nodes)} takes jobs: {advice}")
+
+
+def region(name: str, cluster: str, pool: str, nodes: Sequence[Mapping[str, Any]] | None) -> Finding:
+    """Of a region by its `name`; `pool` empty: it names none. `nodes`: the cluster's; None: they could not be listed."""
+    where = f"cluster {cluster}" + (f", node pool {pool}" if pool else "")
+    if nodes is None or not pool:
+        return Finding(f"region {name}", "ok", where)
+    ready = [each for each in nodes if takes_jobs(each) and pool in (each["NodePool"], "all")]
+    if ready:
+        return Finding(f"region {name}", "ok", f"{where}: {len(ready)} nodes take jobs")
+    advice = f'clients: client {{ node_pool = "{pool}" }}; or correct SOJOURN_REGIONS'
+    return Finding(f"region {name}", "bad", f"{where}: none of its nodes takes jobs: {advice}")
+
+
+def takes_jobs(node: Mapping[str, Any]) -> bool:
+    """Whether a node, as Nomad lists it, is given allocations."""
+    return (node["Status"], node["SchedulingEligibility"]) == ("ready", "eligible")
 
 
 def drivers(ready: Sequence[Mapping[str, Any]], needed: str = "raw_exec") -> Iterator[Finding]:

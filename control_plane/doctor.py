@@ -9,18 +9,18 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import redis
 
-from sojourn.control_plane import cluster
+from sojourn.control_plane import cluster, cluster_facts
 from sojourn.control_plane.config import Config, SettingError
 from sojourn.control_plane.domain.regions import DEFAULT
 from sojourn.control_plane.embedded.nomad import find_binary
 from sojourn.control_plane.finding import Finding
 from sojourn.control_plane.isolation import sandbox
-from sojourn.control_plane.nomad_access import further_clusters, nomad_access
+from sojourn.control_plane.nomad_access import NomadAccess, further_clusters, nomad_access
 from sojourn.control_plane.store import migrations
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.wiring import regions_of
@@ -98,7 +98,7 @@ def _queue(config: Config) -> Iterator[Finding]:
 
 
 def _regions(config: Config) -> Iterator[Finding]:
-    """Each cluster beside that of NOMAD_ADDR, and whether each region has its cluster."""
+    """Each cluster beside that of NOMAD_ADDR, and whether each region has its cluster, and nodes in its pool."""
     if config.placement != "nomad":
         return
     try:
@@ -109,15 +109,21 @@ def _regions(config: Config) -> Iterator[Finding]:
         return
     driver = _default_driver(config.nomad_sites)
     for name, found in clusters.items():
-        for finding in cluster.examine(found.access, driver, f"{name} in SOJOURN_NOMAD_CLUSTERS"):
+        for finding in cluster.examine(found.access, driver, name):
             yield replace(finding, what=f"{name}: {finding.what}")
+    first = nomad_access(config) if config.nomad_addr else None
+    accesses = {config.nomad_cluster: first, **{name: found.access for name, found in clusters.items()}}
     for name, region in regions.by_name.items():
-        at = region.cluster or config.nomad_cluster
         if name != DEFAULT:
-            good = at in (config.nomad_cluster, *clusters)
-            pool = f", node pool {region.options['node_pool']}" if "node_pool" in region.options else ""
-            lack = "" if good else ", which SOJOURN_NOMAD_CLUSTERS does not have: correct one of the two"
-            yield Finding(f"region {name}", "ok" if good else "bad", f"cluster {at}{pool}{lack}")
+            yield _region(name, region.cluster or config.nomad_cluster, str(region.options.get("node_pool", "")), accesses)
+
+
+def _region(name: str, at: str, pool: str, accesses: Mapping[str, NomadAccess | None]) -> Finding:
+    if at not in accesses:
+        advice = "SOJOURN_NOMAD_CLUSTERS does not have: correct one of the two"
+        return Finding(f"region {name}", "bad", f"it names the cluster {at}, which {advice}")
+    access = accesses[at]
+    return cluster_facts.region(name, at, pool, cluster.nodes_of(access) if pool and access else None)
 
 
 def _default_driver(sites: str) -> str:

@@ -181,7 +181,7 @@ def test_the_doctor_looks_at_every_cluster(stack: NomadStack, clusters: Clusters
     )
     assert {name: found[name]["state"] for name in names} == dict.fromkeys(names, "ok")
     assert clusters.eu.access.address in found["eu-1: Nomad"]["text"]
-    assert found["region gpu"]["text"] == "cluster home, node pool gpu"
+    assert found["region gpu"]["text"] == "cluster home, node pool gpu: 1 nodes take jobs"
 
 
 def test_the_second_token_is_the_scheduler_s_alone(stack: NomadStack, clusters: Clusters) -> None:

@@ -167,3 +167,26 @@ def test_identities() -> None:
 def test_clock(off: float, state: str) -> None:
     """`off` is how many seconds this machine is ahead."""
     assert facts.clock(format_datetime(NOW, usegmt=True), NOW.timestamp() + off).state == state
+
+
+NODE = {"Status": "ready", "SchedulingEligibility": "eligible", "NodePool": "gpu"}
+
+
+@pytest.mark.parametrize(
+    ("pool", "nodes", "state", "text"),
+    [
+        ("", None, "ok", "cluster eu-1"),
+        ("gpu", None, "ok", "cluster eu-1, node pool gpu"),
+        ("gpu", [NODE, NODE | {"NodePool": "default"}], "ok", "cluster eu-1, node pool gpu: 1 nodes take jobs"),
+        ("all", [NODE, NODE | {"NodePool": "default"}], "ok", "cluster eu-1, node pool all: 2 nodes take jobs"),
+        ("gpu", [NODE | {"SchedulingEligibility": "ineligible"}], "bad", 'client { node_pool = "gpu" }'),
+        ("cpu", [NODE], "bad", "cluster eu-1, node pool cpu: none of its nodes takes jobs"),
+    ],
+)
+def test_a_region_needs_nodes_in_its_pool(pool: str, nodes: Any, state: str, text: str) -> None:
+    found = facts.region("eu", "eu-1", pool, nodes)
+    assert (found.what, found.state, text in found.text) == ("region eu", state, True), found.text
+
+
+def test_a_further_cluster_s_token_is_called_by_its_name() -> None:
+    assert "does not know the token of eu-1: " in facts.token(403, "", NOW, setting="the token of eu-1").text
