@@ -406,10 +406,12 @@ class NomadPlacement:
             return
         try:
             self._client.parents(f"{self._terms.prefix}-", self._namespace)
-            self._come_back()
-        except NomadError:
-            self._has_left.wait(_LOOK_EVERY)
-            self._errands.put(_LOOK)
+        except NomadError as error:
+            if not error.is_refusal:
+                self._has_left.wait(_LOOK_EVERY)
+                self._errands.put(_LOOK)
+                return
+        self._come_back()
 
     def _run_errands(self) -> None:
         while True:

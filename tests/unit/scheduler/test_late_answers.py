@@ -54,13 +54,12 @@ class Silent:
     def __init__(self) -> None:
         self.answers: queue.Queue[str | NomadError] = queue.Queue()
         self.is_there = threading.Event()
-        self.asked = threading.Event()
+        self.refuses = False
 
     def register(self, job: Any) -> bool:
         return True
 
     def dispatch(self, *_: Any) -> str:
-        self.asked.set()
         answer = self.answers.get(timeout=PATIENCE)
         if isinstance(answer, NomadError):
             raise answer
@@ -69,6 +68,8 @@ class Silent:
     def parents(self, prefix: str, namespace: str) -> list[Any]:
         if not self.is_there.is_set():
             raise NomadError("no answer")
+        if self.refuses:
+            raise NomadError("Permission denied", is_refusal=True)
         return []
 
 
@@ -82,12 +83,16 @@ def rows() -> Rows:
     return Rows()
 
 
+#: Whoever places waits so long: not at all, or for as long as it takes.
+NOT, LONG = 0.0, PATIENCE
+
+
 @pytest.fixture
-def placement(nomad: Silent, rows: Rows) -> Iterator[NomadPlacement]:
+def placement(nomad: Silent, rows: Rows, request: pytest.FixtureRequest) -> Iterator[NomadPlacement]:
     made: Any = NomadPlacement
     placement = made(
         nomad, rows, cluster="eu-1", namespace="sojourn", site_of=lambda *_: Site(), terms=Terms("http://x", 1, 1),
-        limits=Limits(answer=0.05), clock=lambda: NOW, may_watch=lambda: False,
+        limits=Limits(answer=request.param), clock=lambda: NOW, may_watch=lambda: False,
     )  # fmt: skip
     yield placement
     placement.leave()
@@ -97,7 +102,10 @@ def spec(executor: str = "executor_1") -> ExecutorSpec:
     return ExecutorSpec(executor, "org", "env", "v", "hash", "micro", "lane", "run_1", "credential", 2, "eu")
 
 
-def test_a_late_child_is_noted(placement: NomadPlacement, nomad: Silent, rows: Rows) -> None:
+@pytest.mark.parametrize("placement", [NOT], indirect=True)
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_late_child_is_noted(placement: NomadPlacement, nomad: Silent, rows: Rows, refuses: bool) -> None:
+    nomad.refuses = refuses  # which is an answer, too
     placement.place(spec())
     assert (placement.free(), placement.is_full(), rows.children) == (0, False, {})
     nomad.answers.put("child")
@@ -108,15 +116,16 @@ def test_a_late_child_is_noted(placement: NomadPlacement, nomad: Silent, rows: R
     until(lambda: placement.free() > 0, PATIENCE, "it answers again")
 
 
+@pytest.mark.parametrize("placement", [NOT], indirect=True)
 def test_a_late_failure_is_told_like_an_end(placement: NomadPlacement, nomad: Silent, rows: Rows) -> None:
     placement.place(spec())
     nomad.answers.put(NomadError("timed out"))
-    until(lambda: rows.ended, PATIENCE, "it is given up")
+    until(lambda: rows.ended and not placement.living(), PATIENCE, "it is given up")
     assert rows.ended == {"executor_1": ("UNPLACED", "Nomad did not take it: timed out")}
     assert rows.told == [], "the undertaker has yet to give the run back"
-    assert set(placement.closed_lanes()) == {"lane"} and placement.living() == []
 
 
+@pytest.mark.parametrize("placement", [LONG], indirect=True)
 def test_a_failure_in_time_is_the_dispatchers_to_tell(placement: NomadPlacement, nomad: Silent, rows: Rows) -> None:
     nomad.answers.put(NomadError("connection refused"))
     with pytest.raises(CannotPlace, match="connection refused"):
@@ -125,6 +134,7 @@ def test_a_failure_in_time_is_the_dispatchers_to_tell(placement: NomadPlacement,
     assert placement.free() == 0
 
 
+@pytest.mark.parametrize("placement", [LONG], indirect=True)
 def test_a_refusal_is_an_answer(placement: NomadPlacement, nomad: Silent, rows: Rows) -> None:
     nomad.answers.put(NomadError("Permission denied", is_refusal=True))
     with pytest.raises(CannotPlace, match="Permission denied"):
@@ -132,6 +142,7 @@ def test_a_refusal_is_an_answer(placement: NomadPlacement, nomad: Silent, rows: 
     assert placement.free() > 0
 
 
+@pytest.mark.parametrize("placement", [LONG], indirect=True)
 def test_one_in_time_is_placed(placement: NomadPlacement, nomad: Silent, rows: Rows) -> None:
     nomad.answers.put("child")
     placement.place(spec())
