@@ -10,6 +10,7 @@ import os
 import signal
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,14 @@ def clusters() -> Iterator[Clusters]:
         yield Clusters(home, eu, ap, gpu)
 
 
-@pytest.fixture(scope="module")
-def stack(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NomadStack]:
+@contextmanager
+def started(clusters: Clusters, secrets: Path, idle: str = "10", **of_eu: Any) -> Iterator[NomadStack]:
+    """A stack on all of them, with the project in both environments. `of_eu`: options of the other cluster besides."""
     eu, ap = clusters.eu.access, clusters.ap
-    token = tmp_path_factory.mktemp("secrets") / "ap"
-    token.write_text(ap.token + "\n")
+    (secrets / "ap").write_text(ap.token + "\n")
     entries = {
-        "eu-1": {"address": eu.address, "token_variable": "NOMAD_TOKEN_EU"},
-        "home-ap": {"address": ap.address, "token_file": str(token), "region": ap.region},
+        "eu-1": {"address": eu.address, "token_variable": "NOMAD_TOKEN_EU", **of_eu},
+        "home-ap": {"address": ap.address, "token_file": str(secrets / "ap"), "region": ap.region},
     }
     made = NomadStack(
         clusters.home,
@@ -66,12 +67,21 @@ def stack(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Itera
         SOJOURN_REGIONS=REGIONS,
         SOJOURN_NOMAD_SITES=json.dumps({"prod": {"region": "eu"}}),
         SOJOURN_NOMAD_CLUSTER="home",
+        SOJOURN_IDLE_TIMEOUT_SECONDS=idle,
     )
-    made.up()
-    made.deploy(PROJECT)
-    made.deploy(PROJECT, "prod")
-    yield made
-    made.down()
+    try:
+        made.up()
+        made.deploy(PROJECT)
+        made.deploy(PROJECT, "prod")
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="module")
+def stack(clusters: Clusters, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NomadStack]:
+    with started(clusters, tmp_path_factory.mktemp("secrets")) as made:
+        yield made
 
 
 def ended(client: Client, run: str, seconds: float = 40) -> dict[str, Any]:
@@ -191,6 +201,27 @@ def test_the_second_token_is_the_scheduler_s_alone(stack: NomadStack, clusters: 
         assert {name for name, told in environments.items() if word.encode() in told} == {"scheduler"}, word
     told = stack.logs() + stack.cli("status", "--json").stdout + stack.cli("doctor", "--json", check=False).stdout
     assert secret not in told + stack.documents()
+
+
+def test_a_full_cluster_fills_no_other_and_makes_room_of_its_own(clusters: Clusters, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with started(clusters, tmp_path, idle="300", places=1) as stack:
+        client, prod = stack.client(), stack.client("prod")
+        ends_well(client, client.trigger("echo", "warm")["id"])
+        has_it = client.trigger("waits-for", {"file": str(gate)}, {"region": "eu"})["id"]
+        executes(client, has_it)
+        waits = prod.trigger("echo", "eu")["id"]
+        other = prod.trigger("echo", "home", {"region": "default"})["id"]
+        assert ends_well(prod, other)["status"] == "COMPLETED"
+        assert prod.retrieve(waits)["status"] == "QUEUED"
+        gate.touch()
+        ends_well(client, has_it)
+        ends_well(prod, waits)
+        assert executor(prod, waits)["cluster"] == "eu-1"
+        again = client.trigger("echo", "still warm")["id"]
+        ends_well(client, again)
+        assert starts(client, again) == [True], "the executor that left was one of the cluster that was full"
+        until(lambda: not stack.violations(), 20, "every invariant holds")
 
 
 def test_a_cluster_that_was_killed_stops_no_other_and_goes_on_when_it_returns(
