@@ -114,6 +114,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         stop=lambda executor: placement.stop(executor, grace=0),
         lease=lease,
         seconds=config.sweep_seconds,
+        nodes=platform.executors.node_names,
     )
     return (
         Dispatcher(platform.placing, placement, platform.turns, platform.clock, config.executors_per_environment),

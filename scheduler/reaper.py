@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sojourn.control_plane.engine.outcomes import Outcomes, executor_gone_error, out_of_memory_error, stalled_error
@@ -15,24 +15,39 @@ _AT_ONCE = 200
 
 
 class Reaper:
-    """`stop` ends an executor that fell silent: should it come back, its calls are refused all the same."""
+    """`stop` ends an executor that fell silent: should it come back, its calls are refused all the same.
+
+    `nodes` names the nodes of executors, by executor, as far as they are known.
+    """
 
     name = "reaper"
 
-    def __init__(self, runs: Runs, outcomes: Outcomes, stop: Callable[[str], None], *, lease: timedelta, seconds: float):
+    def __init__(
+        self,
+        runs: Runs,
+        outcomes: Outcomes,
+        stop: Callable[[str], None],
+        *,
+        lease: timedelta,
+        seconds: float,
+        nodes: Callable[[list[str]], Mapping[str, str]] = lambda _: {},
+    ):
         self._runs = runs
         self._outcomes = outcomes
         self._stop = stop
         self._lease = lease
         self._seconds = seconds
+        self._nodes = nodes
         self._more = False
 
     def run_once(self, now: datetime) -> Counts:
         lapsed = self._runs.lapsed(now, _AT_ONCE)
         self._more = len(lapsed) == _AT_ONCE
+        executors = [run.executor_id for run in lapsed if run.executor_id]
+        nodes = self._nodes(executors) if executors else {}
         reaped = 0
         for run in lapsed:
-            error = stalled_error(self._lease.total_seconds())
+            error = stalled_error(self._lease.total_seconds(), nodes.get(run.executor_id or "", ""))
             if self._outcomes.lose(run, error, now, lapsed_by=now) is None:
                 continue  # it has moved on, or beaten after all
             reaped += 1

@@ -310,9 +310,11 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def stalled_error(seconds: float) -> dict[str, str]:
-    """The error of an attempt whose executor stopped beating."""
-    return internal_error(ErrorCode.TASK_RUN_STALLED_EXECUTING, f"its executor has not been heard of for {seconds:g} s")
+def stalled_error(seconds: float, node: str = "") -> dict[str, str]:
+    """The error of an attempt whose executor stopped beating; `node` is where that was, if it is known."""
+    where = f" on {node}" if node else ""
+    text = f"its executor{where} has not been heard of for {seconds:g} s"
+    return internal_error(ErrorCode.TASK_RUN_STALLED_EXECUTING, text)
 
 
 def out_of_memory_error(reason: str) -> dict[str, str]:

@@ -136,6 +136,10 @@ class Executors:
         rows = self._database.rows("SELECT * FROM executors WHERE id = ANY(%s)", list(executor_ids))
         return {row["id"]: build(Executor, row) for row in rows}
 
+    def node_names(self, executor_ids: Sequence[str]) -> dict[str, str]:
+        """The names of the nodes that executors are on, by executor, as far as Nomad told them."""
+        return {name: row.node_name for name, row in self.find_all(executor_ids).items() if row.node_name}
+
     def beats(self, executor_id: str, now: datetime) -> bool:
         """Whether it has a run whose lease is good: it was heard of not long ago."""
         rows = self._database.rows(

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tests.support.nomad_stack import NomadStack, Starts, executor, quoted, result
+from tests.support.nomad_stack import NomadStack, Starts, executor, quoted, result, shim_of
 from tests.support.sandboxes import needs_sandboxes
 from tests.support.schedulers import Paused, Scheduler, database_of
 from tests.support.stack import until
@@ -70,13 +70,13 @@ def test_a_cold_run_is_a_batch_job_and_a_warm_one_needs_none(nomad_stack: NomadS
     assert children[-1]["Type"] == "batch"
 
 
-def test_a_task_in_a_batch_job_lives_in_a_sandbox(own_nomad_stack: Starts) -> None:
+def test_a_task_in_a_batch_job_lives_in_a_sandbox(own_nomad_stack: Starts, nomad_agent: NomadAgent) -> None:
     needs_sandboxes()
     stack = own_nomad_stack(SOJOURN_SANDBOX="required")
     client, nomad = stack.client(), urlsplit(stack.agent.access.address)
     first = client.trigger("echo", {})["id"]
     assert result(client, first)["ok"]
-    node = stack.agent._allocations
+    node = nomad_agent._allocations
     secrets = [str(path) for path in node.glob("**/secrets")]
     kept = [str(stack.data_dir / name) for name in ("master.key", "credentials.json", "run")]
     paths = [str(node), *secrets, *kept]
@@ -146,7 +146,7 @@ def test_a_killed_allocation_costs_an_attempt_and_the_run_goes_on(nomad_stack: N
     client = nomad_stack.client()
     run = client.trigger("sleeps", 2)["id"]
     until(lambda: is_executing(client, run), 20, "it runs")
-    os.kill(_shim(executor(client, run)["id"]), signal.SIGKILL)
+    os.kill(shim_of(executor(client, run)["id"]), signal.SIGKILL)
     assert result(client, run)["ok"]
     assert client.retrieve(run)["attemptCount"] == 2
     first = client.timeline(run)["attempts"][0]
@@ -159,7 +159,7 @@ def test_an_executor_that_fell_silent_is_stopped_and_its_run_goes_on_elsewhere(n
     run = client.trigger("sleeps", 1)["id"]
     until(lambda: is_executing(client, run), 20, "it runs")
     first = executor(client, run)
-    os.kill(_shim(first["id"]), signal.SIGSTOP)
+    os.kill(shim_of(first["id"]), signal.SIGSTOP)
     assert result(client, run)["ok"]
     assert executor(client, run)["jobId"] != first["jobId"]
     assert client.retrieve(run)["attemptCount"] == 2
@@ -173,7 +173,7 @@ def test_cancelling_what_does_not_react_stops_its_job(own_nomad_stack: Starts) -
     run = client.trigger("sleeps", 60)["id"]
     until(lambda: is_executing(client, run), 20, "it runs")
     first = executor(client, run)
-    os.kill(_shim(first["id"]), signal.SIGSTOP)
+    os.kill(shim_of(first["id"]), signal.SIGSTOP)
     client.cancel(run)
     until(lambda: events(client, run)[-1] == "CANCEL_ACKNOWLEDGED", 30, "it is given up")
     assert client.retrieve(run)["status"] == "CANCELED"
@@ -303,15 +303,3 @@ def _page(stack: NomadStack, path: str) -> str:
     opener.open(stack.status()["dashboard_url"], timeout=10).close()
     with opener.open(stack.found["api_url"] + path, timeout=10) as answer:
         return str(answer.read().decode())
-
-
-def _shim(name: str) -> int:
-    """The pid of an executor's shim."""
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            is_shim = b"executor_shim\0--nomad" in (entry / "cmdline").read_bytes()
-            if is_shim and f"NOMAD_META_executor={name}\0".encode() in (entry / "environ").read_bytes():
-                return int(entry.name)
-        except OSError:
-            continue
-    raise AssertionError(f"{name} has no process")

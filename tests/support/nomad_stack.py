@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import quote
 
-from sojourn.control_plane.embedded.nomad import NomadAgent
+from sojourn.control_plane.nomad_access import NomadAccess
 from sojourn.control_plane.nomad_client import nomad_client
 from sojourn.sdk.client import Client
-from tests.support.cluster import Cluster
 from tests.support.schedulers import database_of
 from tests.support.stack import Stack, until
 
@@ -19,10 +19,20 @@ NAMESPACE = "sojourn"
 Starts = Callable[..., "NomadStack"]
 
 
-class NomadStack(Stack):
-    """`agent` is the session's; jobs of other tests are on it, too."""
+class Cluster(Protocol):
+    """A Nomad of the tests': what Sojourn has there at run time, and the right to everything."""
 
-    def __init__(self, agent: NomadAgent | Cluster, **settings: str):
+    @property
+    def access(self) -> NomadAccess: ...
+
+    @property
+    def management(self) -> NomadAccess: ...
+
+
+class NomadStack(Stack):
+    """`agent` may be the session's: jobs of other tests are on it, too."""
+
+    def __init__(self, agent: Cluster, **settings: str):
         access = agent.access
         super().__init__(
             **{
@@ -100,3 +110,15 @@ def executor(client: Client, run: str) -> dict[str, Any]:
         lambda: (told := client.retrieve(run).get("executor") or {}).get("nodeId") and told, 20, "its node is known"
     )
     return found
+
+
+def shim_of(name: str) -> int:
+    """The pid of an executor's shim."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            is_shim = b"executor_shim\0--nomad" in (entry / "cmdline").read_bytes()
+            if is_shim and f"NOMAD_META_executor={name}\0".encode() in (entry / "environ").read_bytes():
+                return int(entry.name)
+        except OSError:
+            continue
+    raise AssertionError(f"{name} has no process")

@@ -22,19 +22,21 @@ Address = tuple[str, int] | str
 
 @dataclass(frozen=True)
 class Seen:
-    """A piece of what a client sent. `who`: the credential in it, or of the connection."""
+    """A piece of what a client sent, or was sent. `who`: the credential in it, or of the connection; `peer`: its host."""
 
     at: float
     who: bytes
     data: bytes
+    peer: str = ""
 
 
 @dataclass
 class _Loss:
-    """An answer that is to be lost: the next one to a request with `marker` in it."""
+    """An answer that is to be lost, or changed: the next one to a request with `marker` in it."""
 
     marker: bytes
-    is_silent: bool
+    is_silent: bool = False
+    change: Callable[[bytes], bytes] | None = None
 
 
 @dataclass
@@ -43,7 +45,9 @@ class _Link:
 
     client: socket.socket
     server: socket.socket
+    peer: str = ""
     who: bytes = b""
+    asked: bytes = b""
     loss: _Loss | None = None
     dropped: bytearray | None = None
     ended: threading.Event = field(default_factory=threading.Event)
@@ -60,15 +64,16 @@ class _Link:
 class Proxy:
     """Forwards from `port` to `upstream`, until it is closed."""
 
-    def __init__(self, upstream: Address):
+    def __init__(self, upstream: Address, host: str = "127.0.0.1"):
         self._upstream = upstream
         self._changed = threading.Condition()
-        self._is_cut: Callable[[bytes], bool] = lambda who: False
+        self._is_cut: Callable[[_Link], bool] = lambda link: False
         self._losses: list[_Loss] = []
         self._links: list[_Link] = []
         self.seen: list[Seen] = []
+        self.answered: list[Seen] = []
         self.dropped: list[bytearray] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
@@ -80,12 +85,17 @@ class Proxy:
         What is sent meanwhile is held, and goes through afterwards, as TCP would send it again.
         """
         with self._changed:
-            self._is_cut = lambda name: who is None or name == who
+            self._is_cut = lambda link: who is None or link.who == who
+
+    def hold(self, marker: bytes) -> None:
+        """Requests with `marker` in them, and their answers, wait until it heals."""
+        with self._changed:
+            self._is_cut = lambda link: marker in link.asked
 
     def heal(self) -> None:
         """Everything goes through again, what was held first."""
         with self._changed:
-            self._is_cut = lambda name: False
+            self._is_cut = lambda link: False
             self._changed.notify_all()
 
     def lose_answer(self, marker: bytes, *, times: int = 1, is_silent: bool = False) -> None:
@@ -96,6 +106,14 @@ class Proxy:
         with self._changed:
             self._losses += [_Loss(marker, is_silent) for _ in range(times)]
 
+    def change_answer(self, marker: bytes, change: Callable[[bytes], bytes], *, times: int = 1) -> None:
+        """What comes first of the next answer's body, to a request with `marker` in it, is sent as `change` makes it.
+
+        The connection ends with what is made shorter.
+        """
+        with self._changed:
+            self._losses += [_Loss(marker, change=change) for _ in range(times)]
+
     @property
     def lost(self) -> int:
         """How many answers were lost so far; `dropped` has them."""
@@ -105,6 +123,11 @@ class Proxy:
         """What clients sent with `marker` in it, in order."""
         with self._changed:
             return [each for each in self.seen if marker in each.data]
+
+    def answers(self, marker: bytes) -> list[Seen]:
+        """What clients were sent with `marker` in it, in order."""
+        with self._changed:
+            return [each for each in self.answered if marker in each.data]
 
     def close(self) -> None:
         """Ends every connection."""
@@ -120,11 +143,11 @@ class Proxy:
     def _accept(self) -> None:
         while True:
             try:
-                client = self._listener.accept()[0]
+                client, peer = self._listener.accept()
             except OSError:
                 return  # it was closed
             try:
-                link = _Link(client, _connect(self._upstream))
+                link = _Link(client, _connect(self._upstream), str(peer[0]))
             except OSError:
                 client.close()
                 continue
@@ -150,9 +173,13 @@ class Proxy:
     def _forward_answers(self, link: _Link) -> None:
         while data := link.server.recv(_READ):
             self._wait_while_cut(link)
-            if link.loss is not None:
+            if link.loss is not None and link.loss.change is not None:
+                data = self._change(link, link.loss.change, data)
+            elif link.loss is not None:
                 self._lose(link, link.loss)
             if link.dropped is None:
+                with self._changed:
+                    self.answered.append(Seen(time.time(), link.who, data, link.peer))
                 link.client.sendall(data)
             else:
                 link.dropped += data
@@ -164,11 +191,21 @@ class Proxy:
         if not loss.is_silent:
             link.end()
 
+    def _change(self, link: _Link, change: Callable[[bytes], bytes], data: bytes) -> bytes:
+        if data.endswith(b"\r\n\r\n"):  # a head that came by itself
+            return data
+        link.loss, changed = None, change(data)
+        if len(changed) < len(data):
+            link.client.sendall(changed)
+            link.end()
+        return changed
+
     def _look_at(self, link: _Link, data: bytes) -> None:
         named = _CREDENTIAL.search(data)
         link.who = named[1] if named else link.who
         with self._changed:
-            self.seen.append(Seen(time.time(), link.who, data))
+            link.asked = data
+            self.seen.append(Seen(time.time(), link.who, data, link.peer))
             loss = next((each for each in self._losses if each.marker in data), None)
             if loss is not None:
                 self._losses.remove(loss)
@@ -176,7 +213,7 @@ class Proxy:
 
     def _wait_while_cut(self, link: _Link) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_cut(link.who) or link.ended.is_set())
+            self._changed.wait_for(lambda: not self._is_cut(link) or link.ended.is_set())
 
 
 def postgres_address(url: str) -> Address:
@@ -196,7 +233,9 @@ def through(proxy: Proxy, url: str) -> str:
 
 def _connect(address: Address) -> socket.socket:
     if isinstance(address, tuple):
-        return socket.create_connection(address, 5)
+        connected = socket.create_connection(address, 5)
+        connected.settimeout(None)  # to say nothing for long is no fault
+        return connected
     opened = socket.socket(socket.AF_UNIX)
     opened.connect(address)
     return opened

@@ -113,6 +113,14 @@ def waits_for(payload):
     return "through"
 
 
+@task(retry=QUICK)
+def waits_in_turn(payload):
+    """Each attempt has a gate of its own."""
+    while not os.path.exists(f"{payload['gates']}/{context.attempt.number}"):
+        time.sleep(0.05)
+    return {"attempt": context.attempt.number, "filling": "x" * payload["filling"]}
+
+
 @task(retry=ONCE)
 def looks_around(payload):
     """What a task sees of the node: its own privileges, other processes, these files, these TCP addresses."""
