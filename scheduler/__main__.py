@@ -14,6 +14,7 @@ from sojourn.control_plane.domain import keeping
 from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.database import AdvisoryLock, StoreUnavailable
 from sojourn.control_plane.wiring import Platform, connect, shim_settings
+from sojourn.scheduler.canceller import Canceller
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.expirer import Expirer
 from sojourn.scheduler.keeper import Keeper
@@ -121,6 +122,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         Keeper(platform.placing, placement, keeping.read(config.keep_alive), config.executors_per_environment),
         Stager(platform.expiring),
         Expirer(platform.expiring),
+        Canceller(platform.cancelling, config.sweep_seconds),
         reaper,
         Undertaker(placement, reaper, platform.placing, platform.index),
         Sweeper(platform.versions, platform.recovery, config.sweep_seconds),

@@ -178,7 +178,7 @@ class _Node:
         time = max(self.ring[child], self.clock - PATIENCE / weight)
         self.ring[child] = time + 1 / weight
         # One that is further behind than that waits for executors of its own: the others are not kept by it.
-        front = min(other for other in self.ring.values() if other >= time - PATIENCE)
+        front = min(other for other in self.ring.values() if other >= time - PATIENCE / weight)
         self.clock = max(self.clock, min(time, front))
 
     def work(self) -> str:

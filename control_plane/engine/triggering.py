@@ -123,7 +123,7 @@ class Triggering:
             if holder:
                 return Triggered(holder.id, cached=True)
         parent = self._runs.find(environment.id, request.parent_run_id) if request.parent_run_id else None
-        if parent and parent.snapshot_status == SnapshotStatus.FINISHED:
+        if parent and parent.snapshot_status in (SnapshotStatus.FINISHED, SnapshotStatus.PENDING_CANCEL):
             raise ParentIsOver(
                 f"the run {parent.id}, which is to be the parent, has ended: {parent.status}",
                 field="options.parentRunId",

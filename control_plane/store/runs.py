@@ -204,6 +204,17 @@ class Runs:
         )
         return [build(Run, row) for row in rows]
 
+    def cancelled_parents(self, since: datetime, limit: int) -> list[str]:
+        """Runs that were cancelled since then and have children that are not over."""
+        rows = self._database.rows(
+            "SELECT p.id FROM runs p WHERE p.status = 'CANCELED' AND p.updated_at > %s AND EXISTS (SELECT 1 FROM runs c"
+            " WHERE c.parent_run_id = p.id AND c.snapshot_status NOT IN ('FINISHED', 'PENDING_CANCEL'))"
+            " ORDER BY p.updated_at DESC LIMIT %s",
+            since,
+            limit,
+        )
+        return [str(row["id"]) for row in rows]
+
     def related(self, run: Run, limit: int = 100) -> list[Run]:
         """A run's root and parent, if it has them, and its children, newest first."""
         rows = self._database.rows(

@@ -251,6 +251,22 @@ def test_who_comes_later_stands_with_those_that_had_the_least(queue: Scripts | M
     assert Counter(queue.dequeue().environment for _ in range(20)) == {"env_b": 10, "env_c": 10}
 
 
+@pytest.mark.parametrize("weight", [10, 0.1])
+def test_so_it_is_whatever_weights_are(queue: Scripts | Model, weight: float):
+    """Runs are what is counted: at most PATIENCE of them in advance, and a turn of twenty is none too many."""
+    queue.limit(Limits(environments={name: EnvironmentLimits(weight=weight) for name in ("env_a", "env_b", "env_c")}))
+    count = 2 * PATIENCE
+    queue.enqueue(*(entry(f"a_{n}", score=n) for n in range(3 * count)), *(entry(f"b_{n}", "env_b") for n in range(count)))
+    for _ in range(20):
+        queue.ack(queue.dequeue(lanes=[LANE]).run)
+    queue.enqueue(*(entry(f"c_{n}", "env_c") for n in range(count)))
+    assert Counter(queue.dequeue().environment for _ in range(20)) == {"env_b": 10, "env_c": 10}
+    for _ in range(2 * count):
+        queue.ack(queue.dequeue(lanes=[LANE]).run)
+    served = Counter(queue.dequeue().environment for _ in range(2 * PATIENCE))
+    assert max(served["env_b"], served["env_c"]) <= PATIENCE + 1
+
+
 def test_organizations_that_come_later_stand_with_those_that_had_the_least(redis_connection: redis.Redis):
     """The same between organizations: org_1 is served by executors of its own, org_2 waits, org_3 comes late."""
     notices = Notices(redis_connection)

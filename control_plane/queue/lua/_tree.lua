@@ -125,7 +125,7 @@ local function charge(node, child, w)
   local vt = math.max(tonumber(call('ZSCORE', ring, child)), at - PATIENCE / w)
   call('ZADD', ring, string.format('%.17g', vt + 1 / w), child)
   if vt > at then
-    local front = call('ZRANGEBYSCORE', ring, string.format('%.17g', vt - PATIENCE), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    local front = call('ZRANGEBYSCORE', ring, string.format('%.17g', vt - PATIENCE / w), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     local now_at = math.min(vt, tonumber(front[2]))
     if now_at > at then
       at = now_at

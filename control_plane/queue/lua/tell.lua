@@ -17,7 +17,7 @@ for _, charge in ipairs(cjson.decode(ARGV[1])) do
     local at = math.max(tonumber(vt), clock - PATIENCE / weight)
     redis.call('ZADD', KEYS[1], text(at + count / weight), org)
     -- The clock follows the lowest of those that keep up: one that waits for executors of its own keeps nobody.
-    local front = redis.call('ZRANGEBYSCORE', KEYS[1], text(at - PATIENCE), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+    local front = redis.call('ZRANGEBYSCORE', KEYS[1], text(at - PATIENCE / weight), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
     local now_at = math.min(at, tonumber(front[2]))
     if now_at > clock then redis.call('SET', KEYS[3], text(now_at)) end
   else

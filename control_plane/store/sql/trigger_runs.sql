@@ -6,7 +6,7 @@
 --     version: a version's number to lock to. Absent options come from the task of the locked or current version.
 -- Returns a row for each run that was stored, with what the queue needs to know.
 --     No row: the id, the idempotency key or the request key is taken, the version to lock to does not exist, or
---     the parent is over.
+--     the parent is over, or is being cancelled.
 -- Invariant: run and history row are stored together. A run with no task in sight waits for a version.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS w (
@@ -36,7 +36,7 @@ WITH wanted AS MATERIALIZED (
     LEFT JOIN tasks t ON t.version_id = coalesce(v.id, e.current_version_id) AND t.slug = w.task
     -- IS NOT DISTINCT FROM: no index can answer it, so that the parent is never looked for among all runs there are.
     LEFT JOIN runs p ON p.id = w.parent AND p.environment_id IS NOT DISTINCT FROM e.id
-    WHERE (w.version IS NULL OR v.id IS NOT NULL) AND (p.id IS NULL OR p.snapshot_status <> 'FINISHED')
+    WHERE (w.version IS NULL OR v.id IS NOT NULL) AND (p.id IS NULL OR p.snapshot_status NOT IN ('FINISHED', 'PENDING_CANCEL'))
 ), stored AS (
     INSERT INTO runs (
         id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, payload,

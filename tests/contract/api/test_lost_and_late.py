@@ -80,6 +80,11 @@ class Crew:
         token = self.platform.credentials.for_run(run, name)
         return Completed(run, found.snapshot, token, found.attempt, Outcome(ok=True, output="1"), lines)
 
+    def cancel(self, run: str) -> None:
+        environment = self.platform.access.environment(self.tenant.environment, self.platform.clock())
+        assert environment
+        self.platform.cancelling.cancel(environment, run, "the test says so", self.platform.clock())
+
     def sweep(self) -> Any:
         return self.platform.recovery.sweep(self.tenant.organization, self.platform.clock())
 
@@ -342,3 +347,41 @@ def test_lines_of_attempts_that_never_were_are_dropped(crew: Crew) -> None:
     crew.platform.logs.append(crew.tenant.environment, run, lines)
     found, _ = crew.platform.logs.read(crew.tenant.environment, run, after=None, limit=10)
     assert [line.attempt for line in found] == [0, 1]
+
+
+def test_a_cancellation_that_was_cut_off_goes_on(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whoever repeats it, and by the sweep: the parent's end was stored, its children were not reached."""
+    for goes_on in (lambda run: crew.cancel(run), lambda _: crew.platform.cancelling.sweep(crew.platform.clock(), 10)):
+        parent = crew.tenant.trigger()
+        child = crew.tenant.trigger(parentRunId=parent)
+        grandchild = crew.tenant.trigger(parentRunId=child)
+        with monkeypatch.context() as patched:
+            patched.setattr(crew.platform.runs, "children", _away)
+            with pytest.raises(StoreUnavailable):
+                crew.cancel(parent)
+        assert [crew.status(run) for run in (parent, child)] == ["FINISHED", "QUEUED"]
+        goes_on(parent)
+        assert [crew.status(run) for run in (child, grandchild)] == ["FINISHED", "FINISHED"]
+    assert crew.platform.cancelling.sweep(crew.platform.clock(), 10) == 0
+
+
+def _away(*_: object) -> None:
+    raise StoreUnavailable("away")
+
+
+def test_a_long_chain_is_cancelled_to_its_end(crew: Crew) -> None:
+    runs = [crew.tenant.trigger()]
+    for _ in range(1_100):
+        runs.append(crew.tenant.trigger(parentRunId=runs[-1]))
+    crew.cancel(runs[0])
+    assert {crew.status(run) for run in runs} == {"FINISHED"}
+
+
+def test_what_is_being_cancelled_has_no_more_children(crew: Crew) -> None:
+    parent = crew.tenant.trigger()
+    assert crew.ask("executor_1").assignment is not None
+    crew.cancel(parent)
+    assert crew.status(parent) == "PENDING_CANCEL"
+    body = {"options": {"parentRunId": parent}}
+    answer = crew.tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json=body)
+    assert (answer.status_code, answer.json["code"]) == (422, "PARENT_IS_OVER")
