@@ -201,7 +201,11 @@ class Attempts:
             first = True
             while True:
                 now = self._clock()  # settling, or a claim, may have taken long: a lease counts from this moment
-                taken = self._take(executor, settled if first else None, deadline, poll, now)
+                try:
+                    taken = self._take(executor, settled if first else None, deadline, poll, now)
+                except NotNow:  # it does not wait in the queue: it is to ask again
+                    time.sleep(_BREATH)
+                    return NextAnswer(settled)
                 if taken is None:
                     left = (deadline - now).total_seconds()
                     message = box.get(max(left, 0)) if left > 0 else None
@@ -223,7 +227,10 @@ class Attempts:
     def _take(
         self, executor: ExecutorIdentity, settled: Settled | None, deadline: datetime, poll: str, now: datetime
     ) -> Taken | None:
-        """Frees the settled run's slots and takes the next run, in one round trip; parks the executor if none is due."""
+        """Frees the settled run's slots and takes the next run, in one round trip; parks the executor if none is due.
+
+        `NotNow` while the queue cannot be asked.
+        """
         lanes = self._lanes(executor, now)
         done = settled.moved if settled and settled.moved else None
         try:
@@ -242,8 +249,7 @@ class Attempts:
                 self._index.announce(done)
             if isinstance(error, NotReady):
                 self._index.ring("sweeper")
-            time.sleep(_BREATH)
-            return None
+            raise NotNow from error
         if done is not None:
             self._index.follow_up([done], now)
         return taken

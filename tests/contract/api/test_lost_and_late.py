@@ -385,3 +385,14 @@ def test_what_is_being_cancelled_has_no_more_children(crew: Crew) -> None:
     body = {"options": {"parentRunId": parent}}
     answer = crew.tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json=body)
     assert (answer.status_code, answer.json["code"]) == (422, "PARENT_IS_OVER")
+
+
+def test_one_that_could_not_ask_the_queue_is_answered_soon(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits nowhere: no run would be handed to it until its poll, of minutes here, is over."""
+    monkeypatch.setattr(crew.platform.queue, "next", _loading)
+    answer = crew.asking("executor_1", wait=600)()
+    assert (answer.assignment, answer.leave) == (None, None)
+
+
+def _loading(*_: object, **__: object) -> None:
+    raise redis.exceptions.BusyLoadingError("it reads its dump")
