@@ -15,8 +15,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from sojourn.control_plane.embedded import nomad_configuration, nomad_rights, pr
 from sojourn.control_plane.nomad_access import NAMESPACE, NomadAccess
 from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, signing_keys
 from sojourn.executor_shim.process_tree import descendants
+from sojourn.executor_shim.sandbox import slots
 from tests.support.nodes import Namespace
 from tests.support.nomad_agent import required_binary
 from tests.support.stack import until
@@ -84,6 +85,7 @@ class Node:
         self.versions = self.directory / "lib" / VERSIONS.relative_to("/var/lib")
         self._seen = seen
         self._holder: subprocess.Popen[bytes] | None = None
+        self._client: subprocess.Popen[bytes] | None = None
         self._init = 0
         for part in ("lib", "tmp/tmp", "nomad", "alloc"):
             (self.directory / part).mkdir(parents=True)
@@ -119,7 +121,7 @@ class Node:
         configuration.write_text(json.dumps(self._configuration(rpc)))
         environment = {"PATH": os.environ["PATH"] + ":/usr/sbin:/sbin", "HOME": "/root", "LANG": "C.UTF-8"}
         with (self.directory / "client.log").open("ab") as log:
-            self.client = subprocess.Popen(
+            self._client = subprocess.Popen(
                 [*self._inside, str(binary), "agent", f"-config={configuration}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -152,11 +154,14 @@ class Node:
         """Its power fails: every process of it is gone at once, as are its mounts and its network. The disk stays."""
         if self._holder is None:
             return
+        groups = [*self._sandboxes(), *(path.name for path in (self.directory / "alloc").glob("*-*-*-*-*"))]
         self._holder.kill()  # the kernel kills the node's first process with it, and all others with that
         self._holder.wait()
         until(lambda: not Path(f"/proc/{self._init}").exists(), 20, f"{self.name} is off")
-        self.client.wait()
+        if self._client is not None:
+            self._client.wait()
         self._holder = None
+        _remove_groups(groups)
 
     def unsent(self, port: int) -> int:
         """How many bytes the node's kernel has for that port of the hub, of the connection that has the most."""
@@ -165,8 +170,14 @@ class Node:
 
     def processes(self) -> list[int]:
         """Its processes, by their numbers outside."""
-        assert self._holder is not None
-        return sorted({*descendants(self._holder.pid), *descendants(self.client.pid)})
+        assert self._holder is not None and self._client is not None
+        return sorted({*descendants(self._holder.pid), *descendants(self._client.pid)})
+
+    def _sandboxes(self) -> Iterator[str]:
+        """The names of the control groups of its sandboxes."""
+        for lock in Path(f"/proc/{self._init}/root/run/sojourn/slots").glob("*"):
+            with lock.open() as file:
+                yield slots.group_name(int(lock.name), file.fileno())
 
     @property
     def _inside(self) -> list[str]:
@@ -245,7 +256,6 @@ class Cluster:
         os.close(self._home)
         if self._hub is not None:
             self._hub.close()
-        _remove_groups({each.name for node in self.nodes for each in (node.directory / "alloc").glob("*-*-*-*-*")})
         shutil.rmtree(self.directory)
 
     @property
@@ -303,10 +313,10 @@ def _nft(text: str) -> None:
     subprocess.run(["nft", "-f", "-"], input=text, check=True, text=True, timeout=20)
 
 
-def _remove_groups(allocations: set[str]) -> None:
-    """Control groups outlive a machine that is only a namespace."""
-    for depth in ("*/*", "*/*/*"):
-        for top in Path("/sys/fs/cgroup").glob(f"{depth}/*-*-*-*-*"):
-            if top.name[:36] in allocations:
-                for directory, _, _ in os.walk(top, topdown=False):
-                    os.rmdir(directory)
+def _remove_groups(names: Iterable[str]) -> None:
+    """A machine's control groups end with it; those of one that is only a namespace do not."""
+    top = Path("/sys/fs/cgroup")
+    for path in [path for name in names for depth in ("*", "*/*", "*/*/*") for path in top.glob(f"{depth}/{name}*")]:
+        for directory, _, _ in os.walk(path, topdown=False):
+            with suppress(OSError):  # a later kill of the node tries again
+                os.rmdir(directory)

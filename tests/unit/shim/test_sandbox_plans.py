@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sojourn.executor_shim.sandbox import slots
 from sojourn.executor_shim.sandbox.cgroup import Place, places
 from sojourn.executor_shim.sandbox.mounts import planned
 from sojourn.executor_shim.sandbox.network import rules, wire
@@ -127,3 +130,14 @@ def test_a_report_says_what_does_not_hold() -> None:
         "why": bad.properties[0].why,
         "change": "",
     }
+
+
+def test_groups_of_two_nodes_on_one_kernel_are_not_the_same(tmp_path: Path) -> None:
+    """Both have a slot of number 0; a slot's group is the same again when it is taken again."""
+    names = []
+    for run_dir in (tmp_path / "a", tmp_path / "b", tmp_path / "a"):
+        number, lock = slots.take(str(run_dir), 4)
+        names.append(slots.group_name(number, lock))
+        os.close(lock)
+    assert names[0] == names[2] != names[1]
+    assert all(name.startswith("sojourn-0-") for name in names)
