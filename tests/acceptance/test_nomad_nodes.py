@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.support.nomad_nodes import HUB, Cluster, Node, needs_nodes
 from tests.support.nomad_stack import NomadStack, shim_of
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, Seen
 from tests.support.schedulers import Paused
 from tests.support.stack import until
 
@@ -294,6 +294,7 @@ def test_a_node_that_was_cut_off_returns_and_its_late_result_is_refused(ground: 
     """F10, F11: its shim stands still with a result on its way, which arrives when the run is another's."""
     gated = ground.gated(filling=RESULT).executes()
     cut, executor = gated.node(), gated.executor()
+    (who,) = {each.who for each in ground.proxy.answers(gated.run.encode()) if each.peer == cut.address}
     cut.cut()
     gated.open(1)
     until(lambda: cut.unsent(ground.proxy.port) > RESULT, 20, "its result is on its way")
@@ -301,8 +302,9 @@ def test_a_node_that_was_cut_off_returns_and_its_late_result_is_refused(ground: 
     with Paused(shim):
         gated.executes(attempt=2)
         assert gated.node() is not cut
+        before = len(ground.proxy.answered)
         cut.heal()
-        until(lambda: _late(ground, cut), 60, "the late result arrives, and is refused")
+        until(lambda: _is_refused(ground.proxy.answered[before:], who), 60, "the late result arrives, and is refused")
         assert gated.found()["status"] == "EXECUTING"
     until(lambda: not Path(f"/proc/{shim}").exists(), 60, "the old executor leaves")
     gated.ends(2)
@@ -311,9 +313,10 @@ def test_a_node_that_was_cut_off_returns_and_its_late_result_is_refused(ground: 
     _takes_runs(ground, cut, tmp_path / "project")
 
 
-def _late(ground: Ground, node: Node) -> bool:
-    """Whether the node was answered that its result counts no more."""
-    return any(each.peer == node.address for marker in (b'"STALE"', b"HTTP/1.1 4") for each in ground.proxy.answers(marker))
+def _is_refused(answers: list[Seen], who: bytes) -> bool:
+    """Whether that executor was told that its result counts no more, or that it is none any more."""
+    mine = [each.data for each in answers if each.who == who]
+    return any(b'"STALE"' in data or data.startswith((b"HTTP/1.1 401", b"HTTP/1.1 409", b"HTTP/1.1 410")) for data in mine)
 
 
 def test_what_a_node_runs_that_is_cut_off_from_everything_is_ended_there_in_time(ground: Ground) -> None:
