@@ -36,11 +36,11 @@ class Event(StrEnum):
     CANCEL_ACKNOWLEDGED = "CANCEL_ACKNOWLEDGED"
     EXPIRE = "EXPIRE"
     BLOCK = "BLOCK"
-    UNBLOCK = "UNBLOCK"
     UNBLOCK_QUEUED = "UNBLOCK_QUEUED"
     READMIT = "READMIT"
     SUSPEND = "SUSPEND"
     RESUME = "RESUME"
+    CONTINUE = "CONTINUE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,36 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(S.RUN_CREATED, E.VERSION_FOUND, S.QUEUED, (R.QUEUED,), "a deployed version has its task"),
     Transition(S.RUN_CREATED, E.VERSION_FOUND_DELAYED, S.DELAYED, (R.DELAYED,), "as above, but it is not due yet"),
     Transition(S.QUEUED, E.VERSION_MISSING, S.RUN_CREATED, (R.PENDING_VERSION,), "the current version lost its task"),
-    Transition(S.QUEUED, E.DEQUEUE, S.PENDING_EXECUTING, (R.DEQUEUED,), "it won its slots and an executor"),
+    Transition(
+        S.QUEUED,
+        E.DEQUEUE,
+        S.PENDING_EXECUTING,
+        (R.DEQUEUED, R.WAITING),
+        "it won its slots and an executor; a frozen run shows WAITING until it goes on",
+    ),
     Transition(S.QUEUED, E.FAIL, S.FINISHED, _FAILED, "it can never run: no attempt is made"),
     Transition(S.PENDING_EXECUTING, E.START, S.EXECUTING, (R.EXECUTING,), "the executor begins an attempt"),
-    Transition(S.PENDING_EXECUTING, E.REQUEUE, S.QUEUED, (R.QUEUED,), "no executor took it up in time"),
+    Transition(
+        S.PENDING_EXECUTING,
+        E.CONTINUE,
+        S.EXECUTING,
+        (R.EXECUTING,),
+        "its process is thawed; the same attempt goes on",
+    ),
+    Transition(
+        S.PENDING_EXECUTING,
+        E.REQUEUE,
+        S.QUEUED,
+        (R.QUEUED, R.WAITING),
+        "no executor took it up in time, or could thaw it",
+    ),
+    Transition(
+        S.PENDING_EXECUTING,
+        E.RETRY_LATER,
+        S.DELAYED,
+        (R.QUEUED,),
+        "its frozen process is given up; the next attempt starts anew",
+    ),
     Transition(
         S.PENDING_EXECUTING,
         E.FAIL,
@@ -83,8 +109,14 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(S.EXECUTING, E.HAND_BACK, S.QUEUED, (R.QUEUED,), "its executor had to leave; no attempt is charged"),
     Transition(S.EXECUTING, E.SUCCEED, S.FINISHED, (R.COMPLETED,), "the task returned"),
     Transition(S.EXECUTING, E.FAIL, S.FINISHED, _FAILED, "an error that is not retried"),
+    Transition(
+        S.EXECUTING,
+        E.SUSPEND,
+        S.SUSPENDED,
+        (R.WAITING,),
+        "its executor has to leave: frozen in the middle of its work, it goes on elsewhere",
+    ),
     Transition(S.EXECUTING, E.BLOCK, S.EXECUTING_WITH_WAITPOINTS, (R.EXECUTING,), "it waits, still in memory"),
-    Transition(S.EXECUTING_WITH_WAITPOINTS, E.UNBLOCK, S.EXECUTING, (R.EXECUTING,), "the wait ended in memory"),
     Transition(
         S.EXECUTING_WITH_WAITPOINTS,
         E.UNBLOCK_QUEUED,
@@ -101,17 +133,13 @@ TRANSITIONS: tuple[Transition, ...] = (
     ),
     Transition(S.EXECUTING_WITH_WAITPOINTS, E.FAIL, S.FINISHED, _FAILED, "it ended while it waited"),
     Transition(S.EXECUTING_WITH_WAITPOINTS, E.SUCCEED, S.FINISHED, (R.COMPLETED,), "a wait it no longer needed"),
-    Transition(
-        S.EXECUTING_WITH_WAITPOINTS,
-        E.RETRY_NOW,
-        S.PENDING_EXECUTING,
-        (R.EXECUTING,),
-        "failed while it waited",
-    ),
     Transition(S.EXECUTING_WITH_WAITPOINTS, E.RETRY_LATER, S.DELAYED, (R.QUEUED,), "failed while it waited"),
+    Transition(S.EXECUTING_WITH_WAITPOINTS, E.HAND_BACK, S.QUEUED, (R.QUEUED,), "its executor had to leave meanwhile"),
     Transition(S.QUEUED_EXECUTING, E.READMIT, S.EXECUTING, (R.EXECUTING,), "it won its slot again and goes on"),
     Transition(S.QUEUED_EXECUTING, E.FAIL, S.FINISHED, _FAILED, "it ended before it won its slot again"),
+    Transition(S.QUEUED_EXECUTING, E.SUCCEED, S.FINISHED, (R.COMPLETED,), "a wait it no longer needed"),
     Transition(S.QUEUED_EXECUTING, E.RETRY_LATER, S.DELAYED, (R.QUEUED,), "failed before it won its slot again"),
+    Transition(S.QUEUED_EXECUTING, E.HAND_BACK, S.QUEUED, (R.QUEUED,), "its executor had to leave meanwhile"),
     Transition(S.SUSPENDED, E.RESUME, S.QUEUED, (R.WAITING,), "the wait is over; it queues with its old place"),
     Transition(S.RUN_CREATED, E.CANCEL, S.FINISHED, (R.CANCELED,), "cancelled before it ran"),
     Transition(S.DELAYED, E.CANCEL, S.FINISHED, (R.CANCELED,), "cancelled before it ran (again)"),
@@ -168,9 +196,7 @@ def is_final(status: RunStatus | str) -> bool:
 
 def shown_pairs() -> list[tuple[SnapshotStatus, RunStatus]]:
     """Every (snapshot status, run status) that a run may stand in, sorted."""
-    pairs = {(row.target, status) for row in TRANSITIONS for status in row.shows}
-    pairs |= {(S.PENDING_EXECUTING, R.WAITING)}  # a frozen run shows WAITING until it goes on
-    return sorted(pairs)
+    return sorted({(row.target, status) for row in TRANSITIONS for status in row.shows})
 
 
 def as_function_of_pairs() -> str:

@@ -13,7 +13,7 @@ from sojourn.control_plane import faults
 from sojourn.control_plane.domain.fairness import Taken
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING, Event
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
-from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.indexing import WAITING, Index, is_resident
 from sojourn.control_plane.store.records import Run, build
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.versions import Versions
@@ -39,13 +39,19 @@ class Claiming:
         self._placement = placement
         self._current: dict[str, tuple[str | None, datetime]] = {}
 
-    def claim_and_start(self, taken: Taken, executor: ExecutorIdentity, now: datetime) -> Run | None:
-        """A warm start: the run with its attempt begun, or None when it was not to be had. `NotNow`: nor is another."""
+    def claim_and_start(
+        self, taken: Taken, executor: ExecutorIdentity, now: datetime, node_type: str | None = None
+    ) -> Run | None:
+        """A warm start: the run with its attempt begun, or None when it was not to be had. `NotNow`: nor is another.
+
+        A frozen run is dequeued only, for a node of its type: it goes on when it is thawed.
+        """
         run = self._claim(
             taken,
             {
                 "executor": executor.executor,
                 "version": executor.version,
+                "node_type": node_type,
                 "start": True,
                 "lease_until": now + self._lease,
             },
@@ -62,6 +68,10 @@ class Claiming:
             {"executor": executor, "start": False, "lease_until": now + self._placement},
             now,
         )
+
+    def readmit(self, taken: Taken, now: datetime) -> None:
+        """A run of a resident lane goes on in the executor that has its process."""
+        self._claim(taken, {"executor": None, "start": False, "lease_until": now}, now)
 
     def is_current(self, executor: ExecutorIdentity, now: datetime) -> bool:
         """Whether unpinned runs would start on the executor's version.
@@ -86,8 +96,11 @@ class Claiming:
         if verdict == "claimed":
             assert row is not None
             return build(Run, row)
-        if verdict == "other_version":
-            self._index.nack(taken.organization, taken.run, taken.lease, now)
+        if verdict == "readmitted":
+            # Its own executor goes on with it: that one hears of it by its heartbeat, which this wakes.
+            self._index.mailbox.publish_run(taken.organization, taken.run, SnapshotStatus.EXECUTING)
+        elif verdict in ("other_version", "other_node"):
+            self._move_lane(taken, now)
         elif verdict in ("too_late", "busy"):
             # It goes back by the lease that was seen: what the sweep has given to others meanwhile stays theirs.
             log.warning("%s was not claimed by %s: %s", taken.run, wish["executor"], verdict)
@@ -103,6 +116,13 @@ class Claiming:
             self._put_right(taken, run, now)
         return None
 
+    def _move_lane(self, taken: Taken, now: datetime) -> None:
+        """The queue had it in a lane of before: given back there, it would be taken and given back without end."""
+        self._index.drop(taken.organization, taken.run, taken.lease, now)
+        run = self._runs.any(taken.run)
+        if run is not None and run.snapshot_status in WAITING:
+            self._index.enqueue([run], now)
+
     def _park(self, taken: Taken, snapshot: int, now: datetime) -> None:
         """The current version lost the run's task: it waits for one that has it."""
         moved = self._runs.move(
@@ -115,7 +135,11 @@ class Claiming:
 
     def _put_right(self, taken: Taken, run: Run | None, now: datetime) -> None:
         """The queue had an entry that the store knows better: its slots stay only if somebody runs it."""
-        if run is not None and run.snapshot_status == SnapshotStatus.QUEUED:
+        if run is not None and run.snapshot_status == SnapshotStatus.QUEUED and is_resident(taken.lane):
+            # It was handed back meanwhile: it waits for an executor now, in a lane that these serve.
+            self._index.drop(taken.organization, taken.run, taken.lease, now)
+            self._index.enqueue([run], now)
+        elif run is not None and run.snapshot_status in WAITING:
             self._index.nack(taken.organization, taken.run, taken.lease, now)
         elif run is None or run.snapshot_status not in SLOT_HOLDING:
             self._index.drop(taken.organization, taken.run, taken.lease, now)
@@ -127,5 +151,6 @@ def _end_of(lease: int) -> datetime:
 
 def _is_as_wished(run: Run, wish: dict[str, object]) -> bool:
     """Whether it is the executor's already: the claim was stored, and its answer lost."""
-    stands = SnapshotStatus.EXECUTING if wish["start"] else SnapshotStatus.PENDING_EXECUTING
+    starts = wish["start"] and run.checkpoint_id is None
+    stands = SnapshotStatus.EXECUTING if starts else SnapshotStatus.PENDING_EXECUTING
     return run.executor_id == wish["executor"] and run.snapshot_status == stands

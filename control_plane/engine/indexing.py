@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import redis
 
 from sojourn.control_plane.domain.fairness import Entry
+from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
 from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
 from sojourn.control_plane.queue.mailbox import Mailbox
 from sojourn.control_plane.queue.wakeups import Wakeups
@@ -26,6 +27,13 @@ _SIZE_SECONDS = 0.25
 
 #: The lane's version of a run that was not pinned yet.
 CURRENT = "current"
+#: That of a run whose process waits in memory for its slots: its lane is nobody's, whoever dequeues it lets it go on.
+RESIDENT = "resident"
+
+
+def frozen_version(version: str, node_type: str) -> str:
+    """The version of a frozen run's lane: executors on nodes of that type alone serve it."""
+    return f"{version}@{node_type}"
 
 
 def milliseconds(moment: datetime) -> int:
@@ -34,19 +42,31 @@ def milliseconds(moment: datetime) -> int:
 
 
 def entry_of(run: Run | Moved) -> Entry:
-    """A QUEUED run as the queue takes it."""
+    """A run that is to wait in the queue, as the queue takes it."""
     assert run.queued_at is not None
     return Entry(
         run=run.id,
         organization=run.organization_id,
         environment=run.environment_id,
-        version=run.version_id or run.locked_version_id or CURRENT,
+        version=_version_of(run),
         machine=run.machine,
         queue=run.queue,
         key=run.concurrency_key or "",
         score=milliseconds(run.queued_at) - run.priority_ms,
         region=run.region,
     )
+
+
+def _version_of(run: Run | Moved) -> str:
+    if run.snapshot_status == SnapshotStatus.QUEUED_EXECUTING:
+        return RESIDENT
+    version = run.version_id or run.locked_version_id or CURRENT
+    return frozen_version(version, run.frozen_on) if run.frozen_on else version
+
+
+def is_resident(lane: str) -> bool:
+    """Whether the runs of a lane have their processes already."""
+    return lane.split("|", 2)[1] == RESIDENT
 
 
 class Index:
@@ -57,6 +77,8 @@ class Index:
         self.mailbox = mailbox
         self._wakeups = wakeups
         self._sizes: dict[str, tuple[int, float]] = {}
+        #: Told of runs that are over and that other runs wait for; set once everything is wired.
+        self.on_awaited: Callable[[Sequence[Run | Moved], datetime], None] = lambda runs, now: None
 
     def enqueue(self, runs: Sequence[Run | Moved], now: datetime) -> None:
         """Adds QUEUED runs. The queue hands them to idle executors, or wakes the dispatcher."""
@@ -76,11 +98,50 @@ class Index:
         for run in moved:
             self.announce(run)
 
+    def resumed(self, moved: Sequence[Run | Moved], now: datetime) -> None:
+        """After moves of runs that were blocked or frozen, which the queue has not known since: see `release`.
+
+        They are not taken out first, as in `settled`: that might strike what somebody faster has done with them since.
+        """
+        self.follow_up(moved, now)
+        for run in moved:
+            self.announce(run)
+
+    def release(self, run: Run, now: datetime) -> None:
+        """A run is about to be blocked: it leaves the queue, and its slots are free.
+
+        Before that is stored: later, it might be waiting in the queue again, or have its slots again, since whatever it
+        waits for may be over at once.
+        """
+        self.ack(run.organization_id, run.id, now)
+
+    def regain(self, run: Run, now: datetime) -> None:
+        """The run was not blocked by whoever released it: it holds its slots, free or not, or waits for them."""
+        if run.snapshot_status in SLOT_HOLDING:
+            with self._left_to_the_sweep(f"slots of {run.id}"):
+                self.queue.restore(run.organization_id, in_flight=[entry_of(run)], now_ms=milliseconds(now))
+        elif run.snapshot_status in WAITING:
+            self.enqueue([run], now)
+
+    def leases(self, runs: Sequence[tuple[str, str]]) -> dict[str, float]:
+        """The queue's leases on runs, each as (organization, run), for `drop`, of those that have one."""
+        by_organization: dict[str, list[str]] = {}
+        for organization, run in runs:
+            by_organization.setdefault(organization, []).append(run)
+        found: dict[str, float] = {}
+        for organization, names in by_organization.items():
+            with self._left_to_the_sweep(f"look at {len(names)} runs"):
+                found |= self.queue.leases(organization, names)
+        return found
+
     def follow_up(self, moved: Sequence[Run | Moved], now: datetime) -> None:
         """What is left to do for moved runs that the queue has forgotten already, and whose waiters know."""
-        self.enqueue([run for run in moved if run.snapshot_status == SnapshotStatus.QUEUED], now)
+        self.enqueue([run for run in moved if run.snapshot_status in WAITING], now)
         if any(run.snapshot_status == SnapshotStatus.DELAYED for run in moved):
             self.ring("stager")
+        over = [run for run in moved if run.awaited and run.snapshot_status == SnapshotStatus.FINISHED]
+        if over:
+            self.on_awaited(over, now)
 
     def size(self, organization: str) -> int:
         """How many runs the queue knows, as of a moment ago: it guards against floods; 0 when it cannot be asked."""
@@ -137,11 +198,12 @@ class Index:
             log.warning("%s was not woken: %s", service, error)
 
 
+#: A run in one of these waits in the queue.
+WAITING = frozenset({SnapshotStatus.QUEUED, SnapshotStatus.QUEUED_EXECUTING})
 _KEEP_SLOTS = frozenset(
     {
         SnapshotStatus.PENDING_EXECUTING,
         SnapshotStatus.EXECUTING,
-        SnapshotStatus.EXECUTING_WITH_WAITPOINTS,
         SnapshotStatus.PENDING_CANCEL,
     }
 )

@@ -13,15 +13,14 @@ from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.domain.fairness import environment_of, lane_of
 from sojourn.control_plane.domain.keeping import Kind
-from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
-from sojourn.control_plane.engine.indexing import CURRENT, Index, milliseconds
+from sojourn.control_plane.engine.indexing import CURRENT, Index, is_resident, milliseconds
 from sojourn.control_plane.queue.fair_queue import NotReady
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run
-from sojourn.control_plane.store.runs import Move, Runs
+from sojourn.control_plane.store.runs import Runs, requeue
 from sojourn.control_plane.store.versions import Versions
 
 #: What was dequeued and is not to be had is passed over, in one call so often.
@@ -101,6 +100,24 @@ class Placing:
                 return self._order(run, executor, taken.lane)
         return None
 
+    def readmit(self, now: datetime) -> int:
+        """Lets runs go on whose processes wait in memory for their slots, as far as there are any; how many."""
+        readmitted = 0
+        try:
+            for organization in self._index.queue.due_organizations(milliseconds(now)):
+                lanes = [lane for lane in self._index.queue.waiting_lanes(organization) if is_resident(lane)]
+                while lanes and readmitted < _TRIES:
+                    taken = self._index.queue.dequeue(organization, milliseconds(now), lanes=lanes)
+                    if taken is None:
+                        break
+                    self._claiming.readmit(taken, now)
+                    readmitted += 1
+        except NotReady:
+            self._index.ring("sweeper")
+        except NotNow:
+            pass
+        return readmitted
+
     def current_versions(self) -> list[tuple[Environment, str, str]]:
         """Every environment that has a current version, that version's id, and the region of runs that name none."""
         environments = [each for name in self._versions.organizations() for each in self._access.environments(name)]
@@ -160,16 +177,7 @@ class Placing:
 
     def return_order(self, order: Order, reason: str, now: datetime) -> None:
         """No executor could be placed: the run goes back to the queue at once, with the reason in its history."""
-        moved = self._runs.move(
-            Move(
-                order.run.id,
-                order.run.snapshot,
-                Event.REQUEUE,
-                now,
-                changes={"lease_until": None, "dequeues": max(order.run.dequeues - 1, 0)},
-                description=reason,
-            )
-        )
+        moved = self._runs.move(requeue(order.run, now, charged=False, description=reason))
         if moved:
             self._index.settled([moved], now)
 

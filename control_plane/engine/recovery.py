@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
-from sojourn.control_plane.engine.indexing import Index, entry_of, milliseconds
+from sojourn.control_plane.engine.indexing import WAITING, Index, entry_of, milliseconds
 from sojourn.control_plane.engine.limits import Limiting
 from sojourn.control_plane.queue.fair_queue import NotReady
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.versions import Versions
-from sojourn.sdk.protocol import SnapshotStatus
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,7 @@ class Recovery:
         queue.begin_rebuild(organization, self._limiting.of(organization), now_ms)
         self._restore_holders(organization, now_ms)
         faults.point("recovery.half_rebuilt")
-        for runs in self._stretches(organization, [SnapshotStatus.QUEUED]):
+        for runs in self._stretches(organization, sorted(WAITING)):
             queue.restore(organization, waiting=[entry_of(run) for run in runs], now_ms=now_ms)
         # Again: what was dequeued before the loss may have been claimed since the first look.
         self._restore_holders(organization, now_ms)
@@ -97,7 +96,7 @@ class Recovery:
         if not lapsed:
             return Repaired()
         standing = self._runs.standing(list(lapsed))
-        queued = [run for run in lapsed if standing.get(run) == SnapshotStatus.QUEUED]
+        queued = [run for run in lapsed if standing.get(run) in WAITING]
         unclaimed = self._runs.still_queued(queued) if queued else set()
         for run in unclaimed:
             self._index.nack(organization, run, lapsed[run], now)
@@ -109,7 +108,7 @@ class Recovery:
     def _missing(self, organization: str, now: datetime) -> Repaired:
         """Runs of the store that the queue does not know, a stretch at a time: QUEUED ones first, then slot holders."""
         after = self._cursors.get(organization, "")
-        statuses = [SnapshotStatus.QUEUED, *sorted(SLOT_HOLDING)]
+        statuses = [*sorted(WAITING), *sorted(SLOT_HOLDING)]
         runs = self._runs.live(organization, statuses, after, _BATCH)
         self._cursors[organization] = runs[-1].id if len(runs) == _BATCH else ""
         newest = self._runs.newest_queued(organization, now, _BATCH) if len(runs) == _BATCH else []
@@ -119,11 +118,7 @@ class Recovery:
         if not runs:
             return Repaired()
         known = self._index.queue.members(organization, [run.id for run in runs])
-        waiting = [
-            run
-            for run, state in zip(runs, known, strict=True)
-            if run.snapshot_status == SnapshotStatus.QUEUED and state is None
-        ]
+        waiting = [run for run, state in zip(runs, known, strict=True) if run.snapshot_status in WAITING and state is None]
         slotless = [
             run
             for run, state in zip(runs, known, strict=True)
@@ -131,7 +126,7 @@ class Recovery:
         ]
         # They may have moved on since they were read: only what still stands so is mended.
         standing = self._runs.standing([run.id for run in (*waiting, *slotless)])
-        waiting = [run for run in waiting if standing.get(run.id) == SnapshotStatus.QUEUED]
+        waiting = [run for run in waiting if standing.get(run.id) == run.snapshot_status]
         slotless = [run for run in slotless if standing.get(run.id) in SLOT_HOLDING]
         self._index.enqueue(waiting, now)
         if slotless:
@@ -161,7 +156,7 @@ class Recovery:
             after = runs[-1].id
 
 
-_BELONGS = SLOT_HOLDING | {SnapshotStatus.QUEUED}
+_BELONGS = SLOT_HOLDING | WAITING
 
 
 def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -9,12 +9,15 @@
 --     changes    columns that get a new value (null included); absent ones keep theirs
 -- Returns a row for each run that moved. A run that did not (stale, gone, in another status) has no row.
 -- Invariant: a run's row and its history change together or not at all. Rows are locked in the order of their ids.
+-- A checkpoint that the run does not stand on after the move is GONE with it, its key destroyed: whoever cancels, ends or
+-- goes on with a run needs not think of that.
 WITH moves AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS m (
         run text, snapshot int, sources text[], at timestamptz, steps jsonb, changes jsonb, usage_ms bigint,
         description text, error jsonb, lapsed_by timestamptz)
 ), locked AS MATERIALIZED (
-    SELECT r.id, r.snapshot, r.snapshot_status
+    SELECT r.id, r.snapshot, r.snapshot_status,
+        m.steps -> -1 ->> 'status' IN ('SUSPENDED', 'QUEUED', 'PENDING_EXECUTING') AS stays
     FROM runs r JOIN moves m ON m.run = r.id
     WHERE r.snapshot = m.snapshot AND r.snapshot_status = ANY (m.sources)
         AND (m.lapsed_by IS NULL OR r.lease_until <= m.lapsed_by)
@@ -29,17 +32,20 @@ WITH moves AS MATERIALIZED (
         usage_ms = r.usage_ms + coalesce(m.usage_ms, 0),
         (output, output_type, error, version_id, machine, attempt, dequeues, queued_at, available_at,
          ttl_expires_at, lease_until, executor_id, warm_start, started_at, executed_at, finished_at, max_attempts,
-         idempotency_key, idempotency_expires_at) = (
+         idempotency_key, idempotency_expires_at, wait_need, wait_keys, checkpoint_id, frozen_on, alive_reason,
+         frozen_ms) = (
             SELECT p.output, p.output_type, p.error, p.version_id, p.machine, p.attempt, p.dequeues, p.queued_at,
                    p.available_at, p.ttl_expires_at, p.lease_until, p.executor_id, p.warm_start, p.started_at,
                    p.executed_at, CASE WHEN p.finished_at IS NOT NULL THEN greatest(p.finished_at, r.updated_at) END,
-                   p.max_attempts, p.idempotency_key, p.idempotency_expires_at
+                   p.max_attempts, p.idempotency_key, p.idempotency_expires_at, p.wait_need, p.wait_keys,
+                   CASE WHEN l.stays THEN p.checkpoint_id END, CASE WHEN l.stays THEN p.frozen_on END, p.alive_reason,
+                   p.frozen_ms
             FROM jsonb_populate_record(r, m.changes) p)
     FROM moves m, locked l
     WHERE r.id = m.run AND l.id = r.id
     RETURNING r.id, r.organization_id, r.environment_id, r.task, r.status, r.snapshot, r.snapshot_status, r.queue,
         r.concurrency_key, r.machine, r.region, r.version_id, r.locked_version_id, r.queued_at, r.priority_ms, r.attempt,
-        r.executor_id, r.warm_start, r.parent_run_id, r.updated_at
+        r.executor_id, r.warm_start, r.parent_run_id, r.updated_at, r.awaited, r.checkpoint_id, r.frozen_on
 ), history AS (
     INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, executor_id, warm, error,
                            description, created_at)
@@ -51,5 +57,9 @@ WITH moves AS MATERIALIZED (
     JOIN moves m ON m.run = moved.id
     JOIN locked l ON l.id = moved.id,
     LATERAL jsonb_array_elements(m.steps) WITH ORDINALITY AS step (row, n)
+), forgotten AS (
+    UPDATE checkpoints c SET status = 'GONE', key_sealed = NULL, gone_at = moved.updated_at
+    FROM moved
+    WHERE c.run_id = moved.id AND c.status <> 'GONE' AND c.id IS DISTINCT FROM moved.checkpoint_id
 )
 SELECT * FROM moved

@@ -2,7 +2,7 @@
 --
 -- $1: {run, snapshot, executor, at, lease_until}
 -- Returns the run's columns, or no row when the snapshot is not the newest or the run is another executor's.
--- Invariant: the attempt number grows by one with each START row.
+-- Invariant: the attempt number grows by one with each START row. A frozen run is never started: it goes on.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_record($1) AS w (
         run text, snapshot int, executor text, at timestamptz, lease_until timestamptz)
@@ -13,7 +13,7 @@ WITH wanted AS MATERIALIZED (
         updated_at = greatest(w.at, r.updated_at)
     FROM wanted w
     WHERE r.id = w.run AND r.snapshot = w.snapshot AND r.executor_id = w.executor
-        AND r.snapshot_status = 'PENDING_EXECUTING'
+        AND r.snapshot_status = 'PENDING_EXECUTING' AND r.checkpoint_id IS NULL
     RETURNING r.*
 ), history AS (
     INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, executor_id, warm, created_at)
