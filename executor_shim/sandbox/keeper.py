@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import socket
+from _thread import allocate_lock
 
 from sojourn.executor_shim.sandbox.options import Options, Plan, Target
 
@@ -34,6 +35,10 @@ class Keeper:
     def __init__(self, pid: int, channel: socket.socket):
         self._pid = pid
         self._channel = channel
+        #: One request at a time: an image of a start is made by a thread of its own.
+        self._asking = allocate_lock()
+        #: What was asked for ahead, and is being made.
+        self._ahead: bytes | None = None
 
     @classmethod
     def start(cls, leave: int | None = None) -> Keeper:
@@ -51,18 +56,25 @@ class Keeper:
         ours.settimeout(_PATIENCE)
         return cls(pid, ours)
 
-    def spawn(self, plan: Plan, program: list[str], pipes: dict[int, int]) -> tuple[dict[str, Any], int, int]:
+    def spawn(
+        self, plan: Plan, program: list[str], pipes: dict[int, int], last_pid: int | None = None
+    ) -> tuple[dict[str, Any], int, int]:
         """Starts a program in a sandbox of its own: what was made, init's pidfd, the socket to init. `SandboxFailed`.
 
-        `pipes` are the program's descriptors by their number there, from 1 without a gap.
+        `pipes` are the program's descriptors by their number there, from 1 without a gap. No program: a sandbox for a
+        process that is to be thawed, where numbers of processes are counted from `last_pid`.
         """
         numbers = sorted(pipes)
-        request = json.dumps({"plan": _as_json(plan), "program": program, "numbers": numbers}).encode()
+        request = _request(plan, program, numbers, last_pid)
         if len(request) > _MOST // 2:
             raise SandboxFailed(0, f"what is to be made takes {len(request)} bytes to say")
         try:
-            socket.send_fds(self._channel, [request], [pipes[number] for number in numbers])
-            data, descriptors, _, _ = socket.recv_fds(self._channel, _MOST, 2)
+            with self._asking:
+                if self._ahead != request:
+                    self._drop()
+                    socket.send_fds(self._channel, [request], [pipes[number] for number in numbers])
+                self._ahead = None
+                data, descriptors, _, _ = socket.recv_fds(self._channel, _MOST, 2)
         except OSError as error:
             raise SandboxFailed(_number(error), f"the keeper of sandboxes: {error}") from error
         gone = {"error": "the keeper of sandboxes is gone", "errno": errno.EAGAIN}
@@ -72,6 +84,40 @@ class Keeper:
             failed.kind = answer.get("kind", "")
             raise failed
         return answer, descriptors[0], descriptors[1]
+
+    def ahead(self, plan: Plan, last_pid: int) -> None:
+        """Begins a sandbox for a process that is to be thawed: the next `spawn` has it, if that is what it wants."""
+        request = _request(plan, [], [], last_pid)
+        with self._asking:
+            if self._ahead == request or len(request) > _MOST // 2:
+                return
+            self._drop()
+            try:
+                self._channel.send(request)
+                self._ahead = request
+            except OSError:
+                return  # whoever needs it is told why it cannot be made
+
+    def forget(self) -> None:
+        """Ends a sandbox that was begun ahead and is not wanted."""
+        with self._asking:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._ahead is None:
+            return
+        self._ahead = None
+        try:
+            _, descriptors, _, _ = socket.recv_fds(self._channel, _MOST, 2)
+        except OSError:
+            return
+        for fd in descriptors[:1]:
+            try:
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        for fd in descriptors:
+            os.close(fd)
 
     def close(self) -> None:
         """Ends the keeper, and with it every sandbox; returns when it has ended."""
@@ -106,12 +152,19 @@ def _keep(channel: socket.socket) -> NoReturn:
             if os.fork() == 0:
                 told = json.loads(data)
                 pipes = dict(zip(told["numbers"], descriptors, strict=True))
-                namespaces.hold(namespaces.Request(_from_json(told["plan"]), told["program"], pipes), channel)
+                request = namespaces.Request(_from_json(told["plan"]), told["program"], pipes)
+                if told["last_pid"] is not None:
+                    request = request._replace(last_pid=told["last_pid"])
+                namespaces.hold(request, channel)
                 os._exit(0)
             for fd in descriptors:
                 os.close(fd)
     finally:
         os._exit(1)
+
+
+def _request(plan: Plan, program: list[str], numbers: list[int], last_pid: int | None) -> bytes:
+    return json.dumps({"plan": _as_json(plan), "program": program, "numbers": numbers, "last_pid": last_pid}).encode()
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

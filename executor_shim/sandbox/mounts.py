@@ -59,6 +59,7 @@ def planned(
     mounts += [Mount("link", f"/dev/{name}", text=to) for name, to in _DEVICE_LINKS.items()]
     mounts += [Mount("tmpfs", _TMP, text=_limits(tmp), is_writable=True), Mount("link", "/var/tmp", text=_TMP)]  # noqa: S108
     mounts += [Mount("tmpfs", _SHM, text=_limits(shm), is_writable=True)]
+    mounts += [Mount("tmpfs", "/run", text="mode=711,size=1m,nr_inodes=1k", is_writable=True)]  # criu's alone, see `init`
     mounts += [Mount("file", path, text=text) for path, text in files.items()]
     outside = [path for path in code if not _is_below(path, _SYSTEM)]
     mounts += [Mount("bind", path, path) for path in _outermost(outside + list(readable))]

@@ -2,8 +2,8 @@
 
 holder    in the node's pid namespace; waits for init and holds the slot's lock
   relay   connects on behalf of those inside; unprivileged (see `relay`)
-  init    pid 1 inside: collects what ends, tells how the user's process ended, signals its group when told to
-    user  the program, without any privilege
+  init    pid 1 inside: see `init`
+    user  the program, without any privilege; a thawed one is made by criu, which init starts
 
 Each is killed by the kernel with the one above it, and the kernel kills everything inside with init.
 """
@@ -15,12 +15,23 @@ import fcntl
 import json
 import os
 import resource
-import select
 import signal
 import socket
 import struct
 
-from sojourn.executor_shim.sandbox import cgroup, mounts, network, options, privileges, relay, seccomp, slots, syscalls
+from sojourn.executor_shim.sandbox import (
+    cgroup,
+    init,
+    mounts,
+    network,
+    options,
+    privileges,
+    relay,
+    seccomp,
+    slots,
+    syscalls,
+)
+from sojourn.executor_shim.sandbox.layout import USER_PID
 from sojourn.executor_shim.sandbox.netlink import Link
 from sojourn.executor_shim.sandbox.record import Record
 
@@ -31,22 +42,24 @@ if TYPE_CHECKING:
     from sojourn.executor_shim.sandbox.options import Options, Plan
 
 HOSTNAME = "sojourn"
-#: The user's process has a number that is free again in the next sandbox, where it may be thawed.
-USER_PID = 20_001
 _HOME = "/tmp"  # noqa: S108 - the sandbox's own
 _HIGH = 64
 #: Descriptors of one process, at most.
 _FILES = 1 << 16
-_STATUS = struct.Struct("=i")
 _CREDENTIALS = struct.Struct("=3i")
 
 
 class Request(Record):
-    """A program to be started in a sandbox of its own. `pipes`: its descriptors by their number inside."""
+    """A program to be started in a sandbox of its own. `pipes`: its descriptors by their number inside.
+
+    Without a program the sandbox is one for a process that is to be thawed: nothing but init is in it, and `last_pid` is
+    the number after which those of its next processes are counted.
+    """
 
     plan: Plan
     program: list[str]
     pipes: dict[int, int]
+    last_pid: int = USER_PID - 1
 
 
 class _Parts(Record):
@@ -76,17 +89,17 @@ def hold(request: Request, channel: socket.socket) -> None:
         shims, inits = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         parts = _prepare(request.plan.options, request.plan)
-        init = _fork_inside(request, parts, theirs, inits, (ours, shims))
-        pidfd = os.pidfd_open(init)
+        first = _fork_inside(request, parts, theirs, inits, (ours, shims))
+        pidfd = os.pidfd_open(first)
         user = _await_user(ours)
-        told = {"slot": parts.slot, "uid": parts.uid, "init": init, "pid": user, "cgroup": parts.group.directories,
-                "missing": parts.group.missing}  # fmt: skip
+        told = {"slot": parts.slot, "uid": parts.uid, "init": first, "pid": user, "cgroup": parts.group.directories,
+                "missing": parts.group.missing, "address": parts.wire.address if parts.wire else None}  # fmt: skip
         socket.send_fds(channel, [json.dumps(told).encode()], [pidfd, shims.fileno()])
         for each in (ours, shims, channel):
             each.close()
         os.close(pidfd)
         _only_standard(parts.locks)
-        os.waitpid(init, 0)
+        os.waitpid(first, 0)
         cgroup.remove(parts.group.directories.values())
     except Exception as error:  # whatever it is: what did not become a sandbox tells why, and is gone with this process
         channel.send(_failure(error))
@@ -160,14 +173,14 @@ def _fork_inside(
         socket.send_fds(channel, [b"!"], [each.fileno() for each in listeners])
         for each in (*listeners, channel):
             each.close()
-    init = os.fork()
-    if init == 0:
+    first = os.fork()
+    if first == 0:
         _run_init(request, parts, theirs, inits, outside)
     theirs.close()
     inits.close()
     for fd in request.pipes.values():
         os.close(fd)
-    return init
+    return first
 
 
 def _leave_network(parts: _Parts) -> None:
@@ -225,20 +238,23 @@ def _run_init(
         for each in outside:
             each.close()
         try:
-            user = _enter(request, parts)
+            entries = _enter(request, parts)
+            user = _start_user(request, parts, entries) if request.program else 0
         except Exception as error:
             holder.send(_failure(error))
             os._exit(1)
-        credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, _CREDENTIALS.pack(user, parts.uid, parts.uid))
+        number = user or os.getpid()
+        credentials = (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, _CREDENTIALS.pack(number, parts.uid, parts.uid))
         holder.sendmsg([b"{}"], [credentials])
-        _only_standard((shim.fileno(), *parts.locks))
-        _reap(user, shim)
+        kept = () if user else tuple(entries)
+        _only_standard((shim.fileno(), *parts.locks, *kept))
+        init.serve(shim, init.Inside(user, parts.uid, kept))
     finally:
         os._exit(1)
 
 
-def _enter(request: Request, parts: _Parts) -> int:
-    """Makes the inside what it is to be, and starts the user's process; its number inside."""
+def _enter(request: Request, parts: _Parts) -> list[int]:
+    """Makes the inside what it is to be; the descriptors by which a process enters its groups."""
     wanted = request.plan.options
     syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS)
     socket.sethostname(HOSTNAME)
@@ -247,7 +263,12 @@ def _enter(request: Request, parts: _Parts) -> int:
     planned = mounts.planned(
         code, wanted.readable, wanted.writable, (wanted.tmp_bytes, wanted.shm_bytes), _files(request.plan, parts)
     )
-    mounts.enter(_stage(wanted), planned, code, USER_PID - 1)
+    mounts.enter(_stage(wanted), planned, code, request.last_pid)
+    return entries
+
+
+def _start_user(request: Request, parts: _Parts, entries: list[int]) -> int:
+    """Starts the user's process; its number inside."""
     told, tell = os.pipe2(os.O_CLOEXEC)
     user = os.fork()
     if user == 0:
@@ -285,52 +306,6 @@ def _own_hosts() -> list[str]:
             return [line.strip() for line in file if line.strip() and not line.startswith("#")]
     except OSError:
         return []
-
-
-def _reap(user: int, shim: socket.socket) -> None:
-    """Collects whatever ends, until the shim is gone or kills this process.
-
-    The user's end is told before its number is free, and only a process that was not collected is signalled: so no
-    signal ever meets another that got the same number.
-    """
-    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    poll = select.poll()
-    poll.register(shim, select.POLLIN)
-    poll.register(woken, select.POLLIN)
-    lives = True
-    while True:
-        lives = _collect(user, shim) and lives
-        for fd, _ in poll.poll():
-            if fd == woken:
-                os.read(woken, 4096)
-                continue
-            told = shim.recv(16)
-            if not told:
-                return
-            if lives:
-                os.killpg(user, told[0])
-
-
-def _collect(user: int, shim: socket.socket) -> bool:
-    """Whether the user's process still lives."""
-    lives = True
-    while True:
-        try:
-            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return lives
-        if ended is None:
-            return lives
-        if ended.si_pid == user:
-            lives = False
-            code = ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
-            try:
-                shim.send(_STATUS.pack(code))
-            except OSError:
-                return False
-        os.waitpid(ended.si_pid, 0)
 
 
 # --- the user's process

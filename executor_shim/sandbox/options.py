@@ -80,11 +80,11 @@ class Plan(Record):
 
 
 def api_target(url: str) -> Target:
-    """The host and port of the API's URL."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return Target(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    """The host and port of the API's URL. (urllib's own way would be a part of each cold start to import.)"""
+    scheme, _, rest = url.partition("://")
+    host = rest.partition("/")[0].rpartition("@")[2].lower()
+    name, _, port = host.rpartition(":") if host.rpartition(":")[2].isdigit() else (host, "", "")
+    return Target(name.strip("[]"), int(port) if port else (443 if scheme == "https" else 80))
 
 
 def target(text: str) -> Target:

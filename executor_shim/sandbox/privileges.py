@@ -17,9 +17,7 @@ _NEEDED = 1 << 6 | 1 << 7 | 1 << 8 | 1 << 21
 
 def regain() -> bool:
     """A process of an ordinary user that was given what sandboxes take becomes root; whether it has."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        effective = next((line.split()[1] for line in file if line.startswith("CapEff:")), "0")
-    if int(effective, 16) & _NEEDED != _NEEDED:
+    if _effective() & _NEEDED != _NEEDED:
         return False
     try:
         os.setgroups([])
@@ -28,6 +26,16 @@ def regain() -> bool:
     except OSError:
         return False
     return True
+
+
+def may(capability: int) -> bool:
+    """Whether this process has that capability in effect."""
+    return bool(_effective() >> capability & 1)
+
+
+def _effective() -> int:
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        return int(next((line.split()[1] for line in file if line.startswith("CapEff:")), "0"), 16)
 
 
 def renounce(user: int | None = None) -> None:

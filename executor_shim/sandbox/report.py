@@ -54,17 +54,20 @@ class SandboxReport:
 
     mode: str
     properties: tuple[Property, ...]
+    #: What a frozen process needs of the node that it is thawed on; empty where nothing is frozen.
+    node_type: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
-        return {"mode": self.mode, "properties": [asdict(each) for each in self.properties]}
+        return {"mode": self.mode, "nodeType": self.node_type, "properties": [asdict(each) for each in self.properties]}
 
     def as_text(self) -> str:
         """A table, and below it what would change it."""
         width = max(len(each.name) for each in self.properties)
         lines = [f"{each.name:{width}}  {'holds' if each.holds else 'no':5}  {each.why}" for each in self.properties]
         changes = [f"{each.name}:\n    {each.change}" for each in self.properties if not each.holds and each.change]
-        return "\n".join([*lines, *(["", "To change that:", *changes] if changes else [])])
+        kind = ["", f"node type: {self.node_type}"] if self.node_type else []
+        return "\n".join([*lines, *kind, *(["", "To change that:", *changes] if changes else [])])
 
 
 NAMES = (
@@ -81,7 +84,7 @@ def examine(options: Options, code: tuple[str, ...]) -> SandboxReport:
         return _none(options.mode, "this process does not run as root", _AS_ROOT)
     keeper = Keeper.start()
     try:
-        return judge(options, *_look(keeper, options, code))
+        return _with_freezing(judge(options, *_look(keeper, options, code)), keeper, options, code)
     except SandboxFailed as failed:
         if failed.kind == "NoFilter" and options.network == FILTERED:
             return _without_filter(keeper, options, code, str(failed.strerror))
@@ -109,7 +112,7 @@ def judge(options: Options, told: Mapping[str, Any], missing: Mapping[str, str])
         Property("processes", "pids" not in missing, missing.get("pids", "by a control group"), ""),
         Property("memory", "memory" not in missing, missing.get("memory", "by a control group"), ""),
         Property("network", options.network != HOST and wired == (options.network == FILTERED), network),
-        Property("freezable", told["pid"] == 20_001, "session leader, pipes only, a number of its own"),
+        Property("freezable", told["pid"] == 20_001, "a process has no number of its own: CONFIG_CHECKPOINT_RESTORE"),
     ]
     return SandboxReport(options.mode, tuple(_explained(each, {"processes": limit, "memory": watch}) for each in found))
 
@@ -125,20 +128,44 @@ def _without_filter(keeper: Keeper, options: Options, code: tuple[str, ...], why
     if options.mode == "required":
         return _none(options.mode, why, _INSTALL_NFT)
     try:
-        found = judge(options._replace(network=HOST), *_look(keeper, options._replace(network=HOST), code))
+        weaker = options._replace(network=HOST)
+        found = _with_freezing(judge(weaker, *_look(keeper, weaker, code)), keeper, weaker, code)
     except SandboxFailed as failed:
         return _none(options.mode, str(failed.strerror), _CAPABILITIES)
     shared = Property("network", False, f"it shares the node's network: {why}", _INSTALL_NFT)
-    return SandboxReport(found.mode, tuple(shared if each.name == "network" else each for each in found.properties))
+    properties = tuple(shared if each.name == "network" else each for each in found.properties)
+    return SandboxReport(found.mode, properties, found.node_type)
+
+
+def _with_freezing(found: SandboxReport, keeper: Keeper, options: Options, code: tuple[str, ...]) -> SandboxReport:
+    """What was judged to be freezable is frozen."""
+    from sojourn.executor_shim import freezing
+    from sojourn.executor_shim.sandbox import rehearsal
+
+    *others, freezable = found.properties
+    criu = freezing.find_criu()
+    if not freezable.holds:
+        return found
+    why = rehearsal.why_not(keeper, _plan(options, code))
+    if why is not None or criu is None:
+        change = "" if criu and freezing.obstacle() is None else f"{freezing.HOW}; pip install 'sojourn[freezing]'"
+        return SandboxReport(found.mode, (*others, Property(freezable.name, False, str(why), change)))
+    told = f"tried with criu {freezing.version(criu)}: waits that last are frozen, and cost nothing"
+    return SandboxReport(found.mode, (*others, Property(freezable.name, True, told)), freezing.node_type(criu))
+
+
+def _plan(options: Options, code: tuple[str, ...]) -> Plan:
+    return Plan(options, "probe", code, Target("127.0.0.1", 3030), {"PATH": os.environ.get("PATH", "")})
 
 
 def _look(keeper: Keeper, options: Options, code: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
     from sojourn.executor_shim.sandbox.process import SandboxedProcess
 
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    plan = Plan(options, "probe", code, Target("127.0.0.1", 3030), {"PATH": os.environ.get("PATH", "")})
     try:
-        process = SandboxedProcess(keeper, plan, [sys.executable, "-I", "-c", _PROBE], {1: writing, 2: writing})
+        process = SandboxedProcess(
+            keeper, _plan(options, code), [sys.executable, "-I", "-c", _PROBE], {1: writing, 2: writing}
+        )
     finally:
         os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
