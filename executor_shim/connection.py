@@ -95,7 +95,9 @@ class Connection:
     # --- inside
 
     def _open(self, timeout: float) -> socket.socket:
-        opened = socket.create_connection(self._address, timeout)
+        host, port = self._address
+        # As bytes it needs no codec for other scripts, which is a part of a cold start to import.
+        opened = socket.create_connection((host.encode() if host.isascii() else host, port), timeout)  # type: ignore[arg-type]
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._secure:
             import ssl

@@ -55,15 +55,18 @@ class Control:
         completion: dict[str, Any] | None,
         patience: float,
         isolation: str | None = None,
+        node_type: str | None = None,
     ) -> dict[str, Any]:
         """Tells of the last attempt and asks for the next run; `wait` None: no further run is wanted.
 
-        `isolation`: what runs are kept in here, told once.
+        `isolation`: what runs are kept in here, told once; `node_type`: what can be thawed here.
         """
         request = os.urandom(12).hex()
         body = {"wait": wait, "served": served, "request": request, "completion": completion}
         if isolation is not None:
             body["isolation"] = isolation
+        if node_type is not None:
+            body["nodeType"] = node_type
         return self._persistently("/worker/v1/next", body, (wait or 0) + _answering_time(patience), patience)
 
     def start(self, run: str, snapshot: int, token: str, patience: float) -> dict[str, Any]:
@@ -71,10 +74,30 @@ class Control:
         body = {"run": run, "snapshot": snapshot, "token": token}
         return self._persistently("/worker/v1/start", body, _answering_time(patience), patience)
 
-    def heartbeat(self, run: str, snapshot: int, token: str, wait: float, timeout: float) -> dict[str, Any]:
-        """One beat, and a wait for what happens to the run. `OSError` when nobody answers."""
-        body = {"run": run, "snapshot": snapshot, "token": token, "wait": wait}
+    def heartbeat(
+        self, run: str, snapshot: int, token: str, wait: float, timeout: float, pending: list[str] | None = None
+    ) -> dict[str, Any]:
+        """One beat, and a wait for what happens to the run or to its pending waits. `OSError` when nobody answers."""
+        body: dict[str, Any] = {"run": run, "snapshot": snapshot, "token": token, "wait": wait}
+        if pending:
+            body["pending"] = pending
         return self._once("/worker/v1/heartbeat", body, timeout)
+
+    def wait(self, body: dict[str, Any], patience: float) -> dict[str, Any]:
+        """Tells of a run's waits: `{state: ready|blocked, snapshot, done}`. The same again has the same answer."""
+        return self._persistently("/worker/v1/wait", body, _answering_time(patience), patience)
+
+    def checkpoint(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Begins a checkpoint of a blocked run, once: `{checkpoint, key, context}`."""
+        return self._once("/worker/v1/checkpoints", body, 10)
+
+    def suspend(self, body: dict[str, Any], patience: float) -> dict[str, Any]:
+        """Suspends a run whose image is stored; 409: its wait is over."""
+        return self._persistently("/worker/v1/suspend", body, _answering_time(patience), patience)
+
+    def thawed(self, body: dict[str, Any], patience: float) -> dict[str, Any]:
+        """Claims a run for the process that was restored: `{work, done}`; 409: it is somebody else's."""
+        return self._persistently("/worker/v1/thawed", body, _answering_time(patience), patience)
 
     def logs(self, run: str, snapshot: int, token: str, lines: list[dict[str, Any]]) -> None:
         """Sends log lines, once."""

@@ -25,6 +25,10 @@ class Events:
             except OSError:
                 return
 
+    def close(self) -> None:
+        """Lets go of all of them; they are others' to close."""
+        self._epoll.close()
+
     def wait(self, seconds: float) -> list[str]:
         """The names that are ready, at the latest after `seconds` (then: none)."""
         names = self._names

@@ -48,6 +48,11 @@ class Decoder:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
+    @property
+    def rest(self) -> bytes:
+        """The beginning of a frame whose end has not come."""
+        return bytes(self._buffer)
+
     def feed(self, data: bytes) -> Iterator[dict[str, Any]]:
         """The frames that are complete with `data`; `FrameError` for nonsense."""
         self._buffer += data

@@ -38,14 +38,23 @@ class Held:
         self.is_unanswered = False
         self.good_until = since + lease * _TRUSTED
         self.over = threading.Event()
+        #: Keys of waits whose results are wanted with the answer. Another list is put in its place, none is changed.
+        self.pending: list[str] = []
 
 
 class News:
-    """What the shim must act on. `state`: cancel (from `snapshot` on) or stop."""
+    """What the shim must act on. `state`: cancel, stop or continue, as of `snapshot`; `done`: results of waits by key.
 
-    def __init__(self, state: str, snapshot: int | None = None):
+    `is_blocked`: whether the run waits without its place, as of that snapshot.
+    """
+
+    def __init__(
+        self, state: str, snapshot: int | None = None, done: dict[str, Any] | None = None, is_blocked: bool = False
+    ):
         self.state = state
         self.snapshot = snapshot
+        self.done = done or {}
+        self.is_blocked = is_blocked
 
 
 class Heartbeat:
@@ -55,7 +64,7 @@ class Heartbeat:
         self._connect = connect
         self._control: Control | None = None
         self._held: Held | None = None
-        self._news: News | None = None
+        self._news: queue.SimpleQueue[tuple[Held, News]] = queue.SimpleQueue()
         self._inbox: queue.SimpleQueue[Held] = queue.SimpleQueue()
         self.wakeup, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -64,7 +73,7 @@ class Heartbeat:
         if self._control is None:
             self._control = self._connect()
             threading.Thread(target=self._beat_on, name="heartbeat", daemon=True).start()
-        self._news, self._held = None, held
+        self._held = held
         self._inbox.put(held)
 
     def let_go(self) -> None:
@@ -73,6 +82,16 @@ class Heartbeat:
         if held is not None and self._control is not None:
             held.over.set()
             self._control.connection.abort()
+
+    def follow(self, snapshot: int, pending: list[str]) -> None:
+        """From the next beat on the run is at this snapshot, and these results are wanted."""
+        if self._held is not None:
+            self._held.snapshot, self._held.pending = snapshot, pending
+
+    @property
+    def beats(self) -> bool:
+        """Whether a run beats."""
+        return self._held is not None
 
     @property
     def is_lost(self) -> bool:
@@ -85,13 +104,16 @@ class Heartbeat:
         return self._held.good_until if self._held else float("inf")
 
     def news(self) -> News | None:
-        """What there is to act on, once."""
+        """The next of what there is to act on, once; None when there is nothing more."""
         try:
             os.read(self.wakeup, 64)
         except BlockingIOError:
             pass
-        news, self._news = self._news, None
-        return news if self._held is not None else None
+        while not self._news.empty():
+            held, news = self._news.get()
+            if held is self._held:
+                return news
+        return None
 
     # --- the thread
 
@@ -110,8 +132,9 @@ class Heartbeat:
         # After one that failed, what matters is whether the lease still holds: the next one asks for its answer at once.
         wait = 0 if held.is_unanswered else held.interval
         timeout = wait + max(held.lease / 4, 1)
+        snapshot = held.snapshot
         try:
-            answer = control.heartbeat(held.run, held.snapshot, held.token, wait, timeout)
+            answer = control.heartbeat(held.run, snapshot, held.token, wait, timeout, held.pending)
         except Refused as error:
             if error.status < 500 and error.status not in (408, 429):
                 return self._tell(held, News("stop"))
@@ -120,21 +143,30 @@ class Heartbeat:
             return self._failed(held)
         held.is_unanswered = False
         held.good_until = sent + held.lease * _TRUSTED
-        return self._act(held, answer)
+        return self._act(held, answer, snapshot)
 
     def _failed(self, held: Held) -> bool:
         held.is_unanswered = True
         held.over.wait(held.pause)
         return False
 
-    def _act(self, held: Held, answer: dict[str, Any]) -> bool:
-        state, snapshot = answer.get("state"), answer.get("snapshot")
-        if state not in ("cancel", "stop"):
+    def _act(self, held: Held, answer: dict[str, Any], sent: int) -> bool:
+        state, done = str(answer.get("state")), answer.get("done") or {}
+        newer = answer.get("snapshot")
+        snapshot = newer if isinstance(newer, int) else None
+        if state in ("cancel", "stop"):
+            return self._tell(held, News(state, snapshot))
+        if snapshot is None and not done:
             return False
-        return self._tell(held, News(str(state), snapshot if isinstance(snapshot, int) else None))
+        # What was given is not asked for again, and the next beat knows the run where it is; the main thread, which has
+        # the last word on both, may already have put in something newer.
+        held.pending = [key for key in held.pending if key not in done]
+        held.snapshot = max(held.snapshot, snapshot or sent)
+        self._tell(held, News("continue", snapshot or sent, done, bool(answer.get("blocked"))))
+        return False
 
     def _tell(self, held: Held, news: News) -> bool:
-        if self._held is held:
-            self._news = news
-            os.write(self._ring, b"!")
+        """True: no further beat is wanted."""
+        self._news.put((held, news))
+        os.write(self._ring, b"!")
         return True

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from sojourn.executor_shim.child import Process
     from sojourn.executor_shim.sandbox.keeper import Keeper, SandboxFailed
-    from sojourn.executor_shim.sandbox.options import Options
+    from sojourn.executor_shim.sandbox.options import Options, Plan
     from sojourn.executor_shim.settings import Settings
 
 #: What a node cannot do, as against what it cannot do now: only for these does `auto` go without.
@@ -24,6 +24,8 @@ _INCAPABLE = frozenset({
 #: Drivers that isolate a task from the node by themselves.
 _ISOLATING = ("exec", "docker")
 _NOBODY = 65_534
+#: Seconds that criu usually has to restore a process.
+_THAW_TIME = 30.0
 
 
 class Housing:
@@ -59,6 +61,11 @@ class Housing:
         return self._options is not None
 
     @property
+    def options(self) -> Options | None:
+        """What is wanted of sandboxes; None where there are none."""
+        return self._options
+
+    @property
     def isolation(self) -> str:
         """What user code is kept in, once the first process was started: ours, a driver's of its own, or nothing."""
         if self._options is None:
@@ -82,6 +89,54 @@ class Housing:
             if self._is_decided or not self._weaken(options, failed):
                 raise
             return self.start(program, environment, pipes)
+        self._is_decided = True
+        return process
+
+    def ahead(self, environment: dict[str, str]) -> None:
+        """Begins to make the sandbox for a process that will be thawed, while its image is on its way.
+
+        What is told of this executor's sandbox holds from now on: it cannot become a lesser one.
+        """
+        if self._options is None or self._keeper is None:
+            return
+        from sojourn.executor_shim.freezing import identity
+
+        self._is_decided = True
+        self._keeper.ahead(self._plan(environment), identity.room(set(), identity.most_numbers()))
+
+    def forget(self) -> None:
+        """Ends a sandbox that was begun ahead and that no process came into."""
+        if self._keeper is not None:
+            self._keeper.forget()
+
+    def thaw(
+        self,
+        environment: dict[str, str],
+        pipes: dict[int, int],
+        image: str,
+        criu: str | None = None,
+        verified: Callable[[], None] | None = None,
+    ) -> Process:
+        """The process of an image's directory in a fresh sandbox, stopped. `ThawFailed`, or `OSError`.
+
+        `verified`: see `SandboxedProcess.thawed`.
+        """
+        from sojourn.executor_shim.freezing.errors import ThawFailed
+
+        if criu is None:
+            from sojourn.executor_shim import freezing
+
+            criu = freezing.find_criu()
+        if self._options is None or self._keeper is None:
+            raise ThawFailed("this executor makes no sandboxes")
+        if criu is None:
+            raise ThawFailed("this node has no criu")
+        from sojourn.executor_shim.sandbox.process import SandboxedProcess
+
+        seconds = freezing.patience(_THAW_TIME)
+        process = SandboxedProcess.thawed(
+            self._keeper, self._plan(environment), pipes, image, criu, seconds, verified=verified
+        )
         self._is_decided = True
         return process
 
@@ -122,20 +177,24 @@ class Housing:
             renounce(_NOBODY if self._settings.driver == "exec" else None)
 
     def _start_inside(self, program: list[str], environment: dict[str, str], pipes: dict[int, int]) -> Process:
-        from sojourn.executor_shim.sandbox.options import Plan, api_target
-        from sojourn.executor_shim.sandbox.paths import needed_paths
         from sojourn.executor_shim.sandbox.process import SandboxedProcess
 
-        assert self._keeper is not None and self._options is not None
-        plan = Plan(
+        assert self._keeper is not None
+        process = SandboxedProcess(self._keeper, self._plan(environment), [*program, "1"], pipes)
+        if not self._is_decided and process.missing:
+            missing = "; ".join(f"{name} ({why})" for name, why in sorted(process.missing.items()))
+            self._note(f"the sandbox has no control group for {missing}")
+        return process
+
+    def _plan(self, environment: dict[str, str]) -> Plan:
+        from sojourn.executor_shim.sandbox.options import Plan, api_target
+        from sojourn.executor_shim.sandbox.paths import needed_paths
+
+        assert self._options is not None
+        return Plan(
             self._options,
             self._settings.executor,
             (self._tree, *needed_paths(environment)) if self._tree else needed_paths(environment),
             api_target(self._settings.api_url),
             environment,
         )
-        process = SandboxedProcess(self._keeper, plan, [*program, "1"], pipes)
-        if not self._is_decided and process.missing:
-            missing = "; ".join(f"{name} ({why})" for name, why in sorted(process.missing.items()))
-            self._note(f"the sandbox has no control group for {missing}")
-        return process

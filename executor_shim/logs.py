@@ -65,18 +65,23 @@ def _text(raw: bytes) -> str:
 class LogBuffer:
     """The lines of one attempt. `take` gives them out once; the control plane orders them by `n`.
 
-    `clock` gives seconds since the epoch.
+    `clock` gives seconds since the epoch; `first`: the number of the last line that another buffer has had.
     """
 
-    def __init__(self, attempt: int, clock: Callable[[], float] = time.time):
+    def __init__(self, attempt: int, clock: Callable[[], float] = time.time, first: int = 0):
         self._attempt = attempt
         self._clock = clock
         self._lines: deque[dict[str, Any]] = deque()
         self._chars = 0
-        self._n = 0
+        self._n = first
         self._dropped = 0
         self._streams = {"stdout": _Splitter(), "stderr": _Splitter()}
         self._last: deque[str] = deque(maxlen=_LAST)
+
+    @property
+    def next(self) -> int:
+        """The number after which the next line comes."""
+        return self._n
 
     def __len__(self) -> int:
         return len(self._lines)

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 
-from sojourn.executor_shim import frames
+from sojourn.executor_shim import frames, thaw
 from sojourn.executor_shim.child import CANCEL, CONTROL, RESULT
 from sojourn.sdk import log_handler, manifest
 from sojourn.sdk import logger as loggers
@@ -32,10 +32,13 @@ if TYPE_CHECKING:
 #: The kernel, if it must, ends a user's process before the shim or a database.
 _OOM_SCORE = "500"
 _MAX_REPR = 1_000
+_INIT = 1
 
 
 class Runner:
     """Speaks over descriptors that no program started by the user's code inherits."""
+
+    is_played = False
 
     def __init__(self, parent: int, control: int, cancel: int, result: int):
         self._parent = parent
@@ -62,15 +65,25 @@ class Runner:
                 self._run(message)
             elif message["type"] == "prepare":
                 self._prepare(message)
+            elif message["type"] == "renew":
+                self._renew(message["variables"])
 
     # --- the main thread
 
     def _prepare(self, message: dict[str, Any]) -> None:
         """Imports what the next run will probably need; what fails is told by the run that needs it."""
         self._enter(message["directory"], message["variables"])
-        self._import(message["file"])
+        failure = self._init_failure or self._import(message["file"])
         flush_standard_streams()
-        self._send({"type": "prepared"})
+        self._send({"type": "prepared", "failed": failure is not None})
+
+    def _renew(self, variables: dict[str, str]) -> None:
+        """This process was thawed before its first run, and is one of many out of one image."""
+        os.environ.update(variables)
+        if self._environment is not None:
+            self._environment.update(variables)
+        thaw.renew()
+        self._send({"type": "prepared", "failed": False})
 
     def _run(self, message: dict[str, Any]) -> None:
         assignment = message["assignment"]
@@ -91,7 +104,7 @@ class Runner:
         self._send({"type": "outcome", "run": self._run_id, "outcome": outcome})
 
     def _execute(self, assignment: dict[str, Any], cancel_grace: float) -> dict[str, Any]:
-        attempt = self._attempt = Attempt(registry, assignment, cancel_budget=cancel_grace)
+        attempt = self._attempt = Attempt(registry, assignment, cancel_budget=cancel_grace, port=self)
         try:
             return attempt.run()
         finally:
@@ -144,8 +157,36 @@ class Runner:
                     attempt.cancel(message.get("reason", ""))
                 elif message["type"] == "stop":
                     attempt.context.signal.set()
+                elif message["type"] == "leave":
+                    thaw.close_idle_connections()
+                elif message["type"] == "done":
+                    self._deliver(attempt, message)
+                elif message["type"] == "wait_failed":
+                    attempt.refuse(message["keys"], _refusal(message["error"]))
         except (OSError, frames.FrameError):
             return
+
+    def _deliver(self, attempt: Attempt, message: dict[str, Any]) -> None:
+        """Results of waits. A process that was frozen first becomes one of its own: its image may be thawed again."""
+        variables = message.get("variables") or {}
+        if variables:
+            os.environ.update(variables)
+            if self._environment is not None:
+                self._environment.update(variables)
+        if message.get("thawed"):
+            thaw.renew()
+            attempt.thawed()
+        attempt.deliver(message["done"])
+
+    # --- for the attempt: waits
+
+    def tell(self, waits: list[dict[str, Any]], pending: list[str], block: str | None) -> None:
+        """Tells what the task's code waits for."""
+        frame = {"type": "wait", "run": self._run_id, "waits": waits, "pending": pending, "block": block}
+        self._send(frame)
+
+    def begin(self, condition: object) -> None:
+        """Nobody here wants to know."""
 
     # --- both
 
@@ -183,8 +224,22 @@ def _text(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
+def _refusal(error: dict[str, Any]) -> Exception:
+    from sojourn.sdk.errors import BY_STATUS, ApiError
+
+    status = error.get("status")
+    kind = BY_STATUS.get(status, ApiError) if isinstance(status, int) else ApiError
+    return kind(f"the wait was refused: {error.get('message')}", status=status, code=error.get("code"))
+
+
 def _die_with(parent: int) -> None:
-    """The kernel kills this process when its shim is gone, whatever it is busy with."""
+    """The kernel kills this process when its shim is gone, whatever it is busy with.
+
+    In a sandbox the parent is init, with which the kernel ends everything inside; a signal of the parent's death would
+    come there when a frozen process is thawed by another parent.
+    """
+    if parent == 1:
+        return
     import ctypes
 
     set_parent_death_signal = 1

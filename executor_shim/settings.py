@@ -17,6 +17,7 @@ class Settings:
     versions are kept on the node. `cancel_grace`, `drain_grace`: what a run has after a cancellation, and after the
     executor was told to leave. `term_grace`: what a process has between being asked and being killed. `sandbox`: off, auto
     or required, or an object of options (`sandbox/options.py`). `driver`: of the cluster's task that this is, if it is one.
+    `restored_starts`: auto or off. `thaws`: the run that it is started for is frozen.
     """
 
     __slots__ = (
@@ -32,8 +33,10 @@ class Settings:
         "max_runs",
         "max_trees",
         "poll",
+        "restored_starts",
         "sandbox",
         "term_grace",
+        "thaws",
         "version_hash",
         "versions_dir",
     )
@@ -57,6 +60,8 @@ class Settings:
         max_trees: int = 50,
         sandbox: str | dict[str, Any] = "auto",
         driver: str = "",
+        restored_starts: str = "auto",
+        thaws: bool = False,
     ):
         self.api_url = api_url
         self.credential = credential
@@ -74,6 +79,8 @@ class Settings:
         self.max_trees = max_trees
         self.sandbox = sandbox
         self.driver = driver
+        self.restored_starts = restored_starts
+        self.thaws = thaws
 
     @classmethod
     def read(cls, fd: int) -> Settings:

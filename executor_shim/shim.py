@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import time
 
-from sojourn.executor_shim.child import Child
+from sojourn.executor_shim.child import Child, environment_for
 from sojourn.executor_shim.control import Control, OutOfTouch, Refused
 from sojourn.executor_shim.ends import Killed, error_of, internal_error
 from sojourn.executor_shim.housing import Housing
 from sojourn.executor_shim.phases import Event
+from sojourn.executor_shim.starts.starts import Starts
 from sojourn.executor_shim.station import Station
 from sojourn.executor_shim.supervision import Supervision
 from sojourn.executor_shim.versions import Trees
+from sojourn.executor_shim.want import is_want
 from sojourn.sdk.protocol import ErrorCode
 
 TYPE_CHECKING = False
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
 #: Seconds for taking leave when told to leave, and status codes that are about this executor, not about what it said.
 _FAREWELL = 2.0
 _UNWANTED = (401, 403, 410)
-
-
-#: What a node may have again in a moment, or another has: memory, processes, descriptors, disk, an answer in time.
-_SCARCE = frozenset({
-    errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ETIMEDOUT,
-})  # fmt: skip
+#: The request for a run from which on each says what kind of node this is.
+_NODE_TYPE_WITH = 2
+#: Seconds until a thaw that had no room, or no way to its image, is tried again, doubled each time; and in all.
+_THAW_PAUSE, _THAW_PATIENCE = 0.5, 20.0
+#: Seconds that an executor without a process waits for the run that says which one is best.
+_FIRST_ASK = 1.0
 
 
 class _NoProcess(Exception):
@@ -55,13 +56,16 @@ class Shim:
         self._control = Control(settings.api_url, settings.credential, self._station.events, self._on_idle_event)
         self._station.connection = self._control.connection
         self._trees = Trees(settings.versions_dir, settings.max_trees)
+        self._starts = Starts(settings, self._station, self._housing)
         self._child: Child | None = None
         self._directory = ""
         #: Why no run can be executed here, as the outcome of a run.
         self._broken: dict[str, Any] | None = None
-        self._served = 0
+        self._served = self._asked = 0
+        self._node_type: str | None = None
         self._idle_since = 0.0
         self._may_be_interrupted = True
+        self._leaves_by_itself = False
 
     def serve(self) -> int:
         """Until it leaves; the exit code: 0, or 1 when the control plane refuses it or does not answer."""
@@ -81,6 +85,7 @@ class Shim:
             code = 1
         finally:
             self._end_child()
+            self._starts.close(in_peace=self._leaves_by_itself)
             self._housing.close()
         self._station.course.step(Event.LEAVE)
         return code
@@ -90,22 +95,25 @@ class Shim:
     def _boot(self) -> None:
         """What cannot be had is told by the run that needs it: the tree, or the sandbox.
 
-        The user's process starts as early as it can; a sandbox is made around a tree that is there.
+        The user's process starts as early as it can; a sandbox is made around a tree that is there. Where the first run
+        has a process of its own, frozen, it is begun without one.
         """
         try:
             self._decide_housing()
-            if not self._housing.is_sandboxed:
+            if not self._housing.is_sandboxed and not self._settings.thaws:
                 self._child = self._new_child()
             self._directory = self._trees.ensure(self._settings.version_hash, self._fetch)
             self._housing.see(self._directory)
-            if self._child is None:
+            if self._settings.thaws:
+                self._housing.ahead(environment_for(self._settings.executor))
+            elif self._child is None and not self._starts.look(self._directory):
                 self._child = self._new_child()
         except _NoProcess as error:
             self._break(error)
         except (OSError, ValueError, Refused) as error:
             if isinstance(error, Refused) and error.status in _UNWANTED:
                 raise
-            self._break(_NoProcess(f"the code of this version cannot be had: {error}", for_want=_is_want(error)))
+            self._break(_NoProcess(f"the code of this version cannot be had: {error}", for_want=is_want(error)))
         self._station.course.step(Event.READY)
         self._idle_since = time.monotonic()
 
@@ -140,20 +148,27 @@ class Shim:
                     if self._station.is_draining:
                         self._station.course.step(Event.DRAIN)
                     return
+                self._keep_one()
                 continue
             else:
                 self._station.course.step(Event.WORK)
+            self._starts.interrupt()
             completion = self._work(work)
             self._idle_since = time.monotonic()
+            if completion is not None and not self._broken:
+                self._starts.after(work, completion["outcome"], self._child)
 
     def _ask(self, completion: dict[str, Any] | None) -> dict[str, Any]:
         """The next request's answer. Told to leave while it waits, it says so, and what it had told once more."""
         idle_left = self._settings.idle_timeout - (time.monotonic() - self._idle_since)
         if self._station.is_draining or idle_left <= 0 or (self._broken and self._served):
+            self._leaves_by_itself = idle_left <= 0
             return self._take_leave(completion)
         try:
             # A run that came in a lost answer is asked for again before its lease is over.
             wait = min(self._settings.poll, self._settings.lease / 2, idle_left)
+            if self._child is None and not self._broken:
+                wait = min(wait, _FIRST_ASK)
             return self._tell(completion, wait, self._settings.lease)
         except _Interrupted:
             self._control.close()
@@ -176,7 +191,12 @@ class Shim:
         isolation = self._housing.isolation if self._settings.driver and not (self._served or self._broken) else None
         try:
             return self._control.next(
-                wait=wait, served=self._served, completion=completion, patience=patience, isolation=isolation
+                wait=wait,
+                served=self._served,
+                completion=completion,
+                patience=patience,
+                isolation=isolation,
+                node_type=self._node_type_to_tell(),
             )
         except Refused as error:
             if completion is None or error.status in _UNWANTED:
@@ -191,6 +211,18 @@ class Shim:
             if stripped is None or error.status in _UNWANTED:
                 raise
         return self._control.next(wait=wait, served=self._served, completion=None, patience=patience)
+
+    def _node_type_to_tell(self) -> str | None:
+        """What frozen processes can be thawed here: not with the first request, which a run waits for, then with each."""
+        self._asked += 1
+        if self._asked == _NODE_TYPE_WITH and self._housing.is_sandboxed:
+            from sojourn.executor_shim import freezing
+            from sojourn.executor_shim.freezing import places
+
+            places.sweep()
+            if freezing.obstacle() is None:
+                self._node_type = freezing.node_type(freezing.find_criu() or "")
+        return self._node_type
 
     def _on_idle_event(self, name: str) -> None:
         if self._station.on_event(name):
@@ -238,9 +270,9 @@ class Shim:
         while (left := until - time.monotonic()) > 0 and not station.heartbeat.is_lost:
             for name in station.events.wait(min(left, station.heartbeat.good_until - time.monotonic())):
                 if name == "news":
-                    news = station.heartbeat.news()
-                    if news is not None:
-                        return news
+                    while (news := station.heartbeat.news()) is not None:
+                        if news.state != "continue":
+                            return news
                 else:
                     self._on_idle_event(name)
         return None
@@ -251,6 +283,8 @@ class Shim:
         if self._broken is not None:
             self._station.course.step(Event.ENDED)
             return _refusal(assignment, self._broken)
+        if "thaw" in assignment:
+            return self._thaw(assignment)
         try:
             supervision = self._supervise(assignment)
             if supervision.never_began:
@@ -260,6 +294,9 @@ class Shim:
             self._break(error)
             self._station.course.step(Event.ENDED)
             return _refusal(assignment, self._broken or {})
+        return self._end(supervision, assignment)
+
+    def _end(self, supervision: Supervision, assignment: dict[str, Any]) -> dict[str, Any] | None:
         completion = supervision.completion
         if not supervision.may_go_on:
             self._end_child()
@@ -268,20 +305,77 @@ class Shim:
         self._station.course.step(Event.ENDED)
         return completion
 
+    def _thaw(self, assignment: dict[str, Any]) -> dict[str, Any] | None:
+        """Goes on with a run whose process was frozen; the completion to be told, or None."""
+        from sojourn.executor_shim import thawing
+
+        began = time.monotonic()
+        self._end_child()
+        self._station.hold(assignment, assignment["snapshot"], began)
+        try:
+            self._child = self._restore(assignment, began + _THAW_PATIENCE)
+            self._may_be_interrupted = False  # whoever has claimed it answers for it
+            continued = thawing.claim(self._control, assignment, began, self._settings.lease)
+        except thawing.NotThawed as error:
+            self._station.note(f"{assignment['run']['id']} was not thawed: {error}")
+            self._station.course.step(Event.ENDED)
+            return _refusal(assignment, _hand_back(error.code, str(error)))
+        except _Interrupted:
+            self._control.close()
+            self._station.course.step(Event.ENDED)
+            return _refusal(assignment, {"ok": False, "error": error_of(None, Killed.DRAINED), "handBack": True})
+        except Refused as error:
+            self._end_child()
+            self._station.course.step(Event.ENDED)
+            if error.status in _UNWANTED:
+                raise
+            return None  # the run is not this executor's any more, or another has thawed it
+        except OutOfTouch:
+            self._end_child()
+            raise
+        finally:
+            self._may_be_interrupted = True
+            self._station.heartbeat_let_go()
+        supervision = Supervision(self._station, self._child, continued["work"], self._child.kept)
+        supervision.go_on(continued.get("done") or {})
+        return self._end(supervision, continued["work"])
+
+    def _restore(self, assignment: dict[str, Any], until: float) -> Child:
+        """The run's process, stopped. What may pass is waited for, with pauses, for a while. `NotThawed`."""
+        from sojourn.executor_shim import thawing
+
+        pause = _THAW_PAUSE
+        while True:
+            try:
+                return thawing.restore(assignment, self._settings, self._housing, self._station.events)
+            except thawing.NotThawed as error:
+                now = time.monotonic()
+                if not error.may_pass or now + pause > until or self._wait_for_news(now + pause) is not None:
+                    raise
+            pause *= 2
+
     def _supervise(self, assignment: dict[str, Any]) -> Supervision:
-        child = self._child_for(assignment.get("variables") or {})
+        child = self._child_for(assignment["task"]["filePath"], assignment.get("variables") or {})
         supervision = Supervision(self._station, child, assignment)
         supervision.run(self._directory)
         return supervision
 
-    def _child_for(self, variables: dict[str, str]) -> Child:
-        """A process that lives, and whose code was imported with these variables or not yet."""
+    def _keep_one(self) -> None:
+        """No run has come yet: a process is had before it does."""
+        if self._child is None and not self._broken:
+            try:
+                self._child = self._starts.child(None, {}) or self._new_child()
+            except _NoProcess as error:
+                self._break(error)
+
+    def _child_for(self, file: str, variables: dict[str, str]) -> Child:
+        """A process that lives, and whose code was imported with these variables or not yet; perhaps that file."""
         child = self._child
         if child is not None and (child.exit_code is not None or child.variables not in (None, variables)):
             self._end_child()
             child = None
         if child is None:
-            child = self._child = self._new_child()
+            child = self._child = self._starts.child(file, variables) or self._new_child()
         return child
 
     def _new_child(self) -> Child:
@@ -291,7 +385,7 @@ class Shim:
         except OSError as error:
             what = "sandbox" if self._housing.is_sandboxed else "process"
             text = f"the {what} of this executor cannot be made: {error.strerror or error}"
-            raise _NoProcess(text, for_want=_is_want(error)) from error
+            raise _NoProcess(text, for_want=is_want(error)) from error
 
     def _start_anew(self, last: dict[str, Any] | None) -> None:
         """A fresh process imports what the last run needed, unless that may have been its end."""
@@ -309,8 +403,8 @@ class Shim:
             self._station.note("some process of the user's tree cannot be killed")
 
 
-def _is_want(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in _SCARCE
+def _hand_back(code: str, text: str) -> dict[str, Any]:
+    return {"ok": False, "error": internal_error(ErrorCode(code), text), "handBack": True}
 
 
 def _refusal(assignment: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sojourn.executor_shim.heartbeat import Heartbeat
     from sojourn.executor_shim.log_sender import LogSender
     from sojourn.executor_shim.settings import Settings
+    from sojourn.executor_shim.wait_sender import WaitSender
 
 
 class Station:
@@ -33,6 +34,7 @@ class Station:
         self.connection: Connection | None = None
         self._heartbeat: Heartbeat | None = None
         self._log_sender: LogSender | None = None
+        self._wait_sender: WaitSender | None = None
         self._signals, self._signalled = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.events.add(self._signals, "signal")
 
@@ -48,6 +50,8 @@ class Station:
             self.connection.close()  # nothing was asked: it is the other side's end
         elif name == "news" and self._heartbeat is not None:
             self._heartbeat.news()
+        elif name == "told" and self._wait_sender is not None:
+            self._wait_sender.told(self)  # nobody's: its attempt is over
         if name != "signal":
             return False
         try:
@@ -75,6 +79,21 @@ class Station:
             self._log_sender = LogSender(self._connect)
         return self._log_sender
 
+    @property
+    def wait_sender(self) -> WaitSender:
+        """Made when it is first needed."""
+        if self._wait_sender is None:
+            from sojourn.executor_shim.wait_sender import WaitSender
+
+            self._wait_sender = WaitSender(self._connect)
+            self.events.add(self._wait_sender.wakeup, "told")
+        return self._wait_sender
+
+    @property
+    def wait_sender_if_made(self) -> WaitSender | None:
+        """None while no run has waited."""
+        return self._wait_sender
+
     def hold(self, assignment: dict[str, Any], snapshot: int, since: float) -> None:
         """The assignment's run beats from now on; its lease counts from `since` (monotonic)."""
         from sojourn.executor_shim.heartbeat import Held
@@ -91,6 +110,10 @@ class Station:
     def note(self, text: str) -> None:
         """A line of the executor's own log."""
         note(f"{self.settings.executor}: {text}")
+
+    def another_control(self) -> Control:
+        """A connection for a thread of its own."""
+        return self._connect()
 
     def _connect(self) -> Control:
         return Control(self.settings.api_url, self.settings.credential)

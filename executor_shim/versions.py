@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _LOCK, _FETCHING = ".lock", ".fetching-"
+#: Beside a tree: images of processes that have imported it (see `starts`).
+_STARTS = ".starts"
 #: Seconds after which a tree that was never published is somebody's who died.
 _ABANDONED = 3600
 #: How often an archive is fetched that came damaged.
@@ -103,6 +105,7 @@ class Trees:
             try:
                 left -= 1
                 shutil.rmtree(entry.path.removesuffix(_LOCK), ignore_errors=True)
+                shutil.rmtree(entry.path.removesuffix(_LOCK) + _STARTS, ignore_errors=True)
                 os.unlink(entry.path)
             finally:
                 os.close(lock)
