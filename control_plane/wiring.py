@@ -11,8 +11,9 @@ import redis
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.config import Config, SettingError
-from sojourn.control_plane.domain import regions
+from sojourn.control_plane.domain import buckets, regions
 from sojourn.control_plane.domain.regions import BadRegions, Regions
+from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 from sojourn.control_plane.engine.assigning import Assigning, Terms
 from sojourn.control_plane.engine.attempts import Attempts, Timing
 from sojourn.control_plane.engine.cancelling import Cancelling
@@ -21,6 +22,7 @@ from sojourn.control_plane.engine.claiming import Claiming
 from sojourn.control_plane.engine.credentials import Credentials
 from sojourn.control_plane.engine.deployments import ArchiveStore, Deployments
 from sojourn.control_plane.engine.expiring import Expiring
+from sojourn.control_plane.engine.freezing import Freezing
 from sojourn.control_plane.engine.identities import Identities
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.limits import Limiting
@@ -29,20 +31,28 @@ from sojourn.control_plane.engine.placing import Placing
 from sojourn.control_plane.engine.recovery import Recovery
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
+from sojourn.control_plane.engine.shredding import Shredding
+from sojourn.control_plane.engine.tokens import Tokens
 from sojourn.control_plane.engine.triggering import Triggering
 from sojourn.control_plane.engine.turns import Turns
+from sojourn.control_plane.engine.waiting import Waiting
 from sojourn.control_plane.isolation import sandbox
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.mailbox import Mailbox
 from sojourn.control_plane.queue.notices import Notices
 from sojourn.control_plane.queue.wakeups import Wakeups
 from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.executors import ClusterKeys, Executors
+from sojourn.control_plane.store.object_directory import DirectoryObjects
+from sojourn.control_plane.store.object_s3 import S3Objects
+from sojourn.control_plane.store.objects import Objects
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.seal import Seal
 from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs, PostgresLogs
 from sojourn.sdk import archive
 
@@ -61,6 +71,8 @@ class Platform:
     versions: Versions
     executors: Executors
     cluster_keys: ClusterKeys
+    checkpoints: Checkpoints
+    objects: Objects
     logs: Logs
     queue: FairQueue
     notices: Notices
@@ -74,6 +86,11 @@ class Platform:
     replaying: Replaying
     results: Results
     attempts: Attempts
+    waiting: Waiting
+    waits: Waits
+    tokens: Tokens
+    freezing: Freezing
+    shredding: Shredding
     outcomes: Outcomes
     placing: Placing
     expiring: Expiring
@@ -101,6 +118,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     )
     seal = Seal(config.master_key)
     clock = DatabaseClock(database)
+    objects = object_store(config)
     access, runs, versions = Access(database, seal), Runs(database), Versions(database)
     executors, cluster_keys = Executors(database), ClusterKeys(database)
     logs = PostgresLogs(database, config.log_lines_limit)
@@ -110,6 +128,9 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     index = Index(queue, mailbox, wakeups)
     credentials = Credentials(seal.derive("executors"))
     limiting, turns = Limiting(versions, index), Turns(wakeups)
+    waits = Waits(database)
+    waiting = Waiting(runs, waits, index, credentials)
+    index.on_awaited = waiting.runs_are_over
     outcomes = Outcomes(
         runs,
         versions,
@@ -120,7 +141,23 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     claiming = Claiming(runs, versions, index, lease=lease, placement=timedelta(seconds=config.placement_seconds))
     known_regions = regions_of(config)
     triggering = Triggering(runs, index, regions=known_regions, queue_size_limit=config.queue_size_limit)
-    terms = Terms(heartbeat=config.heartbeat_seconds, lease=config.lease_seconds, api_url=config.api_url)
+    waiting_terms = waiting_terms_of(config)
+    terms = Terms(config.heartbeat_seconds, config.lease_seconds, config.api_url, waiting_terms)
+    assigning = Assigning(access, versions, credentials, terms)
+    checkpoints = Checkpoints(database, runs, seal)
+    freezing = Freezing(
+        runs=runs,
+        versions=versions,
+        checkpoints=checkpoints,
+        objects=objects,
+        credentials=credentials,
+        assigning=assigning,
+        index=index,
+        terms=waiting_terms,
+        lease=lease,
+        seconds=config.checkpoint_seconds,
+        waiting=waiting,
+    )
     return Platform(
         config=config,
         regions=known_regions,
@@ -149,14 +186,23 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             index=index,
             claiming=claiming,
             outcomes=outcomes,
-            assigning=Assigning(access, versions, credentials, terms),
+            assigning=assigning,
+            freezing=freezing,
             credentials=credentials,
             turns=turns,
             logs=logs,
             executors=executors,
+            waiting=waiting,
             clock=clock,
             timing=Timing(lease, config.quantum_runs, timedelta(seconds=config.quantum_seconds)),
         ),
+        waiting=waiting,
+        waits=waits,
+        tokens=Tokens(waits, waiting, access, index, config.api_url),
+        checkpoints=checkpoints,
+        objects=objects,
+        freezing=freezing,
+        shredding=Shredding(checkpoints, objects),
         outcomes=outcomes,
         placing=Placing(runs, access, versions, index, claiming, credentials, known_regions),
         expiring=Expiring(runs, index),
@@ -172,7 +218,26 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         limiting=limiting,
         recovery=Recovery(runs, versions, index, limiting),
         turns=turns,
-        checks=Checks(database, versions, queue, patience=lease + timedelta(seconds=2 * config.sweep_seconds)),
+        checks=Checks(
+            database, versions, queue, checkpoints, objects, patience=lease + timedelta(seconds=2 * config.sweep_seconds)
+        ),
+    )
+
+
+def object_store(config: Config) -> Objects:
+    """Where checkpoints are kept."""
+    if config.object_store.startswith("s3://"):
+        return S3Objects(buckets.read(config.object_store))
+    return DirectoryObjects(Path(config.object_store or Path(config.data_dir) / "objects"))
+
+
+def waiting_terms_of(config: Config) -> WaitingTerms:
+    """How runs wait here."""
+    return WaitingTerms(
+        freeze=config.freeze != "off",
+        after=config.freeze_after,
+        threshold=config.freeze_threshold,
+        short=config.short_wait,
     )
 
 
@@ -196,4 +261,5 @@ def shim_settings(config: Config) -> dict[str, Any]:
         "term_grace": config.term_grace_seconds,
         "drain_grace": config.drain_grace_seconds,
         "sandbox": sandbox(config),
+        "restored_starts": config.restored_starts,
     }

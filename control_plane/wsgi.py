@@ -21,6 +21,7 @@ from sojourn.control_plane.api.problems import CODES, Problem, of_engine, of_sta
 from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.api.runs import Runs
 from sojourn.control_plane.api.tasks import Tasks
+from sojourn.control_plane.api.tokens import Tokens
 from sojourn.control_plane.api.worker import Worker
 from sojourn.control_plane.engine.errors import EngineError
 from sojourn.control_plane.store import migrations
@@ -75,12 +76,15 @@ def resources(platform: Platform) -> dict[str, object]:
             platform.runs,
             platform.versions,
             platform.executors,
+            platform.checkpoints,
+            platform.waits,
             platform.cancelling,
             platform.replaying,
             platform.results,
             platform.logs,
             cursors,
         ),
+        "tokens": Tokens(platform.tokens, cursors, platform.clock),
         "deployments": Deployments(platform.deployments, platform.versions),
         "page": Page(),
         "health": Health(
@@ -90,7 +94,16 @@ def resources(platform: Platform) -> dict[str, object]:
                 "schema": lambda: _check_schema(platform),
             }
         ),
-        "worker": Worker(platform.attempts, platform.identities, platform.deployments, platform.versions, platform.clock),
+        "worker": Worker(
+            platform.attempts,
+            platform.identities,
+            platform.deployments,
+            platform.versions,
+            platform.waiting,
+            platform.freezing,
+            platform.clock,
+            image_limit=platform.config.checkpoint_limit_mb * 1024 * 1024,
+        ),
     }
 
 

@@ -45,9 +45,31 @@ class Terms:
     prefix: str = "sojourn"
 
 
-def job_id(environment: str, version: str, machine: str, region: str = DEFAULT, prefix: str = "sojourn") -> str:
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The nodes that are known not to be of a type, by their ids: executors that are to thaw a frozen run go to no such."""
+
+    type: str
+    ids: tuple[str, ...]
+
+
+def job_id(
+    environment: str,
+    version: str,
+    machine: str,
+    region: str = DEFAULT,
+    prefix: str = "sojourn",
+    unfit: Unfit | None = None,
+) -> str:
     """The parameterized job's id; `default` is not in it. `ValueError` for names that cannot be in one."""
-    names = (prefix, environment, version, machine, *(() if region == DEFAULT else (region,)))
+    names = (
+        prefix,
+        environment,
+        version,
+        machine,
+        *(() if region == DEFAULT else (region,)),
+        *((unfit.type,) if unfit else ()),
+    )
     for name in names:
         if not _ID.fullmatch(name):
             raise ValueError(f"{name[:80]!r} cannot be part of a job's id")
@@ -60,15 +82,24 @@ def child_of(job: str) -> tuple[str, str] | None:
     return (found["parent"], found["executor"]) if found else None
 
 
-def job(environment: str, version: str, machine: str, site: Site, terms: Terms, region: str = DEFAULT) -> dict[str, Any]:
+def job(
+    environment: str,
+    version: str,
+    machine: str,
+    site: Site,
+    terms: Terms,
+    region: str = DEFAULT,
+    unfit: Unfit | None = None,
+) -> dict[str, Any]:
     """The job's document, as Nomad's API takes it. The same input makes the same document."""
+    constraints = (*site.constraints, *(_none_of(unfit) if unfit else ()))
     document: dict[str, Any] = {
-        "ID": job_id(environment, version, machine, region, terms.prefix),
+        "ID": job_id(environment, version, machine, region, terms.prefix, unfit),
         "Type": "batch",
         "Datacenters": list(site.datacenters),
         "NodePool": site.node_pool,
         "Priority": site.priority,
-        "Constraints": [_constraint(each) for each in site.constraints],
+        "Constraints": [_constraint(each) for each in constraints],
         "ParameterizedJob": {
             "Payload": "forbidden",
             "MetaRequired": list(REQUIRED_META),
@@ -162,6 +193,10 @@ def _resources(machine: str, site: Site) -> dict[str, Any]:
         "MemoryMB": megabytes,
         "MemoryMaxMB": round(megabytes * _HEADROOM),
     }
+
+
+def _none_of(unfit: Unfit) -> list[Constraint]:
+    return [Constraint("${node.unique.id}", each, "!=") for each in sorted(unfit.ids)]
 
 
 def _constraint(constraint: Constraint) -> dict[str, str]:

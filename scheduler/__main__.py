@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError, load
-from sojourn.control_plane.domain import keeping
+from sojourn.control_plane.domain import keeping, resting
 from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.database import AdvisoryLock, StoreUnavailable
-from sojourn.control_plane.wiring import Platform, connect, shim_settings
+from sojourn.control_plane.wiring import Platform, connect, shim_settings, waiting_terms_of
 from sojourn.scheduler.canceller import Canceller
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.expirer import Expirer
@@ -24,9 +25,11 @@ from sojourn.scheduler.placement.local import LocalPlacement
 from sojourn.scheduler.pruner import Pruner
 from sojourn.scheduler.reaper import Reaper
 from sojourn.scheduler.service import Loop, Service
+from sojourn.scheduler.shredder import Shredder
 from sojourn.scheduler.stager import Stager
 from sojourn.scheduler.sweeper import Sweeper
 from sojourn.scheduler.undertaker import Undertaker
+from sojourn.scheduler.waker import Waker
 
 LEADER_LOCK = 7_340_010
 #: Seconds that a leader may be silent at least: it asks every second, and may be late.
@@ -93,6 +96,7 @@ def place(config: Config, platform: Platform, leader: Leader) -> tuple[Placement
 def local_placement(config: Config, platform: Platform) -> LocalPlacement:
     """Executors as processes of this machine. When one ends, the undertaker is woken."""
     data = Path(config.data_dir)
+    patience = resting.patience(waiting_terms_of(config))
     return LocalPlacement(
         registry_dir=data / "executors",
         places=config.places,
@@ -102,6 +106,7 @@ def local_placement(config: Config, platform: Platform) -> LocalPlacement:
             **shim_settings(config),
         },
         on_ended=lambda: platform.index.ring("undertaker"),
+        resting=partial(platform.runs.resting, patience, resting.most(config.places)),
     )
 
 
@@ -122,9 +127,11 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         Keeper(platform.placing, placement, keeping.read(config.keep_alive), config.executors_per_environment),
         Stager(platform.expiring),
         Expirer(platform.expiring),
+        Waker(platform.waiting, config.sweep_seconds),
         Canceller(platform.cancelling, config.sweep_seconds),
         reaper,
         Undertaker(placement, reaper, platform.placing, platform.index),
+        Shredder(platform.shredding),
         Sweeper(platform.versions, platform.recovery, config.sweep_seconds),
         Pruner(
             platform.access,
@@ -132,6 +139,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
             platform.runs,
             platform.logs,
             platform.executors,
+            platform.waits,
             log_days=config.log_retention_days,
             run_days=config.run_retention_days,
         ),

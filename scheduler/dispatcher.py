@@ -50,6 +50,7 @@ class Dispatcher:
 
     def run_once(self, now: datetime) -> Counts:
         self._set_aside = {lane: until for lane, until in self._set_aside.items() if until > now}
+        readmitted = self._placing.readmit(self._clock())
         placed = 0
         while placed < _AT_ONCE and (grounds := [each for each in self._placement.grounds() if each.free() > 0]):
             now = self._clock()  # a placement may have taken long, and what is dequeued has a lease from this moment
@@ -70,7 +71,7 @@ class Dispatcher:
         elsewhere = [lane for lane in held_back if not any(ground.serves(lane) for ground in full)]
         if elsewhere:
             asked += self._make_room_within(elsewhere)
-        return {"placed": placed, "asked": asked}
+        return {"readmitted": readmitted, "placed": placed, "asked": asked}
 
     def interval(self, now: datetime) -> float:
         if self._has_more:
@@ -95,6 +96,7 @@ class Dispatcher:
             credential=order.credential,
             snapshot=order.run.snapshot,
             region=identity.region,
+            node_type=order.run.frozen_on,
         )
         faults.point("scheduler.before_place")
         try:

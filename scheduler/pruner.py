@@ -1,4 +1,4 @@
-"""Pruner: forgets log lines, finished runs and executors that are older than their retention."""
+"""Pruner: forgets log lines, finished runs, waitpoints and executors that are older than their retention."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs
 from sojourn.scheduler.service import Counts
 
@@ -15,7 +16,7 @@ _AT_ONCE = 5_000
 
 
 class Pruner:
-    """A retention of 0 days keeps everything. Executors are kept as long as log lines."""
+    """A retention of 0 days keeps everything. Executors are kept as long as log lines, waitpoints as long as runs."""
 
     name = "pruner"
 
@@ -26,6 +27,7 @@ class Pruner:
         runs: Runs,
         logs: Logs,
         executors: Executors,
+        waits: Waits,
         *,
         log_days: int,
         run_days: int,
@@ -35,12 +37,13 @@ class Pruner:
         self._runs = runs
         self._logs = logs
         self._executors = executors
+        self._waits = waits
         self._log_days = log_days
         self._run_days = run_days
         self._more = False
 
     def run_once(self, now: datetime) -> Counts:
-        lines = executors = runs = 0
+        lines = executors = runs = waitpoints = 0
         if self._log_days:
             lines = self._logs.prune(now - timedelta(days=self._log_days), _AT_ONCE)
             executors = self._executors.forget(now - timedelta(days=self._log_days), _AT_ONCE)
@@ -49,8 +52,9 @@ class Pruner:
             for organization in self._versions.organizations():
                 for environment in self._access.environments(organization):
                     runs += self._runs.remove_finished(environment.id, before, _AT_ONCE)
-        self._more = _AT_ONCE in (lines, executors) or runs >= _AT_ONCE
-        return {"lines": lines, "runs": runs, "executors": executors}
+                    waitpoints += self._waits.remove_old(environment.id, before, now, _AT_ONCE)
+        self._more = _AT_ONCE in (lines, executors) or runs >= _AT_ONCE or waitpoints >= _AT_ONCE
+        return {"lines": lines, "runs": runs, "waitpoints": waitpoints, "executors": executors}
 
     def interval(self, now: datetime) -> float:
         return 1 if self._more else 60

@@ -10,6 +10,7 @@ from sojourn.control_plane.store.records import Moved, Run
 from sojourn.control_plane.store.runs import Runs
 from sojourn.scheduler.placement.base import Cause, Ended
 from sojourn.scheduler.service import Counts
+from sojourn.sdk.protocol import SnapshotStatus
 
 _AT_ONCE = 200
 
@@ -47,7 +48,8 @@ class Reaper:
         nodes = self._nodes(executors) if executors else {}
         reaped = 0
         for run in lapsed:
-            error = stalled_error(self._lease.total_seconds(), nodes.get(run.executor_id or "", ""))
+            waited = run.snapshot_status == SnapshotStatus.EXECUTING_WITH_WAITPOINTS
+            error = stalled_error(self._lease.total_seconds(), nodes.get(run.executor_id or "", ""), waited=waited)
             if self._outcomes.lose(run, error, now, lapsed_by=now) is None:
                 continue  # it has moved on, or beaten after all
             reaped += 1

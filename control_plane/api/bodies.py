@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
@@ -15,6 +15,8 @@ from sojourn.sdk.protocol import (
 )
 
 MAX_NAME_CHARS = 256
+#: Waits of one run that are pending at once.
+MAX_WAITS = 10_000
 #: A reference to a container image: registry and path, then a tag, a digest or both.
 IMAGE = (
     r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
@@ -34,6 +36,7 @@ def identifier(text: str) -> str:
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier)]
 Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARS), AfterValidator(identifier)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS), AfterValidator(identifier)]
+KeyTTL = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[smhd]$")]
 ConcurrencyKey = Annotated[str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), AfterValidator(identifier)]
 Time = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 QueueText = Annotated[
@@ -77,7 +80,7 @@ class TriggerOptions(Strict):
         default=None, description="How long the run may wait to be started: a duration, or seconds. 0 is for ever."
     )
     idempotencyKey: Key | None = None
-    idempotencyKeyTTL: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[smhd]$")] | None = None
+    idempotencyKeyTTL: KeyTTL | None = None
     idempotencyKeyOptions: IdempotencyKeyOptions | None = None
     tags: Tag | list[Tag] | None = Field(default=None, description="At most 10; blank ones are dropped.")
     metadata: Any = Field(default=None, description="An object, or its JSON as a text; 262144 bytes at most.")
@@ -137,6 +140,23 @@ class DeployBody(Strict):
     )
 
 
+class TokenBody(Strict):
+    """A new token. Its idempotency key leads to it always, unless `idempotencyKeyTTL` says how long."""
+
+    idempotencyKey: Key | None = None
+    idempotencyKeyTTL: KeyTTL | None = None
+    timeout: Time | None = Field(
+        default=None, description='How long it is waited for: a duration ("1h30m") or an ISO date. Absent: for ever.'
+    )
+    tags: Tag | list[Tag] | None = Field(default=None, description="At most 10; blank ones are dropped.")
+
+
+class CompleteBody(Strict):
+    """What a token is completed with: any JSON value, or none."""
+
+    data: Any = None
+
+
 class Query(BaseModel):
     """Query parameters: texts that are read as their types; unknown ones are refused."""
 
@@ -146,17 +166,9 @@ class Query(BaseModel):
 _Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(identifier)]
 
 
-class RunsQuery(Query):
-    """Which runs: several values of one filter are separated by commas and any of them fits."""
+class PageQuery(Query):
+    """A page of a list, newest first."""
 
-    status: _Listed | None = Field(default=None, alias="filter[status]", description="Of either vocabulary.")
-    task: _Listed | None = Field(default=None, alias="filter[taskIdentifier]")
-    version: _Listed | None = Field(default=None, alias="filter[version]")
-    tag: _Listed | None = Field(default=None, alias="filter[tag]")
-    queue: _Listed | None = Field(default=None, alias="filter[queue]", description="A task's own queue is `task/<id>`.")
-    machine: _Listed | None = Field(default=None, alias="filter[machine]")
-    region: _Listed | None = Field(default=None, alias="filter[region]")
-    is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
     created_from: Time | None = Field(
         default=None, alias="filter[createdAt][from]", description="A date or ms since the epoch."
     )
@@ -169,6 +181,27 @@ class RunsQuery(Query):
     before: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, alias="page[before]"
     )
+
+
+class RunsQuery(PageQuery):
+    """Which runs: several values of one filter are separated by commas and any of them fits."""
+
+    status: _Listed | None = Field(default=None, alias="filter[status]", description="Of either vocabulary.")
+    task: _Listed | None = Field(default=None, alias="filter[taskIdentifier]")
+    version: _Listed | None = Field(default=None, alias="filter[version]")
+    tag: _Listed | None = Field(default=None, alias="filter[tag]")
+    queue: _Listed | None = Field(default=None, alias="filter[queue]", description="A task's own queue is `task/<id>`.")
+    machine: _Listed | None = Field(default=None, alias="filter[machine]")
+    region: _Listed | None = Field(default=None, alias="filter[region]")
+    is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
+
+
+class TokensQuery(PageQuery):
+    """Which tokens: several values of one filter are separated by commas and any of them fits."""
+
+    status: _Listed | None = Field(default=None, alias="filter[status]", description="WAITING, COMPLETED, TIMED_OUT.")
+    tags: _Listed | None = Field(default=None, alias="filter[tags]")
+    idempotency_key: Key | None = Field(default=None, alias="filter[idempotencyKey]")
 
 
 class ResultQuery(Query):
@@ -200,6 +233,8 @@ class Loose(BaseModel):
 _Snapshot = Annotated[int, Field(ge=1, le=2_147_483_647)]
 _Wait = Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)]
 _Token = Annotated[str, StringConstraints(max_length=200)]
+_NodeType = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+_Count = Annotated[float, Field(ge=0, le=2**53, allow_inf_nan=False)]
 
 
 class Retry(Loose):
@@ -239,6 +274,9 @@ class NextBody(Loose):
     served: Annotated[int, Field(ge=0, le=2_147_483_647)] = 0
     again: bool = False
     completion: CompletionBody | None = None
+    nodeType: _NodeType | None = Field(
+        default=None, description="What its node is, told with each request by executors that can thaw frozen runs."
+    )
     isolation: Literal["sandbox", "sandbox-host-network", "exec", "docker", "none"] | None = Field(
         default=None, description="What runs are kept in there: told with the first request, by executors on clusters."
     )
@@ -248,6 +286,10 @@ class IdentityBody(Loose):
     """The executor that an allocation was placed to be."""
 
     executor: Name
+
+
+_WaitKey = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(identifier)]
+_Keys = Annotated[list[_WaitKey], Field(max_length=MAX_WAITS)]
 
 
 class HeldBody(Loose):
@@ -262,6 +304,66 @@ class HeartbeatBody(HeldBody):
     """A beat; answered when `wait` seconds are over or something happened."""
 
     wait: _Wait = 0
+    pending: _Keys = Field(default_factory=list)
+
+
+class WaitWish(Loose):
+    """One wait that a process begins: for a date (`at`), a token (`waitpoint`) or a run (`awaited`)."""
+
+    key: _WaitKey
+    kind: Literal["date", "token", "run"]
+    at: Time | None = None
+    waitpoint: Name | None = None
+    awaited: Name | None = None
+    idempotencyKey: Key | None = None
+    idempotencyKeyTTL: Annotated[float, Field(ge=0, le=10**9)] | None = None
+
+    @model_validator(mode="after")
+    def _names_what_it_waits_for(self) -> WaitWish:
+        needed = {"date": "at", "token": "waitpoint", "run": "awaited"}[self.kind]
+        if getattr(self, needed) is None:
+            raise ValueError(f"a wait of kind {self.kind} needs {needed}")
+        return self
+
+
+class WaitBody(HeldBody):
+    """`waits` are new; `pending`: every key that the process was not given yet; `block`: it can do nothing else.
+
+    `hold`: why the process cannot be frozen, if that is so.
+    """
+
+    waits: Annotated[list[WaitWish], Field(max_length=MAX_WAITS)] = Field(default_factory=list)
+    pending: _Keys = Field(default_factory=list)
+    block: Literal["any", "all"] | None = None
+    hold: Annotated[str, StringConstraints(max_length=500), AfterValidator(identifier)] | None = None
+
+
+class CheckpointBody(HeldBody):
+    """A blocked run whose process is to be frozen, on a node of that type."""
+
+    nodeType: _NodeType
+
+
+class CheckpointQuery(Query):
+    """Whose image it is."""
+
+    run: Name
+
+
+class SuspendBody(CheckpointBody):
+    """An image that is stored: its bytes in the object store and before, what it took in ms."""
+
+    checkpoint: Name
+    sealedBytes: Annotated[int, Field(ge=0, le=2**53)]
+    imageBytes: _Count = 0
+    freezeMs: _Count = 0
+    storeMs: _Count = 0
+
+
+class ThawedBody(HeldBody):
+    """A run whose process is restored, and stopped."""
+
+    thawMs: _Count = 0
 
 
 class LogsBody(HeldBody):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn, Protocol
 
 from sojourn.control_plane.api.problems import Problem
@@ -12,6 +12,8 @@ from sojourn.control_plane.api.problems import Problem
 MAX_DEPTH = 128
 #: Bytes of a refused body that are still read, so that its sender gets to see the answer.
 _DRAINED_AT_MOST = 128 * 1024 * 1024
+#: Bytes of a streamed body that are handed on at once: few, so that a slow client's are not waited for too long.
+CHUNK = 64 * 1024
 #: Seconds that a client may leave the connection silent in the middle of a body.
 PATIENCE = 30.0
 
@@ -32,11 +34,8 @@ def read(request: Request, limit: int) -> bytes:
     """The whole body, at most `limit` bytes of it. `Problem` 400, 408, 413 or 415."""
     env = request.env
     _check_headers(env)
-    stated = env.get("CONTENT_LENGTH")
-    if stated:
-        if not stated.isascii() or not stated.isdigit():
-            raise Problem("BAD_REQUEST", "Content-Length is not a number", field="Content-Length")
-        length = int(stated[:20])
+    length = _stated_length(env)
+    if length is not None:
         if length > limit:
             if length > _DRAINED_AT_MOST:
                 _leave_the_rest(env)
@@ -52,6 +51,46 @@ def read(request: Request, limit: int) -> bytes:
         _leave_the_rest(env)
         raise _too_large(limit)
     return body
+
+
+class Stream:
+    """A body that is handed on while it arrives, never whole in memory."""
+
+    def __init__(self, env: Mapping[str, Any]):
+        self._env = env
+
+    def chunks(self, limit: int) -> Iterator[bytes]:
+        """The body, at most `limit` bytes of it. `Problem` 400, 408 or 413, also half-way."""
+        env = self._env
+        length = _stated_length(env)
+        if length is None and not env.get("wsgi.input_terminated"):
+            return
+        if length is not None and length > limit:
+            _leave_the_rest(env)
+            raise _too_large(limit)
+        received = 0
+        while chunk := self._next(CHUNK if length is None else min(CHUNK, length - received)):
+            received += len(chunk)
+            if received > limit:
+                _leave_the_rest(env)
+                raise _too_large(limit)
+            yield chunk
+        if length is not None and received < length:
+            raise Problem("BODY_INCOMPLETE")
+
+    def whole(self, limit: int) -> bytes:
+        """All of the body, whose length has to be said. `Problem` 400, 408, 411 or 413."""
+        if _stated_length(self._env) is None:
+            self.abandon()  # it may have no end
+            raise Problem("LENGTH_REQUIRED", field="Content-Length")
+        return b"".join(self.chunks(limit))
+
+    def abandon(self) -> None:
+        """What is left of it is not read: the connection ends with the answer."""
+        _leave_the_rest(self._env)
+
+    def _next(self, most: int) -> bytes:
+        return _receive(self._env, most) if most else b""
 
 
 def parse(raw: bytes) -> Any:
@@ -75,6 +114,24 @@ def parse_leniently(raw: bytes) -> Any:
         return _LENIENT.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise Problem("INVALID_JSON", f"The body is not JSON: {_reason(error)}") from None
+
+
+def parse_if_json(raw: bytes) -> Any:
+    """The JSON value of a body that anybody may have written, whatever its media type; {} for what is none."""
+    try:
+        value = _PLAIN.decode(raw.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return {}
+    return {} if _is_too_deep(raw) else value
+
+
+def _stated_length(env: Mapping[str, Any]) -> int | None:
+    stated = env.get("CONTENT_LENGTH")
+    if not stated:
+        return None
+    if not stated.isascii() or not stated.isdigit():
+        raise Problem("BAD_REQUEST", "Content-Length is not a number", field="Content-Length")
+    return int(stated[:20])
 
 
 def _too_large(limit: int) -> Problem:
@@ -148,4 +205,6 @@ def _reason(error: BaseException) -> str:
 
 
 _STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse)
+#: Of a key that is there twice the last value counts, as in most readers.
+_PLAIN = json.JSONDecoder(parse_constant=_refuse)
 _LENIENT = json.JSONDecoder(parse_constant=lambda constant: None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,10 @@ from sojourn.control_plane.store.records import Environment
 
 
 class Call:
-    """`body` and `query` are models of the route's kinds, or None. Where anyone may call, there is no `now`."""
+    """`body` and `query` are models of the route's kinds, or None; a streamed body is a `Stream`.
+
+    Where anyone may call, there is no `now`.
+    """
 
     __slots__ = ("body", "caller", "headers", "now", "query")
 
@@ -53,6 +56,17 @@ class Call:
         """A request header; None when it is absent or empty."""
         value: str | None = self.headers.get("HTTP_" + name.upper().replace("-", "_"))
         return value or None
+
+
+class Streamed:
+    """A body of so many bytes that is made while it is sent."""
+
+    __slots__ = ("chunks", "media_type", "size")
+
+    def __init__(self, chunks: Iterator[bytes], size: int, media_type: str = "application/octet-stream"):
+        self.chunks = chunks
+        self.size = size
+        self.media_type = media_type
 
 
 class Answer:

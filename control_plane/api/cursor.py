@@ -1,4 +1,4 @@
-"""Page cursors: a run's id, signed for one environment, so that one that was made up is refused."""
+"""Page cursors: the id of what a page ended with, signed for one environment, so that one that was made up is refused."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class Cursors:
     def __init__(self, key: bytes):
         self._key = key
 
-    def make(self, environment_id: str, run_id: str) -> str:
-        """The cursor that stands for a run in an environment's list."""
-        return urlsafe_b64encode(run_id.encode() + self._sign(environment_id, run_id)).decode().rstrip("=")
+    def make(self, environment_id: str, entry: str) -> str:
+        """The cursor that stands for an entry in an environment's list."""
+        return urlsafe_b64encode(entry.encode() + self._sign(environment_id, entry)).decode().rstrip("=")
 
-    def read(self, environment_id: str, cursor: str, field: str) -> str:
-        """The run's id; a `Problem` (CURSOR_INVALID) naming `field` otherwise."""
+    def read(self, environment_id: str, cursor: str, field: str, kind: str = "run") -> str:
+        """The entry's id, which is of that kind; a `Problem` (CURSOR_INVALID) naming `field` otherwise."""
         try:
             raw = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-            run_id = raw[:-_SIGNATURE_BYTES].decode("ascii")
+            entry = raw[:-_SIGNATURE_BYTES].decode("ascii")
         except ValueError:
             raise Problem("CURSOR_INVALID", field=field) from None
-        signed = hmac.compare_digest(raw[-_SIGNATURE_BYTES:], self._sign(environment_id, run_id))
-        if not signed or not ids.is_id(run_id, "run"):
+        signed = hmac.compare_digest(raw[-_SIGNATURE_BYTES:], self._sign(environment_id, entry))
+        if not signed or not ids.is_id(entry, kind):
             raise Problem("CURSOR_INVALID", field=field)
-        return run_id
+        return entry
 
-    def _sign(self, environment_id: str, run_id: str) -> bytes:
-        return hmac.digest(self._key, f"{environment_id}\n{run_id}".encode(), "sha256")[:_SIGNATURE_BYTES]
+    def _sign(self, environment_id: str, entry: str) -> bytes:
+        return hmac.digest(self._key, f"{environment_id}\n{entry}".encode(), "sha256")[:_SIGNATURE_BYTES]

@@ -73,5 +73,6 @@ def _task(task: Task) -> dict[str, Any]:
         "maxDuration": task.max_duration,
         "ttl": task.ttl_seconds,
         "payloadSchema": task.payload_schema,
+        "freeze": task.may_freeze,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -12,12 +12,12 @@ from pydantic import BaseModel, ValidationError
 from sojourn.control_plane.api import body as bodies
 from sojourn.control_plane.api.auth import Gate
 from sojourn.control_plane.api.bodies import Nothing
-from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.call import Answer, Call, Streamed
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.routes import Route
 
-Action = Callable[..., Answer | Mapping[str, Any]]
+Action = Callable[..., Any]
 Responder = Callable[..., None]
 
 _MAX_ISSUES = 20
@@ -51,7 +51,7 @@ def _responder(route: Route, action: Action, gate: Gate, clock: Callable[[], dat
     """The function that Falcon calls: opens the gate, then reads, then acts."""
     opens = gate.opens(route.caller)
     body_of, query_of = route.body, route.query
-    limit = route.limit
+    limit, streams = route.limit, route.streams
     parse = bodies.parse_leniently if route.forgiving else bodies.parse
 
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
@@ -60,13 +60,20 @@ def _responder(route: Route, action: Action, gate: Gate, clock: Callable[[], dat
         if opens is not None:
             now = clock()
             caller = opens(env, now)
-        body = read_body(bodies.read(req, limit), body_of, parse) if body_of is not None else None
+        body: Any = None
+        if body_of is not None:
+            body = read_body(bodies.read(req, limit), body_of, parse)
+        elif streams:
+            body = bodies.Stream(env)
         query = _query(req.params, query_of) if query_of is not None else None
         if _SLASH in env["PATH_INFO"]:
             path = {name: value.replace(_SLASH, "/") for name, value in path.items()}
         answer = action(Call(caller, now, body, query, env), **path)
         if answer.__class__ is Answer:
             give(resp, answer)
+        elif answer.__class__ is Streamed:
+            resp.content_type = answer.media_type
+            resp.set_stream(answer.chunks, answer.size)
         else:
             resp.data = to_json(answer)
 

@@ -29,6 +29,9 @@ _PARAMETERS = {
     "task": "A task's id; a slash in it is sent as %2F.",
     "run": "A run's id.",
     "content_hash": "The hash of the version's tree.",
+    "checkpoint": "A checkpoint's id.",
+    "token": "A token's id.",
+    "hash": "What the token's `url` ends with.",
 }
 
 
@@ -89,6 +92,8 @@ def _operation(route: Route) -> dict[str, Any]:
             "required": not issubclass(route.body, Nothing),
             "content": {"application/json": {"schema": _ref(route.body)}},
         }
+    elif route.streams:
+        operation["requestBody"] = {"required": True, "content": {route.takes: {"schema": {}}}}
     return operation
 
 
@@ -102,12 +107,13 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:
     if query is None:
         return []
-    properties = _without_null(query.model_json_schema())["properties"]
+    schema_of = _without_null(query.model_json_schema())
+    properties, required = schema_of["properties"], schema_of.get("required", ())
     return [
         {
             "name": name,
             "in": "query",
-            "required": False,
+            "required": name in required,
             "description": schema.get("description", ""),
             "schema": {key: value for key, value in schema.items() if key not in ("title", "description")},
         }
@@ -117,8 +123,7 @@ def _query_parameters(query: type[BaseModel] | None) -> list[dict[str, Any]]:
 
 def _success(route: Route) -> dict[str, Any]:
     if route.reply is None:
-        kind = "application/zip" if route.caller is Caller.EXECUTOR else "application/json"
-        return {"description": "As asked.", "content": {kind: {"schema": {}}}}
+        return {"description": "As asked.", "content": {route.gives: {"schema": {}}}}
     return {
         "description": (route.reply.__doc__ or "").strip(),
         "content": {"application/json": {"schema": _ref(route.reply)}},

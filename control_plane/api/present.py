@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ from sojourn.control_plane.api.encoding import RawJson, timestamp
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.failure import internal_error
 from sojourn.control_plane.domain.lifecycle import is_final
-from sojourn.control_plane.store.records import Attempt, Environment, Executor, Run, Snapshot
+from sojourn.control_plane.engine.waiting import Done
+from sojourn.control_plane.store.records import Attempt, Checkpoint, Environment, Executor, Run, Snapshot, Wait, Waitpoint
 from sojourn.control_plane.telemetry.logs import Line
-from sojourn.sdk.protocol import ErrorCode, ErrorKind, RunStatus
+from sojourn.sdk.protocol import ErrorCode, ErrorKind, RunStatus, SnapshotStatus
 
 #: Clients that do not name this release's API version get the words of the version before.
 _OLDER = {RunStatus.DEQUEUED: "EXECUTING", RunStatus.WAITING: "FROZEN"}
@@ -21,6 +23,9 @@ _FROM_OLDER = {
     "WAITING_FOR_DEPLOY": RunStatus.PENDING_VERSION,
 }
 _QUEUED = frozenset({RunStatus.QUEUED, RunStatus.DELAYED, RunStatus.PENDING_VERSION})
+_BLOCKED = frozenset({SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING})
+#: A run in one of these needs what it waits for.
+STANDING = frozenset({SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.SUSPENDED})
 _EXECUTING = frozenset({RunStatus.EXECUTING, RunStatus.DEQUEUED})
 
 
@@ -91,11 +96,12 @@ def retrieved(
     related: Sequence[Run],
     versions: Mapping[str, str],
     executor: Executor | None,
+    waits: Sequence[Wait],
     current: bool,
 ) -> dict[str, Any]:
     """A run by itself, with payload, output, error and its relatives. `versions`: numbers by version id.
 
-    `executor`: where a cluster has the executor that the run was last given to.
+    `executor`: where a cluster has the executor that the run was last given to. `waits`: what it needs to go on.
     """
     wire = {
         **common(run, version, current),
@@ -106,6 +112,12 @@ def retrieved(
         "relatedRuns": _relatives(run, related, versions, current),
         "attemptCount": run.attempt,
     }
+    if run.alive_reason and run.snapshot_status in _BLOCKED:
+        wire["aliveReason"] = run.alive_reason
+    if run.wait_need and run.snapshot_status in STANDING:
+        wire["waitingFor"] = {"need": run.wait_need, "waits": [_wait(wait) for wait in waits]}
+    if run.frozen_ms:
+        wire["frozenMs"] = run.frozen_ms
     if run.executor_id is not None:
         wire["executor"] = placed(run.executor_id, executor)
     if run.payload is not None:
@@ -153,6 +165,53 @@ def result(run: Run) -> dict[str, Any]:
     return wire
 
 
+def token_item(token: Waitpoint, url: str) -> dict[str, Any]:
+    """A token in a list."""
+    timeout = token.due_at and timestamp(token.due_at)
+    return _present(
+        {
+            "id": token.id,
+            "url": url,
+            "status": _status_of_waitpoint(token),
+            "completedAt": token.completed_at and timestamp(token.completed_at),
+            "completedAfter": timeout,
+            "timeoutAt": timeout,
+            "idempotencyKey": token.idempotency_key,
+            "idempotencyKeyExpiresAt": token.idempotency_expires_at and timestamp(token.idempotency_expires_at),
+            "tags": token.tags,
+            "createdAt": timestamp(token.created_at),
+        }
+    )
+
+
+def token(token: Waitpoint, url: str) -> dict[str, Any]:
+    """A token by itself, with what it was completed with."""
+    output = {"output": token.output, "outputType": token.output_type, "outputIsError": token.is_error or None}
+    return token_item(token, url) | _present(output)
+
+
+def waits_done(done: Sequence[Done]) -> dict[str, Any]:
+    """Waits that are over, by their keys, as the process that waits is given them."""
+    return {each.key: _wait_done(each) for each in done}
+
+
+def _wait_done(done: Done) -> dict[str, Any]:
+    wait = done.wait
+    if wait is None:
+        error = {"code": "WAITPOINT_NOT_FOUND", "message": "there is nothing like it to wait for in this environment"}
+        return {"ok": False, "error": error}
+    common = {"kind": wait.kind, "waitpoint": wait.id}
+    if wait.kind == "run":
+        return common | (result(done.run) if done.run else {"ok": False, "error": _GONE})
+    if wait.is_error:
+        return common | {"ok": False, "error": json.loads(wait.output or "{}")}
+    told = {"output": wait.output, "outputType": wait.output_type} if wait.output is not None else {}
+    return common | {"ok": True, **told}
+
+
+_GONE = {"code": "RUN_NOT_FOUND", "message": "the run was deleted"}
+
+
 def flat_error(error: Mapping[str, Any]) -> dict[str, Any]:
     """A run's error as `{message, name?, stackTrace?}`."""
     kind = error.get("type")
@@ -171,12 +230,20 @@ def flat_error(error: Mapping[str, Any]) -> dict[str, Any]:
     return _present(flat)
 
 
-def timeline(run: Run, history: Sequence[Snapshot], attempts: Sequence[Attempt]) -> dict[str, Any]:
-    """A run's history, row by row, and its attempts."""
+def timeline(
+    run: Run,
+    history: Sequence[Snapshot],
+    attempts: Sequence[Attempt],
+    checkpoints: Sequence[Checkpoint],
+    waits: Sequence[Wait],
+) -> dict[str, Any]:
+    """A run's history, row by row, its attempts, its waits, and when it was frozen."""
     return {
         "id": run.id,
         "snapshots": [_snapshot(row) for row in history],
         "attempts": [_attempt(attempt) for attempt in attempts],
+        "checkpoints": [_checkpoint(each) for each in checkpoints],
+        "waits": [_wait(each) for each in waits],
     }
 
 
@@ -246,6 +313,46 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
             "warmStart": attempt.warm,
         }
     )
+
+
+def _checkpoint(row: Checkpoint) -> dict[str, Any]:
+    return _present(
+        {
+            "id": row.id,
+            "attempt": row.attempt,
+            "snapshot": row.snapshot,
+            "nodeType": row.node_type,
+            "imageBytes": row.image_bytes,
+            "storedBytes": row.stored_bytes,
+            "freezeMs": row.freeze_ms,
+            "storeMs": row.store_ms,
+            "thawMs": row.thaw_ms,
+            "frozenAt": row.recorded_at and timestamp(row.recorded_at),
+            "thawedAt": row.thawed_at and timestamp(row.thawed_at),
+        }
+    )
+
+
+def _wait(wait: Wait) -> dict[str, Any]:
+    return _present(
+        {
+            "key": wait.key,
+            "attempt": wait.attempt,
+            "kind": wait.kind,
+            "waitpoint": wait.id,
+            "run": wait.run_id,
+            "status": _status_of_waitpoint(wait),
+            "since": timestamp(wait.created_at),
+            "until": wait.due_at and timestamp(wait.due_at),
+            "doneAt": wait.completed_at and timestamp(wait.completed_at),
+        }
+    )
+
+
+def _status_of_waitpoint(waitpoint: Waitpoint) -> str:
+    if not waitpoint.is_done:
+        return "WAITING"
+    return "TIMED_OUT" if waitpoint.is_error else "COMPLETED"
 
 
 def _present(values: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ CODES: dict[str, Code] = {
     "CURSOR_INVALID": Code(400, "The cursor is not one of this list.", "begin again at the first page"),
     "BAD_REQUEST": Code(400, "The request cannot be understood.", "correct the request"),
     "BODY_TOO_SLOW": Code(408, "The body did not arrive in time.", "send the request again"),
+    "LENGTH_REQUIRED": Code(411, "The length of the body is not said.", "send Content-Length"),
     "BODY_TOO_LARGE": Code(413, "The body is too large.", "send less, or store the data and send where it is"),
     "METADATA_TOO_LARGE": Code(413, "The metadata is too large.", "keep it below 262144 bytes as JSON"),
     "CONTENT_TYPE_UNSUPPORTED": Code(415, "This content type is not accepted.", "send application/json"),
@@ -51,19 +52,29 @@ CODES: dict[str, Code] = {
     "KEY_UNKNOWN": Code(
         503, "The key that signed the workload identity is not known yet.", "send it again: the scheduler fetches keys"
     ),
+    "CALLBACK_REFUSED": Code(
+        401, "The callback's address is not valid.", "use the `url` of the token just as it was given"
+    ),
     # what it was sent to
     "NOT_FOUND": Code(404, "There is nothing at this address.", "see /api/openapi.json for what there is"),
     "RUN_NOT_FOUND": Code(404, "There is no such run in this environment.", "check the id and the key's environment"),
     "RUN_NOT_FINISHED": Code(404, "The run is not over yet.", "ask again, with ?wait=30 to be answered when it is"),
     "DEPLOYMENT_NOT_FOUND": Code(404, "Nothing is deployed in this environment.", "deploy with `sojourn deploy`"),
     "ARCHIVE_NOT_FOUND": Code(404, "There is no such archive for this executor.", "deploy the version again"),
+    "CHECKPOINT_NOT_FOUND": Code(
+        404, "There is no such checkpoint for this executor.", "let the run wait in memory, or give it back"
+    ),
+    "WAITPOINT_NOT_FOUND": Code(
+        404, "There is no such token in this environment.", "check the id and the key's environment"
+    ),
     "METHOD_NOT_ALLOWED": Code(405, "This address has no such method.", "use a method that `Allow` names"),
     "PLACEMENT_OVER": Code(
         409, "No executor is expected of this allocation, or not any more.", "exit; nothing is to be done"
     ),
+    "FREEZING_OFF": Code(409, "Runs of this task are not frozen.", "let the run wait in memory"),
     "STALE": Code(409, "The run has moved on without this executor.", "drop what was to be done"),
     # what the platform's rules refuse
-    "TOO_MANY_TAGS": Code(422, "The run has too many tags.", "use at most 10"),
+    "TOO_MANY_TAGS": Code(422, "There are too many tags.", "use at most 10"),
     "PAYLOAD_TYPE_UNSUPPORTED": Code(422, "This payload type is not accepted.", "send the payload as JSON"),
     "OPTION_UNSUPPORTED": Code(422, "This release does not have that option.", "leave the option out"),
     "VERSION_NOT_FOUND": Code(
@@ -77,6 +88,9 @@ CODES: dict[str, Code] = {
     # what is wrong here
     "INTERNAL": Code(500, "Internal error", "send it again; if it stays, look for `requestId` in the server's log"),
     "ENGINE_ERROR": Code(503, "The request could not be carried out just now.", "send it again"),
+    "IMAGES_UNAVAILABLE": Code(
+        503, "The object store does not answer.", "let the run wait in memory, or send it again; see SOJOURN_OBJECT_STORE"
+    ),
     "UNAVAILABLE": Code(503, "A part of the platform is not reachable.", "send it again; see /readyz for which part"),
 }
 
@@ -140,6 +154,7 @@ _BY_STATUS = {
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     408: "BODY_TOO_SLOW",
+    411: "LENGTH_REQUIRED",
     413: "BODY_TOO_LARGE",
     414: "URI_TOO_LONG",
     415: "CONTENT_TYPE_UNSUPPORTED",

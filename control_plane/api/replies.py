@@ -137,8 +137,37 @@ class ExecutorName(Reply):
     isolation: str | None = None
 
 
+class WaitItem(Reply):
+    """What a run waits for, or waited for: `kind` is date, token or run; `run`: the one that is waited for.
+
+    `status`: WAITING, COMPLETED or TIMED_OUT; `until`: a date, or a token's time-out; `doneAt`: when it was over.
+    """
+
+    key: str = Field(description="The attempt, and the wait's number in it.")
+    attempt: int
+    kind: str
+    waitpoint: str
+    run: str | None = None
+    status: str
+    since: datetime
+    until: datetime | None = None
+    doneAt: datetime | None = None
+
+
+class WaitingFor(Reply):
+    """What a run needs to go on: `any` or `all` of its waits, of which 200 are shown."""
+
+    need: str
+    waits: list[WaitItem]
+
+
 class RunReply(RunFields):
-    """A run. `output` where it completed, `error` where it ended otherwise."""
+    """A run. `output` where it completed, `error` where it ended otherwise.
+
+    `waitingFor`: while it stands still, in memory or frozen.
+
+    `aliveReason`: why it waits in memory, where it would be frozen; `frozenMs`: how long it was frozen in all.
+    """
 
     triggerFunction: str
     queue: QueueName
@@ -146,6 +175,9 @@ class RunReply(RunFields):
     region: str
     relatedRuns: RelatedRuns
     attemptCount: int
+    waitingFor: WaitingFor | None = None
+    aliveReason: str | None = None
+    frozenMs: int | None = None
     executor: ExecutorName | None = None
     payload: Any = None
     output: Any = None
@@ -230,12 +262,74 @@ class AttemptItem(Reply):
     warmStart: bool | None = None
 
 
+class CheckpointItem(Reply):
+    """A time that a run was frozen: its process's bytes, those in the object store, how long each step took."""
+
+    id: str
+    attempt: int
+    snapshot: int
+    nodeType: str
+    imageBytes: int | None = None
+    storedBytes: int | None = None
+    freezeMs: int | None = None
+    storeMs: int | None = None
+    thawMs: int | None = None
+    frozenAt: datetime
+    thawedAt: datetime | None = None
+
+
 class TimelineReply(Reply):
-    """A run's history, oldest first, and its attempts."""
+    """A run's history, oldest first, its attempts, and the newest of its waits and freezes, 200 of each."""
 
     id: str
     snapshots: list[SnapshotItem]
     attempts: list[AttemptItem]
+    checkpoints: list[CheckpointItem]
+    waits: list[WaitItem]
+
+
+class TokenMadeReply(Reply):
+    """`url`: a POST to it completes the token, without a key. `isCached`: an idempotency key led to one that was there."""
+
+    id: str
+    isCached: bool
+    url: str
+
+
+class TokenItem(Reply):
+    """A token. `status`: WAITING, COMPLETED or TIMED_OUT; `timeoutAt`, also `completedAfter`: how long it is waited for."""
+
+    id: str
+    url: str
+    status: str
+    completedAt: datetime | None = None
+    completedAfter: datetime | None = None
+    timeoutAt: datetime | None = None
+    idempotencyKey: str | None = None
+    idempotencyKeyExpiresAt: datetime | None = None
+    tags: list[str]
+    createdAt: datetime
+
+
+class TokenReply(TokenItem):
+    """A token with the text, of that type, that it was completed with; `outputIsError`: it ran out of time."""
+
+    output: str | None = None
+    outputType: str | None = None
+    outputIsError: bool | None = None
+
+
+class TokensReply(Reply):
+    """A page of tokens, newest first."""
+
+    data: list[TokenItem]
+    pagination: Pagination
+
+
+class SuccessReply(Reply):
+    """It is as was asked."""
+
+    success: bool
 
 
 class DeployedReply(Reply):
@@ -261,6 +355,7 @@ class TaskItem(Reply):
     maxDuration: int | None = None
     ttl: int | None = None
     payloadSchema: dict[str, Any] | None = None
+    freeze: bool | None = None
 
 
 class DeploymentReply(Reply):
@@ -323,11 +418,51 @@ class WorkReply(Reply):
     work: dict[str, Any]
 
 
+class CheckpointReply(Reply):
+    """`key`: 32 bytes in base64, for this image alone; `context`: the associated data of its encryption."""
+
+    checkpoint: str
+    key: str
+    context: str
+
+
+class StoredReply(Reply):
+    """How many bytes the object store has."""
+
+    bytes: int
+
+
+class SuspendedReply(Reply):
+    """`suspended`: the process is to be ended."""
+
+    state: str
+
+
+class ThawedReply(Reply):
+    """The attempt goes on, at `work`'s snapshot; `done`: what its waits came to, by their keys."""
+
+    work: dict[str, Any]
+    done: dict[str, Any]
+
+
 class BeatReply(Reply):
-    """`continue`, `cancel` (from `snapshot` on) or `stop`."""
+    """`continue`, `cancel` (from `snapshot` on) or `stop`. `snapshot`: if it is newer than the one that was told.
+
+    `blocked`: the run waits, or waits for its slots. `done`: of the pending waits those that are over, by their keys.
+    """
 
     state: str
     snapshot: int | None = None
+    blocked: bool | None = None
+    done: dict[str, Any] | None = None
+
+
+class WaitReply(Reply):
+    """`blocked`: the run stands at `snapshot`; or `ready`: `done` has the pending waits that are over, by their keys."""
+
+    state: str
+    snapshot: int
+    done: dict[str, Any]
 
 
 class EmptyReply(Reply):

@@ -16,7 +16,9 @@ KIB, MIB = 1024, 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Route:
     """`action` names a resource and its responder; `limit` is the body's size in bytes; `codes` are refusals of its
-    own besides those that every route of its kind has. `forgiving`: NaN in the body becomes null."""
+    own besides those that every route of its kind has. `forgiving`: NaN in the body becomes null. `streams`: the body is
+    handed on as it arrives, and not read as JSON; it `takes` that media type. The reply's, where it is no JSON: `gives`.
+    """
 
     method: str
     path: str
@@ -29,6 +31,9 @@ class Route:
     limit: int = 64 * KIB
     codes: tuple[str, ...] = ()
     forgiving: bool = False
+    streams: bool = False
+    gives: str = "application/json"
+    takes: str = "application/octet-stream"
 
     @property
     def all_codes(self) -> tuple[str, ...]:
@@ -38,6 +43,8 @@ class Route:
             codes += [*_OF_CALLERS[self.caller], "UNAVAILABLE"]
         if self.body:
             codes += _OF_BODIES
+        if self.streams:
+            codes += _OF_STREAMS
         if self.query:
             codes.append("QUERY_INVALID")
         return tuple(dict.fromkeys([*codes, "INTERNAL"]))
@@ -58,8 +65,10 @@ _OF_BODIES = (
     "CONTENT_TYPE_UNSUPPORTED",
     "CONTENT_ENCODING_UNSUPPORTED",
 )
+_OF_STREAMS = ("BODY_INCOMPLETE", "BODY_TOO_SLOW", "BODY_TOO_LARGE", "BAD_REQUEST")
 _KEY, _EXECUTOR, _ALLOCATION, _ANYONE = Caller.ENVIRONMENT, Caller.EXECUTOR, Caller.ALLOCATION, Caller.ANYONE
 _RUN = ("RUN_NOT_FOUND",)
+_TOKEN = ("WAITPOINT_NOT_FOUND",)
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -165,6 +174,58 @@ ROUTES: tuple[Route, ...] = (
         replies.DeploymentReply,
         codes=("DEPLOYMENT_NOT_FOUND",),
     ),
+    Route(
+        "POST",
+        "/api/v1/waitpoints/tokens",
+        "tokens.create",
+        _KEY,
+        "Create a token, which runs can wait for",
+        replies.TokenMadeReply,
+        body=bodies.TokenBody,
+        limit=10 * KIB,
+        codes=("TOO_MANY_TAGS", "ENGINE_ERROR"),
+    ),
+    Route(
+        "GET",
+        "/api/v1/waitpoints/tokens",
+        "tokens.page",
+        _KEY,
+        "List tokens, newest first",
+        replies.TokensReply,
+        query=bodies.TokensQuery,
+        codes=("CURSOR_INVALID",),
+    ),
+    Route(
+        "GET",
+        "/api/v1/waitpoints/tokens/{token}",
+        "tokens.retrieve",
+        _KEY,
+        "Retrieve a token",
+        replies.TokenReply,
+        codes=_TOKEN,
+    ),
+    Route(
+        "POST",
+        "/api/v1/waitpoints/tokens/{token}/complete",
+        "tokens.complete",
+        _KEY,
+        "Complete a token; one that is complete stays as it is",
+        replies.SuccessReply,
+        body=bodies.CompleteBody,
+        limit=MAX_PAYLOAD_BYTES + 1 * KIB,
+        codes=_TOKEN,
+    ),
+    Route(
+        "POST",
+        "/api/v1/waitpoints/tokens/{token}/callback/{hash}",
+        "tokens.call_back",
+        _ANYONE,
+        "Complete a token by its callback URL, with the whole body; what is no JSON counts as {}",
+        replies.SuccessReply,
+        streams=True,
+        takes="application/json",
+        codes=(*_TOKEN, "CALLBACK_REFUSED", "LENGTH_REQUIRED", "UNAVAILABLE"),
+    ),
     Route("GET", "/api/openapi.json", "page.openapi", _ANYONE, "This page, for programs", None),
     Route("GET", "/healthz", "health.live", _ANYONE, "Whether the process answers", replies.LiveReply),
     Route(
@@ -215,6 +276,18 @@ ROUTES: tuple[Route, ...] = (
         "Renew the lease and wait for what happens to the run",
         replies.BeatReply,
         body=bodies.HeartbeatBody,
+        limit=2 * MIB,
+    ),
+    Route(
+        "POST",
+        "/worker/v1/wait",
+        "worker.wait",
+        _EXECUTOR,
+        "Begin waits of a run, and give its slots back while it can do nothing else",
+        replies.WaitReply,
+        body=bodies.WaitBody,
+        limit=8 * MIB,
+        codes=("STALE",),
     ),
     Route(
         "POST",
@@ -235,5 +308,57 @@ ROUTES: tuple[Route, ...] = (
         "The archive of the executor's version",
         None,
         codes=("ARCHIVE_NOT_FOUND",),
+        gives="application/zip",
+    ),
+    Route(
+        "POST",
+        "/worker/v1/checkpoints",
+        "worker.begin_checkpoint",
+        _EXECUTOR,
+        "Begin to freeze a blocked run: a checkpoint, and the key of its image",
+        replies.CheckpointReply,
+        body=bodies.CheckpointBody,
+        codes=("STALE", "FREEZING_OFF"),
+    ),
+    Route(
+        "PUT",
+        "/worker/v1/checkpoints/{checkpoint}",
+        "worker.store_checkpoint",
+        _EXECUTOR,
+        "Store a checkpoint's sealed image; header `x-run-token`",
+        replies.StoredReply,
+        streams=True,
+        codes=("STALE", "CHECKPOINT_NOT_FOUND", "IMAGES_UNAVAILABLE"),
+    ),
+    Route(
+        "GET",
+        "/worker/v1/checkpoints/{checkpoint}",
+        "worker.read_checkpoint",
+        _EXECUTOR,
+        "The sealed image of the run that is to be thawed; header `x-run-token`",
+        None,
+        query=bodies.CheckpointQuery,
+        codes=("CHECKPOINT_NOT_FOUND", "IMAGES_UNAVAILABLE"),
+        gives="application/octet-stream",
+    ),
+    Route(
+        "POST",
+        "/worker/v1/suspend",
+        "worker.suspend",
+        _EXECUTOR,
+        "Give a blocked run's process up, its image being stored",
+        replies.SuspendedReply,
+        body=bodies.SuspendBody,
+        codes=("STALE", "CHECKPOINT_NOT_FOUND"),
+    ),
+    Route(
+        "POST",
+        "/worker/v1/thawed",
+        "worker.thawed",
+        _EXECUTOR,
+        "Claim a run whose process is restored and still stopped",
+        replies.ThawedReply,
+        body=bodies.ThawedBody,
+        codes=("STALE",),
     ),
 )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import ReplayBody, RunsQuery
+from sojourn.control_plane.api.bodies import PageQuery, ReplayBody, RunsQuery
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.problems import Problem
@@ -15,15 +15,21 @@ from sojourn.control_plane.domain import duration, ids
 from sojourn.control_plane.engine.cancelling import Cancelling
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
+from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import RunFilters, attempts_of
 from sojourn.control_plane.store.runs import Runs as StoredRuns
 from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs
 from sojourn.sdk.protocol import API_VERSION, MACHINES
 
 _MAX_VALUES = 100
+#: Of a run that was frozen more often, the newest ones are shown.
+_MAX_CHECKPOINTS = 200
+#: The same of its waits.
+_MAX_WAITS = 200
 
 
 class Runs:
@@ -34,6 +40,8 @@ class Runs:
         runs: StoredRuns,
         versions: Versions,
         executors: Executors,
+        checkpoints: Checkpoints,
+        waits: Waits,
         cancelling: Cancelling,
         replaying: Replaying,
         results: Results,
@@ -43,6 +51,8 @@ class Runs:
         self._runs = runs
         self._versions = versions
         self._executors = executors
+        self._checkpoints = checkpoints
+        self._waits = waits
         self._cancelling = cancelling
         self._replaying = replaying
         self._results = results
@@ -52,15 +62,9 @@ class Runs:
     def page(self, call: Call) -> dict[str, Any]:
         """A page of runs, newest first, with signed cursors to go on from."""
         environment, query = call.environment, call.query
-        if query.after and query.before:
-            raise Problem("QUERY_INVALID", "Use page[after] or page[before], not both.", field="page[before]")
-        page = self._runs.page(
-            environment.id,
-            filters_of(query, call.now),
-            after=query.after and self._cursors.read(environment.id, query.after, "page[after]"),
-            before=query.before and self._cursors.read(environment.id, query.before, "page[before]"),
-            size=query.size,
-        )
+        after, before = ends_of(query, self._cursors, environment.id, "run")
+        filters = filters_of(query, call.now)
+        page = self._runs.page(environment.id, filters, after=after, before=before, size=query.size)
         current = speaks_current(call)
         ends = {"next": page.next, "previous": page.previous}
         return {
@@ -74,7 +78,8 @@ class Runs:
         related = self._runs.related(found)
         numbers = {other.version_id: self._version(other) or "" for other in related if other.version_id}
         executor = self._executors.find(found.executor_id) if found.executor_id else None
-        return present.retrieved(found, self._version(found), related, numbers, executor, speaks_current(call))
+        waits = self._waits.begun(found.id, _MAX_WAITS, found.wait_keys or ()) if found.wait_need else ()
+        return present.retrieved(found, self._version(found), related, numbers, executor, waits, speaks_current(call))
 
     def cancel(self, call: Call, run: str) -> dict[str, Any]:
         """Cancels a run; one that is over stays as it is."""
@@ -106,10 +111,12 @@ class Runs:
         return page
 
     def timeline(self, call: Call, run: str) -> dict[str, Any]:
-        """A run's history and attempts."""
+        """A run's history, its attempts, its waits, and when it was frozen."""
         found = self._find(call, run)
         history = self._runs.history(found.id)
-        return present.timeline(found, history, attempts_of(history))
+        checkpoints = self._checkpoints.of_run(found.id, _MAX_CHECKPOINTS)
+        waits = self._waits.begun(found.id, _MAX_WAITS)
+        return present.timeline(found, history, attempts_of(history), checkpoints, waits)
 
     def _find(self, call: Call, run: str) -> Run:
         found = self._runs.find(call.environment.id, run_id(run))
@@ -121,6 +128,15 @@ class Runs:
         version_id = run.version_id or run.locked_version_id
         version = self._versions.find(version_id) if version_id else None
         return version.number if version else None
+
+
+def ends_of(query: PageQuery, cursors: Cursors, environment_id: str, kind: str) -> tuple[str | None, str | None]:
+    """The ids that a page is to come after, or before."""
+    if query.after and query.before:
+        raise Problem("QUERY_INVALID", "Use page[after] or page[before], not both.", field="page[before]")
+    after = cursors.read(environment_id, query.after, "page[after]", kind) if query.after else None
+    before = cursors.read(environment_id, query.before, "page[before]", kind) if query.before else None
+    return after, before
 
 
 def run_id(text: str) -> str:
@@ -138,37 +154,39 @@ def speaks_current(call: Call) -> bool:
 def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
     """The store's filters; `Problem` names the parameter that cannot be used."""
     statuses = []
-    for word in _values(query.status, "filter[status]"):
+    for word in values(query.status, "filter[status]"):
         status = present.status_of(word)
         if status is None:
             raise Problem("QUERY_INVALID", f"{word[:40]!r} is no status.", field="filter[status]")
         statuses.append(status)
-    machines = _values(query.machine, "filter[machine]")
+    machines = values(query.machine, "filter[machine]")
     if not set(machines) <= set(MACHINES):
         raise Problem("QUERY_INVALID", f"Machines are {', '.join(MACHINES)}.", field="filter[machine]")
-    since, until = _span(query, now)
+    since, until = span(query, now)
     return RunFilters(
         statuses=statuses,
-        tasks=_values(query.task, "filter[taskIdentifier]"),
-        versions=_values(query.version, "filter[version]"),
-        tags=_values(query.tag, "filter[tag]"),
-        queues=_values(query.queue, "filter[queue]"),
+        tasks=values(query.task, "filter[taskIdentifier]"),
+        versions=values(query.version, "filter[version]"),
+        tags=values(query.tag, "filter[tag]"),
+        queues=values(query.queue, "filter[queue]"),
         machines=machines,
-        regions=_values(query.region, "filter[region]"),
+        regions=values(query.region, "filter[region]"),
         is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,
         created_to=until,
     )
 
 
-def _values(text: str | None, field: str) -> list[str]:
-    values = [value.strip() for value in (text or "").split(",") if value.strip()]
-    if len(values) > _MAX_VALUES:
+def values(text: str | None, field: str) -> list[str]:
+    """The values of a filter, which are separated by commas."""
+    found = [value.strip() for value in (text or "").split(",") if value.strip()]
+    if len(found) > _MAX_VALUES:
         raise Problem("QUERY_INVALID", f"{field} takes {_MAX_VALUES} values at most.", field=field)
-    return values
+    return found
 
 
-def _span(query: RunsQuery, now: datetime) -> tuple[datetime | None, datetime | None]:
+def span(query: PageQuery, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """When what is listed was created: from, and to."""
     since = _date(query.created_from, "filter[createdAt][from]")
     until = _date(query.created_to, "filter[createdAt][to]")
     if query.period:

@@ -65,7 +65,7 @@ def trigger_request(call: Call, task: str) -> TriggerRequest:
         idempotency_ttl_seconds=key_ttl,
         idempotency_options=options.idempotencyKeyOptions.model_dump() if options.idempotencyKeyOptions else None,
         request_key=request_key(call),
-        tags=_tags(options.tags) if options.tags else (),
+        tags=tags_of(options.tags, "options.tags") if options.tags else (),
         metadata=None if options.metadata is None else _metadata(options.metadata),
         machine=options.machine,
         region=options.region,
@@ -133,10 +133,15 @@ def _payload(value: Any, named: str | None) -> tuple[str | None, str]:
             f"The payload type {media_type[:100]!r} is not accepted.",
             field="options.payloadType",
         )
-    text = json_text(value, "payload")
+    return packet_text(value, "payload"), "application/json"
+
+
+def packet_text(value: Any, field: str) -> str:
+    """A payload, or what a token is completed with, as it is stored: JSON text of 3 MiB at most."""
+    text = json_text(value, field)
     if len(text) > MAX_PAYLOAD_BYTES and _bytes_of(value) > MAX_PAYLOAD_BYTES:
-        raise Problem("BODY_TOO_LARGE", f"The payload has more than {MAX_PAYLOAD_BYTES} bytes.", field="payload")
-    return text, "application/json"
+        raise Problem("BODY_TOO_LARGE", f"The {field} has more than {MAX_PAYLOAD_BYTES} bytes.", field=field)
+    return text
 
 
 def _bytes_of(value: Any) -> int:
@@ -187,10 +192,11 @@ def _idempotency(call: Call, options: TriggerOptions) -> tuple[str | None, int]:
     return key, _seconds(ttl, "options.idempotencyKeyTTL")
 
 
-def _tags(given: str | list[str]) -> list[str]:
+def tags_of(given: str | list[str], field: str) -> list[str]:
+    """Tags without blank ones; `Problem` for too many."""
     tags = [tag for tag in ([given] if isinstance(given, str) else given) if tag.strip()]
     if len(set(tags)) > MAX_TAGS:
-        raise Problem("TOO_MANY_TAGS", f"The run has {len(set(tags))} tags.", field="options.tags")
+        raise Problem("TOO_MANY_TAGS", f"There are {len(set(tags))} tags.", field=field)
     return tags
 
 

@@ -7,7 +7,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from sojourn.control_plane.api import present
 from sojourn.control_plane.api.bodies import (
+    CheckpointBody,
+    CheckpointQuery,
     CompletionBody,
     HeartbeatBody,
     HeldBody,
@@ -15,15 +18,23 @@ from sojourn.control_plane.api.bodies import (
     LogsBody,
     NextBody,
     OutcomeBody,
+    SuspendBody,
+    ThawedBody,
+    WaitBody,
+    WaitWish,
 )
-from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.body import Stream
+from sojourn.control_plane.api.call import Answer, Call, Streamed
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.failure import truncated
 from sojourn.control_plane.engine.attempts import Attempts, Completed, NextAnswer, NextRequest
 from sojourn.control_plane.engine.deployments import Deployments
+from sojourn.control_plane.engine.freezing import Freezing, Suspension
 from sojourn.control_plane.engine.identities import Identities
 from sojourn.control_plane.engine.outcomes import Outcome, Settled
+from sojourn.control_plane.engine.waiting import Waiting, WaitRequest, Wish
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.telemetry.logs import LEVELS, STREAMS, Line
 from sojourn.sdk.protocol import MAX_LOG_LINE_CHARS
@@ -35,7 +46,7 @@ _NOTHING = Answer(b"{}")
 
 
 class Worker:
-    """`clock` tells the time again after a long poll."""
+    """`clock` tells the time again after a long poll. `image_limit`: bytes of a checkpoint's image, at most."""
 
     def __init__(
         self,
@@ -43,12 +54,18 @@ class Worker:
         identities: Identities,
         deployments: Deployments,
         versions: Versions,
+        waiting: Waiting,
+        freezing: Freezing,
         clock: Callable[[], datetime],
+        image_limit: int,
     ):
         self._attempts = attempts
         self._identities = identities
         self._deployments = deployments
         self._versions = versions
+        self._waiting = waiting
+        self._freezing = freezing
+        self._image_limit = image_limit
         self._clock = clock
 
     def identity(self, call: Call) -> dict[str, Any]:
@@ -65,6 +82,7 @@ class Worker:
             served=body.served,
             again=body.again,
             isolation=body.isolation,
+            node_type=body.nodeType,
             completed=_completed(body.completion, call.now) if body.completion else None,
         )
         return self._answer(self._attempts.next(call.executor, request, call.now))
@@ -77,8 +95,26 @@ class Worker:
     def heartbeat(self, call: Call) -> dict[str, Any]:
         """Renews the lease, and waits for what happens to the run."""
         body: HeartbeatBody = call.body
-        beat = self._attempts.heartbeat(call.executor, body.run, body.snapshot, body.token, body.wait, call.now)
-        return {"state": beat.state} if beat.snapshot is None else {"state": beat.state, "snapshot": beat.snapshot}
+        beat = self._attempts.heartbeat(
+            call.executor, body.run, body.snapshot, body.token, body.wait, call.now, body.pending
+        )
+        wire: dict[str, Any] = {"state": beat.state}
+        if beat.snapshot is not None:
+            wire["snapshot"] = beat.snapshot
+        if beat.is_blocked:
+            wire["blocked"] = True
+        if beat.done:
+            wire["done"] = present.waits_done(beat.done)
+        return wire
+
+    def wait(self, call: Call) -> dict[str, Any]:
+        """Begins waits of a run, which is blocked if it asks for that and has not what it needs."""
+        body: WaitBody = call.body
+        wishes = [_wish(each, f"waits.{n}") for n, each in enumerate(body.waits)]
+        request = WaitRequest(body.run, body.snapshot, body.token, wishes, body.pending, body.block, body.hold)
+        answer = self._waiting.wait(call.executor, request, call.now)
+        state = "blocked" if answer.is_blocked else "ready"
+        return {"state": state, "snapshot": answer.snapshot, "done": present.waits_done(answer.done)}
 
     def logs(self, call: Call) -> Answer:
         """Keeps log lines."""
@@ -95,6 +131,40 @@ class Worker:
         if archive is None:
             raise Problem("ARCHIVE_NOT_FOUND")
         return Answer(archive, "application/zip")
+
+    def begin_checkpoint(self, call: Call) -> dict[str, Any]:
+        """A checkpoint, and the key of its image."""
+        body: CheckpointBody = call.body
+        begun = self._freezing.begin(call.executor, body.run, body.snapshot, body.token, body.nodeType, call.now)
+        return {"checkpoint": begun.checkpoint, "key": begun.key, "context": begun.context}
+
+    def store_checkpoint(self, call: Call, checkpoint: str) -> dict[str, Any]:
+        """Stores an image while it arrives."""
+        stream: Stream = call.body
+        try:
+            chunks = stream.chunks(self._image_limit)
+            return {"bytes": self._freezing.upload(call.executor, checkpoint, _token(call), chunks, self._clock)}
+        except Exception:
+            stream.abandon()
+            raise
+
+    def read_checkpoint(self, call: Call, checkpoint: str) -> Streamed:
+        """The image of the run that is to be thawed."""
+        query: CheckpointQuery = call.query
+        image = self._freezing.image(call.executor, checkpoint, query.run, _token(call))
+        return Streamed(image.chunks, image.size)
+
+    def suspend(self, call: Call) -> dict[str, Any]:
+        """The run gives its process up."""
+        body: SuspendBody = call.body
+        self._freezing.suspend(call.executor, _suspension(body), call.now)
+        return {"state": "suspended"}
+
+    def thawed(self, call: Call) -> dict[str, Any]:
+        """The run's process may go on, or is to be ended."""
+        body: ThawedBody = call.body
+        continued = self._freezing.thawed(call.executor, body.run, body.snapshot, body.token, round(body.thawMs), call.now)
+        return {"work": continued.assignment, "done": present.waits_done(continued.done)}
 
     def _answer(self, answer: NextAnswer) -> dict[str, Any]:
         wire: dict[str, Any] = {}
@@ -115,6 +185,15 @@ class Worker:
             wire["retryAt"] = timestamp(settled.retry_at)
             wire["retryInMs"] = max(0, round(wait / timedelta(milliseconds=1)))
         return wire
+
+
+def _wish(body: WaitWish, field: str) -> Wish:
+    try:
+        at = duration.date(body.at) if body.at else None
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"{error}.", field=f"{field}.at") from None
+    ttl = None if body.idempotencyKeyTTL is None else timedelta(seconds=body.idempotencyKeyTTL)
+    return Wish(body.key, body.kind, at, body.waitpoint, body.awaited, body.idempotencyKey, ttl)
 
 
 def log_lines(given: list[Any], attempt: int, now: datetime) -> list[Line]:
@@ -162,6 +241,24 @@ def _properties(value: Any) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         fits = False
     return value if fits else {"dropped": f"the properties were larger than {_MAX_PROPERTIES_CHARS} characters of JSON"}
+
+
+def _token(call: Call) -> str:
+    return call.header("x-run-token") or ""
+
+
+def _suspension(body: SuspendBody) -> Suspension:
+    return Suspension(
+        run=body.run,
+        snapshot=body.snapshot,
+        token=body.token,
+        checkpoint=body.checkpoint,
+        node_type=body.nodeType,
+        sealed_bytes=body.sealedBytes,
+        image_bytes=round(body.imageBytes),
+        freeze_ms=round(body.freezeMs),
+        store_ms=round(body.storeMs),
+    )
 
 
 def _completed(body: CompletionBody, now: datetime) -> Completed:

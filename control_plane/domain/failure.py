@@ -35,6 +35,8 @@ _ENDS_AS: dict[RunStatus, frozenset[ErrorCode]] = {
             C.HANDLE_ERROR_ERROR,
             C.TASK_RUN_CRASHED,
             C.TASK_PROCESS_EXITED_WITH_NON_ZERO_CODE,
+            C.CHECKPOINT_INVALID,
+            C.THAW_FAILED,
         }
     ),
 }
@@ -76,6 +78,8 @@ LOOKED_UP = frozenset(
         C.TASK_RUN_UNCAUGHT_EXCEPTION,
         C.TASK_MIDDLEWARE_ERROR,
         C.TASK_RUN_CRASHED,
+        C.CHECKPOINT_INVALID,
+        C.THAW_FAILED,
     }
 )
 #: An executor had no room for a process of the user's, and hands the run back with this.

@@ -81,6 +81,7 @@ def _task(task: Any, path: str) -> dict[str, Any]:
         "max_duration": _number(task, "maxDuration", f"{path}.maxDuration", MIN_MAX_DURATION, NO_MAX_DURATION),
         "ttl_seconds": _number(task, "ttl", f"{path}.ttl", 0, NO_MAX_DURATION),
         "payload_schema": schema,
+        "may_freeze": _flag(task, "freeze", f"{path}.freeze"),
     }
 
 
@@ -147,6 +148,13 @@ def _file(task: Mapping[str, Any], path: str) -> str:
     if name.startswith("/") or ".." in name.split("/"):
         raise Invalid(path, "must be a path inside the project")
     return name
+
+
+def _flag(holder: Mapping[str, Any], name: str, path: str) -> bool | None:
+    value = holder.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise Invalid(path, "must be true or false")
+    return value
 
 
 def _text(holder: Mapping[str, Any], name: str, path: str, most: int = MAX_NAME_CHARS) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 from sojourn.control_plane.engine.credentials import Credentials
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run, Version
@@ -15,11 +16,12 @@ from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What every executor is held to: seconds between heartbeats, of its lease; where it finds the API."""
+    """What every executor is held to: seconds between heartbeats, of its lease; where it finds the API; how runs wait."""
 
     heartbeat: float
     lease: float
     api_url: str
+    waiting: WaitingTerms
 
 
 class Assigning:
@@ -57,6 +59,7 @@ class Assigning:
             "secretKey": self._secret_key(environment),
             "lease": self._terms.lease,
             "heartbeat": self._terms.heartbeat,
+            "waiting": self._terms.waiting.for_task(task.may_freeze),
         }
 
     def _secret_key(self, environment: Environment) -> str:

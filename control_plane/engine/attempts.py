@@ -18,9 +18,11 @@ from sojourn.control_plane.engine.assigning import Assigning
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
 from sojourn.control_plane.engine.errors import Stale
-from sojourn.control_plane.engine.indexing import CURRENT, Index, milliseconds
+from sojourn.control_plane.engine.freezing import Freezing
+from sojourn.control_plane.engine.indexing import CURRENT, Index, frozen_version, milliseconds
 from sojourn.control_plane.engine.outcomes import Outcome, Outcomes, Settled
 from sojourn.control_plane.engine.turns import Turns
+from sojourn.control_plane.engine.waiting import WAIT_IS_OVER, Done, Waiting
 from sojourn.control_plane.queue.fair_queue import NotReady
 from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.store.executors import Executors
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: While Redis is away or being rebuilt, an executor's poll is answered after this many seconds.
 _BREATH = 0.5
+#: Executors whose nodes' types are known to be stored.
+_NOTED_AT_MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class NextRequest:
     """`wait`: seconds to wait for a run; None: no run is wanted any more. `served`: runs this executor has had.
 
     `again`: the same request was sent before and its answer was lost. `isolation`: what runs are kept in there.
+    `node_type`: what its node is, if it can thaw frozen runs of that type.
     """
 
     wait: float | None
@@ -59,11 +64,12 @@ class NextRequest:
     again: bool = False
     completed: Completed | None = None
     isolation: str | None = None
+    node_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NextAnswer:
-    """`assignment`: a run, its attempt begun. `leave`: a reason to exit. Neither: ask again."""
+    """`assignment`: a run, its attempt begun; or a frozen one to thaw. `leave`: a reason to exit. Neither: ask again."""
 
     settled: Settled | None = None
     assignment: dict[str, Any] | None = None
@@ -72,10 +78,12 @@ class NextAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """`state`: continue, cancel (from `snapshot` on) or stop."""
+    """`state`: continue, cancel (from `snapshot` on) or stop. `done`: waits that are over, of those that were asked for."""
 
     state: str
     snapshot: int | None = None
+    is_blocked: bool = False
+    done: Sequence[Done] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,9 @@ class Timing:
     lease: timedelta = timedelta(seconds=60)
     quantum_runs: int = 20
     quantum: timedelta = timedelta(seconds=1)
+
+
+_BLOCKED = (SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING)
 
 
 class Attempts:
@@ -98,10 +109,12 @@ class Attempts:
         claiming: Claiming,
         outcomes: Outcomes,
         assigning: Assigning,
+        freezing: Freezing,
         credentials: Credentials,
         turns: Turns,
         logs: Logs,
         executors: Executors,
+        waiting: Waiting,
         clock: Callable[[], datetime],
         timing: Timing,
     ):
@@ -110,12 +123,15 @@ class Attempts:
         self._claiming = claiming
         self._outcomes = outcomes
         self._assigning = assigning
+        self._freezing = freezing
         self._credentials = credentials
         self._turns = turns
         self._logs = logs
         self._executors = executors
+        self._waiting = waiting
         self._clock = clock
         self._timing = timing
+        self._noted: set[str] = set()
 
     # --- next
 
@@ -123,6 +139,8 @@ class Attempts:
         """Settles what is told, then finds the executor's next run, waiting for one if need be."""
         if request.isolation:
             self._executors.isolated(executor.executor, request.isolation)
+        if request.node_type:
+            self._note_node(executor.executor, request.node_type)
         settled = self._settle(executor, request.completed, now) if request.completed else None
         if settled and settled.result is Completion.RETRY_IMMEDIATELY:
             return NextAnswer(settled)
@@ -133,14 +151,22 @@ class Attempts:
             self._take_back(executor, now)
             return NextAnswer(settled, leave="no further run was asked for")
         if request.served == 0 or request.again:
-            held = self._held(executor, settled, now)
+            held = self._held(executor, request.node_type, settled, now)
             if held is not None:
                 self._free(settled, now)
                 return held
         if self._must_give_way(executor, request):
             self._free(settled, now)
             return NextAnswer(settled, leave="another environment is due")
-        return self._find(executor, settled, request.wait, now)
+        return self._find(executor, request.node_type, settled, request.wait, now)
+
+    def _note_node(self, executor: str, node_type: str) -> None:
+        """It is told with each request; each process of the control plane writes it down once."""
+        if executor not in self._noted:
+            if len(self._noted) >= _NOTED_AT_MOST:
+                self._noted.clear()
+            self._executors.is_of_type(executor, node_type)
+            self._noted.add(executor)
 
     def _settle(self, executor: ExecutorIdentity, completed: Completed, now: datetime) -> Settled:
         self._credentials.check_run(completed.token, completed.run, executor.executor)
@@ -180,10 +206,18 @@ class Attempts:
             return False
         return self._turns.must_give_way(executor.environment, executor.region)
 
-    def _held(self, executor: ExecutorIdentity, settled: Settled | None, now: datetime) -> NextAnswer | None:
+    def _held(
+        self, executor: ExecutorIdentity, node_type: str | None, settled: Settled | None, now: datetime
+    ) -> NextAnswer | None:
         """The run that the executor was placed for, or was given in an answer that it never got."""
         for run in self._runs.held_by(executor.executor):
-            if run.snapshot_status == SnapshotStatus.PENDING_EXECUTING:
+            if run.checkpoint_id is not None:
+                work = self._to_thaw(run, node_type, now)
+                if work is not None:
+                    # Its lease was the placement's, or counts from the answer that was lost.
+                    self._beat(executor, run.id, run.snapshot, now)
+                    return NextAnswer(settled, work)
+            elif run.snapshot_status == SnapshotStatus.PENDING_EXECUTING:
                 started = self._begin(run.id, run.snapshot, executor, now)
                 if started:
                     return NextAnswer(settled, self._assigning.assignment(started, now))
@@ -195,14 +229,35 @@ class Attempts:
                 return NextAnswer(settled, self._assigning.assignment(run, now)) if beat.state == "continue" else None
         return None
 
-    def _find(self, executor: ExecutorIdentity, settled: Settled | None, wait: float, now: datetime) -> NextAnswer:
+    def _to_thaw(self, run: Run, node_type: str | None, now: datetime) -> dict[str, Any] | None:
+        """The assignment of a frozen run that was dequeued; None when it cannot be thawed here, and waits again.
+
+        An executor that was placed for it may not know yet what its node is: it sees for itself whether it fits.
+        """
+        if node_type is not None and run.frozen_on != node_type:
+            self._outcomes.misplaced(run, node_type, now)
+            return None
+        thaw = self._freezing.thaw(run)
+        if thaw is None:
+            self._outcomes.unthawable(run, now)
+            return None
+        return self._assigning.assignment(run, now) | {"thaw": thaw}
+
+    def _work(self, run: Run, node_type: str | None, now: datetime) -> dict[str, Any] | None:
+        if run.checkpoint_id is not None:
+            return self._to_thaw(run, node_type, now)
+        return self._assigning.assignment(run, now)
+
+    def _find(
+        self, executor: ExecutorIdentity, node_type: str | None, settled: Settled | None, wait: float, now: datetime
+    ) -> NextAnswer:
         deadline, poll = now + timedelta(seconds=wait), secrets.token_hex(8)
         with self._index.mailbox.open_executor(executor.organization, executor.executor) as box:
             first = True
             while True:
                 now = self._clock()  # settling, or a claim, may have taken long: a lease counts from this moment
                 try:
-                    taken = self._take(executor, settled if first else None, deadline, poll, now)
+                    taken = self._take(executor, node_type, settled if first else None, deadline, poll, now)
                 except NotNow:  # it does not wait in the queue: it is to ask again
                     time.sleep(_BREATH)
                     return NextAnswer(settled)
@@ -217,21 +272,28 @@ class Attempts:
                 if taken is None:
                     return NextAnswer(settled)
                 try:
-                    run = self._claiming.claim_and_start(taken, executor, now)
+                    run = self._claiming.claim_and_start(taken, executor, now, node_type)
                 except NotNow:
                     time.sleep(_BREATH)
                     return NextAnswer(settled)
-                if run is not None:
-                    return NextAnswer(settled, self._assigning.assignment(run, now))
+                work = self._work(run, node_type, now) if run is not None else None
+                if work is not None:
+                    return NextAnswer(settled, work)
 
     def _take(
-        self, executor: ExecutorIdentity, settled: Settled | None, deadline: datetime, poll: str, now: datetime
+        self,
+        executor: ExecutorIdentity,
+        node_type: str | None,
+        settled: Settled | None,
+        deadline: datetime,
+        poll: str,
+        now: datetime,
     ) -> Taken | None:
         """Frees the settled run's slots and takes the next run, in one round trip; parks the executor if none is due.
 
         `NotNow` while the queue cannot be asked.
         """
-        lanes = self._lanes(executor, now)
+        lanes = self._lanes(executor, node_type, now)
         done = settled.moved if settled and settled.moved else None
         try:
             taken = self._index.queue.next(
@@ -263,11 +325,12 @@ class Attempts:
         message = box.get(0)
         return Taken.from_json(message, executor.organization) if message else None
 
-    def _lanes(self, executor: ExecutorIdentity, now: datetime) -> list[str]:
-        own = lane_of(executor.environment, executor.version, executor.machine, executor.region)
-        if not self._claiming.is_current(executor, now):
-            return [own]
-        return [lane_of(executor.environment, CURRENT, executor.machine, executor.region), own]
+    def _lanes(self, executor: ExecutorIdentity, node_type: str | None, now: datetime) -> list[str]:
+        versions = [CURRENT] if self._claiming.is_current(executor, now) else []
+        versions.append(executor.version)
+        if node_type:
+            versions.append(frozen_version(executor.version, node_type))
+        return [lane_of(executor.environment, version, executor.machine, executor.region) for version in versions]
 
     # --- the other calls
 
@@ -280,17 +343,36 @@ class Attempts:
         return self._assigning.assignment(run, now)
 
     def heartbeat(
-        self, executor: ExecutorIdentity, run_id: str, snapshot: int, token: str, wait: float, now: datetime
+        self,
+        executor: ExecutorIdentity,
+        run_id: str,
+        snapshot: int,
+        token: str,
+        wait: float,
+        now: datetime,
+        pending: Sequence[str] = (),
     ) -> Beat:
-        """Renews the lease, then answers when `wait` seconds are over or something happened to the run."""
-        self._credentials.check_run(token, run_id, executor.executor)
-        with self._index.mailbox.open_run(executor.organization, run_id) as box:
-            beat = self._beat(executor, run_id, snapshot, now)
-            if beat.state == "continue" and wait > 0 and box.get(wait):
-                beat = self._beat(executor, run_id, snapshot, self._clock())
-            return beat
+        """Renews the lease, then answers when `wait` seconds are over or something happened to the run.
 
-    def _beat(self, executor: ExecutorIdentity, run_id: str, snapshot: int, now: datetime) -> Beat:
+        `pending`: keys of waits that the run's process was not given yet.
+        """
+        self._credentials.check_run(token, run_id, executor.executor)
+        deadline = now + timedelta(seconds=wait)
+        with self._index.mailbox.open_run(executor.organization, run_id) as box:
+            while True:
+                beat = self._beat(executor, run_id, snapshot, now, pending)
+                left = (deadline - now).total_seconds()
+                went_on = beat.snapshot is not None and not beat.is_blocked
+                if beat.state != "continue" or beat.done or went_on or left <= 0:
+                    return beat
+                # A wait that is over may be one that this beat does not ask for yet: the next one does.
+                if box.get(left) in (None, WAIT_IS_OVER):
+                    return self._beat(executor, run_id, snapshot, self._clock(), pending)
+                now = self._clock()
+
+    def _beat(
+        self, executor: ExecutorIdentity, run_id: str, snapshot: int, now: datetime, pending: Sequence[str] = ()
+    ) -> Beat:
         row = self._runs.beat(
             {
                 "run": run_id,
@@ -302,7 +384,10 @@ class Attempts:
         if row is None or not row["ours"]:
             return Beat("stop")
         if row["renewed"]:
-            return Beat("continue")
+            is_blocked = row["snapshot_status"] in _BLOCKED
+            newer = row["snapshot"] if row["snapshot"] != snapshot else None
+            done = self._waiting.done(run_id, pending) if pending and not is_blocked else ()
+            return Beat("continue", newer, is_blocked, done)
         if row["snapshot_status"] == SnapshotStatus.PENDING_CANCEL:
             return Beat("cancel", row["snapshot"])
         return Beat("stop")

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
+from sojourn.control_plane.engine.indexing import WAITING
 from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
+from sojourn.control_plane.store.checkpoints import Checkpoints, name_of
 from sojourn.control_plane.store.database import Database, Row
+from sojourn.control_plane.store.objects import Objects, ObjectsUnavailable
 from sojourn.control_plane.store.versions import Versions
-from sojourn.sdk.protocol import SnapshotStatus
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -71,6 +73,25 @@ _STORE: tuple[tuple[str, str, str], ...] = (
         " OR (status <> 'COMPLETED' AND output IS NOT NULL)",
     ),
     (
+        "I16",
+        "it is frozen, or to be thawed, and has no checkpoint that was recorded",
+        "SELECT r.id FROM runs r LEFT JOIN checkpoints c ON c.id = r.checkpoint_id AND c.run_id = r.id"
+        " WHERE (r.snapshot_status = 'SUSPENDED' OR r.checkpoint_id IS NOT NULL)"
+        " AND (c.status IS DISTINCT FROM 'RECORDED' OR c.node_type <> r.frozen_on)",
+    ),
+    (
+        "I16",
+        "a checkpoint of it was recorded that it does not stand on, with its key",
+        "SELECT c.run_id AS id FROM checkpoints c LEFT JOIN runs r ON r.id = c.run_id"
+        " WHERE c.status = 'RECORDED' AND r.checkpoint_id IS DISTINCT FROM c.id",
+    ),
+    (
+        "I5",
+        "it stands still, and says not what it needs",
+        "SELECT id FROM runs WHERE snapshot_status IN ('EXECUTING_WITH_WAITPOINTS', 'SUSPENDED')"
+        " AND (wait_need IS NULL OR coalesce(cardinality(wait_keys), 0) = 0)",
+    ),
+    (
         "I17",
         "it began before it was due, or its dates are out of order",
         "SELECT id FROM runs WHERE started_at < delayed_until OR started_at < created_at OR executed_at < started_at"
@@ -78,27 +99,61 @@ _STORE: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "I19",
+        "it waits for something of another environment",
+        "SELECT r.id FROM run_waits w JOIN runs r ON r.id = w.run_id JOIN waitpoints p ON p.id = w.waitpoint_id"
+        " LEFT JOIN runs a ON a.id = p.run_id WHERE p.environment_id <> r.environment_id"
+        " OR p.organization_id <> r.organization_id OR a.environment_id <> p.environment_id",
+    ),
+    (
+        "I19",
         "it, its version and its environment are not one tenant's",
         "SELECT r.id FROM runs r JOIN environments e ON e.id = r.environment_id"
         " LEFT JOIN versions v ON v.id = r.version_id LEFT JOIN runs p ON p.id = r.parent_run_id"
+        " LEFT JOIN checkpoints c ON c.id = r.checkpoint_id"
         " WHERE e.organization_id <> r.organization_id OR e.project_id <> r.project_id"
-        " OR v.environment_id <> r.environment_id OR p.environment_id <> r.environment_id",
+        " OR v.environment_id <> r.environment_id OR p.environment_id <> r.environment_id"
+        " OR c.environment_id <> r.environment_id",
     ),
 )
+
+
+#: Runs that stand still for long although nothing, or only some of what they need any of, is pending for as long.
+_STUCK = """
+SELECT r.id FROM runs r
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE p.status = 'PENDING' OR p.completed_at >= %s) AS pending
+    FROM run_waits w JOIN waitpoints p ON p.id = w.waitpoint_id
+    WHERE w.run_id = r.id AND w.key = ANY (r.wait_keys)
+) waits
+WHERE r.snapshot_status IN ('EXECUTING_WITH_WAITPOINTS', 'SUSPENDED') AND r.updated_at < %s
+    AND (waits.pending = 0 OR r.wait_need = 'any' AND waits.pending < (
+        SELECT count(DISTINCT key) FROM unnest(r.wait_keys) AS key))
+LIMIT 1000
+"""
 
 
 class Checks:
     """`patience`: how late a lease or a due date may be before that is a violation (two sweeps and a lease)."""
 
-    def __init__(self, database: Database, versions: Versions, queue: FairQueue, patience: timedelta):
+    def __init__(
+        self,
+        database: Database,
+        versions: Versions,
+        queue: FairQueue,
+        checkpoints: Checkpoints,
+        objects: Objects,
+        patience: timedelta,
+    ):
         self._database = database
+        self._checkpoints = checkpoints
+        self._objects = objects
         self._versions = versions
         self._queue = queue
         self._patience = patience
 
     def check(self, now: datetime) -> list[Violation]:
         """Everything that is wrong, sorted."""
-        found = [*self._store_rules(), *self._drivers(now)]
+        found = [*self._store_rules(), *self._drivers(now), *self._images(), *self._waits(now)]
         for organization in self._versions.organizations():
             found += self._queue_rules(organization)
         return sorted(set(found))
@@ -120,6 +175,39 @@ class Checks:
         ):
             yield Violation("I5", row["id"], "its executor's lease lapsed long ago")
 
+    def _images(self) -> Iterator[Violation]:
+        """I16: what frozen runs go on from is in the object store, whole."""
+        expected = self._checkpoints.recorded()
+        if not expected:
+            return
+        try:
+            stored = {each.name: each.size for each in self._objects.list("checkpoints/")}
+        except ObjectsUnavailable as error:
+            yield Violation("I16", "", f"images cannot be looked at: {error}")
+            return
+        for row in expected:
+            if stored.get(name_of(row)) != row.stored_bytes:
+                yield Violation(
+                    "I16", row.run_id, "the image that it goes on from is not in the object store as it was stored"
+                )
+
+    def _waits(self, now: datetime) -> Iterator[Violation]:
+        """I5, I7: what is to come comes in time, and whoever has what it needs goes on."""
+        overdue = now - self._patience
+        for row in self._database.rows(_STUCK, overdue, overdue):
+            yield Violation("I7", row["id"], "it has had what it needs for long, and stands still")
+        for row in self._database.rows(
+            "SELECT id FROM waitpoints WHERE status = 'PENDING' AND due_at < %s LIMIT 1000", overdue
+        ):
+            yield Violation("I5", row["id"], "it is due for long and nobody completed it")
+        for row in self._database.rows(
+            "SELECT r.id FROM waitpoints p JOIN runs r ON r.id = p.run_id WHERE p.status = 'PENDING' AND p.kind = 'run'"
+            " AND r.snapshot_status = 'FINISHED' AND r.finished_at < %s AND p.created_at < %s LIMIT 1000",
+            overdue,
+            overdue,
+        ):
+            yield Violation("I5", row["id"], "it ended long ago, and who waits for it was not told")
+
     def _queue_rules(self, organization: str) -> Iterator[Violation]:
         """I5, I6, I10: queue and store agree, as sets."""
         try:
@@ -132,7 +220,7 @@ class Checks:
             " WHERE organization_id = %s AND snapshot_status <> 'FINISHED'",
             organization,
         )
-        queued = {row["id"] for row in rows if row["snapshot_status"] == SnapshotStatus.QUEUED}
+        queued = {row["id"] for row in rows if row["snapshot_status"] in WAITING}
         holding = [row for row in rows if row["snapshot_status"] in SLOT_HOLDING]
         in_flight = {row["id"] for row in holding}
         yield from _difference("I5", queued - audit.waiting - audit.inflight, "it is QUEUED but in no queue")

@@ -12,6 +12,11 @@ EngineError
 ├── IdentityRefused        what an allocation shows proves nothing
 ├── KeyUnknown             the key that signed an identity is not known here yet
 ├── PlacementOver          nobody expects that allocation, or not any more
+├── FreezingOff            the run's process is not to be frozen
+├── CheckpointNotFound     no such checkpoint of this executor's
+├── WaitpointNotFound      no such token in this environment
+├── CallbackRefused        a callback URL's hash is not its token's
+├── ImagesUnavailable      the object store does not take, or give, an image now
 └── Stale                  the run has moved on; the caller must drop it
 """
 
@@ -94,6 +99,36 @@ class PlacementOver(EngineError):
     """No executor is expected of this allocation, or not any more."""
 
     code = "PLACEMENT_OVER"
+
+
+class FreezingOff(EngineError):
+    """Runs of this task are not frozen."""
+
+    code = "FREEZING_OFF"
+
+
+class CheckpointNotFound(EngineError):
+    """There is no such checkpoint for this executor."""
+
+    code = "CHECKPOINT_NOT_FOUND"
+
+
+class WaitpointNotFound(EngineError):
+    """There is no such token in this environment."""
+
+    code = "WAITPOINT_NOT_FOUND"
+
+
+class CallbackRefused(EngineError):
+    """The callback's address is not valid."""
+
+    code = "CALLBACK_REFUSED"
+
+
+class ImagesUnavailable(EngineError):
+    """The object store does not answer."""
+
+    code = "IMAGES_UNAVAILABLE"
 
 
 class Stale(EngineError):

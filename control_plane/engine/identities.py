@@ -121,7 +121,7 @@ class Identities:
             executor.machine,
             executor.region,
         )
-        settings = {**self._settings, "version_hash": version.content_hash}
+        settings = {**self._settings, "version_hash": version.content_hash, "thaws": bool(executor.thaws)}
         if executor.run_id is None:
             settings["idle_timeout"] = KEPT_IDLE_SECONDS
         return Admission(self._credentials.for_executor(identity), settings)

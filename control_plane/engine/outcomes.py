@@ -15,6 +15,7 @@ from sojourn.control_plane.domain.failure import (
     Decision,
     Fail,
     Failure,
+    RetryLater,
     RetryNow,
     RetryOptions,
     decide,
@@ -24,7 +25,7 @@ from sojourn.control_plane.domain.failure import (
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.store.records import Moved, Run, Snapshot
-from sojourn.control_plane.store.runs import Move, Runs
+from sojourn.control_plane.store.runs import Move, Runs, requeue
 from sojourn.control_plane.store.versions import Versions
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
@@ -103,7 +104,7 @@ class Outcomes:
             return Settled(Completion.STALE)
         if run.snapshot != snapshot or run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
             return self._late(run_id, snapshot, executor, outcome, now)
-        wish = self._hand_back(run, outcome, now) if outcome.hand_back else self._failed(run, outcome, now)
+        wish = self._wish(run, outcome, now)
         moved = self._runs.move(wish)
         if moved is None:
             return self._late(run_id, snapshot, executor, outcome, now)
@@ -127,7 +128,7 @@ class Outcomes:
 
     def take_back(self, run: Run, now: datetime) -> Moved | None:
         """A run that an executor was given, but never ran: it waits again, and no attempt is charged."""
-        if run.snapshot_status != SnapshotStatus.EXECUTING:
+        if run.snapshot_status not in _RUNNING:
             return self.lose(run, {}, now)
         moved = self._runs.move(self._hand_back(run, Outcome(ok=False, hand_back=True), now))
         if moved:
@@ -138,11 +139,65 @@ class Outcomes:
         """No place was found for its executor: it waits again, with the reason in its history, and no try is counted."""
         if run.snapshot_status != SnapshotStatus.PENDING_EXECUTING:
             return self.lose(run, executor_gone_error(reason), now)
-        changes = {"lease_until": None, "dequeues": max(run.dequeues - 1, 0)}
-        moved = self._runs.move(Move(run.id, run.snapshot, Event.REQUEUE, now, changes=changes, description=reason))
+        return self._apply(requeue(run, now, charged=False, description=reason), now)
+
+    def misplaced(self, run: Run, node_type: str, now: datetime) -> Moved | None:
+        """A frozen run was given to an executor of another type of node: it waits again, uncharged, and not for ever."""
+        text = f"it was frozen on a node of type {run.frozen_on}, and given to one of type {node_type}"
+        return self._apply(self._elsewhere(run, internal_error(_OTHER_NODE, text), 0, now), now)
+
+    def unthawable(self, run: Run, now: datetime) -> Moved | None:
+        """A frozen run whose image nobody can read any more, since its key is lost."""
+        error = internal_error(ErrorCode.CHECKPOINT_INVALID, "its key cannot be opened: the master key is another one now")
+        return self._apply(self._give_up_checkpoint(run, 1, error, 0, now), now)
+
+    def _apply(self, wish: Move, now: datetime) -> Moved | None:
+        moved = self._runs.move(wish)
         if moved:
             self._index.settled([moved], now)
         return moved
+
+    def _wish(self, run: Run, outcome: Outcome, now: datetime) -> Move:
+        if run.checkpoint_id is not None:
+            return self._not_thawed(run, outcome, now)
+        return self._hand_back(run, outcome, now) if outcome.hand_back else self._failed(run, outcome, now)
+
+    def _not_thawed(self, run: Run, outcome: Outcome, now: datetime) -> Move:
+        """A frozen run that did not come back to life: it waits again with its image, and after some tries without it.
+
+        What says nothing about the image (its executor has to leave, or has no room) counts as a placement at most.
+        """
+        error = truncated(outcome.error or internal_error(ErrorCode.THAW_FAILED, "its executor gave no error"))
+        code = error.get("code")
+        if code in (_OTHER_NODE, NO_ROOM):
+            return self._elsewhere(run, error, outcome.usage_ms, now)
+        if outcome.hand_back and code not in _OF_IMAGES:
+            return requeue(run, now, charged=False, error=error, description="its executor had to leave")
+        tries = 1 + _thaws_before(self._runs.history(run.id))
+        if tries >= MAX_THAWS:
+            return self._give_up_checkpoint(run, tries, error, outcome.usage_ms, now)
+        return requeue(run, now, charged=False, error=error, description="it was not thawed")
+
+    def _elsewhere(self, run: Run, error: Mapping[str, Any], usage_ms: int, now: datetime) -> Move:
+        """Its executor's node does not fit, has no room, or no way to the image. That says nothing about the image.
+
+        Nothing bounds it but a count.
+        """
+        tries = 1 + _thaws_before(self._runs.history(run.id), _OTHER_NODE, ErrorCode(NO_ROOM))
+        if tries >= MAX_DEQUEUES:
+            return self._give_up_checkpoint(run, tries, error, usage_ms, now)
+        return requeue(run, now, charged=False, error=error, description="it goes elsewhere")
+
+    def _give_up_checkpoint(self, run: Run, tries: int, error: Mapping[str, Any], usage_ms: int, now: datetime) -> Move:
+        """The attempt is over, since nothing brings its process back; the next one starts anew."""
+        last = error.get("message") or error.get("code")
+        text = f"its frozen process could not be thawed, tried {tries} times; the last time: {last}"
+        given_up = internal_error(ErrorCode.CHECKPOINT_INVALID, text)
+        wish = self._failed(run, Outcome(ok=False, error=given_up, usage_ms=usage_ms), now, executor_lost=True)
+        if wish.event is Event.RETRY_LATER:
+            nothing_left = {"checkpoint_id": None, "frozen_on": None}
+            return replace(wish, source=SnapshotStatus.PENDING_EXECUTING, changes={**wish.changes, **nothing_left})
+        return wish
 
     def _late(self, run_id: str, snapshot: int, executor: str, outcome: Outcome, now: datetime) -> Settled:
         """The snapshot was not the newest: a repetition, a cancellation that came between, or somebody else's run."""
@@ -152,11 +207,14 @@ class Outcomes:
         if run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
             moved = self._runs.move(_acknowledged(run_id, run.snapshot, outcome.usage_ms, now))
             return Settled(Completion.RUN_FINISHED, moved) if moved else Settled(Completion.STALE)
-        return self._repeated(run, snapshot)
+        history = self._runs.history(run_id)
+        if run.snapshot > snapshot and all(row.event in _OF_A_WAIT for row in history if row.seq > snapshot):
+            return self.settle(run_id, run.snapshot, executor, outcome, now)
+        return self._repeated(run, snapshot, history)
 
-    def _repeated(self, run: Run, snapshot: int) -> Settled:
+    def _repeated(self, run: Run, snapshot: int, history: Sequence[Snapshot]) -> Settled:
         """What this executor was told, or would have been, when it said the same before."""
-        after = next((row for row in self._runs.history(run.id) if row.seq == snapshot + 1), None)
+        after = next((row for row in history if row.seq == snapshot + 1), None)
         if after is None or after.executor_id != run.executor_id:
             return Settled(Completion.STALE)
         if after.event == Event.RETRY_NOW and run.snapshot == after.seq:
@@ -168,6 +226,7 @@ class Outcomes:
             Event.CANCEL_ACKNOWLEDGED: Completion.RUN_FINISHED,
             Event.RETRY_LATER: Completion.RETRY_QUEUED,
             Event.HAND_BACK: Completion.RETRY_QUEUED,
+            Event.REQUEUE: Completion.RETRY_QUEUED,
         }
         # Over for good: whoever said so first may not have lived to tell the queue and the waiters.
         return Settled(
@@ -198,15 +257,18 @@ class Outcomes:
     def _move_for(self, decision: Decision, run: Run, error: Mapping[str, Any], outcome: Outcome, now: datetime) -> Move:
         if isinstance(decision, Fail):
             return _failure(run.id, run.snapshot, decision.status, error, outcome.usage_ms, now)
-        if isinstance(decision, RetryNow):
+        if isinstance(decision, RetryNow) and run.snapshot_status == SnapshotStatus.EXECUTING:
             event = Event.RETRY_NOW
             changes: dict[str, Any] = {"lease_until": decision.at + self._lease}
         else:
             event = Event.RETRY_LATER
             changes = {"available_at": decision.at, "queued_at": decision.at, "lease_until": None, "dequeues": 0}
-            if decision.machine:
+            if isinstance(decision, RetryLater) and decision.machine:
                 changes["machine"] = decision.machine
-        return Move(run.id, run.snapshot, event, now, changes=changes, usage_ms=outcome.usage_ms, error=error)
+        source = _begun(run) if event is Event.RETRY_LATER else None
+        return Move(
+            run.id, run.snapshot, event, now, source=source, changes=changes, usage_ms=outcome.usage_ms, error=error
+        )
 
     def _hand_back(self, run: Run, outcome: Outcome, now: datetime) -> Move:
         if (outcome.error or {}).get("code") == NO_ROOM:
@@ -235,7 +297,7 @@ class Outcomes:
 
     def _never_started(self, run: Run, now: datetime, reason: str | None) -> Move:
         if run.dequeues < MAX_DEQUEUES:
-            return Move(run.id, run.snapshot, Event.REQUEUE, now, changes={"lease_until": None}, description=reason)
+            return requeue(run, now, description=reason)
         last = f"; the last time {reason}" if reason else ""
         error = internal_error(
             ErrorCode.TASK_RUN_DEQUEUED_MAX_RETRIES, f"no executor took it up in {run.dequeues} placements{last}"
@@ -249,6 +311,8 @@ class Outcomes:
 
 #: Placements without a start, or without room, before a run is given up; the pause after the first of the latter, doubled.
 MAX_DEQUEUES = 12
+#: Thaws of one image that fail before it is given up.
+MAX_THAWS = 3
 _NO_ROOM_PAUSE, _NO_ROOM_LONGEST = timedelta(seconds=1), timedelta(seconds=60)
 
 
@@ -258,14 +322,37 @@ def _without_room_before(history: Sequence[Snapshot]) -> int:
     return sum(1 for _ in takewhile(lambda row: (row.error or {}).get("code") == NO_ROOM, ends))
 
 
+#: What comes of a wait of the attempt's own: its executor may not have heard of it yet.
+_OF_A_WAIT = (Event.BLOCK, Event.UNBLOCK_QUEUED, Event.READMIT)
+#: An attempt is under way in a process.
+_RUNNING = (SnapshotStatus.EXECUTING, SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING)
+
+
+def _thaws_before(history: Sequence[Snapshot], *codes: ErrorCode) -> int:
+    """How often a run was dequeued with its newest image and not thawed, for these reasons."""
+    since = takewhile(lambda row: row.event != Event.SUSPEND, reversed(history))
+    counted = codes or _OF_IMAGES
+    return sum(1 for row in since if row.event == Event.REQUEUE and (row.error or {}).get("code") in counted)
+
+
+#: An executor whose node is not of the type that a frozen run needs hands it back with this.
+_OTHER_NODE = ErrorCode.COULD_NOT_FIND_EXECUTOR
+#: What a failed thaw is told with, if that says something about the image.
+_OF_IMAGES = (ErrorCode.CHECKPOINT_INVALID, ErrorCode.THAW_FAILED)
 #: How an attempt that is not the last may end.
 _ENDS = (Event.RETRY_LATER, Event.RETRY_NOW, Event.HAND_BACK)
+
+
+def _begun(run: Run) -> SnapshotStatus:
+    """Where a retry begins: an attempt that never began is none."""
+    status = SnapshotStatus(run.snapshot_status)
+    return SnapshotStatus.EXECUTING if status is SnapshotStatus.PENDING_EXECUTING else status
 
 
 def _answer(event: Event, moved: Moved, lease_until: Any, lease: timedelta) -> Settled:
     if event is Event.RETRY_NOW:
         return Settled(Completion.RETRY_IMMEDIATELY, moved, moved.snapshot, lease_until - lease)
-    if event in (Event.RETRY_LATER, Event.HAND_BACK):
+    if event in (Event.RETRY_LATER, Event.HAND_BACK, Event.REQUEUE):
         return Settled(Completion.RETRY_QUEUED, moved)
     return Settled(Completion.RUN_FINISHED, moved)
 
@@ -310,11 +397,15 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def stalled_error(seconds: float, node: str = "") -> dict[str, str]:
-    """The error of an attempt whose executor stopped beating; `node` is where that was, if it is known."""
+def stalled_error(seconds: float, node: str = "", *, waited: bool = False) -> dict[str, str]:
+    """The error of an attempt whose executor stopped beating; `node` is where that was, if it is known.
+
+    `waited`: while the attempt only waited.
+    """
     where = f" on {node}" if node else ""
     text = f"its executor{where} has not been heard of for {seconds:g} s"
-    return internal_error(ErrorCode.TASK_RUN_STALLED_EXECUTING, text)
+    code = ErrorCode.TASK_RUN_STALLED_EXECUTING_WITH_WAITPOINTS if waited else ErrorCode.TASK_RUN_STALLED_EXECUTING
+    return internal_error(code, text)
 
 
 def out_of_memory_error(reason: str) -> dict[str, str]:

@@ -252,6 +252,11 @@ class FairQueue:
             for item, lease in zip(items, leases, strict=True)
         ]
 
+    def leases(self, organization: str, runs: Sequence[str]) -> dict[str, float]:
+        """The leases of those runs that are in flight, for `drop`."""
+        scores = self._redis.zmscore(keys.prefix(organization) + "inflight", list(runs)) if runs else []
+        return {run: lease for run, lease in zip(runs, scores, strict=True) if lease is not None}
+
     def stretch(self, organization: str, cursor: int, count: int) -> tuple[int, dict[str, float | None]]:
         """Some of the runs that the queue knows, about `count`, from a cursor on; 0 begins, and says that all were seen.
 

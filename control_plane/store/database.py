@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg2
+import psycopg2.errors
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 Row = dict[str, Any]
@@ -202,7 +203,15 @@ def _execute(connection: _Connection, name: str, argument: str) -> list[Row]:
         if name not in connection.prepared:
             cursor.execute(f"PREPARE {name} (jsonb) AS {statement(name)}")
             connection.prepared.add(name)
-        cursor.execute(f"EXECUTE {name} (%s)", (argument,))
+        try:
+            cursor.execute(f"EXECUTE {name} (%s)", (argument,))
+        except psycopg2.errors.FeatureNotSupported:
+            # A newer release has changed the schema meanwhile: what was prepared gives rows of another shape than before.
+            if connection.get_transaction_status() != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+                raise
+            cursor.execute(f"DEALLOCATE {name}")
+            connection.prepared.discard(name)
+            return _execute(connection, name, argument)
         return _rows(cursor)
 
 

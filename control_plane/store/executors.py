@@ -72,7 +72,8 @@ class Executors:
             " AND (e.allocation_id IS NULL OR e.allocation_id = %s)"
             " AND (e.run_id IS NULL AND e.isolation IS NULL"
             " OR EXISTS (SELECT 1 FROM runs r WHERE r.id = e.run_id AND r.snapshot = e.snapshot"
-            " AND r.executor_id = e.id AND r.snapshot_status = 'PENDING_EXECUTING')) RETURNING e.*",
+            " AND r.executor_id = e.id AND r.snapshot_status = 'PENDING_EXECUTING')) "
+            " RETURNING e.*, EXISTS (SELECT 1 FROM runs r WHERE r.id = e.run_id AND r.frozen_on IS NOT NULL) AS thaws",
             allocation_id,
             at,
             executor_id,
@@ -87,6 +88,15 @@ class Executors:
         """It told what runs are kept in there. What it told first counts."""
         self._database.rows(
             "UPDATE executors SET isolation = %s WHERE id = %s AND isolation IS NULL", isolation, executor_id
+        )
+
+    def is_of_type(self, executor_id: str, node_type: str) -> None:
+        """It told what its node is."""
+        self._database.rows(
+            "UPDATE executors SET node_type = %s WHERE id = %s AND node_type IS DISTINCT FROM %s",
+            node_type,
+            executor_id,
+            node_type,
         )
 
     def end(self, executor_id: str, at: datetime, *, exit_code: int | None, cause: str, reason: str) -> bool:
@@ -163,6 +173,19 @@ class Executors:
         """Every executor of a cluster that has not ended, the oldest first."""
         rows = self._database.rows("SELECT * FROM executors WHERE cluster = %s AND ended_at IS NULL ORDER BY id", cluster)
         return [build(Executor, row) for row in rows]
+
+    def nodes_of_other_types(self, cluster: str, node_type: str, since: datetime, limit: int) -> list[str]:
+        """The ids of a cluster's nodes of which the last executor that told a type, of those placed since, told another."""
+        rows = self._database.rows(
+            "SELECT node_id FROM (SELECT DISTINCT ON (node_id) node_id, node_type, placed_at FROM executors"
+            " WHERE cluster = %s AND node_type IS NOT NULL AND node_id IS NOT NULL AND placed_at > %s"
+            " ORDER BY node_id, placed_at DESC) AS told WHERE node_type <> %s ORDER BY placed_at DESC, node_id LIMIT %s",
+            cluster,
+            since,
+            node_type,
+            limit,
+        )
+        return [str(row["node_id"]) for row in rows]
 
     def living_elsewhere(self, clusters: Sequence[str]) -> dict[str, int]:
         """How many have not ended on clusters by other names than these, by name."""

@@ -135,6 +135,7 @@ class Task(Table):
     max_duration = IntegerField(null=True)
     ttl_seconds = IntegerField(null=True)
     payload_schema = BinaryJSONField(null=True)
+    may_freeze = BooleanField(null=True)
 
     class Meta:
         table_name = "tasks"
@@ -206,6 +207,13 @@ class Run(Table):
     started_at = DateTimeTZField(null=True)
     executed_at = DateTimeTZField(null=True)
     finished_at = DateTimeTZField(null=True)
+    wait_need = TextField(null=True)
+    wait_keys: Any = ArrayField(TextField, null=True)
+    awaited = BooleanField()
+    checkpoint_id = TextField(null=True)
+    frozen_on = TextField(null=True)
+    alive_reason = TextField(null=True)
+    frozen_ms = BigIntegerField()
 
     class Meta:
         table_name = "runs"
@@ -271,11 +279,74 @@ class Executor(Table):
     cause = TextField(null=True)
     reason = TextField(null=True)
     isolation = TextField(null=True)
+    node_type = TextField(null=True)
     told_at = DateTimeTZField(null=True)
     removed_at = DateTimeTZField(null=True)
 
     class Meta:
         table_name = "executors"
+
+
+class Waitpoint(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    environment_id = TextField()
+    kind = TextField()
+    status = TextField()
+    due_at = DateTimeTZField(null=True)
+    run_id = TextField(null=True)
+    idempotency_key = TextField(null=True)
+    idempotency_expires_at = DateTimeTZField(null=True)
+    tags: Any = ArrayField(TextField)
+    output = TextField(null=True)
+    output_type = TextField(null=True)
+    is_error = BooleanField()
+    completed_by = TextField(null=True)
+    created_at = DateTimeTZField()
+    completed_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "waitpoints"
+
+
+class RunWait(Table):
+    run_id = TextField()
+    key = TextField()
+    attempt = IntegerField()
+    waitpoint_id = TextField()
+    created_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "run_waits"
+        primary_key = CompositeKey("run_id", "key")
+
+
+class Checkpoint(Table):
+    id = TextField(primary_key=True)
+    run_id = TextField()
+    organization_id = TextField()
+    environment_id = TextField()
+    executor_id = TextField()
+    attempt = IntegerField()
+    snapshot = IntegerField()
+    status = TextField()
+    node_type = TextField()
+    context = TextField()
+    key_sealed = TextField(null=True)
+    stored_bytes = BigIntegerField(null=True)
+    image_bytes = BigIntegerField(null=True)
+    freeze_ms = BigIntegerField(null=True)
+    store_ms = BigIntegerField(null=True)
+    thaw_ms = BigIntegerField(null=True)
+    created_at = DateTimeTZField()
+    stored_at = DateTimeTZField(null=True)
+    recorded_at = DateTimeTZField(null=True)
+    thawed_at = DateTimeTZField(null=True)
+    gone_at = DateTimeTZField(null=True)
+    removed_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "checkpoints"
 
 
 class ClusterKey(Table):
@@ -303,5 +374,8 @@ TABLES = (
     Snapshot,
     RunLog,
     Executor,
+    Waitpoint,
+    RunWait,
+    Checkpoint,
     ClusterKey,
 )

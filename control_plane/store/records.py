@@ -81,6 +81,13 @@ class Run:
     started_at: datetime | None
     executed_at: datetime | None
     finished_at: datetime | None
+    wait_need: str | None
+    wait_keys: list[str] | None
+    awaited: bool
+    checkpoint_id: str | None
+    frozen_on: str | None
+    alive_reason: str | None
+    frozen_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,9 @@ class Moved:
     attempt: int
     executor_id: str | None
     parent_run_id: str | None
+    awaited: bool
+    checkpoint_id: str | None
+    frozen_on: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +178,7 @@ class Task:
     max_duration: int | None
     ttl_seconds: int | None
     payload_schema: dict[str, Any] | None
+    may_freeze: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +209,78 @@ class Executor:
     cause: str | None
     reason: str | None
     isolation: str | None
+    node_type: str | None
+    #: Whether the run it was placed for is frozen. Known when it is admitted.
+    thaws: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A frozen process of a run. BEGUN: it has a key; STORED: its image is whole; RECORDED: the run was suspended with it.
+
+    `attempt`, `snapshot`: where the run stood when it was begun. Times in ms, sizes in bytes.
+    """
+
+    id: str
+    run_id: str
+    organization_id: str
+    environment_id: str
+    executor_id: str
+    attempt: int
+    snapshot: int
+    status: str
+    node_type: str
+    context: str
+    key_sealed: str | None
+    stored_bytes: int | None
+    image_bytes: int | None
+    freeze_ms: int | None
+    store_ms: int | None
+    thaw_ms: int | None
+    created_at: datetime
+    stored_at: datetime | None
+    recorded_at: datetime | None
+    thawed_at: datetime | None
+    gone_at: datetime | None
+    removed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waitpoint:
+    """What runs can wait for. `kind`: date, token or run; `due_at`: a date's end, or how long a token is waited for.
+
+    `output` is JSON text unless its type says otherwise; `completed_by`: date, timeout, api, callback or run.
+    """
+
+    id: str
+    organization_id: str
+    environment_id: str
+    kind: str
+    status: str
+    due_at: datetime | None
+    run_id: str | None
+    idempotency_key: str | None
+    idempotency_expires_at: datetime | None
+    tags: list[str]
+    output: str | None
+    output_type: str | None
+    is_error: bool
+    completed_by: str | None
+    created_at: datetime
+    completed_at: datetime | None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the waiting for it is over."""
+        return self.status == "COMPLETED"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait(Waitpoint):
+    """A waitpoint as one attempt of a run waits for it, by the key that its process chose."""
+
+    key: str
+    attempt: int
 
 
 @cache

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.domain import lifecycle
 from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.domain.resting import Resting
 from sojourn.control_plane.store.database import Database, Row
 from sojourn.control_plane.store.records import Attempt, Moved, Run, Snapshot, build
 from sojourn.sdk.protocol import RunStatus, SnapshotStatus
@@ -56,6 +57,20 @@ class Move:
             "error": self.error,
             "description": self.description,
         }
+
+
+def requeue(
+    run: Run, at: datetime, *, charged: bool = True, error: Mapping[str, Any] | None = None, description: str | None = None
+) -> Move:
+    """A run that was dequeued and did not begin waits again, a frozen one with its checkpoint.
+
+    `charged`: the placement counts among those after which the run is given up.
+    """
+    changes: dict[str, Any] = {"lease_until": None}
+    if not charged:
+        changes["dequeues"] = max(run.dequeues - 1, 0)
+    shows = RunStatus.QUEUED if run.checkpoint_id is None else RunStatus.WAITING
+    return Move(run.id, run.snapshot, Event.REQUEUE, at, shows=shows, changes=changes, error=error, description=description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +133,16 @@ class Runs:
         """Renews a lease (see `beat_run.sql`); None when there is no such run."""
         rows = self._database.call("beat_run", beat)
         return rows[0] if rows else None
+
+    def waits_alive(self, run_id: str, snapshot: int, reason: str) -> None:
+        """Why a blocked run is not frozen, for its user to read. It moves nothing."""
+        self._database.rows(
+            "UPDATE runs SET alive_reason = %s WHERE id = %s AND snapshot = %s"
+            " AND snapshot_status = 'EXECUTING_WITH_WAITPOINTS'",
+            reason[:_REASON_CHARS],
+            run_id,
+            snapshot,
+        )
 
     def release_versioned(self, environment_id: str, at: datetime, limit: int) -> list[Moved]:
         """Lets runs go whose task a version now has (see `release_versioned.sql`)."""
@@ -300,20 +325,54 @@ class Runs:
         rows = self._database.rows("SELECT id, snapshot_status FROM runs WHERE id = ANY(%s)", list(run_ids))
         return {row["id"]: row["snapshot_status"] for row in rows}
 
-    def still_queued(self, run_ids: Sequence[str]) -> set[str]:
-        """Those that are QUEUED, once every move that is under way is over."""
+    def snapshots(self, run_ids: Sequence[str]) -> dict[str, int]:
+        """The snapshots that those runs stand at."""
+        rows = self._database.rows("SELECT id, snapshot FROM runs WHERE id = ANY(%s)", list(run_ids))
+        return {row["id"]: row["snapshot"] for row in rows}
+
+    def resting(self, patience: timedelta, limit: int) -> Resting:
+        """How many runs wait in the memory of their executors, each kind counted up to a limit.
+
+        One that has waited for longer than `patience` stays, as those do that cannot be frozen.
+        """
         rows = self._database.rows(
-            "SELECT id FROM runs WHERE id = ANY(%s) AND snapshot_status = 'QUEUED' ORDER BY id FOR SHARE", list(run_ids)
+            "WITH blocked AS (SELECT r.snapshot_status = 'QUEUED_EXECUTING' OR r.alive_reason IS NOT NULL"
+            " OR t.may_freeze IS FALSE OR r.updated_at < clock_timestamp() - %s AS stays"
+            " FROM runs r LEFT JOIN tasks t ON t.version_id = r.version_id AND t.slug = r.task"
+            " WHERE r.snapshot_status IN ('EXECUTING_WITH_WAITPOINTS', 'QUEUED_EXECUTING'))"
+            " SELECT (SELECT count(*) FROM (SELECT 1 FROM blocked WHERE stays LIMIT %s) AS s) AS staying,"
+            " (SELECT count(*) FROM (SELECT 1 FROM blocked WHERE NOT stays LIMIT %s) AS l) AS leaving",
+            patience,
+            limit,
+            limit,
+        )
+        return build(Resting, rows[0])
+
+    def still_queued(self, run_ids: Sequence[str]) -> set[str]:
+        """Those that wait in the queue, once every move that is under way is over."""
+        rows = self._database.rows(
+            "SELECT id FROM runs WHERE id = ANY(%s) AND snapshot_status IN ('QUEUED', 'QUEUED_EXECUTING')"
+            " ORDER BY id FOR SHARE",
+            list(run_ids),
         )
         return {row["id"] for row in rows}
 
     def remove_finished(self, environment_id: str, before: datetime, limit: int) -> int:
-        """Deletes runs that ended before a date, with their history and log lines; how many."""
+        """Deletes runs that ended before a date, with their history, log lines and waits; how many.
+
+        One that was waited for is kept for its result until those runs are over, too.
+        """
         rows = self._database.rows(
             "WITH gone AS (DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE environment_id = %s"
-            " AND snapshot_status = 'FINISHED' AND finished_at < %s ORDER BY id LIMIT %s) RETURNING id),"
+            " AND snapshot_status = 'FINISHED' AND finished_at < %s AND NOT EXISTS (SELECT 1 FROM waitpoints p"
+            " JOIN run_waits w ON w.waitpoint_id = p.id JOIN runs r ON r.id = w.run_id"
+            " WHERE p.run_id = runs.id AND p.kind = 'run' AND r.snapshot_status <> 'FINISHED')"
+            " ORDER BY id LIMIT %s) RETURNING id),"
             " history AS (DELETE FROM snapshots s USING gone WHERE s.run_id = gone.id),"
-            " lines AS (DELETE FROM run_logs l USING gone WHERE l.run_id = gone.id)"
+            " lines AS (DELETE FROM run_logs l USING gone WHERE l.run_id = gone.id),"
+            " waits AS (DELETE FROM run_waits w USING gone WHERE w.run_id = gone.id),"
+            " waitpoints AS (DELETE FROM waitpoints p USING gone WHERE p.run_id = gone.id),"
+            " frozen AS (DELETE FROM checkpoints c USING gone WHERE c.run_id = gone.id AND c.removed_at IS NOT NULL)"
             " SELECT count(*) AS n FROM gone",
             environment_id,
             before,
@@ -326,6 +385,8 @@ class Runs:
         return [build(Run, row) for row in rows]
 
 
+#: A reason is one line on a page.
+_REASON_CHARS = 500
 _STARTS, _ENDS = Event.START, frozenset({Event.SUCCEED, Event.FAIL, Event.RETRY_NOW, Event.RETRY_LATER})
 _ENDS_ALL = _ENDS | {Event.HAND_BACK, Event.CANCEL_ACKNOWLEDGED}
 

@@ -18,6 +18,8 @@ class CannotPlace(Exception):
 class ExecutorSpec:
     """An executor to be placed, for `run`, which stands at `snapshot`. `credential` goes to it alone.
 
+    `node_type`: what its node has to be, since the run is frozen; None: anything.
+
     One that is placed for no run is kept: it does not leave for being idle.
     """
 
@@ -32,6 +34,7 @@ class ExecutorSpec:
     credential: str
     snapshot: int | None = None
     region: str = DEFAULT
+    node_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from typing import Any
 
 from sojourn.control_plane.domain import exits
 from sojourn.control_plane.domain.keeping import KEPT_IDLE_SECONDS
+from sojourn.control_plane.domain.resting import Resting
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, ExecutorSpec, Ground, Placed
 from sojourn.scheduler.placement.process import is_alive, kill, start_time
 from sojourn.scheduler.placement.register import Entry, Register
@@ -34,7 +35,8 @@ _LOG_BYTES = 8 * 1024 * 1024
 #: What a shim gets of the scheduler's environment: nothing that leads to a datastore.
 _PASSED = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH",
-    "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV",
+    "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", "XDG_CACHE_HOME", "SOJOURN_CRIU",
+    "SOJOURN_CRIU_SECONDS", "SOJOURN_FREEZE_DIR",
 )  # fmt: skip
 
 
@@ -50,7 +52,10 @@ class _Local:
 
 
 class LocalPlacement:
-    """`shim` are settings that every executor gets; `on_ended` is called from another thread when one has ended."""
+    """`shim` are settings that every executor gets; `on_ended` is called from another thread when one has ended.
+
+    `resting` tells of the runs that only wait in memory: their executors are room for others.
+    """
 
     def __init__(
         self,
@@ -59,10 +64,12 @@ class LocalPlacement:
         shim: Mapping[str, Any],
         on_ended: Callable[[], None] = lambda: None,
         python: str = sys.executable,
+        resting: Callable[[], Resting] = lambda: Resting(0, 0),
     ):
         self._register = Register(registry_dir)
         self._log_path = registry_dir.parent / "logs" / "executors.log"
-        self._places = places
+        self._own_places = self._places = places
+        self._resting = resting
         self._shim = dict(shim)
         # A shim that is told to leave lets its run go on for a while, then hands it back.
         self._moment = _MARGIN + float(shim.get("drain_grace", 5)) + float(shim.get("term_grace", 1))
@@ -83,8 +90,10 @@ class LocalPlacement:
         return True
 
     def free(self) -> int:
+        places = self._resting().places(self._own_places)
         with self._changed:
-            return 0 if self._is_closing else max(self._places - len(self._local), 0)
+            self._places = places  # what is placed next is placed by this count, though a run may have gone on meanwhile
+            return 0 if self._is_closing else max(places - len(self._local), 0)
 
     def is_full(self) -> bool:
         return self.free() == 0
@@ -161,6 +170,7 @@ class LocalPlacement:
             "executor": spec.executor,
             "credential": spec.credential,
             "version_hash": spec.version_hash,
+            "thaws": spec.node_type is not None,
         }
         if spec.run is None:
             settings["idle_timeout"] = KEPT_IDLE_SECONDS

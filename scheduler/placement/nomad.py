@@ -164,7 +164,15 @@ class NomadPlacement:
 
     def place(self, executor: ExecutorSpec) -> None:
         site = self._site_of(executor.environment, executor.version, executor.region)
-        document = spec.job(executor.environment, executor.version, executor.machine, site, self._terms, executor.region)
+        document = spec.job(
+            executor.environment,
+            executor.version,
+            executor.machine,
+            site,
+            self._terms,
+            executor.region,
+            self._unfit_for(executor.node_type),
+        )
         namespace = site.namespace or self._namespace
         row = self._row(executor, str(document["ID"]), namespace)
         with self._changed:
@@ -266,6 +274,13 @@ class NomadPlacement:
         return len(unused)
 
     # --- placing
+
+    def _unfit_for(self, node_type: str | None) -> spec.Unfit | None:
+        """Where a frozen run cannot be thawed, as executors told; None: no such node is known."""
+        if node_type is None:
+            return None
+        nodes = self._executors.nodes_of_other_types(self._cluster, node_type, self._clock() - _TOLD_OF_LATE, _NODES_NAMED)
+        return spec.Unfit(node_type, tuple(nodes)) if nodes else None
 
     def _row(self, executor: ExecutorSpec, job: str, namespace: str) -> Executor:
         return Executor(
@@ -660,9 +675,11 @@ class NomadPlacement:
             log.exception("nobody could be told of a change")
 
 
+#: What an executor told of its node counts for so long after it was placed, or ended; so many nodes go into a job.
+_TOLD_OF_LATE, _NODES_NAMED = timedelta(days=1), 100
 _UNKNOWN_YET = (
     "child_job_id", "allocation_id", "node_id", "node_name", "admitted_at", "running_at", "ended_at", "exit_code",
-    "cause", "reason", "isolation",
+    "cause", "reason", "isolation", "node_type",
 )  # fmt: skip
 
 

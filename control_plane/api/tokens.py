@@ -1,0 +1,109 @@
+"""Waitpoint tokens: made, listed, retrieved, completed with a key or by their callback URL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sojourn.control_plane.api import present
+from sojourn.control_plane.api.bodies import CompleteBody, TokenBody, TokensQuery
+from sojourn.control_plane.api.body import Stream, parse_if_json
+from sojourn.control_plane.api.call import Call
+from sojourn.control_plane.api.cursor import Cursors
+from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.runs import ends_of, span, values
+from sojourn.control_plane.api.tasks import packet_text, tags_of
+from sojourn.control_plane.domain import duration
+from sojourn.control_plane.engine.tokens import PREFIX, TokenRequest
+from sojourn.control_plane.engine.tokens import Tokens as TokenCases
+from sojourn.control_plane.store.waits import TokenFilters
+from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
+
+_STATUSES = ("WAITING", "COMPLETED", "TIMED_OUT")
+_SUCCESS = {"success": True}
+
+
+class Tokens:
+    """What can be done with tokens."""
+
+    def __init__(self, tokens: TokenCases, cursors: Cursors, clock: Callable[[], datetime]):
+        self._tokens = tokens
+        self._cursors = cursors
+        self._clock = clock
+
+    def create(self, call: Call) -> dict[str, Any]:
+        """A new token, or the one that its idempotency key leads to."""
+        made = self._tokens.create(call.environment, token_request(call.body, call.now), call.now)
+        return {"id": made.token.id, "isCached": made.cached, "url": made.url}
+
+    def page(self, call: Call) -> dict[str, Any]:
+        """A page of tokens, newest first, with signed cursors to go on from."""
+        environment, query = call.environment, call.query
+        after, before = ends_of(query, self._cursors, environment.id, PREFIX)
+        page = self._tokens.page(environment, filters_of(query, call.now), after, before, query.size)
+        ends = {"next": page.next, "previous": page.previous}
+        return {
+            "data": [present.token_item(token, self._tokens.url(token)) for token in page.tokens],
+            "pagination": {name: self._cursors.make(environment.id, end) for name, end in ends.items() if end},
+        }
+
+    def retrieve(self, call: Call, token: str) -> dict[str, Any]:
+        """A token with what it was completed with."""
+        found = self._tokens.find(call.environment, token)
+        return present.token(found, self._tokens.url(found))
+
+    def complete(self, call: Call, token: str) -> dict[str, Any]:
+        """Completes a token; one that is complete stays as it is."""
+        body: CompleteBody = call.body
+        output = None if body.data is None else packet_text(body.data, "data")
+        self._tokens.complete(call.environment, token, output, call.now)
+        return _SUCCESS
+
+    def call_back(self, call: Call, token: str, hash: str) -> dict[str, Any]:
+        """Completes a token with the whole body. Nothing of that is read before its address has proved itself."""
+        found = self._tokens.by_callback(token, hash)
+        stream: Stream = call.body
+        value = parse_if_json(stream.whole(MAX_PAYLOAD_BYTES))
+        try:
+            output = packet_text(value, "body")
+        except Problem:  # a number beyond what a float holds: no JSON that others can read
+            output = "{}"
+        self._tokens.call_back(found, output, self._clock())
+        return _SUCCESS
+
+
+def token_request(body: TokenBody, now: datetime) -> TokenRequest:
+    """What a call asks for. `Problem` names the field that cannot be used."""
+    ttl = body.idempotencyKeyTTL
+    return TokenRequest(
+        timeout=_timeout(body.timeout, now) if body.timeout else None,
+        idempotency_key=body.idempotencyKey,
+        key_ttl=timedelta(seconds=_seconds(ttl)) if ttl else None,
+        tags=tags_of(body.tags, "tags") if body.tags else (),
+    )
+
+
+def filters_of(query: TokensQuery, now: datetime) -> TokenFilters:
+    """The store's filters; `Problem` names the parameter that cannot be used."""
+    statuses = values(query.status, "filter[status]")
+    if not set(statuses) <= set(_STATUSES):
+        raise Problem("QUERY_INVALID", f"Statuses of tokens are {', '.join(_STATUSES)}.", field="filter[status]")
+    since, until = span(query, now)
+    tags = values(query.tags, "filter[tags]")
+    return TokenFilters(statuses, tags, query.idempotency_key, since, until)
+
+
+def _timeout(text: str, now: datetime) -> datetime:
+    """A date that is over is kept: such a token is out of time at once."""
+    try:
+        return duration.ahead(text, now) or now
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"timeout: {error}", field="timeout") from None
+
+
+def _seconds(text: str) -> int:
+    try:
+        return duration.seconds(text)
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"idempotencyKeyTTL: {error}", field="idempotencyKeyTTL") from None
