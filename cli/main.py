@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sojourn.cli import deploy, runs, stack
+from sojourn.cli import deploy, runs, stack, tokens
 from sojourn.sdk.protocol import VERSION
 
 
@@ -20,6 +20,7 @@ def main() -> None:
 stack.add(main)
 deploy.add(main)
 runs.add(main)
+tokens.add(main)
 
 if __name__ == "__main__":
     main()

@@ -28,7 +28,8 @@ def add(group: click.Group) -> None:
     _add_single(runs)
 
 
-def _environment(function: Any) -> Any:
+def environment_options(function: Any) -> Any:
+    """Which environment of which stack."""
     function = click.option("--data-dir", help="The stack to talk to, if it is not the default one.")(function)
     return click.option("--env", "environment", default="dev", show_default=True, help="The environment.")(function)
 
@@ -50,7 +51,7 @@ def _add_trigger(group: click.Group) -> None:
     @click.option("--machine", help="A machine preset.")
     @click.option("--region", help="Where it runs: a region of SOJOURN_REGIONS, or default.")
     @click.option("--tag", "tags", multiple=True, help="A tag; may be given again.")
-    @_environment
+    @environment_options
     def trigger(
         task: str,
         payload: str | None,
@@ -81,7 +82,7 @@ def _add_list(runs: click.Group) -> None:
     @click.option("--task", help="Only runs of these tasks, separated by commas.")
     @click.option("--region", help="Only runs of these regions, separated by commas.")
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
-    @_environment
+    @environment_options
     def list_(
         status: str | None,
         task: str | None,
@@ -113,7 +114,7 @@ def _add_list(runs: click.Group) -> None:
 def _add_single(runs: click.Group) -> None:
     @output.command(runs, "get")
     @click.argument("run")
-    @_environment
+    @environment_options
     def get(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
         """One run with its timeline."""
         client = profile.client(environment, data_dir)
@@ -122,13 +123,15 @@ def _add_single(runs: click.Group) -> None:
             output.show_json({**found, "timeline": timeline["snapshots"], "attempts": timeline["attempts"]})
             return
         _conclude(found, False)
+        if "waitingFor" in found:
+            _show_waits(found["waitingFor"])
         rows = [(s["createdAt"][11:23], s["event"], s["status"], s.get("description", "")) for s in timeline["snapshots"]]
         output.table(("at", "event", "status", ""), rows)
 
     @output.command(runs, "logs")
     @click.argument("run")
     @click.option("--follow", is_flag=True, help="Go on until the run is over.")
-    @_environment
+    @environment_options
     def logs(run: str, follow: bool, environment: str, data_dir: str | None, as_json: bool) -> None:
         """A run's log."""
         client = profile.client(environment, data_dir)
@@ -139,7 +142,7 @@ def _add_single(runs: click.Group) -> None:
 
     @output.command(runs, "cancel")
     @click.argument("run")
-    @_environment
+    @environment_options
     def cancel(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
         """Cancel a run; one that is over stays as it is."""
         client = profile.client(environment, data_dir)
@@ -150,11 +153,20 @@ def _add_single(runs: click.Group) -> None:
     @output.command(runs, "replay")
     @click.argument("run")
     @click.option("--region", help="Another region than the run's.")
-    @_environment
+    @environment_options
     def replay(run: str, region: str | None, environment: str, data_dir: str | None, as_json: bool) -> None:
         """A new run of the same task with the same payload."""
         made = profile.client(environment, data_dir).replay(run, region)
         output.show_json(made) if as_json else click.echo(made["id"])
+
+
+def _show_waits(waiting: dict[str, Any]) -> None:
+    click.echo(f"waits for {waiting['need']} of:" if len(waiting["waits"]) > 1 else "waits for:")
+    rows = [
+        (each["kind"], each.get("run") or each["waitpoint"], each["status"], each.get("until", ""))
+        for each in waiting["waits"]
+    ]
+    output.table(("kind", "what", "status", "until"), rows)
 
 
 def _payload(text: str | None, file: Path | None) -> Any:

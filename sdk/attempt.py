@@ -39,13 +39,14 @@ from sojourn.sdk.result import TaskResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from sojourn.sdk.hooks import Hook
     from sojourn.sdk.outcome import Outcome
     from sojourn.sdk.registry import Registry
     from sojourn.sdk.task import Task
+    from sojourn.sdk.waiting import Port, Waiting
 
 #: Seconds that `on_cancel` hooks have, all together, before the task's code is stopped.
 CANCEL_BUDGET = 30.0
@@ -54,7 +55,8 @@ CANCEL_BUDGET = 30.0
 class Attempt:
     """One attempt. `run` is called once; `cancel` may be called meanwhile from another thread.
 
-    `unit_random` in [0, 1) stretches the pause before the next attempt; by default it is drawn when needed.
+    `unit_random` in [0, 1) stretches the pause before the next attempt; by default it is drawn when needed. `port`: where
+    waits are told; without one the task's code cannot wait.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Attempt:
         assignment: Mapping[str, Any],
         unit_random: Callable[[], float] | None = None,
         cancel_budget: float = CANCEL_BUDGET,
+        port: Port | None = None,
     ):
         self._registry = registry
         self._assignment = assignment
@@ -72,7 +75,12 @@ class Attempt:
         self._interrupt = Interrupt()
         self._calls = Calls(self._interrupt)
         self._cancelling = threading.Lock()
+        self._making = threading.Lock()
         self._payload: Any = None
+        self._port = port
+        self._waiting: Waiting | None = None
+        if port is not None:
+            self._context.wait_by(self._made_waiting)
 
     @property
     def context(self) -> RunContext:
@@ -104,6 +112,21 @@ class Attempt:
             hooks.join(self._cancel_budget)
             self._interrupt.send()
 
+    def deliver(self, done: Mapping[str, Mapping[str, Any]]) -> None:
+        """Results of waits by their keys, from any thread."""
+        if self._waiting is not None:
+            self._waiting.deliver(done)
+
+    def thawed(self) -> None:
+        """The process was frozen: called before what it waited for is delivered, from any thread."""
+        if self._waiting is not None:
+            self._waiting.thawed(self._calls.loop)
+
+    def refuse(self, keys: Sequence[str], error: Exception) -> None:
+        """The waits of these keys get an error, from any thread."""
+        if self._waiting is not None:
+            self._waiting.fail(keys, error)
+
     # --- the way of an attempt
 
     def _guarded(self, task: Task) -> Outcome:
@@ -113,17 +136,17 @@ class Attempt:
                 outcome = self._attempt(task)
             finally:
                 self._interrupt.end()
-                self._calls.close()
+                self._close()
         except RunCancelledError:
             self._interrupt.end()
-            self._calls.close()
+            self._close()
             return outcomes.cancelled()
         except Exception as error:
             return failure(internal(ErrorCode.TASK_EXECUTION_FAILED, f"{type(error).__name__}: {error}", error))
         return outcomes.cancelled() if self._interrupt.requested else outcome
 
     def _attempt(self, task: Task) -> Outcome:
-        offered = {"payload": None, "ctx": self._context, "signal": self._context.signal}
+        offered = self._offered()
         try:
             arguments = self._read_payload(task)
         except (PayloadError, TaskDefinitionError) as error:
@@ -176,6 +199,29 @@ class Attempt:
         except CompleteTaskWithOutput as done:
             value = done.output
         return encode(value), value
+
+    def _made_waiting(self) -> Waiting:
+        from sojourn.sdk.wait_hooks import WaitHooks
+        from sojourn.sdk.waiting import SHORT, Waiting
+
+        assert self._port is not None
+        with self._making:
+            if self._waiting is None:
+                task = self._registry.tasks[self._assignment["task"]["id"]]
+                hooks = WaitHooks(lambda name: self._hooks(name, task), self._offered, self._calls.step)
+                number = self._assignment["attempt"]["number"]
+                short = (self._assignment.get("waiting") or {}).get("short", SHORT)
+                self._waiting = Waiting(number, self._port, self._interrupt, hooks, short)
+                self._interrupt.on_sent = self._waiting.wake
+            return self._waiting
+
+    def _offered(self) -> dict[str, Any]:
+        return {"payload": self._payload, "ctx": self._context, "signal": self._context.signal}
+
+    def _close(self) -> None:
+        if self._waiting is not None:
+            self._waiting.close()
+        self._calls.close()
 
     # --- failures
 
@@ -237,7 +283,7 @@ class Attempt:
 
     def _run_cancel_hooks(self, reason: str) -> None:
         task = self._registry.tasks.get(self._assignment["task"]["id"])
-        offered = {"payload": self._payload, "ctx": self._context, "signal": self._context.signal, "reason": reason}
+        offered = {**self._offered(), "reason": reason}
         for hook in self._hooks("on_cancel", task) if task is not None else ():
             self._quietly(hook, offered, call_apart)
 

@@ -17,6 +17,8 @@ class Calls:
     def __init__(self, interrupt: Interrupt):
         self._interrupt = interrupt
         self._runner: asyncio.Runner | None = None
+        #: The attempt's event loop, once it has come to a coroutine.
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     def step(self, function: Callable[..., Any], named: Mapping[str, Any], *arguments: Any) -> Any:
         """Calls what a cancelled attempt does not begin any more."""
@@ -43,6 +45,7 @@ class Calls:
 
         if self._runner is None:
             self._runner = asyncio.Runner()
+            self.loop = self._runner.get_loop()
         self._interrupt.entering_loop()
         try:
             return self._runner.run(self._tracked(value, stops))

@@ -112,6 +112,28 @@ class Client:
         """A run's history and attempts."""
         return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/timeline")
 
+    # --- tokens
+
+    def create_token(self, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A new waitpoint token: `{id, isCached, url, publicAccessToken?}`. `options` in the wire's words."""
+        made, headers = self._exchange("POST", "/api/v1/waitpoints/tokens", dict(options or {}))
+        key = headers.get("x-trigger-jwt")
+        return {**made, "publicAccessToken": key} if key else made
+
+    def retrieve_token(self, token_id: str) -> dict[str, Any]:
+        """A token."""
+        return self.request("GET", f"/api/v1/waitpoints/tokens/{quote(token_id, safe='')}")
+
+    def list_tokens(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A page of tokens: `{data, pagination: {next?, previous?}}`; `query` in the wire's words."""
+        return self.request("GET", "/api/v1/waitpoints/tokens" + (f"?{urlencode(query)}" if query else ""))
+
+    def complete_token(self, token_id: str, data: Any = None) -> dict[str, Any]:
+        """Completes a token; one that is complete stays as it is. PayloadError for what is not JSON."""
+        text = encode(data, "the token's data", MAX_PAYLOAD_BYTES, PayloadError, _MAX_PAYLOAD_DEPTH)
+        path = f"/api/v1/waitpoints/tokens/{quote(token_id, safe='')}/complete"
+        return self.request("POST", path, f'{{"data":{text}}}'.encode())
+
     # --- deployments
 
     def deploy(
@@ -134,13 +156,26 @@ class Client:
 
         `body`: any JSON value, or bytes that are JSON already.
         """
+        return self._exchange(method, path, body, timeout=timeout)[0]
+
+    def close(self) -> None:
+        """Closes the connections that are kept; the next call opens others."""
+        close = getattr(self._transport, "close", None)
+        if close is not None:
+            close()
+
+    def _exchange(
+        self, method: str, path: str, body: Any = None, *, timeout: float = 60
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """A good answer's body and headers; what the API refuses is raised."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
         request = Request(method, path, self._headers_of(method), body, timeout)
         wait = _FIRST_WAIT
         for left in range(ATTEMPTS - 1, -1, -1):
             try:
-                return _read(self._send(request))
+                response = self._send(request)
+                return _read(response), response.headers
             except ApiError as error:
                 pause = _pause(error, wait)
                 if pause is None or not left:
@@ -253,3 +288,9 @@ def default() -> Client:
         client = Client()
         _Default.client, _Default.made_from = client, named
     return client
+
+
+def close_connections() -> None:
+    """Closes what the process's client keeps open."""
+    if _Default.client is not None:
+        _Default.client.close()

@@ -7,9 +7,11 @@ from sojourn.sdk.errors import OutsideRunError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from typing import Any, cast
+
+    from sojourn.sdk.waiting import Waiting
 
 
 class Fields:
@@ -131,6 +133,23 @@ class RunContext:
             setattr(self, name, kind(assignment.get(name) or {}))
         self.signal = Event()
         self.locals: dict[Any, Any] = {}
+        self._waiting: Callable[[], Waiting] | None = None
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits in this attempt; the SDK's own."""
+        if self._waiting is None:
+            raise OutsideRunError("this attempt has no platform to wait with; in a test use sojourn.testing.run(...)")
+        return self._waiting()
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether there is a platform to wait with."""
+        return self._waiting is not None
+
+    def wait_by(self, waiting: Callable[[], Waiting]) -> None:
+        """Who waits is made when it is first asked for."""
+        self._waiting = waiting
 
 
 _PARTS: dict[str, type[Fields]] = {

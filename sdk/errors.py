@@ -9,6 +9,8 @@ SojournError
 ├── OutOfMemoryError           raise it to say that memory ran out
 ├── SubtaskUnwrapError         a triggered run that was unwrapped did not succeed
 ├── RunTimeoutError            a result was not there in time
+├── WaitpointTimeoutError      nobody completed a token in time
+├── PastDateError              `wait.until` was given a date that is over
 ├── OutsideRunError            something that exists only inside a run was used outside one
 └── ApiError                   the API refused, or could not be reached
     ├── ApiConnectionError     no answer
@@ -87,6 +89,22 @@ class RunTimeoutError(SojournError):
     """The run did not end in time; it goes on."""
 
     code = "RUN_TIMEOUT"
+
+
+class WaitpointTimeoutError(SojournError):
+    """Nobody completed the token in time."""
+
+    code = "WAITPOINT_TIMED_OUT"
+
+    def __init__(self, token_id: str = "", message: str | None = None):
+        super().__init__(message or f"nobody completed the token {token_id} in time".replace("  ", " "))
+        self.token_id = token_id
+
+
+class PastDateError(SojournError):
+    """The date to wait for is over."""
+
+    code = "PAST_DATE"
 
 
 class OutsideRunError(SojournError):

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
     Hook = Callable[..., Any]
 
-NAMES = ("on_start_attempt", "on_success", "on_failure", "on_complete", "on_cancel", "catch_error", "middleware")
+NAMES = (
+    "on_start_attempt", "on_success", "on_failure", "on_complete", "on_cancel", "on_wait", "on_resume", "catch_error",
+    "middleware",
+)  # fmt: skip
 
 
 class Hooks:
@@ -66,6 +69,14 @@ class Decorators:
     def on_cancel(self, hook: Hook) -> Hook:
         """While an attempt is being cancelled, 30 s at most. Gets payload, ctx, signal, reason."""
         return self.hooks.add("on_cancel", hook)
+
+    def on_wait(self, hook: Hook) -> Hook:
+        """Before the process has nothing to do but wait; raising fails the wait. Gets payload, ctx, signal, wait."""
+        return self.hooks.add("on_wait", hook)
+
+    def on_resume(self, hook: Hook) -> Hook:
+        """When it goes on after that; raising fails the wait. Gets payload, ctx, signal, wait."""
+        return self.hooks.add("on_resume", hook)
 
     def catch_error(self, hook: Hook) -> Hook:
         """After a failed attempt, to decide about the next. Gets payload, ctx, signal, error."""

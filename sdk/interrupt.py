@@ -12,6 +12,7 @@ from sojourn.sdk.errors import RunCancelledError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
     from typing import Any
 
 #: Its default is to do nothing, so that it is harmless whenever it comes.
@@ -38,6 +39,13 @@ class Interrupt:
         self._loop_task: asyncio.Task[object] | None = None
         self._wakes = False
         self._over = threading.Event()
+        #: Called when the exception was sent, for a thread that sleeps where no signal wakes it.
+        self.on_sent: Callable[[], None] = _nothing
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the calling thread is the attempt's."""
+        return self._thread == threading.get_ident()
 
     @property
     def is_over(self) -> bool:
@@ -103,6 +111,7 @@ class Interrupt:
             _raise_in(self._thread, RunCancelledError)
             if self._wakes:
                 signal.pthread_kill(self._thread, _WAKE)
+            self.on_sent()
             return True
         except RuntimeError:
             return False  # the loop was closed meanwhile: nothing is left to stop
@@ -124,3 +133,7 @@ def _raise_in(thread: int, error: type[BaseException] | None) -> None:
 
     what = None if error is None else ctypes.py_object(error)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), what)
+
+
+def _nothing() -> None:
+    return

@@ -105,7 +105,7 @@ def _task(task: Task, directory: Path) -> dict[str, Any]:
         file = Path(task.file).resolve().relative_to(directory)
     except ValueError:
         raise TaskDefinitionError(f"task {task.id!r} is defined in {task.file}, outside the project") from None
-    return {
+    made = {
         "id": task.id,
         "file": file.as_posix(),
         "export": task.name,
@@ -117,6 +117,7 @@ def _task(task: Task, directory: Path) -> dict[str, Any]:
         "ttl": task.ttl,
         "payloadSchema": task.payload_schema(),
     }
+    return made if task.freeze else made | {"freeze": False}
 
 
 def _queue(queue: Queue) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from typing import Any
 
 
@@ -29,3 +29,7 @@ class TaskResult(Value):
         if not self.ok:
             raise SubtaskUnwrapError(self.id, self.task, self.error or {})
         return self.output
+
+    if TYPE_CHECKING:  # in `async def` code an awaitable stands for it
+
+        def __await__(self) -> Generator[Any, None, TaskResult]: ...

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sojourn.sdk.client import Client, default
+from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
-from sojourn.sdk.errors import OutsideRunError, RunTimeoutError
+from sojourn.sdk.errors import RunTimeoutError
+from sojourn.sdk.inside import call, in_loop, wait_for
 from sojourn.sdk.result import TaskResult
 from sojourn.sdk.trigger_options import trigger_options
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from sojourn.sdk.waiting import Group, Waiting
 
 #: Seconds of one long poll for a result; and between polls of a server that does not wait.
 _POLL, _PAUSE = 30.0, 1.0
@@ -85,7 +91,7 @@ class RunHandle:
 
     def result(self, timeout: float | None = None) -> TaskResult:
         """Waits for the run to end; `RunTimeoutError` after `timeout` seconds."""
-        return wait_for_result(self.client or default(), self.id, self.task, timeout)
+        return wait_for_result(self.client, self.id, self.task, timeout)
 
     def retrieve(self) -> Run:
         """The run as it stands."""
@@ -107,42 +113,137 @@ def trigger(task_id: str, payload: Any, options: Mapping[str, Any], client: Clie
 def trigger_and_wait(
     task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None, client: Client | None = None
 ) -> TaskResult:
-    """Asks for a run and waits for its result, from an app."""
-    _refuse_waiting()
-    return trigger(task_id, payload, options, client).result(timeout)
+    """Asks for a run and waits for its result. Inside a run the child has the run's version, unless it is given one."""
+    here = _waiting(client)
+    if here is None:
+        return _blocking(_trigger_and_poll, task_id, payload, options, timeout, client)
+    options = _own_version(options)
+    if not in_loop():
+        handle = trigger(task_id, payload, options, client)
+        return _wait(here, handle.id, task_id, timeout)
+
+    async def wait() -> Any:
+        handle = await here.apart(trigger, task_id, payload, options, client)
+        return await _wait(here, handle.id, task_id, timeout)
+
+    return wait()  # type: ignore[return-value]
 
 
-def wait_for_result(client: Client, run_id: str, task_id: str, timeout: float | None) -> TaskResult:
-    """Long polls until the run is over."""
-    _refuse_waiting()
+def batch_trigger_and_wait(
+    task_id: str, items: Sequence[Any], options: Mapping[str, Any], client: Client | None = None
+) -> Results:
+    """Asks for a run of each item, a payload or `(payload, options)`, and waits for all; their results in order."""
+    here = _waiting(client)
+    wanted = [_item(item, options) for item in items]
+    if here is None:
+        return _blocking(_trigger_and_poll_all, task_id, wanted, client)
+    wanted = [(payload, _own_version(given)) for payload, given in wanted]
+    if not in_loop():
+        handles = [trigger(task_id, payload, given, client) for payload, given in wanted]
+        return _results(here.wait("all", _conditions(handles))) if handles else Results()
+
+    async def wait() -> Results:
+        import asyncio
+
+        calls = (here.apart(trigger, task_id, payload, given, client) for payload, given in wanted)
+        made = await asyncio.gather(*calls)
+        return _results(await here.wait_in_loop("all", _conditions(made))) if made else Results()
+
+    return wait()  # type: ignore[return-value]
+
+
+def wait_for_result(client: Client | None, run_id: str, task_id: str, timeout: float | None) -> TaskResult:
+    """The result of a run, waited for as a run waits, or from an app by long polls."""
+    here = _waiting(client)
+    if here is None:
+        return _blocking(_poll, client or default(), run_id, task_id, timeout)
+    return _wait(here, run_id, task_id, timeout)
+
+
+class Results(list[TaskResult]):
+    """Results in the order of what was asked for."""
+
+    if TYPE_CHECKING:  # in `async def` code an awaitable stands for it
+
+        def __await__(self) -> Generator[Any, None, Results]: ...
+
+
+def _trigger_and_poll(
+    task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None, client: Client | None
+) -> TaskResult:
+    handle = trigger(task_id, payload, options, client)
+    return _poll(client or default(), handle.id, task_id, timeout)
+
+
+def _trigger_and_poll_all(task_id: str, wanted: Sequence[tuple[Any, Mapping[str, Any]]], client: Client | None) -> Results:
+    handles = [trigger(task_id, payload, given, client) for payload, given in wanted]
+    return Results(_poll(client or default(), handle.id, task_id, None) for handle in handles)
+
+
+def _poll(client: Client, run_id: str, task_id: str, timeout: float | None) -> TaskResult:
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         begun = time.monotonic()
         wait = _POLL if deadline is None else min(_POLL, max(deadline - begun, 0))
         result = client.result(run_id, wait)
         if result is not None:
-            return _result(result, task_id)
+            return task_result(result, task_id)
         now = time.monotonic()
         if deadline is not None and now >= deadline:
-            raise RunTimeoutError(f"{task_id} ({run_id}) did not end within {timeout:g} s; it goes on")
+            raise _too_late(run_id, task_id, timeout)
         if now - begun < wait / 2:
             client.sleep(_PAUSE if deadline is None else min(_PAUSE, deadline - now))
 
 
-def _refuse_waiting() -> None:
-    if inside() is not None:
-        raise OutsideRunError(
-            "waiting inside a run is not supported by this release; use trigger, or trigger_and_wait from an app"
-        )
+def _waiting(client: Client | None) -> Waiting | None:
+    """What waits here; None in an app, and for the runs of a client that is not the run's own."""
+    current = inside()
+    return current.waiting if current is not None and client is None else None
 
 
-def _result(wire: Mapping[str, Any], task_id: str) -> TaskResult:
-    task = wire.get("taskIdentifier", task_id)
-    if not wire["ok"]:
-        return TaskResult(False, wire["id"], task, error=wire.get("error") or {})
-    text = wire.get("output")
-    output = json.loads(text) if text is not None and "json" in wire.get("outputType", "") else text
-    return TaskResult(True, wire["id"], task, output=output)
+def _blocking(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls what blocks; in the event loop of a run, an awaitable. An app's call blocks, whatever it is in."""
+    return function(*arguments) if inside() is None else call(function, *arguments)
+
+
+def _wait(here: Waiting, run_id: str, task_id: str, timeout: float | None) -> Any:
+    """Waits in a run; in an event loop an awaitable."""
+    conditions: list[Condition] = [ForRun(run_id, task_id)]
+    if timeout is not None:
+        conditions.append(Date(seconds=max(timeout, 0)))
+
+    def read(group: Group) -> TaskResult:
+        if group.first != 0:
+            raise _too_late(run_id, task_id, timeout)
+        result: TaskResult = group.result(0)
+        return result
+
+    return wait_for(here, "any", conditions, read)
+
+
+def _conditions(handles: Sequence[RunHandle]) -> list[Condition]:
+    return [ForRun(handle.id, handle.task) for handle in handles]
+
+
+def _results(group: Group) -> Results:
+    return Results(group.result(index) for index in range(len(group.conditions)))
+
+
+def _item(item: Any, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], dict):
+        return item[0], {**options, **item[1]}
+    return item, options
+
+
+def _own_version(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A child that is waited for has its parent's version: its result is read by the code of that."""
+    current = inside()
+    version = current.run.version if current is not None else None
+    return options if version is None or "version" in options else {**options, "version": version}
+
+
+def _too_late(run_id: str, task_id: str, timeout: float | None) -> RunTimeoutError:
+    return RunTimeoutError(f"{task_id} ({run_id}) did not end within {timeout:g} s; it goes on")
 
 
 class Runs:
@@ -187,7 +288,7 @@ class Runs:
 
     def result(self, run_id: str, timeout: float | None = None) -> TaskResult:
         """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""
-        return wait_for_result(self._client, run_id, "the run", timeout)
+        return wait_for_result(self._given, run_id, "the run", timeout)
 
     def logs(self, run_id: str) -> Iterator[dict[str, Any]]:
         """A run's log lines so far, in order: `{attempt, n, at, stream, level, message, properties?}`."""

@@ -10,14 +10,14 @@ from sojourn.sdk.signature import signature, source_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from sojourn.sdk.client import Client
     from sojourn.sdk.result import TaskResult
-    from sojourn.sdk.run import RunHandle
+    from sojourn.sdk.run import Results, RunHandle
 
-_OPTIONS = ("id", "retry", "queue", "machine", "max_duration", "ttl", "description", *NAMES)
+_OPTIONS = ("id", "retry", "queue", "machine", "max_duration", "ttl", "freeze", "description", *NAMES)
 
 
 class Task(Decorators):
@@ -37,6 +37,7 @@ class Task(Decorators):
         machine: str | None = None,
         max_duration: float | None = None,
         ttl: Any = None,
+        freeze: bool = True,
         description: str | None = None,
         **hooks: Any,
     ):
@@ -54,6 +55,7 @@ class Task(Decorators):
         self.machine = options.machine(machine)
         self.max_duration = options.max_duration(max_duration)
         self.ttl = _seconds(ttl)
+        self.freeze = bool(freeze)
         self.file, line = source_of(function)
         self.place = f"{self.file}:{line}"
         self.payload_is_optional = False
@@ -127,10 +129,25 @@ class Task(Decorators):
     def trigger_and_wait(
         self, payload: Any = None, timeout: float | None = None, *, client: Client | None = None, **trigger_options: Any
     ) -> TaskResult:
-        """Asks for a run and waits for its result, from an app. `timeout` in seconds; None waits until it ends."""
+        """Asks for a run and waits for its result. `timeout` in seconds; None waits until it ends.
+
+        Inside a run the child has the run's version unless `version` is given, and the run's place is free meanwhile; in
+        `async def` code this gives an awaitable. From an app it blocks.
+        """
         from sojourn.sdk.run import trigger_and_wait
 
         return trigger_and_wait(self.id, payload, trigger_options, timeout, client)
+
+    def batch_trigger_and_wait(
+        self, items: Sequence[Any], *, client: Client | None = None, **trigger_options: Any
+    ) -> Results:
+        """Asks for a run of each item and waits for all: their results in order, failed ones with `ok` false.
+
+        An item is a payload, or a tuple of a payload and a dict of options, which come before `trigger_options`.
+        """
+        from sojourn.sdk.run import batch_trigger_and_wait
+
+        return batch_trigger_and_wait(self.id, items, trigger_options, client)
 
 
 def _innermost(function: Any) -> Any:

@@ -8,12 +8,12 @@ from sojourn.sdk.task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, overload
 
     from sojourn.sdk.client import Client
     from sojourn.sdk.result import TaskResult
-    from sojourn.sdk.run import RunHandle
+    from sojourn.sdk.run import Results, RunHandle
 
 
 if TYPE_CHECKING:
@@ -62,10 +62,18 @@ class Tasks(Decorators):
         client: Client | None = None,
         **trigger_options: Any,
     ) -> TaskResult:
-        """Asks for a run and waits for its result, from an app."""
+        """Asks for a run of a task by its id and waits for its result, as `Task.trigger_and_wait` does."""
         from sojourn.sdk.run import trigger_and_wait
 
         return trigger_and_wait(task_id, payload, trigger_options, timeout, client)
+
+    def batch_trigger_and_wait(
+        self, task_id: str, items: Sequence[Any], *, client: Client | None = None, **trigger_options: Any
+    ) -> Results:
+        """Asks for runs of a task by its id and waits for all, as `Task.batch_trigger_and_wait` does."""
+        from sojourn.sdk.run import batch_trigger_and_wait
+
+        return batch_trigger_and_wait(task_id, items, trigger_options, client)
 
 
 tasks = Tasks(registry.hooks)

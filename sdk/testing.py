@@ -1,12 +1,4 @@
-"""Tasks in a test, in this process, with no platform: the same code that an executor runs, without its waits.
-
-result = testing.run(hello, {"name": "Ada"})
-assert result.ok and result.output == "Hello, Ada"
-
-with testing.Platform():          # code under test may trigger tasks by any way it likes
-    handle = hello.trigger({"name": "Ada"})
-    assert handle.result().unwrap() == "Hello, Ada"
-"""
+"""A run in a test, in this process: the same code that an executor runs; pauses and waits are told, not slept."""
 
 from __future__ import annotations
 
@@ -20,24 +12,26 @@ from typing import Any
 from sojourn.sdk import log_handler
 from sojourn.sdk import logger as loggers
 from sojourn.sdk.attempt import Attempt
-from sojourn.sdk.encoding import encode
-from sojourn.sdk.errors import PayloadError
-from sojourn.sdk.protocol import MACHINES, MAX_PAYLOAD_BYTES
-from sojourn.sdk.registry import Registry, registry
+from sojourn.sdk.conditions import Condition
+from sojourn.sdk.protocol import MACHINES
+from sojourn.sdk.registry import Registry
 from sojourn.sdk.result import TaskResult
 from sojourn.sdk.task import Task
+from sojourn.sdk.testing_waits import PlayedWaits
 
 
 class Ended(TaskResult):
     """How a run ended. `attempts`: how many it had; `delays`: the seconds it would have waited between them;
 
-    `logs`: its lines as (level, message, properties).
+    `logs`: its lines as (level, message, properties); `waited`: what it waited for, as `wait.delay(…)` and the like make
+    it.
     """
 
-    __slots__ = ("attempts", "delays", "logs")
+    __slots__ = ("attempts", "delays", "logs", "waited")
     attempts: int
     delays: tuple[float, ...]
     logs: tuple[tuple[str, str, Mapping[str, Any]], ...]
+    waited: tuple[Condition, ...]
 
     def __init__(
         self,
@@ -49,19 +43,9 @@ class Ended(TaskResult):
         attempts: int = 1,
         delays: tuple[float, ...] = (),
         logs: tuple[tuple[str, str, Mapping[str, Any]], ...] = (),
+        waited: tuple[Condition, ...] = (),
     ):
-        self._keep(ok, id, task, output, error, attempts, delays, logs)
-
-
-def run(task: Task, payload: Any = None, **run_fields: Any) -> Ended:
-    """Runs a task with its retries, hooks and middleware; payload and output go through JSON as they would.
-
-    `run_fields` are what `context.run` has: `tags=["a"]`, `is_test=False`, `max_attempts=1` … Pauses between attempts
-    are not slept, only told; they are the shortest that the options allow. PayloadError for what is not JSON.
-    """
-    text = encode(payload, "the payload", MAX_PAYLOAD_BYTES, PayloadError)
-    wire = {_camel(name): value for name, value in run_fields.items()}
-    return outside_loops(lambda: run_wire(registry, task, None if payload is None else text, wire))
+        self._keep(ok, id, task, output, error, attempts, delays, logs, waited)
 
 
 def outside_loops(call: Callable[[], Any]) -> Any:
@@ -86,8 +70,11 @@ def outside_loops(call: Callable[[], Any]) -> Any:
     return value
 
 
-def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mapping[str, Any]) -> Ended:
-    """Runs a task as `run` does, from a payload's JSON text and the run's fields as the wire has them."""
+def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mapping[str, Any], waits: PlayedWaits) -> Ended:
+    """Runs a task with its retries, from a payload's JSON text and the run's fields as the wire has them.
+
+    `NobodyCompletesError` if it waits for what never comes.
+    """
     given = _assignment(task, payload, run_fields)
     lines: list[tuple[str, str, Mapping[str, Any]]] = []
     delays: list[float] = []
@@ -96,7 +83,10 @@ def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mappi
     before = loggers.send_to(lambda level, message, properties: lines.append((level, message, properties or {})))
     try:
         while True:
-            outcome = Attempt(known, given, lambda: 0.0).run()
+            attempt = waits.attempt = Attempt(known, given, lambda: 0.0, port=waits)
+            outcome = attempt.run()
+            if waits.failure is not None:
+                raise waits.failure
             if outcome["ok"] or not outcome.get("retry"):
                 break
             delays.append(outcome["retry"]["delay"] / 1000)
@@ -106,7 +96,7 @@ def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mappi
         log_handler.remove(handler)
     output = json.loads(outcome["output"]) if outcome["ok"] else None
     run_id = given["run"]["id"]
-    told = (tuple(delays), tuple(lines))
+    told = (tuple(delays), tuple(lines), tuple(waits.waited))
     return Ended(outcome["ok"], run_id, task.id, output, outcome.get("error"), len(delays) + 1, *told)
 
 
@@ -140,11 +130,6 @@ def _assignment(task: Task, payload: str | None, run_fields: Mapping[str, Any]) 
         "machine": {"name": machine.name, "cpu": machine.cpu, "memory": machine.memory, "centsPerMs": 0},
         "deployment": {"id": "deployment_test", "version": "test", "hash": ""},
     }
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def now_text() -> str:

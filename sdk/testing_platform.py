@@ -1,19 +1,33 @@
-"""`testing.Platform`: the API in this process. What is triggered runs at once, in the order of triggers."""
+"""Tasks in a test, with no platform: the API in this process. What is triggered runs at once, in the order of triggers.
+
+result = testing.run(hello, {"name": "Ada"})
+assert result.ok and result.output == "Hello, Ada"
+
+with testing.Platform():          # code under test may trigger tasks by any way it likes
+    handle = hello.trigger({"name": "Ada"})
+    assert handle.result().unwrap() == "Hello, Ada"
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sojourn.sdk import client as clients
 from sojourn.sdk.client import Client
+from sojourn.sdk.encoding import encode
+from sojourn.sdk.errors import PayloadError
 from sojourn.sdk.exchange import Request, Response
-from sojourn.sdk.protocol import ErrorCode, RunStatus
+from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode, RunStatus
 from sojourn.sdk.registry import Registry, registry
+from sojourn.sdk.task import Task
 from sojourn.sdk.testing import Ended, now_text, outside_loops, run_wire
+from sojourn.sdk.testing_tokens import Answers, TokenBook, completion
+from sojourn.sdk.testing_waits import PlayedWaits
 
 _PAGE = 25
 
@@ -26,28 +40,55 @@ class Refused(Exception):
         self.status, self.code = status, code
 
 
+class _Entered:
+    """The platform that this process has entered."""
+
+    platform: Platform | None = None
+
+
 class Platform:
     """Enter it, and `trigger`, `runs` and handles speak to it.
 
     `runs`: how each run ended, by id, in the order of triggers. `options`: what each was triggered with, on the wire.
-    Delays, TTLs and queues are noted and not waited for. A run that triggers another is finished after it.
+    Delays, TTLs and queues are noted and not waited for. A run that triggers another is finished after it. `tokens`: what
+    completes tokens that runs wait for, data by id, tag or idempotency key, or a function from a token's state to data;
+    `TIMES_OUT` is data, too.
     """
 
-    def __init__(self, known: Registry = registry):
+    def __init__(self, known: Registry = registry, *, tokens: Answers | None = None):
         self.runs: dict[str, Ended] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
         self._registry = known
         self._payloads: dict[str, Any] = {}
         self._created: dict[str, str] = {}
         self._keys: dict[tuple[str, str], str] = {}
-        self._before: Client | None = None
+        self._before: list[tuple[Client | None, Platform | None]] = []
+        self.tokens = TokenBook(tokens)
+        self._waits: list[PlayedWaits] = []
+        self.tokens.on_change = self._look
 
     def __enter__(self) -> Platform:
-        self._before = clients.use(self.client())
+        self._before.append((clients.use(self.client()), _Entered.platform))
+        _Entered.platform = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        clients.use(self._before)
+        client, _Entered.platform = self._before.pop()
+        clients.use(client)
+
+    def run(self, task: Task, payload: str | None, fields: Mapping[str, Any]) -> Ended:
+        """Runs a task now, from a payload's JSON text and the run's fields as the wire has them."""
+        waits = PlayedWaits(fields.get("id") or "run_test", self.tokens, clients.default)
+        self._waits.append(waits)
+        try:
+            ended: Ended = outside_loops(lambda: run_wire(self._registry, task, payload, fields, waits))
+            return ended
+        finally:
+            self._waits.remove(waits)
+
+    def _look(self) -> None:
+        for waits in tuple(self._waits):
+            waits.look()
 
     def client(self) -> Client:
         """A client of its own, for code that is given one."""
@@ -67,7 +108,7 @@ class Platform:
         return _response(404, {"error": f"sojourn.testing has no {request.path}", "code": "NOT_FOUND"})
 
     def _routes(self) -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
-        run = "/api/v[0-9]/runs/([^/]+)"
+        run, tokens = "/api/v[0-9]/runs/([^/]+)", "/api/v1/waitpoints/tokens"
         return [
             ("POST", "/api/v1/tasks/([^/]+)/trigger", self._trigger),
             ("GET", "/api/v1/runs", self._page),
@@ -76,6 +117,10 @@ class Platform:
             ("GET", f"{run}/logs", lambda run_id, *_: self._logs(run_id)),
             ("POST", f"{run}/cancel", lambda run_id, *_: {"id": self._find(run_id).id}),
             ("POST", f"{run}/replay", lambda run_id, request, _: self._replay(run_id, request)),
+            ("POST", tokens, lambda request, _: self.tokens.create(_body(request), datetime.now(UTC))),
+            ("GET", tokens, lambda _, query: self.tokens.page(query)),
+            ("GET", f"{tokens}/([^/]+)", lambda token_id, *_: self._token(token_id)),
+            ("POST", f"{tokens}/([^/]+)/complete", self._complete),
         ]
 
     # --- what can be asked
@@ -113,7 +158,7 @@ class Platform:
         if options.get("queue"):
             fields["queue"] = options["queue"]["name"]
         text = None if payload is None else json.dumps(payload)
-        self.runs[run_id] = outside_loops(lambda: run_wire(self._registry, task, text, fields))
+        self.runs[run_id] = self.run(task, text, fields)
         return run_id
 
     def _replay(self, run_id: str, request: Request) -> dict[str, Any]:
@@ -144,6 +189,17 @@ class Platform:
         if not ended.ok:
             return {**common, "error": ended.error}
         return {**common, "output": json.dumps(ended.output), "outputType": "application/json"}
+
+    def _token(self, token_id: str) -> dict[str, Any]:
+        item = self.tokens.item(token_id)
+        if item is None:
+            raise Refused(404, "WAITPOINT_NOT_FOUND", "There is no such token in this environment.")
+        return item
+
+    def _complete(self, token_id: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
+        self._token(token_id)
+        self.tokens.complete(token_id, completion(request.body))
+        return {"success": True}
 
     def _logs(self, run_id: str) -> dict[str, Any]:
         lines = enumerate(self._find(run_id).logs)
@@ -179,6 +235,39 @@ class Platform:
             "region": options.get("region") or "default",
         }
         return {**shown, "output": ended.output} if ended.ok else {**shown, "error": _flat(ended.error or {})}
+
+
+def run(task: Task, payload: Any = None, *, tokens: Answers | None = None, **run_fields: Any) -> Ended:
+    """Runs a task with its retries, hooks, middleware and waits; payload and output go through JSON as they would.
+
+    `run_fields` are what `context.run` has: `tags=["a"]`, `is_test=False`, `max_attempts=1` … Pauses between attempts
+    are not slept, only told; they are the shortest that the options allow. Dates to wait for pass at once; `tokens` says
+    what completes tokens. What the task triggers runs in a Platform: the one that is entered, or one of its own.
+    PayloadError for what is not JSON.
+    """
+    text = encode(payload, "the payload", MAX_PAYLOAD_BYTES, PayloadError)
+    wire = {_camel(name): value for name, value in run_fields.items()}
+    given = None if payload is None else text
+    entered = _Entered.platform
+    if entered is None:
+        with Platform(tokens=tokens) as platform:
+            return platform.run(task, given, wire)
+    before = entered.tokens.answers
+    entered.tokens.answers = before if tokens is None else tokens
+    try:
+        return entered.run(task, given, wire)
+    finally:
+        entered.tokens.answers = before
+
+
+def _body(request: Request) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(request.body or b"{}")
+    return body
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _tags(options: Mapping[str, Any]) -> list[str]:

@@ -98,6 +98,12 @@ def _tags(value: Any) -> Any:
     return value if isinstance(value, str) else list(value)
 
 
+def idempotency_key(value: Any, run_id: str | None) -> str:
+    """A key as the platform has it: one that is written inside a run holds for that run."""
+    key = _key(value)
+    return key if run_id is None else str(_of_run(key, run_id)["idempotencyKey"])
+
+
 def _of_run(key: str, run_id: str) -> dict[str, Any]:
     from hashlib import sha256
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         RunTimeoutError,
         SojournError,
         SubtaskUnwrapError,
+        WaitpointTimeoutError,
     )
     from sojourn.sdk.logger import logger
     from sojourn.sdk.options import Queue, Retry
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from sojourn.sdk.run import Run, RunHandle, runs
     from sojourn.sdk.run_locals import locals
     from sojourn.sdk.tasks import task, tasks
+    from sojourn.sdk.tokens import Token, TokenResult
+    from sojourn.sdk.wait import wait
 
 __all__ = [
     "AbortTaskRunError",
@@ -48,6 +51,9 @@ __all__ = [
     "SojournError",
     "SubtaskUnwrapError",
     "TaskResult",
+    "Token",
+    "TokenResult",
+    "WaitpointTimeoutError",
     "configure",
     "context",
     "locals",
@@ -56,6 +62,7 @@ __all__ = [
     "task",
     "tasks",
     "testing",
+    "wait",
 ]
 
 _PLACES = {
@@ -71,6 +78,7 @@ _PLACES = {
         "RunTimeoutError",
         "SojournError",
         "SubtaskUnwrapError",
+        "WaitpointTimeoutError",
     ),
     "sdk.logger": ("logger",),
     "sdk.options": ("Queue", "Retry"),
@@ -78,6 +86,8 @@ _PLACES = {
     "sdk.run": ("Run", "RunHandle", "runs"),
     "sdk.run_locals": ("locals",),
     "sdk.tasks": ("task", "tasks"),
+    "sdk.tokens": ("Token", "TokenResult"),
+    "sdk.wait": ("wait",),
 }
 
 
