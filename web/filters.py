@@ -59,6 +59,17 @@ def span(length: timedelta | float | None) -> str:
     return f"{hours // 24} d {hours % 24} h"
 
 
+def size(count: int | None) -> str:
+    """A number of bytes in the unit that reads best; nothing for None."""
+    if count is None:
+        return ""
+    amount, units = float(count), ["bytes", "KB", "MB", "GB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        units.pop(0)
+    return f"{amount:.0f} {units[0]}" if units[0] == "bytes" else f"{amount:.1f} {units[0]}"
+
+
 def moment(value: datetime | None) -> str:
     """A time in UTC to the second."""
     return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if value else ""

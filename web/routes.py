@@ -19,7 +19,15 @@ def add_pages(app: falcon.App, platform: Platform) -> None:
     table = {
         "/": RunsPage(pages, sessions, platform.access, platform.runs, platform.versions),
         "/runs/{run}": RunPage(
-            pages, sessions, platform.access, platform.runs, platform.versions, platform.executors, platform.logs
+            pages,
+            sessions,
+            platform.access,
+            platform.runs,
+            platform.versions,
+            platform.executors,
+            platform.checkpoints,
+            platform.waits,
+            platform.logs,
         ),
         "/static/{name}": Static(),
     }

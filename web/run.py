@@ -11,16 +11,22 @@ import falcon
 from sojourn.control_plane.domain import ids, lifecycle
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Environment, Run, Snapshot
 from sojourn.control_plane.store.runs import Runs, attempts_of
 from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs
 from sojourn.sdk.protocol import SnapshotStatus
 from sojourn.web.pages import Pages
 from sojourn.web.session import Refused, Sessions
 
 _LINES = 500
+_CHECKPOINTS = 20
+_WAITS = 20
+_STANDING = (SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.SUSPENDED)
+_BLOCKED = (SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING)
 _AFTER = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 
 
@@ -35,6 +41,8 @@ class RunPage:
         runs: Runs,
         versions: Versions,
         executors: Executors,
+        checkpoints: Checkpoints,
+        waits: Waits,
         logs: Logs,
     ):
         self._pages = pages
@@ -43,6 +51,8 @@ class RunPage:
         self._runs = runs
         self._versions = versions
         self._executors = executors
+        self._checkpoints = checkpoints
+        self._waits = waits
         self._logs = logs
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, run: str) -> None:
@@ -69,6 +79,10 @@ class RunPage:
             waited=found.executed_at - found.created_at if found.executed_at else None,
             steps=[_step(row, found.created_at) for row in history],
             attempts=attempts_of(history),
+            checkpoints=self._checkpoints.of_run(found.id, _CHECKPOINTS),
+            waits=self._waits.begun(found.id, _WAITS),
+            waits_for=_waits_for(found),
+            alive_reason=found.alive_reason if found.snapshot_status in _BLOCKED else None,
             related=self._runs.related(found, 25),
             lines=lines,
             after=after,
@@ -82,6 +96,14 @@ class RunPage:
                 if found:
                     return environment, found
         raise Refused(404, "No such run", "It may have been removed when its time was over.")
+
+
+def _waits_for(run: Run) -> str | None:
+    """How much of what it waits for a run needs to go on, while it stands still."""
+    if run.snapshot_status not in _STANDING or not run.wait_keys:
+        return None
+    count = len(run.wait_keys)
+    return "one thing" if count == 1 else f"{run.wait_need} of {count} things"
 
 
 def _step(row: Snapshot, since: datetime) -> dict[str, Any]:
