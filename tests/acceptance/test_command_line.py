@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.support.stack import Stack
 
@@ -16,6 +18,11 @@ from tests.support.stack import Stack
         (["trigger", "echo", "--payload", "1", "--wait"], 0, ""),
         (["trigger", "echo", "--ttl", "soon"], 3, "ttl"),
         (["runs", "list", "--env", "nowhere"], 2, "nowhere"),
+        (["tokens", "retrieve", "waitpoint_00000000000000000000000000"], 4, "token"),
+        (["tokens", "complete", "waitpoint_00000000000000000000000000"], 4, "token"),
+        (["tokens", "complete", "waitpoint_00000000000000000000000000", "--data", "{"], 2, "JSON"),
+        (["tokens", "create", "--timeout", "soon"], 3, "timeout"),
+        (["tokens", "list", "--status", "nope"], 3, "TIMED_OUT"),
         (["fsck"], 0, ""),
     ],
 )
@@ -24,3 +31,15 @@ def test_the_exit_codes_of_the_command_line(stack: Stack, arguments: list[str], 
     assert done.returncode == code, (done.stdout, done.stderr)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_token_from_its_making_to_its_completion(stack: Stack):
+    made = stack.cli("tokens", "create", "--tag", "typed", "--timeout", "1h").stdout.split()
+    token, url = made
+    assert url.startswith(stack.found["api_url"]) and token in url
+    assert token in stack.cli("tokens", "list", "--tag", "typed", "--status", "waiting").stdout
+    done = stack.cli("tokens", "complete", token, "--data", '{"by": "hand"}').stdout
+    assert done.strip() == f"{token} is COMPLETED"
+    found = json.loads(stack.cli("tokens", "retrieve", token, "--json").stdout)
+    assert (found["status"], json.loads(found["output"]), found["tags"]) == ("COMPLETED", {"by": "hand"}, ["typed"])
+    assert "COMPLETED" in stack.cli("tokens", "retrieve", token).stdout

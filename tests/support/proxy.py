@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
-_READ = 1 << 20
+_READ, _PIECE = 1 << 20, 1 << 14
 _CREDENTIAL = re.compile(rb"Authorization: Bearer (\S+)")
 
 #: A host and a port, or the path of a unix socket.
@@ -62,10 +62,12 @@ class _Link:
 
 
 class Proxy:
-    """Forwards from `port` to `upstream`, until it is closed."""
+    """Forwards from `port` to `upstream`, until it is closed. `most`: bytes that are remembered of one piece."""
 
-    def __init__(self, upstream: Address, host: str = "127.0.0.1"):
+    def __init__(self, upstream: Address, host: str = "127.0.0.1", most: int | None = None):
         self._upstream = upstream
+        self._most = most
+        self._rate: float | None = None
         self._changed = threading.Condition()
         self._is_cut: Callable[[_Link], bool] = lambda link: False
         self._losses: list[_Loss] = []
@@ -97,6 +99,10 @@ class Proxy:
         with self._changed:
             self._is_cut = lambda link: False
             self._changed.notify_all()
+
+    def slow(self, rate: float | None) -> None:
+        """Each connection's requests pass at so many bytes a second; None: as they come."""
+        self._rate = rate
 
     def lose_answer(self, marker: bytes, *, times: int = 1, is_silent: bool = False) -> None:
         """The next request with `marker` in it arrives, and its answer does not.
@@ -168,6 +174,14 @@ class Proxy:
         while data := link.client.recv(_READ):
             self._look_at(link, data)
             self._wait_while_cut(link)
+            self._send_slowly(link, data)
+
+    def _send_slowly(self, link: _Link, data: bytes) -> None:
+        while (rate := self._rate) is not None and data:
+            piece, data = data[:_PIECE], data[_PIECE:]
+            link.server.sendall(piece)
+            link.ended.wait(len(piece) / rate)
+        if data:
             link.server.sendall(data)
 
     def _forward_answers(self, link: _Link) -> None:
@@ -179,7 +193,7 @@ class Proxy:
                 self._lose(link, link.loss)
             if link.dropped is None:
                 with self._changed:
-                    self.answered.append(Seen(time.time(), link.who, data, link.peer))
+                    self.answered.append(Seen(time.time(), link.who, data[: self._most], link.peer))
                 link.client.sendall(data)
             else:
                 link.dropped += data
@@ -204,8 +218,8 @@ class Proxy:
         named = _CREDENTIAL.search(data)
         link.who = named[1] if named else link.who
         with self._changed:
-            link.asked = data
-            self.seen.append(Seen(time.time(), link.who, data, link.peer))
+            link.asked = data[: self._most]
+            self.seen.append(Seen(time.time(), link.who, data[: self._most], link.peer))
             loss = next((each for each in self._losses if each.marker in data), None)
             if loss is not None:
                 self._losses.remove(loss)

@@ -146,6 +146,14 @@ def next_order(platform: Platform) -> Order:
     return order
 
 
+def first_tenant(platform: Platform) -> Tenant:
+    """The installation's own development environment, over an application of its own."""
+    installation = platform.access.installation(platform.clock())
+    assert installation
+    environment, key = installation.environments["dev"], installation.keys["dev"]
+    return _tenant(wsgi.create_app(platform), installation.organization_id, environment, key)
+
+
 def _tenant(app: wsgi.App, organization: str, environment: str, key: str) -> Tenant:
     headers = {"Authorization": f"Bearer {key}", "x-trigger-api-version": API_VERSION}
     return Tenant(organization, environment, key, testing.TestClient(app, headers=headers))

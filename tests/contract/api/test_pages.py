@@ -9,7 +9,8 @@ from falcon import testing
 
 from sojourn.control_plane.wiring import Platform
 from sojourn.web.session import COOKIE
-from tests.contract.api.conftest import HOST, Tenant
+from tests.contract.api.conftest import HOST, Tenant, executor
+from tests.support.freezing import Player, soon
 
 EVIL = "<script>alert(1)</script>"
 
@@ -137,3 +138,39 @@ def test_static_files(anonymous: testing.TestClient, name: str, kind: str) -> No
 @pytest.mark.parametrize("name", ["nope.css", "..%2f__init__.py", "__init__.py"])
 def test_no_other_files(anonymous: testing.TestClient, name: str) -> None:
     assert anonymous.simulate_get(f"/static/{name}").status_code == 404
+
+
+def test_a_runs_page_tells_of_its_freezing(
+    platform: Platform, tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]
+) -> None:
+    version = tenant.deploy(["page-of-frozen"])["id"]
+    run = tenant.trigger("page-of-frozen")
+    player = Player(executor(platform, tenant, version, "executor_of_page"))
+    player.next()
+    player.block(soon(platform.clock()), hold="a <b>socket</b> is open")
+    waits = look(anonymous, f"/runs/{run}", cookies).text
+    assert "Waits in memory" in waits and "a &lt;b&gt;socket&lt;/b&gt; is open" in waits
+    frozen = player.stored(1_234_567)
+    player.suspend(frozen)
+    shown = look(anonymous, f"/runs/{run}", cookies).text
+    assert "<h2>Frozen</h2>" in shown and "1.2 MB" in shown and "3.7 MB" in shown and "Waits in memory" not in shown
+
+
+def test_a_runs_page_tells_what_it_waits_for(
+    platform: Platform, tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]
+) -> None:
+    version = tenant.deploy(["page-of-waits"])["id"]
+    run, child = tenant.trigger("page-of-waits"), tenant.trigger("page-of-waits", delay="1h")
+    token = tenant.client.simulate_post("/api/v1/waitpoints/tokens", json={"timeout": "2h"}).json["id"]
+    player = Player(executor(platform, tenant, version, "executor_of_waits"))
+    player.next()
+    waits = [{"key": "1:1", "kind": "token", "waitpoint": token}, {"key": "1:2", "kind": "run", "awaited": child}]
+    player.post("wait", player.held(waits=waits, pending=["1:1", "1:2"], block="all"))
+    shown = look(anonymous, f"/runs/{run}", cookies).text
+    assert "all of 2 things" in shown and f'href="/runs/{child}"' in shown and token in shown
+    tenant.client.simulate_post(f"/api/v1/waitpoints/tokens/{token}/complete", json={})
+    assert "<td>api</td>" in look(anonymous, f"/runs/{run}", cookies).text
+    tenant.client.simulate_post(f"/api/v2/runs/{child}/cancel")
+    shown = look(anonymous, f"/runs/{run}", cookies).text
+    assert "Waits for" not in shown and "<td>run</td>" in shown
+    tenant.client.simulate_post(f"/api/v2/runs/{run}/cancel")

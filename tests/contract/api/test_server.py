@@ -74,6 +74,20 @@ def test_a_body_in_chunks_is_counted_while_it_arrives(port: int, tenant: Tenant)
     assert (status, b"BODY_TOO_LARGE" in body) == (413, True)
 
 
+def test_a_callback_says_its_length_and_proves_itself(port: int, tenant: Tenant) -> None:
+    """Answered though the body has no end, or was not read."""
+    token = tenant.client.simulate_post("/api/v1/waitpoints/tokens", json={}).json
+    path = "/api" + token["url"].partition("/api")[2]
+    status, body = exchange(port, tenant, path, "Transfer-Encoding: chunked\r\n", b"1\r\n1\r\n")
+    assert (status, b"LENGTH_REQUIRED" in body) == (411, True)
+    large = b'"' + b"x" * 1_000_000 + b'"'
+    status, body = exchange(port, tenant, path[:-1], f"Content-Length: {len(large)}\r\n", large)
+    assert (status, b"CALLBACK_REFUSED" in body) == (401, True)
+    assert exchange(port, tenant, path, f"Content-Length: {len(large)}\r\n", large) == (200, b'{"success":true}')
+    found = tenant.client.simulate_get(f"/api/v1/waitpoints/tokens/{token['id']}").json
+    assert found["output"] == large.decode()
+
+
 def test_a_length_beyond_the_limit_is_refused_unread(port: int, tenant: Tenant) -> None:
     status, body = exchange(port, tenant, TRIGGER, "Content-Length: 99999999999\r\n", b"{}")
     assert (status, b"BODY_TOO_LARGE" in body) == (413, True)

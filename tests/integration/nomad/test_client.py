@@ -17,7 +17,7 @@ from sojourn.control_plane.nomad_access import NomadAccess
 from sojourn.nomad_jobs import facts
 from sojourn.nomad_jobs.client import Client, NomadError, NotThere, key_pairs
 from sojourn.nomad_jobs.sites import Constraint, Site
-from sojourn.nomad_jobs.spec import Terms, job
+from sojourn.nomad_jobs.spec import Terms, Unfit, job
 
 #: The shim has nobody to talk to; these tests are about Nomad.
 TERMS = Terms(api_url="http://127.0.0.1:9", kill_timeout=2, lease=60)
@@ -34,8 +34,8 @@ def parent(client: Client) -> Iterator[Callable[..., dict[str, Any]]]:
     """Registers a parameterized job of the test's own; it and its children are purged at the end."""
     made: list[str] = []
 
-    def one(site: Site = NOBODY, environment: str = "") -> dict[str, Any]:
-        document = job(environment or f"env_{secrets.token_hex(4)}", "version_1", "micro", site, TERMS)
+    def one(site: Site = NOBODY, environment: str = "", nodes: Unfit | None = None) -> dict[str, Any]:
+        document = job(environment or f"env_{secrets.token_hex(4)}", "version_1", "micro", site, TERMS, nodes=nodes)
         client.register(document)
         made.append(document["ID"])
         return document
@@ -119,6 +119,21 @@ def test_a_placement_that_fails_is_told_by_events_and_by_listing(client: Client,
     assert told in listed
     client.deregister(child)
     until(lambda: client.job(child)["Status"] == "dead", 20, "it waits no longer")
+
+
+def test_what_is_to_be_thawed_goes_to_no_node_of_another_type(client: Client, parent: Callable[..., Any]) -> None:
+    anywhere = Site(python="/bin/true")
+    child = dispatch(client, parent(anywhere), "executor_0", 1)
+    here = until(lambda: client.allocations(child), 20, "it has a node")[0]["NodeID"]
+    fits = parent(anywhere, unfit=Unfit("type-a", ("00000000-0000-0000-0000-000000000000",)))
+    child = dispatch(client, fits, "executor_1", 2)
+    assert until(lambda: client.allocations(child), 20, "it has a node")[0]["NodeID"] == here
+    nowhere = parent(anywhere, unfit=Unfit("type-b", ("00000000-0000-0000-0000-000000000000", here)))
+    child = dispatch(client, nowhere, "executor_2", 3)
+    told = until(
+        lambda: [each for each in map(facts.unplaced, client.evaluations(child)) if each], 20, "it waits for a node"
+    )
+    assert "node.unique.id" in told[0].reason and client.allocations(child) == []
 
 
 def test_events_go_on_from_an_index(client: Client, parent: Callable[..., Any]) -> None:

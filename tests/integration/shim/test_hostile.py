@@ -123,10 +123,11 @@ def test_files_beside_its_own_are_not_there_or_not_to_be_changed(
     other = tmp_path / "versions" / ("f" * 64)
     other.mkdir(parents=True)
     shim = start()
-    found = told(server, "try", ["code", "system", "hidden", "siblings", "links"])
+    found = told(server, "try", ["code", "system", "hidden", "siblings", "links", "notes"])
     assert all(each["denied"] in ("EROFS", "EACCES", "EBUSY") for each in found["code"]), found["code"]
     assert found["system"] == [{"denied": "EROFS"}] * 5
     assert found["hidden"] == []
+    assert found["notes"] == [{"denied": "EACCES"}, {"denied": "EACCES"}, {"denied": "EXDEV"}]
     assert len(found["siblings"]) == 1 and other.name not in found["siblings"]
     assert found["links"] == [{"denied": "ENOENT"}] * 3
     assert shim.log.exists() and list(other.iterdir()) == []

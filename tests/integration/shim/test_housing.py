@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from tests.integration.shim.conftest import ShimProcess, told
 from tests.integration.shim.worker_server import WorkerServer
+from tests.support.freezers import needs_freezing
 from tests.support.sandboxes import needs_sandboxes
 
 from sojourn.executor_shim.sandbox.slots import take
@@ -102,13 +103,18 @@ def test_what_is_shown_inside_may_be_read_or_written(server: WorkerServer, start
 
 
 def test_the_report_is_of_a_sandbox_that_was_made() -> None:
-    needs_sandboxes()
+    needs_freezing()
     report = examined()
     assert all(each["holds"] for each in report["properties"]), report
+    assert len(report["nodeType"]) == 16
     lacking = examined(*WITHOUT_GROUPS)
     assert [each["name"] for each in lacking["properties"] if not each["holds"]] == ["processes", "memory"]
     nothing = examined(*WITHOUT_PRIVILEGE)
     assert not any(each["holds"] for each in nothing["properties"])
+    assert nothing["nodeType"] == ""
+    waiting = examined("env", "SOJOURN_CRIU=/nowhere/criu")
+    (freezable,) = [each for each in waiting["properties"] if not each["holds"]]
+    assert freezable["name"] == "freezable" and "/nowhere/criu is no program" in freezable["why"] and freezable["change"]
 
 
 def examined(*prefix: str) -> dict[str, Any]:

@@ -8,10 +8,38 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 PATIENCE = 30.0
+
+
+class Parked:
+    """The waits of one run: what it waits for by key, what came of them, and whether it has its place."""
+
+    def __init__(self, snapshot: int):
+        self.snapshot = snapshot
+        self.known: dict[str, dict[str, Any]] = {}
+        self.results: dict[str, dict[str, Any]] = {}
+        self.pending: list[str] = []
+        self.need: str | None = None
+
+    def done(self, keys: list[str]) -> dict[str, Any]:
+        """Results of these keys; a date is done when it has come."""
+        now = datetime.now(UTC)
+        for key, wait in self.known.items():
+            if wait["kind"] == "date" and datetime.fromisoformat(wait["at"]) <= now:
+                self.results.setdefault(key, {"ok": True, "kind": "date"})
+        return {key: self.results[key] for key in keys if key in self.results}
+
+    def satisfies(self, need: str | None, pending: list[str]) -> bool:
+        done = len(self.done(pending))
+        return need in (None, "nothing") or (done > 0 if need == "any" else done == len(pending))
+
+    @property
+    def is_blocked(self) -> bool:
+        return self.need is not None
 
 
 class WorkerServer:
@@ -37,6 +65,14 @@ class WorkerServer:
         self.fail: Callable[[str, dict[str, Any]], int | None] = lambda path, body: None
         #: Whether a call is carried out and its answer lost.
         self.lose: Callable[[str, dict[str, Any]], bool] = lambda path, body: False
+        #: Every word about waits; runs by id; results of tokens and runs by their ids; what was triggered.
+        self.told_waits: list[dict[str, Any]] = []
+        self.parked: dict[str, Parked] = {}
+        self.results: dict[str, dict[str, Any]] = {}
+        self.triggered: dict[str, dict[str, Any]] = {}
+        #: While cleared, a run whose wait is over does not get its place again.
+        self.has_place = threading.Event()
+        self.has_place.set()
         self._changed = threading.Condition()
         self._count = itertools.count(1)
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -81,6 +117,22 @@ class WorkerServer:
         with self._changed:
             self.states[run] = {"state": state} | ({} if snapshot is None else {"snapshot": snapshot})
             self._changed.notify_all()
+
+    def finish(self, name: str, output: Any = None, **more: Any) -> None:
+        """A token or a run that others wait for is done."""
+        result = {"ok": True, "output": json.dumps(output), "outputType": "application/json"} | more
+        with self._changed:
+            self.results[name] = {"id": name, "taskIdentifier": "child", **result}
+            self._changed.notify_all()
+
+    def blocked(self, run: str) -> list[dict[str, Any]]:
+        """Waits for the run to be blocked; what it then waits for."""
+
+        def waits() -> list[dict[str, Any]]:
+            parked = self.parked.get(run)
+            return [parked.known[key] for key in parked.pending] if parked is not None and parked.is_blocked else []
+
+        return list(self.wait_for(waits))
 
     def wait_for(self, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
         """Until something that executors tell makes the condition true."""
@@ -147,6 +199,11 @@ class WorkerServer:
             self.completions.append(completion | {"run": f"{run}/{work['attempt']['number']}"})
             return {"result": "RETRY_IMMEDIATELY", "retryInMs": wait, "snapshot": snapshot}
         self.completions.append(completion)
+        outcome = completion["outcome"]
+        self.results[run] = {
+            **{name: outcome[name] for name in ("ok", "output", "outputType", "error") if name in outcome},
+            "id": run, "taskIdentifier": self.given[run]["task"]["id"],
+        }  # fmt: skip
         return {"result": "RETRY_QUEUED" if completion["outcome"].get("handBack") else "RUN_FINISHED"}
 
     def swap(self, identity: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -159,11 +216,66 @@ class WorkerServer:
         return {"work": self.given[body["run"]]}
 
     def heartbeat(self, body: dict[str, Any]) -> dict[str, Any]:
+        until = time.monotonic() + body["wait"]
         with self._changed:
             self.beats.append({**body, "at": time.monotonic()})
             self._changed.notify_all()
-            self._changed.wait_for(lambda: body["run"] in self.states, body["wait"])
-            return self.states.get(body["run"], {"state": "continue"})
+            while True:
+                answer = self._beaten(body)
+                left = until - time.monotonic()
+                if answer is not None or left <= 0:
+                    return answer or {"state": "continue", "blocked": self._parked(body["run"]).is_blocked}
+                self._changed.wait(min(left, 0.02 if body.get("pending") else left))
+
+    def _beaten(self, body: dict[str, Any]) -> dict[str, Any] | None:
+        run = body["run"]
+        if run in self.states:
+            return self.states[run]
+        parked = self._parked(run)
+        self._resolve(parked)
+        if parked.is_blocked and parked.satisfies(parked.need, parked.pending) and self.has_place.is_set():
+            parked.need = None
+            parked.snapshot += 2  # UNBLOCK_QUEUED and READMIT
+        done = {} if parked.is_blocked else parked.done(body.get("pending", []))
+        if done or parked.snapshot > body["snapshot"]:
+            newer = {"snapshot": parked.snapshot} if parked.snapshot > body["snapshot"] else {}
+            return {"state": "continue", "blocked": parked.is_blocked, "done": done, **newer}
+        return None
+
+    def wait(self, body: dict[str, Any]) -> dict[str, Any]:
+        with self._changed:
+            parked = self._parked(body["run"])
+            for wait in body["waits"]:
+                parked.known.setdefault(wait["key"], wait)
+            self._resolve(parked)
+            if parked.is_blocked and body["block"] is None:
+                parked.need = "nothing"
+                answer = {"state": "blocked", "snapshot": parked.snapshot, "done": {}}
+            elif not parked.is_blocked and parked.satisfies(body["block"], body["pending"]):
+                answer = {"state": "ready", "snapshot": parked.snapshot, "done": parked.done(body["pending"])}
+            else:
+                parked.snapshot += not parked.is_blocked
+                parked.need, parked.pending = body["block"], body["pending"]
+                answer = {"state": "blocked", "snapshot": parked.snapshot, "done": {}}
+            self.told_waits.append({**body, "answer": answer["state"]})
+            self._changed.notify_all()
+            return answer
+
+    def _parked(self, run: str) -> Parked:
+        return self.parked.setdefault(run, Parked(self.given[run]["snapshot"]))
+
+    def _resolve(self, parked: Parked) -> None:
+        for key, wait in parked.known.items():
+            name = wait.get("waitpoint") or wait.get("awaited")
+            if name in self.results:
+                parked.results.setdefault(key, {**self.results[name], "kind": wait["kind"], "waitpoint": "waitpoint_x"})
+
+    def trigger(self, task: str, body: dict[str, Any]) -> dict[str, Any]:
+        run = self.give(task, body.get("payload"))
+        with self._changed:
+            self.triggered[run] = body
+            self._changed.notify_all()
+        return {"id": run, "isCached": False}
 
     def logs(self, body: dict[str, Any]) -> dict[str, Any]:
         self.log_pause.wait(PATIENCE)
@@ -190,6 +302,9 @@ class WorkerServer:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 name = self.path.rsplit("/", 1)[1]
                 shown = str(self.headers["Authorization"])
+                if self.path.startswith("/api/v1/tasks/") and shown == "Bearer tr_dev_test":
+                    self.answer(200, json.dumps(server.trigger(self.path.split("/")[4], body)).encode())
+                    return
                 if name != "identity" and shown != "Bearer credential":
                     self.answer(401, b"{}")
                     return

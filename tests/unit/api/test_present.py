@@ -17,7 +17,7 @@ from tests.unit.api.factories import ENVIRONMENT, NOW, run, run_id
 
 
 def shown(given: Run, current: bool = True, related: tuple[Run, ...] = ()) -> dict[str, Any]:
-    wire = json.loads(to_json(present.retrieved(given, "20260304.1", related, {}, None, current)))
+    wire = json.loads(to_json(present.retrieved(given, "20260304.1", related, {}, None, (), current)))
     RunReply.model_validate(wire)
     return wire
 

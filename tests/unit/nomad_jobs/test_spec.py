@@ -9,7 +9,7 @@ import pytest
 
 from sojourn.control_plane.domain.regions import Region, Regions
 from sojourn.nomad_jobs.sites import BadSite, Constraint, Site, read
-from sojourn.nomad_jobs.spec import SPEC_META, Terms, child_of, job, job_id
+from sojourn.nomad_jobs.spec import SPEC_META, Terms, Unfit, child_of, job, job_id
 from sojourn.sdk.protocol import MACHINES
 
 TERMS = Terms(api_url="http://127.0.0.1:3030", kill_timeout=9, lease=60)
@@ -177,3 +177,16 @@ def test_a_site_that_cannot_be_used_is_named(text: str, names: str) -> None:
     with pytest.raises(BadSite) as caught:
         read(text, Regions(), WAYS)
     assert names in str(caught.value)
+
+
+def test_a_frozen_run_goes_to_no_node_of_another_type_by_a_job_of_its_own() -> None:
+    unfit = Unfit("abc123", ("node-2", "node-1"))
+    named, plain = job("env_1", "deployment_1", "micro", SITE, TERMS, unfit=unfit), made("micro")
+    assert (named["ID"], plain["ID"]) == (f"{plain['ID']}-abc123", job_id("env_1", "deployment_1", "micro"))
+    assert named["Constraints"] == [
+        *plain["Constraints"],
+        {"LTarget": "${node.unique.id}", "RTarget": "node-1", "Operand": "!="},
+        {"LTarget": "${node.unique.id}", "RTarget": "node-2", "Operand": "!="},
+    ]
+    same = job("env_1", "deployment_1", "micro", SITE, TERMS, unfit=Unfit("abc123", ("node-1", "node-2")))
+    assert named["Meta"][SPEC_META] == same["Meta"][SPEC_META] != plain["Meta"][SPEC_META]

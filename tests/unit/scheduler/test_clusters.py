@@ -52,6 +52,9 @@ class Placing:
         self.idle: set[str] = set()
         self.number = 0
 
+    def readmit(self, now):
+        return 0
+
     def next_order(self, now: Any, skip: tuple[str, ...]) -> Any:
         from types import SimpleNamespace as Row
 
@@ -64,7 +67,7 @@ class Placing:
                     executor=f"e{self.number}", organization="o", environment="env", version="v", machine="micro",
                     region=region,
                 )  # fmt: skip
-                run = Row(id=f"run{self.number}", snapshot=2)
+                run = Row(id=f"run{self.number}", snapshot=2, frozen_on=None)
                 return Row(identity=identity, version_hash="h", lane=lane, run=run, credential="c")
         return None
 

@@ -16,8 +16,13 @@ NOW = datetime(2026, 3, 4, tzinfo=UTC)
 IDENTITY = SimpleNamespace(
     executor="e", organization="o", environment="lane", version="v", machine="small-1x", region="default"
 )
+RUN = SimpleNamespace(id="run", snapshot=2, frozen_on=None)
 ORDER = SimpleNamespace(
-    identity=IDENTITY, version_hash="h", lane="lane", run=SimpleNamespace(id="run", snapshot=2), credential="c"
+    identity=IDENTITY,
+    version_hash="h",
+    lane="lane",
+    run=RUN,
+    credential="c",
 )
 
 
@@ -28,6 +33,9 @@ class Placing:
         self.waiting = waiting
         self.returned: list[str] = []
         self.idle: set[str] = set()
+
+    def readmit(self, now):
+        return 0
 
     def next_order(self, now: datetime, skip: tuple[str, ...]) -> Any:
         if not self.waiting or "lane" in skip:
@@ -133,9 +141,9 @@ def test_a_lane_that_the_cluster_has_no_node_for_is_left_alone():
 def test_an_environment_gets_no_more_executors_than_it_may_have():
     placing, placement, turns = Placing(5), Placement(10), Turns()
     made = dispatcher(placing, placement, most_of_one=2, turns=turns)
-    assert made.run_once(NOW) == {"placed": 2, "asked": 0}
+    assert made.run_once(NOW) == {"readmitted": 0, "placed": 2, "asked": 0}
     assert (placing.waiting, placing.returned) == (3, [])
-    assert made.run_once(NOW) == {"placed": 0, "asked": 0}, "its runs wait for the executors that it has"
+    assert made.run_once(NOW) == {"readmitted": 0, "placed": 0, "asked": 0}, "its runs wait for the executors that it has"
     assert made.interval(NOW) < 1 and turns.wanted == []
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -32,6 +34,8 @@ from sojourn.sdk.errors import (
 )
 from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.run import RunHandle, Runs, trigger, trigger_and_wait
+from sojourn.sdk.tokens import Token, TokenState
+from sojourn.sdk.wait import wait
 
 KEY = "tr_dev_abc"
 
@@ -224,13 +228,65 @@ def test_inside_a_run_the_new_run_is_its_child(in_a_run: None) -> None:
     assert script.sent[0].headers["x-trigger-worker"] == "true"
 
 
-def test_inside_a_run_nothing_is_waited_for(in_a_run: None) -> None:
-    script = Script(TRIGGERED)
-    with pytest.raises(OutsideRunError, match="waiting inside a run is not supported by this release"):
-        trigger_and_wait("hello", 1, {}, None, script.client())
-    with pytest.raises(OutsideRunError, match="use trigger"):
-        RunHandle("run_1", "hello", client=script.client()).result()
-    assert script.sent == []
+def test_inside_a_run_another_client_is_polled_and_its_own_platform_is_needed(in_a_run: None) -> None:
+    done = (200, {"ok": True, "id": "run_1", "taskIdentifier": "hello", "output": "2", "outputType": "application/json"})
+    script = Script(TRIGGERED, done)
+    assert trigger_and_wait("hello", 1, {}, None, script.client()).output == 2
+    assert RunHandle("run_1", "hello", client=script.client()).result().output == 2
+    for call in (lambda: trigger_and_wait("hello", 1, {}, None), RunHandle("run_1", "hello").result):
+        with pytest.raises(OutsideRunError, match="has no platform to wait with"):
+            call()
+
+
+# --- tokens
+
+
+def test_a_token_on_the_wire() -> None:
+    script = Script((200, {"id": "waitpoint_1", "url": "http://api.test/x", "isCached": False}, {"x-trigger-jwt": "jwt"}))
+    token = wait.create_token(
+        timeout=timedelta(minutes=10), tags="a", idempotency_key=["order", 7], idempotency_key_ttl="1h",
+        client=script.client(),
+    )  # fmt: skip
+    assert token == Token("waitpoint_1", "http://api.test/x", False, "jwt")
+    assert (script.sent[0].method, script.sent[0].path) == ("POST", "/api/v1/waitpoints/tokens")
+    assert json.loads(script.sent[0].body or b"") == {
+        "timeout": "600s", "tags": ["a"], "idempotencyKey": "order-7", "idempotencyKeyTTL": "3600s"
+    }  # fmt: skip
+    for timeout, sent in ((datetime(2030, 1, 1, tzinfo=UTC), "2030-01-01T00:00:00+00:00"), ("1h30m", "5400s"), (5, "5s")):
+        wait.create_token(timeout=timeout, client=script.client())
+        assert json.loads(script.sent[-1].body or b"") == {"timeout": sent}
+
+
+def test_a_token_is_completed_and_looked_at() -> None:
+    item = {
+        "id": "waitpoint_1", "url": "http://api.test/x", "status": "COMPLETED", "createdAt": "2030-01-01T00:00:00Z",
+        "completedAt": "2030-01-02T00:00:00Z", "tags": ["a"], "output": "[1]", "outputType": "application/json",
+    }  # fmt: skip
+    script = Script((200, {"success": True}), (200, item))
+    wait.complete_token("waitpoint_1", {"by": "Ada"}, client=script.client())
+    assert script.sent[0].path == "/api/v1/waitpoints/tokens/waitpoint_1/complete"
+    assert json.loads(script.sent[0].body or b"") == {"data": {"by": "Ada"}}
+    state = wait.retrieve_token("waitpoint_1", client=script.client())
+    assert (state.output, state.completed_at, state.timeout_at) == ([1], datetime(2030, 1, 2, tzinfo=UTC), None)
+    assert TokenState({**item, "status": "TIMED_OUT", "outputIsError": True}).output is None
+    with pytest.raises(PayloadError, match="the token's data is not JSON"):
+        wait.complete_token("waitpoint_1", object(), client=script.client())
+
+
+def test_a_list_of_tokens_goes_on_page_by_page() -> None:
+    item = {"id": "waitpoint_1", "status": "WAITING", "createdAt": "2030-01-01T00:00:00Z"}
+    script = Script((200, {"data": [item], "pagination": {"next": "c"}}), (200, {"data": [item, item], "pagination": {}}))
+    listed = wait.list_tokens(
+        status=["WAITING", "COMPLETED"], tags="a", period="1d", created_from=datetime(2030, 1, 1, tzinfo=UTC), limit=2,
+        client=script.client(),
+    )  # fmt: skip
+    assert [each.id for each in listed] == ["waitpoint_1"] * 2
+    first, second = (dict(parse_qsl(urlsplit(request.path).query)) for request in script.sent)
+    assert first == {
+        "filter[status]": "WAITING,COMPLETED", "filter[tags]": "a", "filter[createdAt][period]": "1d",
+        "filter[createdAt][from]": "2030-01-01T00:00:00+00:00", "page[size]": "2",
+    }  # fmt: skip
+    assert second == {**first, "page[after]": "c"}
 
 
 @pytest.mark.parametrize(

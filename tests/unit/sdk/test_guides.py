@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 
-from sojourn import testing
+from sojourn import Token, TokenResult, testing, wait
 from sojourn.sdk import client as clients
 from sojourn.sdk.context import _PARTS
 from sojourn.sdk.errors import BY_STATUS
 from sojourn.sdk.hooks import NAMES
 from sojourn.sdk.options import Retry
 from sojourn.sdk.protocol import MACHINES, RunStatus
+from sojourn.sdk.tokens import TokenState
 from sojourn.sdk.trigger_options import TRIGGER_OPTIONS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in ("tasks.md", "triggering.md", "testing.md")}
+GUIDES = ("tasks.md", "triggering.md", "testing.md", "waiting.md")
+TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in GUIDES}
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -76,9 +78,31 @@ def test_the_guide_to_testing(guide: dict[str, Any]) -> None:
     for block in blocks("testing.md"):
         exec(block, guide)
     tests = [name for name in guide if name.startswith("test_")]
-    assert len(tests) == 6
+    assert len(tests) == 9
     for name in tests:
         guide[name]()
+
+
+def test_the_guide_to_waiting(guide: dict[str, Any]) -> None:
+    for block in blocks("waiting.md"):
+        exec(block, guide)
+    reminded = testing.run(guide["remind"], {"name": "Ada"})
+    assert (reminded.output, reminded.waited[0]) == ("reminded", wait.delay(days=2, hours=12))
+    assert [line[1] for line in reminded.logs] == ["waiting", "reminding", "waiting"]
+    assert guide["connections"] == ["for Ada"]
+    published = testing.run(guide["publish"], {}, tokens={"approval": {"by": "Ada"}})
+    assert published.output == "published, approved by Ada"
+    assert testing.run(guide["publish"], {}).output.startswith("not published: Nobody completed")
+    with testing.Platform():
+        token = wait.create_token()
+        guide["approve"](token.id, "Ada")
+        assert wait.retrieve_token(token).output == {"by": "Ada"}
+    assert testing.run(guide["import_picture"], {"url": "a.png"}).output == {"url": "a.png", "width": 100}
+    assert len(testing.run(guide["import_album"], ["a.png", "b.png"]).output) == 3
+    for name in ("order", "order_quickly"):
+        done = testing.run(guide[name], {"picture": "a.png"}, tokens={"payment": 5})
+        assert done.output == "paid 5, packed a.png"
+    assert testing.run(guide["follow_up"], {}).output == "followed up"
 
 
 def anchors(text: str) -> set[str]:
@@ -107,6 +131,10 @@ def test_links_lead_somewhere(name: str) -> None:
         ("triggering.md", tuple(RunStatus)),
         ("triggering.md", tuple(kind.__name__ for kind in BY_STATUS.values())),
         ("testing.md", testing.Ended.fields[5:]),
+        ("testing.md", tuple(f"testing.{name}" for name in ("TIMES_OUT", "NobodyCompletesError", "Platform"))),
+        ("waiting.md", tuple(TokenState.fields)),
+        ("waiting.md", (*Token.fields, *TokenResult.fields)),
+        ("waiting.md", ("need", "conditions", "kind")),
     ],
 )
 def test_everything_is_told(name: str, words: tuple[str, ...]) -> None:

@@ -34,6 +34,13 @@ def test_lengths_of_time(length: timedelta | float | None, reads: str) -> None:
     assert filters.span(length) == reads
 
 
+@pytest.mark.parametrize(
+    ("count", "reads"), [(None, ""), (0, "0 bytes"), (999, "999 bytes"), (35_123_456, "35.1 MB"), (20e12, "20000.0 GB")]
+)
+def test_sizes(count: int | None, reads: str) -> None:
+    assert filters.size(count) == reads
+
+
 def test_names_and_moments() -> None:
     moment = datetime(2026, 3, 4, 12, 0, 0, 5_000, tzinfo=UTC)
     assert filters.words("TIMED_OUT") == "Timed out"

@@ -1,0 +1,133 @@
+"""Runs that are frozen on one node of a real cluster and thawed on another, of which the first may be gone by then."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.criu import needs_criu
+from tests.support.nomad_nodes import HUB, Cluster, Node, needs_nodes
+from tests.support.nomad_stack import NomadStack
+from tests.support.stack import until
+
+PROJECT = Path(__file__).parent / "waiting"
+
+
+class Ground:
+    """Two nodes, and a stack on their hub."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.stack = NomadStack(
+            cluster,
+            SOJOURN_NOMAD_SITES=json.dumps({"*": {"python": sys.executable}}),
+            SOJOURN_LEASE_SECONDS="4",
+            SOJOURN_IDLE_TIMEOUT_SECONDS="1",
+            SOJOURN_EXECUTORS_ON_STOP="keep",  # their nodes end with them
+            SOJOURN_SANDBOX="required",
+            SOJOURN_SHORT_WAIT="0",
+            SOJOURN_FREEZE_AFTER="0.2",
+            SOJOURN_FREEZE_THRESHOLD="0",
+        )
+        self.stack.environment["SOJOURN_HOST"] = HUB
+        self.stack.environment["SOJOURN_API_URL"] = f"http://{HUB}:{self.stack.port}"
+
+    def only(self, *nodes: Node) -> None:
+        """Of the nodes, these alone take further jobs."""
+        for each in self.stack.ask("nodes"):
+            wanted = "eligible" if each["Name"] in {node.name for node in nodes} else "ineligible"
+            self.stack.tell("put", f"node/{each['ID']}/eligibility", {"Eligibility": wanted})
+
+    def trigger(self, task: str, payload: Any = None) -> str:
+        return str(self.stack.client().trigger(task, payload)["id"])
+
+    def events(self, run: str) -> list[str]:
+        return [row["event"] for row in self.stack.client().timeline(run)["snapshots"]]
+
+    def stands(self, run: str, status: str) -> None:
+        client = self.stack.client()
+        try:
+            until(lambda: client.timeline(run)["snapshots"][-1]["status"] == status, 60, f"it stands at {status}")
+        except AssertionError as error:
+            raise AssertionError((client.timeline(run), self.stack.logs())) from error
+
+    def node(self, run: str) -> str:
+        client = self.stack.client()
+        return str(until(lambda: (client.retrieve(run).get("executor") or {}).get("nodeName"), 20, "its node is known"))
+
+    def complete(self, run: str, data: Any) -> None:
+        client = self.stack.client()
+        lines = client.logs(run)["lines"]
+        token = next(line["properties"]["token"] for line in lines if "token" in (line.get("properties") or {}))
+        client.request("POST", f"/api/v1/waitpoints/tokens/{token}/complete", {"data": data})
+
+    def output(self, run: str) -> Any:
+        client = self.stack.client()
+        result = until(lambda: client.result(run, wait=10), 90, "it ends")
+        assert result["ok"], (result, client.timeline(run))
+        return json.loads(result["output"])
+
+
+@pytest.fixture(scope="module")
+def ground() -> Iterator[Ground]:
+    needs_nodes()
+    needs_criu()
+    cluster = Cluster(2)
+    try:
+        cluster.up()
+        made = Ground(cluster)
+        try:
+            made.stack.up()
+            made.stack.deploy(PROJECT)
+            yield made
+        finally:
+            made.stack.down()
+    finally:
+        cluster.down()
+
+
+@pytest.fixture(autouse=True)
+def whole(ground: Ground) -> Iterator[None]:
+    """Each test begins with every node, and leaves the platform sound."""
+    until(lambda: len(ground.cluster.ready()) == len(ground.cluster.nodes), 60, "every node takes jobs")
+    ground.only(*ground.cluster.nodes)
+    yield
+    until(lambda: not ground.stack.violations(), 30, "every invariant holds")
+
+
+def test_a_run_is_thawed_on_another_node_when_its_first_is_gone(ground: Ground) -> None:
+    first, second = ground.cluster.nodes
+    ground.only(first)
+    run = ground.trigger("asks", {"seed": 7})
+    ground.stands(run, "SUSPENDED")
+    first.kill()
+    ground.only(second)
+    ground.complete(run, {"approved": True})
+    told = ground.output(run)
+    assert told["answer"] == {"approved": True} and told["written"] == "before after"
+    assert ground.node(run) == second.name
+    assert ground.stack.client().retrieve(run)["attemptCount"] == 1
+    ground.cluster.switch_on(first)
+
+
+def test_a_drained_node_s_runs_go_on_elsewhere_without_beginning_anew(ground: Ground) -> None:
+    """F53: one that waits in memory, and one that works."""
+    first, second = ground.cluster.nodes
+    ground.only(first)
+    works = ground.trigger("counts", 150)
+    until(lambda: ground.stack.client().logs(works)["lines"], 60, "it works")
+    ground.only(second)
+    (node,) = [each["ID"] for each in ground.stack.ask("nodes") if each["Name"] == first.name]
+    ground.stack.tell("put", f"node/{node}/drain", {"DrainSpec": {"Deadline": 10**9}})
+    try:
+        told = ground.output(works)
+    finally:
+        ground.stack.tell("put", f"node/{node}/drain", {"DrainSpec": None, "MarkEligible": True})
+    assert told == {"counted": 150, "same": True}
+    assert "SUSPEND" in ground.events(works) and "HAND_BACK" not in ground.events(works)
+    assert ground.stack.client().retrieve(works)["attemptCount"] == 1
+    assert ground.node(works) == second.name

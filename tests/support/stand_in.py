@@ -1,0 +1,61 @@
+"""A program in criu's place: it says that it was called, does what a test wants, then is criu."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import time
+from pathlib import Path
+
+#: criu is run with its user's real number and root's effective one, which a shell would give up without -p.
+_PROGRAM = """#!/bin/sh -p
+case "$1" in --*) exec {directory}/real "$@" ;; esac
+echo "$1" > {directory}/calls
+eval "$(cat {directory}/before-$1)"
+exec {directory}/real "$@"
+"""
+
+
+class StandIn:
+    """In a directory that sandboxes see. `before(verb, shell)` is what is done before each dump or restore, or instead."""
+
+    def __init__(self, directory: Path, criu: str):
+        self._directory = directory
+        directory.mkdir(mode=0o755)
+        self.path = directory / "criu"
+        shutil.copy(criu, directory / "real")
+        os.mkfifo(directory / "calls")
+        (directory / "calls").chmod(0o666)
+        self._calls = os.open(directory / "calls", os.O_RDWR | os.O_NONBLOCK)
+        self._heard: list[str] = []
+        for verb in ("dump", "restore"):
+            self.before(verb, "")
+        self.path.write_text(_PROGRAM.format(directory=directory))
+        self.path.chmod(0o755)
+
+    def before(self, verb: str, shell: str) -> None:
+        """From now on; empty for nothing."""
+        new = self._directory / ".new"
+        new.write_text(shell)
+        new.chmod(0o644)
+        new.replace(self._directory / f"before-{verb}")
+
+    def calls(self, verb: str) -> int:
+        """How often it was called so far."""
+        self._listen(0)
+        return self._heard.count(verb)
+
+    def wait(self, verb: str, calls: int, seconds: float = 30) -> None:
+        """Until it was called so often."""
+        deadline = time.monotonic() + seconds
+        while self.calls(verb) < calls:
+            assert time.monotonic() < deadline, f"criu was not asked to {verb}"
+            self._listen(0.1)
+
+    def close(self) -> None:
+        os.close(self._calls)
+
+    def _listen(self, seconds: float) -> None:
+        if select.select([self._calls], [], [], seconds)[0]:
+            self._heard += os.read(self._calls, 1 << 16).decode().split()
