@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo demo-nomad up nomad test unit contract integration acceptance soak lint format types bench docs clean
+.PHONY: help demo demo-nomad demo-freeze up nomad criu libraries test unit contract integration acceptance soak lint format types bench docs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,11 +24,20 @@ demo: $(STAMP) ## From nothing to runs that completed, and a URL
 demo-nomad: $(STAMP) ## The demo with every cold run as a Nomad batch job (as root; `make nomad` first)
 	$(BIN)/python tools/demo.py --nomad
 
+demo-freeze: $(VENV)/.dev ## A run waits with no process, and goes on on another node (as root; `make nomad criu` first)
+	PYTHONPATH=. $(BIN)/python tools/demo_freeze.py
+
 up: $(STAMP) ## Start the stack on this machine; Ctrl-C stops it
 	$(BIN)/sojourn up
 
 nomad: ## Build Nomad for development, once, and print where it is
 	@tools/nomad/build.sh
+
+criu: ## Build criu, which freezes processes, once, and print where it is
+	@tools/criu/build.sh
+
+libraries: $(STAMP) ## Install the libraries that tests freeze in mid-use, once, and print where they are
+	@tools/libraries/install.sh $(BIN)/python
 
 test: $(VENV)/.dev ## The four floors of tests
 	$(BIN)/pytest tests
@@ -46,7 +55,10 @@ acceptance: $(VENV)/.dev ## Everything real
 	$(BIN)/pytest tests/acceptance
 
 soak: $(VENV)/.dev ## The faults at full length
-	SOAK=1 QUEUE_HISTORIES=5000 $(BIN)/pytest -o faulthandler_timeout=0 tests/acceptance/test_faults.py tests/contract/test_fair_queue_properties.py
+	SOAK=1 QUEUE_HISTORIES=5000 WAIT_RACES=10000 $(BIN)/pytest -o faulthandler_timeout=0 tests/acceptance/test_faults.py \
+		tests/acceptance/test_waiting_faults.py \
+		tests/contract/test_fair_queue_properties.py tests/contract/api/test_wait_races.py \
+		tests/contract/api/test_wait_interleavings.py
 
 lint: $(VENV)/.dev ## Linter, formatter, types, import contracts
 	$(BIN)/ruff check .

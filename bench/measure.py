@@ -21,6 +21,8 @@ TIMES = {
     "SOJOURN_HEARTBEAT_SECONDS": "10",
     "SOJOURN_DISPATCH_SECONDS": "10",
 }
+#: A statement and its parameters to rows.
+Ask = Callable[..., list[tuple[Any, ...]]]
 
 
 def row(case: str, **figures: float | int | str) -> None:
@@ -51,9 +53,9 @@ def timed(call: Callable[[], object], seconds: float) -> list[float]:
 
 
 @contextmanager
-def stack(places: int = 2) -> Iterator[Stack]:
+def stack(places: int = 2, **settings: str) -> Iterator[Stack]:
     """A fresh stack with the times of a production one; ended afterwards."""
-    made = Stack(SOJOURN_PLACES=str(places), SOJOURN_IDLE_TIMEOUT_SECONDS="600", **TIMES)
+    made = Stack(**{"SOJOURN_PLACES": str(places), "SOJOURN_IDLE_TIMEOUT_SECONDS": "600", **TIMES, **settings})
     made.up()
     try:
         yield made
@@ -62,7 +64,7 @@ def stack(places: int = 2) -> Iterator[Stack]:
 
 
 @contextmanager
-def sql(of: Stack) -> Iterator[Callable[..., list[tuple[Any, ...]]]]:
+def sql(of: Stack) -> Iterator[Ask]:
     """A function that asks the stack's own PostgreSQL."""
     with closing(psycopg2.connect(of.database_url)) as connection, connection.cursor() as cursor:
         connection.autocommit = True

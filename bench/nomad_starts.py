@@ -29,7 +29,7 @@ MOMENTS = (
 )  # fmt: skip
 Moments = dict[str, float]
 #: So little that as many executors as are asked for at once find room on the node; MHz.
-_MHZ_PER_CPU = 20
+MHZ_PER_CPU = 20
 _FLOOR = str(Path(__file__).parent / "nomad_floor.py")
 #: Requests are made by so many threads.
 _ASKERS = 8
@@ -41,7 +41,7 @@ class Jobs:
 
     def __init__(self, agent: NomadAgent, name: str, command: list[str]):
         self._client, self._tags = Client(agent.management), itertools.count()
-        site, terms = Site(mhz_per_cpu=_MHZ_PER_CPU), spec.Terms("http://127.0.0.1:1", 10, 60, prefix="floor")
+        site, terms = Site(mhz_per_cpu=MHZ_PER_CPU), spec.Terms("http://127.0.0.1:1", 10, 60, prefix="floor")
         document = spec.job("bench", name, "small-1x", site, terms)
         document["TaskGroups"][0]["Tasks"][0]["Config"] = {"command": command[0], "args": command[1:]}
         self._job = document["ID"]
@@ -96,10 +96,10 @@ class Sojourn:
     def __init__(self, stack: NomadStack):
         self._stack = stack
 
-    def start(self) -> Moments:
+    def start(self, task: str = "cold") -> Moments:
         """One start, once its executor has ended."""
         client, begun = self._stack.client(), time.time()
-        run = client.trigger("cold", {"seconds": 0})["id"]
+        run = client.trigger(task, {"seconds": 0})["id"]
         result = client.result(run, wait=60)
         moments = {"asked": begun, "result known": time.time(), "first line": _output(result)}
         self.wait_until_gone()
@@ -161,7 +161,7 @@ def of_nomad(job: dict[str, Any], allocation: dict[str, Any]) -> Moments:
 
 
 @contextmanager
-def sojourn(agent: NomadAgent, sandbox: str, places: int) -> Iterator[Sojourn]:
+def sojourn(agent: NomadAgent, sandbox: str, places: int, project: Path = PROJECT, **settings: str) -> Iterator[Sojourn]:
     """A fresh stack on the agent, with the bench's project; ended afterwards."""
     made = NomadStack(
         agent,
@@ -169,12 +169,13 @@ def sojourn(agent: NomadAgent, sandbox: str, places: int) -> Iterator[Sojourn]:
         SOJOURN_PLACEMENT_SECONDS="60",
         SOJOURN_NOMAD_PLACES=str(places),
         SOJOURN_IDLE_TIMEOUT_SECONDS="0.2",
-        SOJOURN_NOMAD_SITES=json.dumps({"*": {"mhz_per_cpu": _MHZ_PER_CPU}}),
+        SOJOURN_NOMAD_SITES=json.dumps({"*": {"mhz_per_cpu": MHZ_PER_CPU}}),
         SOJOURN_SANDBOX=sandbox,
+        **settings,
     )
     made.up()
     try:
-        made.deploy(PROJECT)
+        made.deploy(project)
         yield Sojourn(made)
     finally:
         made.down()

@@ -6,7 +6,20 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from bench.cases import drain, fairness, latency, nomad, nomad_tenants, queue, triggers
+from bench.cases import (
+    cold_starts,
+    drain,
+    fairness,
+    freezing,
+    frozen_runs,
+    imports,
+    latency,
+    nomad,
+    nomad_tenants,
+    queue,
+    thaw_start,
+    triggers,
+)
 
 CASES = {
     "trigger": triggers.main,
@@ -14,8 +27,13 @@ CASES = {
     "latency": latency.main,
     "queue": queue.main,
     "fairness": fairness.main,
+    "freezing": freezing.main,
+    "frozen_runs": frozen_runs.main,
+    "imports": imports.main,
+    "thaw_start": thaw_start.main,
     "nomad": nomad.main,
     "nomad_tenants": nomad_tenants.main,
+    "cold_starts": cold_starts.main,
 }
 
 
