@@ -2,9 +2,10 @@
 # Installs the popular libraries that tests freeze in mid-use, and prints the directory to import them from.
 # It lies outside the repository, by what is required and by Python's version, so that it is made once.
 set -euo pipefail
-cd "$(dirname "$0")"
 
-python=${1:-python3}
+python=$(command -v "${1:-python3}")
+case $python in /*) ;; *) python=$PWD/$python ;; esac
+cd "$(dirname "$0")"
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 wanted=$(sha256sum requirements.txt | cut -c 1-16)
 directory="${XDG_CACHE_HOME:-$HOME/.cache}/sojourn/libraries/$wanted-$version"
