@@ -121,12 +121,10 @@ class Housing:
 
         `verified`: see `SandboxedProcess.thawed`.
         """
+        from sojourn.executor_shim import freezing
         from sojourn.executor_shim.freezing.errors import ThawFailed
 
-        if criu is None:
-            from sojourn.executor_shim import freezing
-
-            criu = freezing.find_criu()
+        criu = criu or freezing.find_criu()
         if self._options is None or self._keeper is None:
             raise ThawFailed("this executor makes no sandboxes")
         if criu is None:
