@@ -38,6 +38,9 @@ class Ground:
             SOJOURN_EXECUTORS_ON_STOP="keep",  # their nodes end with them
             SOJOURN_SANDBOX="required",
             SOJOURN_SANDBOX_READABLE=str(cluster.shared),
+            # What becomes of runs and trees where nothing is frozen; see test_nomad_freezing for where it is.
+            SOJOURN_FREEZE="off",
+            SOJOURN_RESTORED_STARTS="off",
         )
         self.proxy = Proxy(("127.0.0.1", self.stack.port), HUB)
         self.stack.environment["SOJOURN_API_URL"] = f"http://{HUB}:{self.proxy.port}"

@@ -34,8 +34,8 @@ def parent(client: Client) -> Iterator[Callable[..., dict[str, Any]]]:
     """Registers a parameterized job of the test's own; it and its children are purged at the end."""
     made: list[str] = []
 
-    def one(site: Site = NOBODY, environment: str = "", nodes: Unfit | None = None) -> dict[str, Any]:
-        document = job(environment or f"env_{secrets.token_hex(4)}", "version_1", "micro", site, TERMS, nodes=nodes)
+    def one(site: Site = NOBODY, environment: str = "", unfit: Unfit | None = None) -> dict[str, Any]:
+        document = job(environment or f"env_{secrets.token_hex(4)}", "version_1", "micro", site, TERMS, unfit=unfit)
         client.register(document)
         made.append(document["ID"])
         return document
