@@ -39,7 +39,7 @@ class _Loss:
     change: Callable[[bytes], bytes] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class _Link:
     """One connection. `loss` is set when its next answer is lost; `dropped` is there once one was: it gets the rest."""
 
@@ -51,6 +51,7 @@ class _Link:
     loss: _Loss | None = None
     dropped: bytearray | None = None
     ended: threading.Event = field(default_factory=threading.Event)
+    sides: int = 2
 
     def end(self) -> None:
         self.ended.set()
@@ -169,6 +170,12 @@ class Proxy:
             pass  # one of both has gone; the other one is told by the end
         finally:
             link.end()
+            with self._changed:
+                link.sides -= 1
+                if not link.sides:  # a stack opens thousands in the life of a proxy
+                    self._links.remove(link)
+                    link.client.close()
+                    link.server.close()
 
     def _forward_requests(self, link: _Link) -> None:
         while data := link.client.recv(_READ):

@@ -57,5 +57,7 @@ class StandIn:
         os.close(self._calls)
 
     def _listen(self, seconds: float) -> None:
-        if select.select([self._calls], [], [], seconds)[0]:
+        poll = select.poll()
+        poll.register(self._calls, select.POLLIN)
+        if poll.poll(seconds * 1000):
             self._heard += os.read(self._calls, 1 << 16).decode().split()

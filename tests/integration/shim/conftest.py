@@ -137,7 +137,8 @@ def wait_gone(pid: int | None, seconds: float = 10) -> None:
     except ProcessLookupError:
         return
     try:
-        ready, _, _ = select.select([fd], [], [], seconds)
-        assert ready, f"process {pid} still lives"
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        assert poll.poll(seconds * 1000), f"process {pid} still lives"
     finally:
         os.close(fd)

@@ -225,7 +225,9 @@ class Program:
         """What it says, up to a line that is `end`."""
         said, deadline = b"", time.monotonic() + _PATIENCE
         while not said.endswith(f"{end}\n".encode()):
-            assert select.select([self.output], [], [], max(deadline - time.monotonic(), 0))[0], said.decode()
+            poll = select.poll()
+            poll.register(self.output, select.POLLIN)
+            assert poll.poll(max(deadline - time.monotonic(), 0) * 1000), said.decode()
             data = os.read(self.output, 4096)
             assert data, said.decode()
             said += data
