@@ -9,7 +9,7 @@ from typing import Any
 from sojourn.control_plane.api.encoding import RawJson, timestamp
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.failure import internal_error
-from sojourn.control_plane.domain.lifecycle import is_final
+from sojourn.control_plane.domain.lifecycle import BLOCKED, is_final
 from sojourn.control_plane.engine.waiting import Done
 from sojourn.control_plane.store.records import Attempt, Checkpoint, Environment, Executor, Run, Snapshot, Wait, Waitpoint
 from sojourn.control_plane.telemetry.logs import Line
@@ -23,7 +23,6 @@ _FROM_OLDER = {
     "WAITING_FOR_DEPLOY": RunStatus.PENDING_VERSION,
 }
 _QUEUED = frozenset({RunStatus.QUEUED, RunStatus.DELAYED, RunStatus.PENDING_VERSION})
-_BLOCKED = frozenset({SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING})
 #: A run in one of these needs what it waits for.
 STANDING = frozenset({SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.SUSPENDED})
 _EXECUTING = frozenset({RunStatus.EXECUTING, RunStatus.DEQUEUED})
@@ -112,7 +111,7 @@ def retrieved(
         "relatedRuns": _relatives(run, related, versions, current),
         "attemptCount": run.attempt,
     }
-    if run.alive_reason and run.snapshot_status in _BLOCKED:
+    if run.alive_reason and run.snapshot_status in BLOCKED:
         wire["aliveReason"] = run.alive_reason
     if run.wait_need and run.snapshot_status in STANDING:
         wire["waitingFor"] = {"need": run.wait_need, "waits": [_wait(wait) for wait in waits]}

@@ -167,6 +167,11 @@ SLOT_HOLDING = frozenset({S.PENDING_EXECUTING, S.EXECUTING, S.PENDING_CANCEL})
 #: A run in one of these has an executor that must beat before the lease ends.
 LEASED = frozenset({S.PENDING_EXECUTING, S.EXECUTING, S.EXECUTING_WITH_WAITPOINTS, S.QUEUED_EXECUTING, S.PENDING_CANCEL})
 
+#: The process of a run in one of these waits in memory, and holds no slots.
+BLOCKED = frozenset({S.EXECUTING_WITH_WAITPOINTS, S.QUEUED_EXECUTING})
+#: What comes of a wait of the attempt's own: its executor may not have heard of it yet.
+OF_A_WAIT = frozenset({E.BLOCK, E.UNBLOCK_QUEUED, E.READMIT})
+
 
 class IllegalMove(Exception):
     """The run's status has no such event."""

@@ -14,6 +14,7 @@ import redis
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.fairness import Taken, lane_of
+from sojourn.control_plane.domain.lifecycle import BLOCKED
 from sojourn.control_plane.engine.assigning import Assigning
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
@@ -93,9 +94,6 @@ class Timing:
     lease: timedelta = timedelta(seconds=60)
     quantum_runs: int = 20
     quantum: timedelta = timedelta(seconds=1)
-
-
-_BLOCKED = (SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING)
 
 
 class Attempts:
@@ -384,7 +382,7 @@ class Attempts:
         if row is None or not row["ours"]:
             return Beat("stop")
         if row["renewed"]:
-            is_blocked = row["snapshot_status"] in _BLOCKED
+            is_blocked = row["snapshot_status"] in BLOCKED
             newer = row["snapshot"] if row["snapshot"] != snapshot else None
             done = self._waiting.done(run_id, pending) if pending and not is_blocked else ()
             return Beat("continue", newer, is_blocked, done)

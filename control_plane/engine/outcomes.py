@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
+from sojourn.control_plane.domain import lifecycle
 from sojourn.control_plane.domain.failure import (
     NO_ROOM,
     Decision,
@@ -208,7 +209,7 @@ class Outcomes:
             moved = self._runs.move(_acknowledged(run_id, run.snapshot, outcome.usage_ms, now))
             return Settled(Completion.RUN_FINISHED, moved) if moved else Settled(Completion.STALE)
         history = self._runs.history(run_id)
-        if run.snapshot > snapshot and all(row.event in _OF_A_WAIT for row in history if row.seq > snapshot):
+        if run.snapshot > snapshot and all(row.event in lifecycle.OF_A_WAIT for row in history if row.seq > snapshot):
             return self.settle(run_id, run.snapshot, executor, outcome, now)
         return self._repeated(run, snapshot, history)
 
@@ -322,10 +323,8 @@ def _without_room_before(history: Sequence[Snapshot]) -> int:
     return sum(1 for _ in takewhile(lambda row: (row.error or {}).get("code") == NO_ROOM, ends))
 
 
-#: What comes of a wait of the attempt's own: its executor may not have heard of it yet.
-_OF_A_WAIT = (Event.BLOCK, Event.UNBLOCK_QUEUED, Event.READMIT)
 #: An attempt is under way in a process.
-_RUNNING = (SnapshotStatus.EXECUTING, SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING)
+_RUNNING = lifecycle.BLOCKED | {SnapshotStatus.EXECUTING}
 
 
 def _thaws_before(history: Sequence[Snapshot], *codes: ErrorCode) -> int:

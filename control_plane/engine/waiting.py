@@ -15,7 +15,7 @@ from typing import Any
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
-from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.domain.lifecycle import OF_A_WAIT, Event
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
 from sojourn.control_plane.engine.errors import Stale
 from sojourn.control_plane.engine.indexing import Index
@@ -143,7 +143,7 @@ class Waiting:
         if run.snapshot == request.snapshot and run.snapshot_status in _HELD:
             return run
         since = [row.event for row in self._runs.history(run.id) if row.seq > request.snapshot]
-        if not since or any(event not in _OF_A_WAIT for event in since):
+        if not since or any(event not in OF_A_WAIT for event in since):
             raise Stale
         return run
 
@@ -267,8 +267,6 @@ class Waiting:
         return len(over) + self.go_on(None, now, limit)
 
 
-#: What may have come after the snapshot that a process waits at, so that its call is a repetition.
-_OF_A_WAIT = (Event.BLOCK, Event.UNBLOCK_QUEUED, Event.READMIT)
 #: Where a run stands that its executor has in memory.
 _HELD = (SnapshotStatus.EXECUTING, SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING)
 _WAKES = {
