@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sojourn.control_plane.domain import buckets, keeping
+from sojourn.control_plane.domain import buckets, keeping, waiting_terms
 
 
 class SettingError(ValueError):
@@ -115,6 +115,14 @@ def _counts() -> tuple[Callable[[str], str], str]:
         return text
 
     return read, "counts for environments, and machines if not the default one, as in prod=2,prod/large-1x=1,*=0"
+
+
+def _terms() -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        waiting_terms.read(text)
+        return text
+
+    return read, "environments and off or seconds, as in staging=off,prod=30"
 
 
 def _paths() -> tuple[Callable[[str], str], str]:
@@ -355,6 +363,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting("freeze_after", _number(0, 86400), 3.0, "A wait without a date is frozen when it has lasted this long."),
     _setting("freeze_threshold", _number(0, 86400), 5.0, "A wait for a date further away than this is frozen at once."),
+    _setting(
+        "freeze_environments",
+        _terms(),
+        "",
+        "For single environments: off, or after how many seconds any wait is frozen, in place of the two above.",
+    ),
     _setting("short_wait", _number(0, 86400), 5.0, "A shorter wait is spent in the process, which keeps its slot."),
     _setting("checkpoint_limit_mb", _whole(1, 10000000), 20480, "The size of a stored checkpoint, at most."),
     _setting("checkpoint_seconds", _number(1, 3600), 600.0, "How long storing a checkpoint may take."),
@@ -429,6 +443,7 @@ if TYPE_CHECKING:
         restored_starts: str
         freeze_after: float
         freeze_threshold: float
+        freeze_environments: str
         short_wait: float
         checkpoint_limit_mb: int
         checkpoint_seconds: float

@@ -11,7 +11,7 @@ import redis
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.config import Config, SettingError
-from sojourn.control_plane.domain import buckets, regions
+from sojourn.control_plane.domain import buckets, regions, waiting_terms
 from sojourn.control_plane.domain.regions import BadRegions, Regions
 from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 from sojourn.control_plane.engine.assigning import Assigning, Terms
@@ -141,19 +141,20 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     claiming = Claiming(runs, versions, index, lease=lease, placement=timedelta(seconds=config.placement_seconds))
     known_regions = regions_of(config)
     triggering = Triggering(runs, index, regions=known_regions, queue_size_limit=config.queue_size_limit)
-    waiting_terms = waiting_terms_of(config)
-    terms = Terms(config.heartbeat_seconds, config.lease_seconds, config.api_url, waiting_terms)
+    how_runs_wait = waiting_terms_of(config)
+    terms = Terms(config.heartbeat_seconds, config.lease_seconds, config.api_url, how_runs_wait)
     assigning = Assigning(access, versions, credentials, terms)
     checkpoints = Checkpoints(database, runs, seal)
     freezing = Freezing(
         runs=runs,
+        access=access,
         versions=versions,
         checkpoints=checkpoints,
         objects=objects,
         credentials=credentials,
         assigning=assigning,
         index=index,
-        terms=waiting_terms,
+        terms=how_runs_wait,
         lease=lease,
         seconds=config.checkpoint_seconds,
         waiting=waiting,
@@ -238,6 +239,7 @@ def waiting_terms_of(config: Config) -> WaitingTerms:
         after=config.freeze_after,
         threshold=config.freeze_threshold,
         short=config.short_wait,
+        environments=waiting_terms.read(config.freeze_environments),
     )
 
 

@@ -37,4 +37,5 @@ def most(own: int) -> int:
 
 def patience(terms: WaitingTerms) -> timedelta:
     """How long a run may be about to be frozen; one that waits for longer stays in memory."""
-    return timedelta(seconds=terms.after) + _FREEZING if terms.freeze else timedelta(0)
+    after = max([terms.after, *(seconds for seconds in terms.environments.values() if seconds is not None)])
+    return timedelta(seconds=after) + _FREEZING if terms.freeze else timedelta(0)

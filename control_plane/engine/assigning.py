@@ -59,7 +59,7 @@ class Assigning:
             "secretKey": self._secret_key(environment),
             "lease": self._terms.lease,
             "heartbeat": self._terms.heartbeat,
-            "waiting": self._terms.waiting.for_task(task.may_freeze),
+            "waiting": self._terms.waiting.within(environment.id, environment.slug).for_task(task.may_freeze),
         }
 
     def _secret_key(self, environment: Environment) -> str:

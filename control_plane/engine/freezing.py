@@ -25,6 +25,7 @@ from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdenti
 from sojourn.control_plane.engine.errors import CheckpointNotFound, FreezingOff, ImagesUnavailable, Stale
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.waiting import Done, Waiting, standing
+from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.checkpoints import Checkpoints, name_of
 from sojourn.control_plane.store.objects import ObjectMissing, Objects, ObjectsUnavailable, Opened
 from sojourn.control_plane.store.records import Checkpoint, Moved, Run
@@ -83,6 +84,7 @@ class Freezing:
         self,
         *,
         runs: Runs,
+        access: Access,
         versions: Versions,
         checkpoints: Checkpoints,
         objects: Objects,
@@ -96,6 +98,7 @@ class Freezing:
         random: Callable[[int], bytes] = os.urandom,
     ):
         self._runs = runs
+        self._access = access
         self._versions = versions
         self._checkpoints = checkpoints
         self._objects = objects
@@ -118,7 +121,7 @@ class Freezing:
         run = self._runs.find(executor.environment, run_id)
         if run is None or not _is_there(run, snapshot, executor.executor):
             raise Stale
-        refusal = self._refusal(run)
+        refusal = self._refusal(run, now)
         if refusal is not None:
             self._runs.waits_alive(run_id, snapshot, refusal)
             raise FreezingOff(refusal)
@@ -240,9 +243,11 @@ class Freezing:
 
     # ---
 
-    def _refusal(self, run: Run) -> str | None:
+    def _refusal(self, run: Run, now: datetime) -> str | None:
         task = self._versions.task(run.version_id, run.task) if run.version_id else None
-        return self._terms.refusal(task.may_freeze if task else None)
+        environment = self._access.environment(run.environment_id, now)
+        terms = self._terms.within(environment.id, environment.slug) if environment else self._terms
+        return terms.refusal(task.may_freeze if task else None)
 
     def _new(self, run: Run, executor: str, node_type: str, now: datetime) -> Checkpoint:
         assert run.version_id

@@ -12,6 +12,8 @@ import pytest
 from sojourn.executor_shim.freezing.errors import FreezeFailed
 from sojourn.executor_shim.suspending import Suspending
 
+REFUSALS = 50
+
 
 def test_a_process_that_is_refused_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An executor serves many runs: what each leaves behind would be its end."""
@@ -21,9 +23,10 @@ def test_a_process_that_is_refused_leaves_nothing_open(tmp_path: Path, monkeypat
         raise FreezeFailed("criu refused")
 
     nothing: Any = SimpleNamespace(freeze=refuse)
-    before = sorted(os.listdir("/proc/self/fd"))
-    for _ in range(3):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(REFUSALS):
         with pytest.raises(FreezeFailed):
             Suspending(nothing, nothing, nothing, {}, "").freeze()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    # What other threads of the test run open and close meanwhile is far less than one for each refusal.
+    assert len(os.listdir("/proc/self/fd")) < before + REFUSALS // 2
     assert list(tmp_path.iterdir()) == []
