@@ -122,9 +122,11 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         seconds=config.sweep_seconds,
         nodes=platform.executors.node_names,
     )
+    most = config.executors_per_environment
+    resting_in = partial(platform.runs.resting_by_environment, resting.patience(waiting_terms_of(config)))
     return (
-        Dispatcher(platform.placing, placement, platform.turns, platform.clock, config.executors_per_environment),
-        Keeper(platform.placing, placement, keeping.read(config.keep_alive), config.executors_per_environment),
+        Dispatcher(platform.placing, placement, platform.turns, platform.clock, most, resting_in),
+        Keeper(platform.placing, placement, keeping.read(config.keep_alive), most, resting_in),
         Stager(platform.expiring),
         Expirer(platform.expiring),
         Waker(platform.waiting, config.sweep_seconds),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.fairness import environment_of
+from sojourn.control_plane.domain.resting import Resting
 from sojourn.control_plane.domain.sharing import full_environments, places_to_give
 from sojourn.control_plane.engine.placing import Order, Placing
 from sojourn.control_plane.engine.turns import Turns
@@ -35,14 +36,24 @@ class Dispatcher:
     name = "dispatcher"
 
     def __init__(
-        self, placing: Placing, placement: Placement, turns: Turns, clock: Callable[[], datetime], most_of_one: int = 0
+        self,
+        placing: Placing,
+        placement: Placement,
+        turns: Turns,
+        clock: Callable[[], datetime],
+        most_of_one: int = 0,
+        resting: Callable[[], Mapping[str, Resting]] = dict,
     ):
-        """`clock` is the store's. `most_of_one`: executors of one environment at once; 0: as many as there are places."""
+        """`clock` is the store's. `most_of_one`: executors of one environment at once; 0: as many as there are places.
+
+        `resting` tells by environment of runs that only wait in memory: their executors do not count.
+        """
         self._placing = placing
         self._placement = placement
         self._turns = turns
         self._clock = clock
         self._most_of_one = most_of_one
+        self._resting = resting
         self._set_aside: dict[str, datetime] = {}
         self._idle_before: dict[int, set[str]] = {}
         self._crowded = False
@@ -147,7 +158,8 @@ class Dispatcher:
     def _full(self) -> set[str]:
         if not self._most_of_one:
             return set()
-        return full_environments((placed.environment for placed in self._placement.living()), self._most_of_one)
+        living = (placed.environment for placed in self._placement.living())
+        return full_environments(living, self._most_of_one, self._resting())
 
     def _lanes_of_full(self, now: datetime) -> tuple[str, ...]:
         """Lanes with work of environments that may have no more executors: their runs wait for those there are."""

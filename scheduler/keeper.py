@@ -6,11 +6,12 @@ They come after everything else: none is placed while runs wait, and the dispatc
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sojourn.control_plane.domain import keeping
 from sojourn.control_plane.domain.keeping import Kind, Living, Wish
+from sojourn.control_plane.domain.resting import Resting
 from sojourn.control_plane.domain.sharing import full_environments
 from sojourn.control_plane.engine.placing import Placing
 from sojourn.scheduler.placement.base import CannotPlace, ExecutorSpec, Placed, Placement
@@ -24,15 +25,26 @@ _SPELL, _MORE = timedelta(minutes=1), 3
 
 
 class Keeper:
-    """Looks every few seconds, and when a version becomes the current one. `most_of_one` as the dispatcher has it."""
+    """Looks every few seconds, and when a version becomes the current one.
+
+    `most_of_one` and `resting` are as the dispatcher has them.
+    """
 
     name = "keeper"
 
-    def __init__(self, placing: Placing, placement: Placement, wish: Wish, most_of_one: int = 0):
+    def __init__(
+        self,
+        placing: Placing,
+        placement: Placement,
+        wish: Wish,
+        most_of_one: int = 0,
+        resting: Callable[[], Mapping[str, Resting]] = dict,
+    ):
         self._placing = placing
         self._placement = placement
         self._wish = wish
         self._most_of_one = most_of_one
+        self._resting = resting
         self._placed: dict[Kind, list[datetime]] = {}
 
     def run_once(self, now: datetime) -> Counts:
@@ -100,7 +112,10 @@ class Keeper:
 
     def _full(self) -> set[str]:
         """Environments that have all the executors they may have."""
-        return full_environments((each.environment for each in self._placement.living()), self._most_of_one)
+        if not self._most_of_one:
+            return set()
+        living = (each.environment for each in self._placement.living())
+        return full_environments(living, self._most_of_one, self._resting())
 
     def _forget_placed(self, now: datetime) -> None:
         fresh = {kind: [at for at in times if at > now - _SPELL] for kind, times in self._placed.items()}

@@ -7,14 +7,16 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from sojourn.control_plane.cluster_facts import CHROOT_HOME
 from sojourn.control_plane.config import Config, SettingError
+from sojourn.control_plane.domain import resting
 from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.isolation import networks_of
 from sojourn.control_plane.nomad_access import Cluster, NomadAccess, nomad_clusters
-from sojourn.control_plane.wiring import Platform
+from sojourn.control_plane.wiring import Platform, waiting_terms_of
 from sojourn.nomad_jobs.client import Client, key_pairs
 from sojourn.nomad_jobs.sites import DRIVERS, BadSite, Site, Sites, read
 from sojourn.nomad_jobs.spec import Terms
@@ -105,6 +107,9 @@ def _placement(
         clock=platform.clock,
         may_watch=may_watch,
         on_change=lambda: _ring(platform),
+        resting=partial(
+            platform.runs.resting, resting.patience(waiting_terms_of(config)), resting.most(cluster.places), cluster.name
+        ),
     )
 
 

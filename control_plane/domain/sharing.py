@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
+from sojourn.control_plane.domain.resting import Resting
+
 
 def places_to_give(living: Mapping[str, str], waiting: Collection[str]) -> dict[str, int]:
     """How many executors of each environment should leave at the end of their quantum.
@@ -27,6 +29,11 @@ def places_to_give(living: Mapping[str, str], waiting: Collection[str]) -> dict[
     return dict(giving)
 
 
-def full_environments(environments: Iterable[str], most: int) -> set[str]:
-    """Those that have all the executors they may have: one entry for each executor, `most` 0 for no limit."""
-    return {environment for environment, count in Counter(environments).items() if count >= most} if most else set()
+def full_environments(environments: Iterable[str], most: int, resting: Mapping[str, Resting] | None = None) -> set[str]:
+    """Those that have all the executors they may have: one entry for each executor, `most` 0 for no limit.
+
+    `resting`: how many of them hold runs that only wait, by environment.
+    """
+    counts = Counter(environments) if most else {}
+    allowed = {name: each.places(most) for name, each in (resting or {}).items()}
+    return {environment for environment, count in counts.items() if count >= allowed.get(environment, most)}

@@ -1,4 +1,4 @@
-"""How runs wait: in their process, blocked in memory, or frozen. What an installation, an environment and a task have said."""
+"""How runs wait: in their process, blocked in memory, or frozen. What installation, environment and task say of it."""
 
 from __future__ import annotations
 

@@ -14,6 +14,15 @@ from sojourn.control_plane.store.database import Database, Row
 from sojourn.control_plane.store.records import Attempt, Moved, Run, Snapshot, build
 from sojourn.sdk.protocol import RunStatus, SnapshotStatus
 
+#: Runs that only wait in the memory of their executors; `stays`: it is not about to be frozen.
+_RESTING = (
+    "SELECT r.environment_id, r.snapshot_status = 'QUEUED_EXECUTING' OR r.alive_reason IS NOT NULL"
+    " OR t.may_freeze IS FALSE OR r.updated_at < clock_timestamp() - %s AS stays"
+    " FROM runs r LEFT JOIN tasks t ON t.version_id = r.version_id AND t.slug = r.task"
+    " WHERE r.snapshot_status IN ('EXECUTING_WITH_WAITPOINTS', 'QUEUED_EXECUTING')"
+)
+_ON_CLUSTER = "EXISTS (SELECT FROM executors e WHERE e.id = r.executor_id AND e.cluster = %s)"
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -330,23 +339,30 @@ class Runs:
         rows = self._database.rows("SELECT id, snapshot FROM runs WHERE id = ANY(%s)", list(run_ids))
         return {row["id"]: row["snapshot"] for row in rows}
 
-    def resting(self, patience: timedelta, limit: int) -> Resting:
-        """How many runs wait in the memory of their executors, each kind counted up to a limit.
+    def resting(self, patience: timedelta, limit: int, cluster: str | None = None) -> Resting:
+        """How many runs wait in the memory of their executors, or of one cluster's, each kind counted up to a limit.
 
         One that has waited for longer than `patience` stays, as those do that cannot be frozen.
         """
         rows = self._database.rows(
-            "WITH blocked AS (SELECT r.snapshot_status = 'QUEUED_EXECUTING' OR r.alive_reason IS NOT NULL"
-            " OR t.may_freeze IS FALSE OR r.updated_at < clock_timestamp() - %s AS stays"
-            " FROM runs r LEFT JOIN tasks t ON t.version_id = r.version_id AND t.slug = r.task"
-            " WHERE r.snapshot_status IN ('EXECUTING_WITH_WAITPOINTS', 'QUEUED_EXECUTING'))"
+            "WITH blocked AS (" + _RESTING + (" AND " + _ON_CLUSTER if cluster is not None else "") + ")"  # noqa: S608
             " SELECT (SELECT count(*) FROM (SELECT 1 FROM blocked WHERE stays LIMIT %s) AS s) AS staying,"
             " (SELECT count(*) FROM (SELECT 1 FROM blocked WHERE NOT stays LIMIT %s) AS l) AS leaving",
             patience,
+            *([] if cluster is None else [cluster]),
             limit,
             limit,
         )
         return build(Resting, rows[0])
+
+    def resting_by_environment(self, patience: timedelta) -> dict[str, Resting]:
+        """The same for each environment that has such runs."""
+        rows = self._database.rows(
+            "WITH blocked AS (" + _RESTING + ") SELECT environment_id, count(*) FILTER (WHERE stays) AS staying,"  # noqa: S608
+            " count(*) FILTER (WHERE NOT stays) AS leaving FROM blocked GROUP BY environment_id",
+            patience,
+        )
+        return {row["environment_id"]: Resting(row["staying"], row["leaving"]) for row in rows}
 
     def still_queued(self, run_ids: Sequence[str]) -> set[str]:
         """Those that wait in the queue, once every move that is under way is over."""

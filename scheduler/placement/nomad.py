@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
+from sojourn.control_plane.domain.resting import Resting
 from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Executor
@@ -96,7 +97,8 @@ class NomadPlacement:
     """On one cluster. `site_of` maps an environment's id, a version's and a region to where jobs run. `clock`: the store's.
 
     `may_watch` is asked now and then: of several schedulers one need watch. `on_change` is called from another thread when
-    an executor ended, or room was made.
+    an executor ended, or room was made. `resting` tells of the cluster's runs that only wait in memory: their executors are
+    room for others.
     """
 
     def __init__(
@@ -112,6 +114,7 @@ class NomadPlacement:
         clock: Callable[[], datetime],
         may_watch: Callable[[], bool] = lambda: True,
         on_change: Callable[[], None] = lambda: None,
+        resting: Callable[[], Resting] = lambda: Resting(0, 0),
     ):
         self._client = client
         self._executors = executors
@@ -123,6 +126,8 @@ class NomadPlacement:
         self._clock = clock
         self._may_watch = may_watch
         self._on_change = on_change
+        self._resting = resting
+        self._places = limits.places
         self._closings = Closings(time.monotonic)
         self._changed = threading.Condition()
         self._living: dict[str, _Known] = {}
@@ -147,16 +152,19 @@ class NomadPlacement:
         return True
 
     def free(self) -> int:
+        allowed = self._resting().places(self._limits.places)
         with self._changed:
+            self._places = allowed  # what is placed next is placed by this count, though a run may have gone on meanwhile
             if self._is_closing or self._is_away:
                 return 0
-            places = self._limits.places - len(self._living)
+            places = allowed - len(self._living)
             submissions = self._limits.submissions - sum(not known.is_running for known in self._living.values())
             return max(min(places, submissions), 0)
 
     def is_full(self) -> bool:
+        allowed = self._resting().places(self._limits.places)
         with self._changed:
-            full = len(self._living) >= self._limits.places
+            full = len(self._living) >= allowed
         return full or any(why.is_full for why in self._closings.closed().values())
 
     def closed_lanes(self) -> Mapping[str, Closed]:
@@ -180,8 +188,8 @@ class NomadPlacement:
                 return
             if self._is_closing:
                 raise CannotPlace("the scheduler is stopping")
-            if len(self._living) >= self._limits.places:
-                raise CannotPlace(f"all {self._limits.places} places are taken")
+            if len(self._living) >= self._places:
+                raise CannotPlace(f"all {self._places} places are taken")
             self._living[executor.executor] = _Known(row, is_placing=True)
         is_left = False
         try:

@@ -17,6 +17,7 @@ from sojourn.control_plane.api.replies import RunReply, ThawedReply, TimelineRep
 from sojourn.control_plane.domain.resting import Resting
 from sojourn.control_plane.engine.outcomes import MAX_DEQUEUES, MAX_THAWS
 from sojourn.control_plane.store.objects import ObjectsUnavailable
+from sojourn.control_plane.store.records import Executor
 from sojourn.control_plane.store.waits import Completion
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment, executor, next_order
@@ -839,6 +840,27 @@ def test_a_run_stays_in_memory_when_it_cannot_be_frozen_or_has_waited_for_long(
     assert platform.runs.resting(long, 0) == Resting(0, 0)
     platform.runs.waits_alive(player.work["run"]["id"], player.work["snapshot"], "it has a daemon")
     assert _more(platform, before, long) == (1, 0)
+
+
+def test_runs_in_memory_are_counted_for_their_environment_and_their_cluster(
+    platform: Platform, tenant: Tenant, play: Play
+) -> None:
+    long = timedelta(hours=1)
+    player, run = began(play, tenant)
+    player.block(soon(platform.clock()))
+    found = platform.runs.find(tenant.environment, run)
+    assert found and found.executor_id
+    assert platform.runs.resting_by_environment(long)[tenant.environment] == Resting(0, 1)
+    assert platform.runs.resting(long, 1000, "elsewhere") == Resting(0, 0)
+    now = platform.clock()
+    assert platform.executors.insert(
+        Executor(
+            found.executor_id, tenant.organization, tenant.environment, str(found.version_id), found.machine, "default",
+            "lane", None, None, "here", "sojourn", "job", None, None, None, None, now,
+            None, None, None, None, None, None, None, None,
+        )
+    )  # fmt: skip
+    assert platform.runs.resting(long, 1000, "here") == Resting(0, 1)
 
 
 def _more(platform: Platform, before: Resting, patience: timedelta) -> tuple[int, int]:

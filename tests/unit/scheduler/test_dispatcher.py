@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sojourn.control_plane.domain.resting import Resting
 from sojourn.control_plane.domain.sharing import full_environments
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Placed
@@ -160,6 +161,16 @@ def test_an_environment_without_an_executor_for_its_lane_gives_up_one_of_its_own
     assert (placement.stopped, len(turns.wanted)) == (["e2"], 1)
     placement.here = placement.here[:1]
     assert made.run_once(NOW)["placed"] == 1
+
+
+def test_executors_whose_runs_only_wait_do_not_count():
+    """Else parents that wait in memory would keep out the children they wait for."""
+    placing, placement, resting = Placing(5), Placement(10), {"lane": Resting(0, 0)}
+    made = Dispatcher(placing, placement, Turns(), lambda: NOW, 2, lambda: resting)
+    assert made.run_once(NOW)["placed"] == 2
+    resting["lane"] = Resting(2, 0)
+    assert made.run_once(NOW)["placed"] == 2
+    assert made.run_once(NOW)["placed"] == 0
 
 
 @pytest.mark.parametrize(("most", "full"), [(0, set()), (1, {"a", "b"}), (2, {"a"}), (3, set())])
