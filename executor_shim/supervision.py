@@ -32,7 +32,7 @@ _UNWANTED = (401, 403, 409, 410)
 #: A flush comes sooner when so many lines wait, and takes so many.
 _MANY_LINES, _FLUSH_LINES, _SOON = 200, 1_000, 0.25
 #: Seconds until a process is tried to be frozen again, after what may be better then; and until a call is over.
-_FREEZE_AGAIN, _BUSY = 30.0, 0.05
+_FREEZE_AGAIN, _FREEZE_AGAIN_MOST, _BUSY = 30.0, 1800.0, 0.05
 #: Seconds in which a process closes its idle connections to the API, so that it can be frozen.
 _LEAVING = 0.25
 #: Characters of a reason that a run says.
@@ -64,11 +64,15 @@ class Supervision:
         self._is_silent = False
         self._flushed = 0.0
         self._waits = Waits()
+        #: Calls about waits are numbered, across the executors that have the run one after the other.
+        self._calls = int(assignment["snapshot"]) << 32
         self._suspending: Suspending | None = None
         #: While it is being suspended, whether the run is no longer this executor's; whether it was to be, to leave.
         self._is_taken = self._leaves = self._is_told_to_leave = False
         #: Whether the run goes on without its process, wherever that is thawed.
         self.is_suspended = False
+        #: Seconds until a process whose image could not be stored is frozen once more.
+        self._freeze_again = _FREEZE_AGAIN
         #: Why the process cannot be frozen, as the run is to say; and whether that was told.
         self._hold: str | None = None
         #: Whether the process may serve another run. Known when this one is over.
@@ -294,7 +298,11 @@ class Supervision:
             self._hold = freezing.refusal(self._child.process)
             if self._hold is not None:
                 due["hold"] = self._hold
-        sender.send(self, {**self._credentials(), **due}, self._lease)
+        self._send_waits(due)
+
+    def _send_waits(self, told: dict[str, Any]) -> None:
+        self._calls += 1
+        self._station.wait_sender.send(self, {**self._credentials(), **told, "call": self._calls}, self._lease)
 
     def _on_told(self) -> None:
         told = self._station.wait_sender.told(self)
@@ -435,7 +443,8 @@ class Supervision:
             self._child.go_on_in_place()
             self._station.note(f"{self._run} waits in memory: {why}")
             if self._waits.block is not None:
-                self._alarms["freeze"] = time.monotonic() + _FREEZE_AGAIN
+                self._alarms["freeze"] = time.monotonic() + self._freeze_again
+                self._freeze_again = min(2 * self._freeze_again, _FREEZE_AGAIN_MOST)
                 if verdict is Verdict.FAILED:
                     self._tell_why_alive(why)
 
@@ -455,8 +464,7 @@ class Supervision:
     def _tell_why_alive(self, why: str) -> None:
         block, sender = self._waits.block, self._station.wait_sender
         if block is not None and sender.is_free:
-            told = {"waits": [], "pending": self._waits.pending, "block": block.need, "hold": why[:_REASON]}
-            sender.send(self, {**self._credentials(), **told}, self._lease)
+            self._send_waits({"waits": [], "pending": self._waits.pending, "block": block.need, "hold": why[:_REASON]})
 
     def _credentials(self) -> dict[str, Any]:
         return {"run": self._run, "snapshot": self._snapshot, "token": self._assignment["token"]}

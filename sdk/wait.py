@@ -74,14 +74,14 @@ class Wait:
     ) -> Awaitable[None]:
         """Waits so long. Short waits (5 s) are slept in the process; nothing or less returns at once.
 
-        With an idempotency key a later attempt of the run does not wait again.
+        With an idempotency key a later attempt of the run does not wait again, however short the wait is.
         """
         waiting = inside.current("wait.for_")
         total = _seconds(seconds, minutes, hours, days, weeks)
         if total <= 0:
             return _nothing()
         date = self.delay(seconds=total, idempotency_key=idempotency_key, idempotency_key_ttl=idempotency_key_ttl)
-        return _nap(waiting, date, total) if total <= waiting.short else _one(date)
+        return _nap(waiting, date, total) if total <= waiting.short and idempotency_key is None else _one(date)
 
     def until(
         self,
@@ -102,7 +102,7 @@ class Wait:
             if throw_if_in_the_past:
                 raise PastDateError(f"{when} is over since {-left:.0f} s: wait.until was told to raise for it")
             return _nothing()
-        return _nap(waiting, date, left) if left <= waiting.short else _one(date)
+        return _nap(waiting, date, left) if left <= waiting.short and idempotency_key is None else _one(date)
 
     # --- tokens
 

@@ -329,9 +329,11 @@ class WaitWish(Loose):
 class WaitBody(HeldBody):
     """`waits` are new; `pending`: every key that the process was not given yet; `block`: it can do nothing else.
 
-    `hold`: why the process cannot be frozen, if that is so.
+    `hold`: why the process cannot be frozen, if that is so. `call`: a number that grows with each call about the run; one
+    that was overtaken does nothing, a repetition has the same.
     """
 
+    call: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     waits: Annotated[list[WaitWish], Field(max_length=MAX_WAITS)] = Field(default_factory=list)
     pending: _Keys = Field(default_factory=list)
     block: Literal["any", "all"] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.runs import ends_of, span, values
-from sojourn.control_plane.api.tasks import packet_text, tags_of
+from sojourn.control_plane.api.tasks import packet_text, request_key, tags_of
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.engine.tokens import PREFIX, TokenRequest
 from sojourn.control_plane.engine.tokens import Tokens as TokenCases
@@ -34,7 +35,8 @@ class Tokens:
 
     def create(self, call: Call) -> dict[str, Any]:
         """A new token, or the one that its idempotency key leads to."""
-        made = self._tokens.create(call.environment, token_request(call.body, call.now), call.now)
+        request = replace(token_request(call.body, call.now), request_key=request_key(call))
+        made = self._tokens.create(call.environment, request, call.now)
         return {"id": made.token.id, "isCached": made.cached, "url": made.url}
 
     def page(self, call: Call) -> dict[str, Any]:

@@ -111,7 +111,7 @@ class Worker:
         """Begins waits of a run, which is blocked if it asks for that and has not what it needs."""
         body: WaitBody = call.body
         wishes = [_wish(each, f"waits.{n}") for n, each in enumerate(body.waits)]
-        request = WaitRequest(body.run, body.snapshot, body.token, wishes, body.pending, body.block, body.hold)
+        request = WaitRequest(body.run, body.snapshot, body.token, wishes, body.pending, body.block, body.hold, body.call)
         answer = self._waiting.wait(call.executor, request, call.now)
         state = "blocked" if answer.is_blocked else "ready"
         return {"state": state, "snapshot": answer.snapshot, "done": present.waits_done(answer.done)}

@@ -27,12 +27,16 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """`timeout`: until when it is waited for, None is for ever. `key_ttl`: how long the key leads to it, None is always."""
+    """`timeout`: until when it is waited for, None is for ever. `key_ttl`: how long the key leads to it, None is always.
+
+    `request_key`: under which a client asks once, however often it has to send that.
+    """
 
     timeout: datetime | None = None
     idempotency_key: str | None = None
     key_ttl: timedelta | None = None
     tags: Sequence[str] = ()
+    request_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,11 @@ class Tokens:
         """A new token, or the one that its key leads to already."""
         token = self._new(environment, request, now)
         for _ in range(_TRIES):
-            if self._waits.make_token(token):
+            if self._waits.make_token(token, request.request_key):
                 self._begin(token, now)
                 return MadeToken(token, self.url(token), cached=False)
-            found = self._waits.token(environment.id, token.id)
-            if found is not None:  # the statement was sent twice, and the first answer was lost
+            found = self._made_before(environment, token, request.request_key)
+            if found is not None:
                 return MadeToken(found, self.url(found), cached=False)
             if token.idempotency_key is not None:
                 holder = self._waits.token_by_key(environment.id, token.idempotency_key)
@@ -117,6 +121,14 @@ class Tokens:
     def _complete(self, token: Waitpoint, by: str, output: str | None, now: datetime) -> None:
         media_type = None if output is None else "application/json"
         self._waiting.complete([Completion(now, by, token.id, output=output, output_type=media_type)], now)
+
+    def _made_before(self, environment: Environment, token: Waitpoint, request_key: str | None) -> Waitpoint | None:
+        """What the same statement, or the same request, has made: the first answer was lost."""
+        if request_key is not None:
+            made = self._waits.token_by_request(environment.id, request_key)
+            if made is not None:
+                return made
+        return self._waits.token(environment.id, token.id)
 
     def _begin(self, token: Waitpoint, now: datetime) -> None:
         if token.due_at is None:

@@ -48,7 +48,7 @@ class Wish:
 class WaitRequest:
     """`waits` are new; `pending`: every key that the process was not given yet; `block`: any, all, or None.
 
-    `hold`: why the process cannot be frozen, if that is so.
+    `hold`: why the process cannot be frozen, if that is so. `call` grows from one call about a run to the next.
     """
 
     run: str
@@ -58,6 +58,7 @@ class WaitRequest:
     pending: Sequence[str] = ()
     block: str | None = None
     hold: str | None = None
+    call: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +96,13 @@ class Waiting:
     def wait(self, executor: ExecutorIdentity, request: WaitRequest, now: datetime) -> WaitAnswer:
         """Makes and ties the waits, and blocks the run if that is asked and it has not what it needs. `Stale`.
 
-        A call that is repeated answers what the first one did, or what has come of it since.
+        A call that is repeated answers what the first one did, or what has come of it since. One that a later one has
+        overtaken is stale: its executor waits for the answer to that one, and may have gone on since.
         """
         self._credentials.check_run(request.token, request.run, executor.executor)
         run = self._held(executor, request)
+        if request.call is not None and not self._waits.take_call(run.id, request.call):
+            raise Stale
         if request.waits:
             self._begin(run, request.waits, now)
         if run.snapshot_status != SnapshotStatus.EXECUTING:
@@ -198,6 +202,9 @@ class Waiting:
         faults.point("wait.after_block")
         self.keep_out([standing(moved)], now)
         self._index.announce(moved)
+        if request.call is not None and not self._waits.take_call(run.id, request.call):
+            # A later call has come while this one blocked the run: its process goes on, and is not to stand blocked.
+            self._waits.need(run.id, moved.snapshot, "all", [])
         # What was completed between the look and the move has found a run that was not blocked.
         self.go_on([run.id], now)
         return WaitAnswer(is_blocked=True, snapshot=moved.snapshot)

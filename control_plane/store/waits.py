@@ -105,6 +105,16 @@ class Waits:
         }
         self._database.call("tie_waits", document)
 
+    def take_call(self, run_id: str, number: int) -> bool:
+        """Whether no later call about the run's waits was there before this one; the same again is."""
+        rows = self._database.rows(
+            "UPDATE runs SET wait_call = %s WHERE id = %s AND (wait_call IS NULL OR wait_call <= %s) RETURNING id",
+            number,
+            run_id,
+            number,
+        )
+        return bool(rows)
+
     def need(self, run_id: str, snapshot: int, need: str, keys: Sequence[str]) -> None:
         """A blocked run needs something else from now on; one that has moved on is left alone."""
         self._database.rows(
@@ -144,14 +154,16 @@ class Waits:
     def remove_old(self, environment_id: str, before: datetime, now: datetime, limit: int) -> int:
         """Deletes dates and tokens older than a date that no run waits for; how many.
 
-        A token is kept until its own time is over, if it has one, and whatever a key leads to while the key holds.
+        A token is kept until its own time is over, if it has one, and whatever a key leads to while the key holds. A key
+        that was to hold for good holds as long as runs are kept.
         """
         rows = self._database.rows(
             "WITH gone AS (DELETE FROM waitpoints WHERE id IN (SELECT p.id FROM waitpoints p"
             " WHERE p.environment_id = %s AND p.kind <> 'run' AND p.created_at < %s"
             " AND CASE WHEN p.status = 'COMPLETED' THEN p.completed_at < %s"
             "   ELSE p.kind = 'date' OR p.due_at IS NULL END"
-            " AND (p.idempotency_key IS NULL OR p.idempotency_expires_at <= %s)"
+            " AND (p.idempotency_key IS NULL OR p.idempotency_expires_at <= %s"
+            "   OR p.idempotency_expires_at IS NULL AND p.status = 'COMPLETED')"
             " AND NOT EXISTS (SELECT 1 FROM run_waits w WHERE w.waitpoint_id = p.id)"
             " ORDER BY p.created_at LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id) SELECT count(*) AS n FROM gone",
             environment_id,
@@ -162,13 +174,14 @@ class Waits:
         )
         return int(rows[0]["n"])
 
-    def make_token(self, token: Waitpoint) -> bool:
-        """Stores a new token; False where it is there already, or another one holds its key."""
+    def make_token(self, token: Waitpoint, request_key: str | None = None) -> bool:
+        """Stores a new token; False where it is there already, or another one holds its key, or that of the request."""
         if token.idempotency_key is not None:
             self._release_keys(token.environment_id, "token", [token.idempotency_key], token.created_at)
         rows = self._database.rows(
             "INSERT INTO waitpoints (id, organization_id, environment_id, kind, due_at, idempotency_key,"
-            " idempotency_expires_at, tags, created_at) VALUES (%s, %s, %s, 'token', %s, %s, %s, %s, %s)"
+            " idempotency_expires_at, request_key, tags, created_at)"
+            " VALUES (%s, %s, %s, 'token', %s, %s, %s, %s, %s, %s)"
             " ON CONFLICT DO NOTHING RETURNING id",
             token.id,
             token.organization_id,
@@ -176,6 +189,7 @@ class Waits:
             token.due_at,
             token.idempotency_key,
             token.idempotency_expires_at,
+            request_key,
             list(token.tags),
             token.created_at,
         )
@@ -205,6 +219,10 @@ class Waits:
     def token_by_key(self, environment_id: str, key: str) -> Waitpoint | None:
         """The token that holds a key."""
         return self._token("environment_id = %s AND idempotency_key = %s", environment_id, key)
+
+    def token_by_request(self, environment_id: str, request_key: str) -> Waitpoint | None:
+        """The token that a request made."""
+        return self._token("environment_id = %s AND request_key = %s", environment_id, request_key)
 
     def tokens(
         self,

@@ -188,6 +188,18 @@ def test_a_key_leads_to_the_token_that_holds_it(tenant: Tenant, sibling: Tenant)
     assert retrieve(tenant, first)["idempotencyKey"] == key
 
 
+def test_a_request_that_is_sent_again_makes_no_second_token(tenant: Tenant, sibling: Tenant) -> None:
+    """The first answer was lost; a client sends the same request key."""
+    key = {"x-trigger-request-idempotency-key": secrets.token_hex(8)}
+    before = len(listed(sibling)["data"])
+    first, again = (sibling.client.simulate_post(TOKENS, json={"timeout": "1h"}, headers=key).json for _ in range(2))
+    assert first == again and first["isCached"] is False
+    assert len(listed(sibling)["data"]) == before + 1
+    assert tenant.client.simulate_post(TOKENS, json={}, headers=key).json["id"] != first["id"]
+    refused = sibling.client.simulate_post(TOKENS, json={}, headers={"x-trigger-request-idempotency-key": "a b"})
+    assert (refused.status_code, refused.json["code"]) == (400, "HEADERS_INVALID")
+
+
 def test_a_key_whose_time_is_over_leads_to_another(platform: Platform, tenant: Tenant) -> None:
     key = secrets.token_hex(8)
     first = create(tenant, idempotencyKey=key, idempotencyKeyTTL="1h")

@@ -103,6 +103,41 @@ def test_a_blocked_run_holds_no_slot_and_goes_on_through_the_queue(
     assert queue_state(platform, tenant, work) is None
 
 
+def test_a_call_that_was_overtaken_blocks_nobody(platform: Platform, tenant: Tenant, worker: testing.TestClient) -> None:
+    """Its copy comes late, after the process has gone on by itself and told so."""
+    work = begun(tenant, worker)
+    wish = date(platform, 60)
+    late = {**held(work), "waits": [wish], "pending": ["1:1"], "block": "any", "call": 1}
+    assert wait(worker, work, wish, call=1) == wait(worker, work, wish, call=1)
+    assert wait(worker, work, pending=["1:1"], block=None, call=2)["state"] == "blocked"
+    assert platform.placing.readmit(platform.clock()) == 1
+    goes_on = stands(platform, work)
+    assert goes_on[0] == "EXECUTING"
+    assert worker.simulate_post("/worker/v1/wait", json=late).status_code == 409
+    assert stands(platform, work) == goes_on
+    again = wait(worker, {**work, "snapshot": goes_on[1]}, pending=["1:1"], call=3)
+    assert again["state"] == "blocked"
+
+
+def test_a_call_that_comes_while_another_blocks_the_run_has_the_last_word(
+    platform: Platform, tenant: Tenant, worker: testing.TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = begun(tenant, worker)
+    index = platform.waiting._index
+    release, told = index.release, []
+
+    def overtaken(*arguments: Any) -> Any:
+        released = release(*arguments)
+        if not told:
+            told.append(wait(worker, work, pending=["1:1"], block=None, call=2)["state"])
+        return released
+
+    monkeypatch.setattr(index, "release", overtaken)
+    wait(worker, work, date(platform, 60), call=1)
+    assert told == ["ready"]
+    assert stands(platform, work)[0] == "QUEUED_EXECUTING"
+
+
 def test_a_child_s_end_lets_its_parent_go_on(
     platform: Platform, tenant: Tenant, version: str, worker: testing.TestClient
 ) -> None:

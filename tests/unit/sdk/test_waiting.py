@@ -196,6 +196,19 @@ def test_keys_of_idempotency_hold_for_the_run(platform: Platform) -> None:
     assert platform.output is None
 
 
+@pytest.mark.parametrize("until", [False, True])
+def test_a_short_wait_with_a_key_is_told_so_that_a_later_attempt_knows_it(platform: Platform, until: bool) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    if until:
+        platform.run(lambda: wait.until(soon, idempotency_key="soon"))
+    else:
+        platform.run(lambda: wait.for_(seconds=1, idempotency_key="soon"))
+    (told,) = platform.word().waits
+    assert told["kind"] == "date" and len(told["idempotencyKey"]) == 64
+    platform.done("1:1")
+    assert platform.output is None
+
+
 def test_a_result_that_nobody_waits_for_is_dropped(platform: Platform) -> None:
     platform.run(lambda: wait.for_(days=1))
     platform.word()

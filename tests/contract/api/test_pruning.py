@@ -1,0 +1,53 @@
+"""What is deleted once runs have been kept for as long as they are to be, and what is not."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from sojourn.control_plane.store.waits import Completion
+from sojourn.control_plane.wiring import Platform
+from sojourn.scheduler.pruner import Pruner
+from tests.contract.api.conftest import Tenant
+from tests.contract.api.test_tokens import TOKENS
+
+DAYS = 30
+
+
+def pruned(platform: Platform, now: datetime) -> None:
+    Pruner(
+        platform.access, platform.versions, platform.runs, platform.logs, platform.executors, platform.waits,
+        log_days=0, run_days=DAYS,
+    ).run_once(now)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "is_complete", "is_kept"),
+    [
+        ({}, False, False),
+        ({}, True, False),
+        ({"timeout": "90d"}, False, True),
+        ({"timeout": "90d"}, True, False),
+        ({"key": True}, False, True),
+        ({"key": True}, True, False),
+        ({"key": True, "idempotencyKeyTTL": "90d"}, True, True),
+        ({"key": True, "idempotencyKeyTTL": "1d"}, True, False),
+    ],
+)
+def test_a_token_is_kept_while_it_can_be_completed_or_its_key_holds(
+    platform: Platform, tenant: Tenant, body: dict[str, Any], is_complete: bool, is_kept: bool
+) -> None:
+    body = {name: value for name, value in body.items() if name != "key"} | (
+        {"idempotencyKey": secrets.token_hex(8)} if "key" in body else {}
+    )
+    token = tenant.client.simulate_post(TOKENS, json=body).json["id"]
+    now = platform.clock()
+    if is_complete:
+        platform.waiting.complete([Completion(now, "api", token)], now)
+    pruned(platform, now + timedelta(days=DAYS - 1))
+    assert platform.waits.token(tenant.environment, token) is not None
+    pruned(platform, now + timedelta(days=DAYS + 1))
+    assert (platform.waits.token(tenant.environment, token) is not None) is is_kept
