@@ -343,7 +343,7 @@ class Freezing:
         """Whether the run stands where CONTINUE at that snapshot has put it, by this executor."""
         if run.snapshot != snapshot + 1 or run.snapshot_status != SnapshotStatus.EXECUTING:
             return False
-        last = self._runs.history(run.id)[-1]
+        last = self._runs.history(run.id, after=snapshot)[0]
         return last.event == Event.CONTINUE and last.executor_id == executor
 
 

@@ -146,7 +146,7 @@ class Waiting:
             raise Stale
         if run.snapshot == request.snapshot and run.snapshot_status in _HELD:
             return run
-        since = [row.event for row in self._runs.history(run.id) if row.seq > request.snapshot]
+        since = [row.event for row in self._runs.history(run.id, after=request.snapshot)]
         if not since or any(event not in OF_A_WAIT for event in since):
             raise Stale
         return run

@@ -270,9 +270,9 @@ class Runs:
         )
         return [build(Run, row) for row in rows]
 
-    def history(self, run_id: str) -> list[Snapshot]:
-        """A run's snapshots, oldest first."""
-        rows = self._database.rows("SELECT * FROM snapshots WHERE run_id = %s ORDER BY seq", run_id)
+    def history(self, run_id: str, after: int = 0) -> list[Snapshot]:
+        """A run's snapshots after that one, oldest first."""
+        rows = self._database.rows("SELECT * FROM snapshots WHERE run_id = %s AND seq > %s ORDER BY seq", run_id, after)
         return [build(Snapshot, row) for row in rows]
 
     def attempts(self, run_id: str) -> list[Attempt]:

@@ -4,26 +4,46 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.acceptance.test_waiting import FROZEN
+from tests.support.criu import needs_criu
 from tests.support.sandboxes import needs_sandboxes
 from tests.support.stack import Stack, until
 
 PROJECT = Path(__file__).parent / "project"
+SHAPES = {
+    "plain": {"SOJOURN_SANDBOX": "off"},
+    "sandboxed": {"SOJOURN_SANDBOX": "required", "SOJOURN_SANDBOX_NETWORK": "none"},
+    "frozen": {**FROZEN, "SOJOURN_PLACES": "1"},
+}
+#: Every attempt waits once, and so is frozen and thawed, before it ends in its own way.
+WAITS_FIRST = """
+from sojourn import tasks, wait
 
 
-@pytest.fixture(scope="module", params=["off", "required"], ids=["plain", "sandboxed"])
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
-    """Every end is the same in a sandbox and without one."""
-    if request.param != "off":
-        needs_sandboxes()
-    made = Stack(SOJOURN_SANDBOX=request.param, SOJOURN_SANDBOX_NETWORK="none")
+@tasks.on_start_attempt
+def waits():
+    wait.for_(seconds=0.05)
+"""
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Every end is the same without a sandbox, in one, and in a process that was frozen, with one executor for all."""
+    {"plain": lambda: None, "sandboxed": needs_sandboxes, "frozen": needs_criu}[request.param]()
+    made = Stack(**SHAPES[request.param])
     made.up()
-    made.deploy(PROJECT)
+    project = PROJECT
+    if request.param == "frozen":
+        project = shutil.copytree(PROJECT, tmp_path_factory.mktemp("frozen") / "project")
+        (project / "init.py").write_text(WAITS_FIRST)
+    made.deploy(project)
     yield made
     made.down()
 
@@ -137,13 +157,18 @@ def test_a_cancelled_run_stops_at_once_and_for_good(stack: Stack):
     assert client.retrieve(run)["status"] == "CANCELED"
 
 
+def pid_of_executor(stack: Stack, run: str) -> int:
+    """The executor in which the run sleeps."""
+    client = stack.client()
+    until(lambda: any(line["message"] == "sleeping" for line in client.logs(run)["lines"]), 30, "it sleeps")
+    name = client.timeline(run)["snapshots"][-1]["executor"]
+    return int(json.loads((stack.data_dir / "executors" / f"{name}.json").read_text())["pid"])
+
+
 def test_an_executor_that_is_killed_costs_an_attempt(stack: Stack):
     client = stack.client()
     run = client.trigger("sleeps", 4)["id"]
-    until(lambda: client.retrieve(run)["status"] == "EXECUTING", 20, "it runs")
-    name = client.timeline(run)["attempts"][-1]["executor"]
-    entry = json.loads((stack.data_dir / "executors" / f"{name}.json").read_text())
-    os.kill(entry["pid"], signal.SIGKILL)
+    os.kill(pid_of_executor(stack, run), signal.SIGKILL)
     result = until(lambda: client.result(run, wait=20), 40, "it ends on another executor")
     attempts = client.timeline(run)["attempts"]
     assert result["ok"]
@@ -153,22 +178,26 @@ def test_an_executor_that_is_killed_costs_an_attempt(stack: Stack):
 
 def test_a_frozen_executor_is_given_up_and_its_result_refused(stack: Stack):
     client = stack.client()
-    run = client.trigger("sleeps", 3)["id"]
-    until(lambda: client.retrieve(run)["status"] == "EXECUTING", 20, "it runs")
-    name = client.timeline(run)["attempts"][-1]["executor"]
-    entry = json.loads((stack.data_dir / "executors" / f"{name}.json").read_text())
-    os.kill(entry["pid"], signal.SIGSTOP)
+    run = client.trigger("sleeps", 4)["id"]
+    pid = pid_of_executor(stack, run)
+    os.kill(pid, signal.SIGSTOP)
     try:
         result = until(lambda: client.result(run, wait=20), 40, "it ends on another executor")
     finally:
         try:
-            os.kill(entry["pid"], signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
         except ProcessLookupError:
             pass
     attempts = client.timeline(run)["attempts"]
     assert result["ok"]
     assert [attempt["outcome"] for attempt in attempts] == ["RETRY_LATER", "SUCCEED"]
     assert attempts[0]["error"]["name"] == "TASK_RUN_STALLED_EXECUTING"
+
+
+def test_every_attempt_was_frozen_that_was_to_be(stack: Stack, request: pytest.FixtureRequest):
+    _, _, run = finished(stack, "fails-until", {"until": 2, "n": 1})
+    events = [row["event"] for row in stack.client().timeline(run)["snapshots"]]
+    assert events.count("SUSPEND") == (2 if "frozen" in request.node.callspec.id else 0), events
 
 
 def test_every_invariant_holds_after_all_this(stack: Stack):
