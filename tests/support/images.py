@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
+import sys
 import sysconfig
 import tarfile
 from collections.abc import Iterator
@@ -35,8 +37,9 @@ def _files(skeleton: Path) -> Iterator[tuple[str, str]]:
     """Of what tasks by exec see, what a shim needs: libraries that are loaded, no environment but this package."""
     triplet = f"/usr/lib/{sysconfig.get_config_var('MULTIARCH')}"
     left_out = ("/usr/bin", "/usr/share", triplet, "/usr/sbin", sysconfig.get_path("purelib"))
+    interpreter = os.path.realpath(sys.executable)
     for here, there in chroot.environment(skeleton).items():
-        if not here.startswith(left_out):
+        if here == interpreter or not here.startswith(left_out):
             yield here, there
     modules = Path(sysconfig.get_path("stdlib"), "lib-dynload").glob("*.so")
     told = subprocess.run(
