@@ -35,7 +35,9 @@ async def goes_on(payload):
 
     async def busy():
         logger.info("busy")
-        await asyncio.sleep(payload["seconds"])
+        until = loop.time() + payload["seconds"]
+        while loop.time() < until:  # one timer of all that time would be waited for, as a date
+            await asyncio.sleep(0.01)
         print("no longer busy")
 
     threading.Timer(0.5, loop.call_soon_threadsafe, (lambda: kept.append(loop.create_task(busy())),)).start()
