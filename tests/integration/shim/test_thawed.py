@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -27,12 +29,21 @@ ASSIGNMENT = {
 }
 
 
+class Alone(PlainProcess):
+    """The run of the tests has other children, servers among them, which are not this one's to end."""
+
+    def kill(self) -> bool:
+        self.signal(signal.SIGKILL)
+        os.waitid(os.P_PID, self.pid, os.WEXITED)
+        return True
+
+
 class UserProcess:
     """A user's process without a shim: frames to it and from it."""
 
     def __init__(self) -> None:
         self.events = Events()
-        self.child = Child(self.events, "executor_1", PlainProcess)
+        self.child = Child(self.events, "executor_1", Alone)
 
     def frame(self, kind: str) -> dict[str, Any]:
         """The next frame of a kind."""
