@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -13,6 +14,17 @@ from sojourn.control_plane.store.database import Database
 from tests.support import nomad_agent as nomad_support
 from tests.support import postgres_server, redis_server
 from tests.support.postgres_server import Databases
+
+_PR_GET_CHILD_SUBREAPER = 37
+
+
+@pytest.fixture(autouse=True)
+def _adopts_nobody() -> Iterator[None]:
+    """A shim adopts what its tasks leave behind. The test run must not: nobody here collects what has ended."""
+    yield
+    adopts = ctypes.c_int()
+    ctypes.CDLL(None).prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(adopts))
+    assert not adopts.value, "this test made the test run adopt orphans"
 
 
 @pytest.fixture(scope="session")
