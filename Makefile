@@ -2,6 +2,8 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Most of the long tests wait: for leases to lapse, for Nomad, for processes to come. Each worker has servers of its own.
+WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: help demo demo-nomad demo-freeze up nomad criu libraries test unit contract integration acceptance soak lint format types bench docs clean
@@ -39,8 +41,8 @@ criu: ## Build criu, which freezes processes, once, and print where it is
 libraries: $(STAMP) ## Install the libraries that tests freeze in mid-use, once, and print where they are
 	@tools/libraries/install.sh $(BIN)/python
 
-test: $(VENV)/.dev ## The four floors of tests
-	$(BIN)/pytest tests
+test: $(VENV)/.dev ## The four floors of tests, two files at a time
+	$(BIN)/pytest tests --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 unit: $(VENV)/.dev ## Pure rules only
 	$(BIN)/pytest tests/unit

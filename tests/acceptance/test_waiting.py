@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from tests.support.criu import needs_criu
+from tests.support.frozen_stack import files_of
 from tests.support.stack import Stack, until
 
 PROJECT = Path(__file__).parent / "waiting"
@@ -178,7 +179,7 @@ def test_a_run_that_is_frozen_has_no_process(stack: Stack, shape: str):
     mark = f"canary-{time.time_ns()}"
     run = trigger(stack, "asks", {"mark": mark})
     is_waiting(stack, run, shape)
-    images = [path for path in stack.data_dir.rglob("*") if path.is_file() and run in str(path)]
+    images = files_of(stack.data_dir, run)
     assert images and all(mark.encode() not in path.read_bytes() for path in images)
     assert all(os.stat(path).st_mode & 0o077 == 0 for path in images)
     complete(stack, token_of(stack, run), 1)

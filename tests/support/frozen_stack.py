@@ -128,7 +128,7 @@ class FrozenStack(Stack):
 
     def stored(self, run: str = "") -> list[Path]:
         """Images in the store, of a run or at all, unfinished ones too."""
-        return [path for path in self.images.rglob("*") if path.is_file() and run in str(path)]
+        return files_of(self.images, run)
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with contextlib.closing(psycopg2.connect(self.database_url)) as connection, connection.cursor() as cursor:
@@ -166,3 +166,8 @@ class FrozenStack(Stack):
         finally:
             self.images.unlink()
             aside.rename(self.images)
+
+
+def files_of(directory: Path, run: str) -> list[Path]:
+    """What is stored of a run. Directories may go meanwhile: `os.walk` passes over those."""
+    return [Path(at, name) for at, _, names in os.walk(directory) for name in names if run in f"{at}/{name}"]

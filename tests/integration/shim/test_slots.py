@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.nodes import Namespace
+from tests.support.sandboxes import needs_sandboxes
 
 from sojourn.executor_shim.sandbox.slots import NoSlot, take
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    """Others on this machine hold numbers, too: in a network namespace of its own all are free."""
+    needs_sandboxes()
+    own = Namespace()
+    with own.entered():
+        yield
+    own.close()
 
 
 def free(locks: tuple[int, int]) -> None:
