@@ -17,6 +17,7 @@ from bench.cases import (
     nomad,
     nomad_tenants,
     queue,
+    schedules,
     thaw_start,
     triggers,
 )
@@ -27,6 +28,7 @@ CASES = {
     "latency": latency.main,
     "queue": queue.main,
     "fairness": fairness.main,
+    "schedules": schedules.main,
     "freezing": freezing.main,
     "frozen_runs": frozen_runs.main,
     "imports": imports.main,

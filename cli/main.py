@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sojourn.cli import deploy, runs, stack, tokens
+from sojourn.cli import deploy, runs, schedules, stack, tokens
 from sojourn.sdk.protocol import VERSION
 
 
@@ -21,6 +21,7 @@ stack.add(main)
 deploy.add(main)
 runs.add(main)
 tokens.add(main)
+schedules.add(main)
 
 if __name__ == "__main__":
     main()

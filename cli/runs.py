@@ -81,12 +81,14 @@ def _add_list(runs: click.Group) -> None:
     @click.option("--status", help="Only these statuses, separated by commas.")
     @click.option("--task", help="Only runs of these tasks, separated by commas.")
     @click.option("--region", help="Only runs of these regions, separated by commas.")
+    @click.option("--schedule", help="Only runs of these schedules, separated by commas.")
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
     @environment_options
     def list_(
         status: str | None,
         task: str | None,
         region: str | None,
+        schedule: str | None,
         limit: int,
         environment: str,
         data_dir: str | None,
@@ -100,6 +102,8 @@ def _add_list(runs: click.Group) -> None:
             query["filter[taskIdentifier]"] = task
         if region:
             query["filter[region]"] = region
+        if schedule:
+            query["filter[schedule]"] = schedule
         page = profile.client(environment, data_dir).list_runs(query)
         if as_json:
             output.show_json(page)

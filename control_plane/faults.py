@@ -22,6 +22,8 @@ POINTS = {
     "wait.before_block": "a run's slots are free, since it has not what it needs, and it is not blocked yet",
     "wait.after_block": "a run is blocked, and nobody looked once more whether it has what it needs",
     "wait.after_complete": "a waitpoint is completed, and no run was told",
+    "ticking.before_commit": "ticks became runs, and nothing of it is committed",
+    "ticking.after_store": "runs of ticks are stored, and not queued yet",
     "freezing.after_upload": "an image is in the object store, and the database does not know",
     "freezing.after_suspend": "a run is suspended, and whether its wait is over was not looked at again",
     "freezing.after_continue": "a thawed run may go on, and its executor was not told",

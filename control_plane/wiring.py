@@ -16,6 +16,7 @@ from sojourn.control_plane.domain.regions import BadRegions, Regions
 from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 from sojourn.control_plane.engine.assigning import Assigning, Terms
 from sojourn.control_plane.engine.attempts import Attempts, Timing
+from sojourn.control_plane.engine.backfilling import Backfilling
 from sojourn.control_plane.engine.cancelling import Cancelling
 from sojourn.control_plane.engine.checks import Checks
 from sojourn.control_plane.engine.claiming import Claiming
@@ -31,7 +32,9 @@ from sojourn.control_plane.engine.placing import Placing
 from sojourn.control_plane.engine.recovery import Recovery
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
+from sojourn.control_plane.engine.schedules import Schedules
 from sojourn.control_plane.engine.shredding import Shredding
+from sojourn.control_plane.engine.ticking import Ticking
 from sojourn.control_plane.engine.tokens import Tokens
 from sojourn.control_plane.engine.triggering import Triggering
 from sojourn.control_plane.engine.turns import Turns
@@ -50,6 +53,7 @@ from sojourn.control_plane.store.object_directory import DirectoryObjects
 from sojourn.control_plane.store.object_s3 import S3Objects
 from sojourn.control_plane.store.objects import Objects
 from sojourn.control_plane.store.runs import Runs
+from sojourn.control_plane.store.schedules import Schedules as StoredSchedules
 from sojourn.control_plane.store.seal import Seal
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
@@ -89,6 +93,10 @@ class Platform:
     waiting: Waiting
     waits: Waits
     tokens: Tokens
+    schedules: Schedules
+    stored_schedules: StoredSchedules
+    ticking: Ticking
+    backfilling: Backfilling
     freezing: Freezing
     shredding: Shredding
     outcomes: Outcomes
@@ -141,6 +149,9 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     claiming = Claiming(runs, versions, index, lease=lease, placement=timedelta(seconds=config.placement_seconds))
     known_regions = regions_of(config)
     triggering = Triggering(runs, index, regions=known_regions, queue_size_limit=config.queue_size_limit)
+    cancelling = Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease)
+    stored_schedules = StoredSchedules(database)
+    schedules = Schedules(database, stored_schedules, versions, index, seal.derive("schedules"))
     how_runs_wait = waiting_terms_of(config)
     terms = Terms(config.heartbeat_seconds, config.lease_seconds, config.api_url, how_runs_wait)
     assigning = Assigning(access, versions, credentials, terms)
@@ -179,7 +190,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         credentials=credentials,
         identities=Identities(executors, cluster_keys, versions, credentials, index, shim_settings(config)),
         triggering=triggering,
-        cancelling=Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease),
+        cancelling=cancelling,
         replaying=Replaying(runs, triggering),
         results=Results(runs, mailbox),
         attempts=Attempts(
@@ -200,6 +211,10 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         waiting=waiting,
         waits=waits,
         tokens=Tokens(waits, waiting, access, index, config.api_url),
+        schedules=schedules,
+        stored_schedules=stored_schedules,
+        ticking=Ticking(database, stored_schedules, runs, access, triggering, cancelling),
+        backfilling=Backfilling(database, schedules, stored_schedules, runs, triggering),
         checkpoints=checkpoints,
         objects=objects,
         freezing=freezing,
@@ -214,6 +229,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             index,
             ArchiveStore(Path(config.data_dir) / "archives"),
             limiting,
+            schedules,
             verify=archive.tree_hash,
         ),
         limiting=limiting,

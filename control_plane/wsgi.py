@@ -20,6 +20,7 @@ from sojourn.control_plane.api.openapi import Page
 from sojourn.control_plane.api.problems import CODES, Problem, of_engine, of_status
 from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.api.runs import Runs
+from sojourn.control_plane.api.schedules import Schedules
 from sojourn.control_plane.api.tasks import Tasks
 from sojourn.control_plane.api.tokens import Tokens
 from sojourn.control_plane.api.worker import Worker
@@ -82,9 +83,11 @@ def resources(platform: Platform) -> dict[str, object]:
             platform.replaying,
             platform.results,
             platform.logs,
+            platform.stored_schedules,
             cursors,
         ),
         "tokens": Tokens(platform.tokens, cursors, platform.clock),
+        "schedules": Schedules(platform.schedules, platform.backfilling),
         "deployments": Deployments(platform.deployments, platform.versions),
         "page": Page(),
         "health": Health(

@@ -28,6 +28,7 @@ from sojourn.scheduler.service import Loop, Service
 from sojourn.scheduler.shredder import Shredder
 from sojourn.scheduler.stager import Stager
 from sojourn.scheduler.sweeper import Sweeper
+from sojourn.scheduler.ticker import Ticker
 from sojourn.scheduler.undertaker import Undertaker
 from sojourn.scheduler.waker import Waker
 
@@ -128,6 +129,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         Dispatcher(platform.placing, placement, platform.turns, platform.clock, most, resting_in),
         Keeper(platform.placing, placement, keeping.read(config.keep_alive), most, resting_in),
         Stager(platform.expiring),
+        Ticker(platform.ticking),
         Expirer(platform.expiring),
         Waker(platform.waiting, config.sweep_seconds),
         Canceller(platform.cancelling, config.sweep_seconds),

@@ -134,6 +134,40 @@ class Client:
         path = f"/api/v1/waitpoints/tokens/{quote(token_id, safe='')}/complete"
         return self.request("POST", path, f'{{"data":{text}}}'.encode())
 
+    # --- schedules
+
+    def create_schedule(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """A new schedule, or the one that `deduplicationKey` leads to, changed; `wanted` in the wire's words."""
+        return self.request("POST", "/api/v1/schedules", dict(wanted))
+
+    def retrieve_schedule(self, schedule_id: str) -> dict[str, Any]:
+        """A schedule."""
+        return self.request("GET", _schedule(schedule_id))
+
+    def list_schedules(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A page of schedules: `{data, pagination: {currentPage, totalPages, count}}`; `query`: `page`, `perPage`."""
+        return self.request("GET", "/api/v1/schedules" + (f"?{urlencode(query)}" if query else ""))
+
+    def update_schedule(self, schedule_id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """A schedule becomes what is wanted."""
+        return self.request("PUT", _schedule(schedule_id), dict(wanted))
+
+    def delete_schedule(self, schedule_id: str) -> dict[str, Any]:
+        """Deletes a schedule; its runs stay."""
+        return self.request("DELETE", _schedule(schedule_id))
+
+    def switch_schedule(self, schedule_id: str, active: bool) -> dict[str, Any]:
+        """Activates or deactivates a schedule."""
+        return self.request("POST", f"{_schedule(schedule_id)}/{'activate' if active else 'deactivate'}")
+
+    def backfill_schedule(self, schedule_id: str, begin: str, end: str) -> dict[str, Any]:
+        """Makes the runs of a time that is past: `{ticks, created}`."""
+        return self.request("POST", f"{_schedule(schedule_id)}/backfill", {"from": begin, "to": end})
+
+    def timezones(self, exclude_utc: bool = False) -> dict[str, Any]:
+        """The names of time zones that schedules can have."""
+        return self.request("GET", "/api/v1/timezones" + ("?excludeUtc=true" if exclude_utc else ""))
+
     # --- deployments
 
     def deploy(
@@ -202,6 +236,10 @@ class Client:
 
             self._transport = HttpTransport(self.api_url)
         return self._transport(request)
+
+
+def _schedule(schedule_id: str) -> str:
+    return f"/api/v1/schedules/{quote(schedule_id, safe='')}"
 
 
 def _options(options: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from sojourn.sdk.errors import OutsideRunError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from typing import Any
 
     from sojourn.sdk.conditions import Condition
@@ -49,6 +49,13 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
     if not in_loop():
         return function(*arguments)
     return apart(function, *arguments)
+
+
+async def each(pages: Iterator[Sequence[Any]]) -> AsyncIterator[Any]:
+    """What is on pages, each of which is asked for in a thread."""
+    while (page := await apart(next, pages, None)) is not None:
+        for item in page:
+            yield item
 
 
 async def apart(function: Callable[..., Any], *arguments: Any) -> Any:

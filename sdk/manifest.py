@@ -117,6 +117,8 @@ def _task(task: Task, directory: Path) -> dict[str, Any]:
         "ttl": task.ttl,
         "payloadSchema": task.payload_schema(),
     }
+    if task.schedule is not None:
+        made["schedule"] = task.schedule.to_wire()
     return made if task.freeze else made | {"freeze": False}
 
 

@@ -264,12 +264,14 @@ class Runs:
         tag: str | Sequence[str] | None = None,
         version: str | Sequence[str] | None = None,
         region: str | Sequence[str] | None = None,
+        schedule: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> Iterator[Run]:
         """Runs, newest first, page after page as they are asked for. Several values of a filter: any fits."""
         query: dict[str, Any] = {"page[size]": _PAGE if limit is None else max(min(limit, _PAGE), 1)}
         filters = (
             ("status", status), ("taskIdentifier", task), ("tag", tag), ("version", version), ("region", region),
+            ("schedule", schedule),
         )  # fmt: skip
         for name, value in filters:
             if value is not None:

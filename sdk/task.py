@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from sojourn.sdk.client import Client
     from sojourn.sdk.result import TaskResult
     from sojourn.sdk.run import Results, RunHandle
+    from sojourn.sdk.schedule import Schedule
 
-_OPTIONS = ("id", "retry", "queue", "machine", "max_duration", "ttl", "freeze", "description", *NAMES)
+_OPTIONS = ("id", "retry", "queue", "machine", "max_duration", "ttl", "freeze", "schedule", "description", *NAMES)
 
 
 class Task(Decorators):
@@ -38,6 +39,7 @@ class Task(Decorators):
         max_duration: float | None = None,
         ttl: Any = None,
         freeze: bool = True,
+        schedule: Schedule | str | Mapping[str, Any] | None = None,
         description: str | None = None,
         **hooks: Any,
     ):
@@ -56,6 +58,7 @@ class Task(Decorators):
         self.max_duration = options.max_duration(max_duration)
         self.ttl = _seconds(ttl)
         self.freeze = bool(freeze)
+        self.schedule = _schedule(schedule)
         self.file, line = source_of(function)
         self.place = f"{self.file}:{line}"
         self.payload_is_optional = False
@@ -159,6 +162,14 @@ def _innermost(function: Any) -> Any:
 def _annotations(function: Any) -> Mapping[str, Any]:
     annotations: Mapping[str, Any] = getattr(_innermost(function), "__annotations__", {})
     return annotations
+
+
+def _schedule(given: Schedule | str | Mapping[str, Any] | None) -> Schedule | None:
+    if given is None:
+        return None
+    from sojourn.sdk.schedule import Schedule
+
+    return Schedule.of(given)
 
 
 def _seconds(ttl: Any) -> int | None:

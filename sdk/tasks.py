@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def task(function: Callable[..., Any] | None = None, /, **task_options: Any) -> Any:
-    """Marks a function as a task: `@task` or `@task(id=…, retry=…, queue=…, machine=…, max_duration=…, ttl=…)`.
+    """Marks a function as a task: `@task` or `@task(id=…, retry=…, queue=…, machine=…, max_duration=…, ttl=…,
+    schedule=…)`.
 
     The function takes a payload, or a payload and the context, or nothing. It may be `def` or `async def`.
     """

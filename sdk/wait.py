@@ -161,7 +161,7 @@ class Wait:
 
         filters = token_calls.filters(status, tags, idempotency_key, period, created_from, created_to)
         pages = token_calls.pages(filters, limit, client)
-        listed: Any = _apart(pages) if inside.in_loop() else (token for page in pages for token in page)
+        listed: Any = inside.each(pages) if inside.in_loop() else (token for page in pages for token in page)
         return listed
 
     # --- several at once
@@ -244,12 +244,6 @@ def _nothing() -> Any:
         return
 
     return at_once()
-
-
-async def _apart(pages: Iterator[list[TokenState]]) -> Any:
-    while (page := await inside.apart(next, pages, None)) is not None:
-        for token in page:
-            yield token
 
 
 # --- what is given

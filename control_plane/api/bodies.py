@@ -157,6 +157,44 @@ class CompleteBody(Strict):
     data: Any = None
 
 
+_Cron = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(identifier)]
+_Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(identifier)]
+_Window = Annotated[str, StringConstraints(min_length=1, max_length=10), AfterValidator(identifier)]
+
+
+class ScheduleBody(Strict):
+    """What a schedule is to be; what is absent takes its default, also where the schedule is there already."""
+
+    task: Name
+    cron: _Cron = Field(
+        description="Minute, hour, day of month, month, day of week; `L` is the last day, `5L` the last Friday."
+    )
+    timezone: _Zone | None = Field(default=None, description="An IANA name; UTC if absent.")
+    externalId: Key | None = Field(default=None, description="Given to each run, for whoever the schedule is of.")
+    window: _Window | None = Field(default=None, description="Over how long ticks are spread: `30m`, `2h`, or `25%`.")
+    overlap: Literal["allow", "skip", "queue", "replace"] | None = Field(
+        default=None, description="What a tick does while a run of the schedule is not over; `allow` if absent."
+    )
+    catchUp: Literal["none", "last", "all"] | None = Field(
+        default=None, description="Which ticks that nobody fired in time are made up for; `last` if absent."
+    )
+
+
+class NewScheduleBody(ScheduleBody):
+    """A new schedule, or another one for the key."""
+
+    deduplicationKey: Key
+
+
+class BackfillBody(Strict):
+    """A time that is past, its ends included; at most 1,000 ticks."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
+
+    begin: Time = Field(alias="from", description="An ISO date.")
+    end: Time = Field(alias="to", description="An ISO date.")
+
+
 class Query(BaseModel):
     """Query parameters: texts that are read as their types; unknown ones are refused."""
 
@@ -194,6 +232,7 @@ class RunsQuery(PageQuery):
     machine: _Listed | None = Field(default=None, alias="filter[machine]")
     region: _Listed | None = Field(default=None, alias="filter[region]")
     is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
+    schedule: _Listed | None = Field(default=None, alias="filter[schedule]")
 
 
 class TokensQuery(PageQuery):
@@ -202,6 +241,19 @@ class TokensQuery(PageQuery):
     status: _Listed | None = Field(default=None, alias="filter[status]", description="WAITING, COMPLETED, TIMED_OUT.")
     tags: _Listed | None = Field(default=None, alias="filter[tags]")
     idempotency_key: Key | None = Field(default=None, alias="filter[idempotencyKey]")
+
+
+class SchedulesQuery(Query):
+    """A page by its number."""
+
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    perPage: Annotated[int, Field(ge=1)] = Field(default=25, description="More than 100 counts as 100.")
+
+
+class TimezonesQuery(Query):
+    """Which zones."""
+
+    excludeUtc: Literal["true", "false"] | None = None
 
 
 class ResultQuery(Query):

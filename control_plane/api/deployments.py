@@ -74,5 +74,6 @@ def _task(task: Task) -> dict[str, Any]:
         "ttl": task.ttl_seconds,
         "payloadSchema": task.payload_schema,
         "freeze": task.may_freeze,
+        "schedule": task.schedule,
     }
     return {name: value for name, value in given.items() if value is not None}

@@ -30,6 +30,7 @@ _PARAMETERS = {
     "run": "A run's id.",
     "content_hash": "The hash of the version's tree.",
     "checkpoint": "A checkpoint's id.",
+    "schedule": "A schedule's id.",
     "token": "A token's id.",
     "hash": "What the token's `url` ends with.",
 }

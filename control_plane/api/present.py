@@ -7,11 +7,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sojourn.control_plane.api.encoding import RawJson, timestamp
-from sojourn.control_plane.domain import duration
+from sojourn.control_plane.domain import cron, cron_words, duration
 from sojourn.control_plane.domain.failure import internal_error
 from sojourn.control_plane.domain.lifecycle import BLOCKED, is_final
 from sojourn.control_plane.engine.waiting import Done
-from sojourn.control_plane.store.records import Attempt, Checkpoint, Environment, Executor, Run, Snapshot, Wait, Waitpoint
+from sojourn.control_plane.store.records import (
+    Attempt,
+    Checkpoint,
+    Environment,
+    Executor,
+    Run,
+    Schedule,
+    Snapshot,
+    Wait,
+    Waitpoint,
+)
 from sojourn.control_plane.telemetry.logs import Line
 from sojourn.sdk.protocol import ErrorCode, ErrorKind, RunStatus, SnapshotStatus
 
@@ -81,7 +91,7 @@ def list_item(run: Run, environment: Environment, version: str | None, current: 
     """A run in a list."""
     return {
         **common(run, version, current),
-        "taskKind": "STANDARD",
+        "taskKind": "STANDARD" if run.schedule_id is None else "SCHEDULED",
         "queue": {"name": run.queue},
         "machine": run.machine,
         "region": run.region,
@@ -97,6 +107,7 @@ def retrieved(
     executor: Executor | None,
     waits: Sequence[Wait],
     current: bool,
+    schedule: Schedule | None = None,
 ) -> dict[str, Any]:
     """A run by itself, with payload, output, error and its relatives. `versions`: numbers by version id.
 
@@ -119,6 +130,8 @@ def retrieved(
         wire["frozenMs"] = run.frozen_ms
     if run.executor_id is not None:
         wire["executor"] = placed(run.executor_id, executor)
+    if schedule is not None:
+        wire["schedule"] = _of_schedule(schedule)
     if run.payload is not None:
         wire["payload"] = packet(run.payload, run.payload_type)
     if run.output is not None and run.status == RunStatus.COMPLETED:
@@ -187,6 +200,46 @@ def token(token: Waitpoint, url: str) -> dict[str, Any]:
     """A token by itself, with what it was completed with."""
     output = {"output": token.output, "outputType": token.output_type, "outputIsError": token.is_error or None}
     return token_item(token, url) | _present(output)
+
+
+def schedule(schedule: Schedule, environment: Environment) -> dict[str, Any]:
+    """A schedule."""
+    tick, last = schedule.next_tick, schedule.last_tick
+    due = None if schedule.held else schedule.due_at
+    return _present(
+        {
+            "id": schedule.id,
+            "type": schedule.type,
+            "task": schedule.task,
+            "active": schedule.active,
+            "deduplicationKey": schedule.deduplication_key,
+            "externalId": schedule.external_id,
+            "generator": _generator(schedule.cron),
+            "timezone": schedule.timezone,
+            "window": schedule.time_window,
+            "overlap": schedule.overlap,
+            "catchUp": schedule.catch_up,
+            "nextRun": tick and timestamp(tick),
+            "nextRunEffectiveAt": due and timestamp(due),
+            "lastRun": last and timestamp(last),
+            "environments": [{"id": environment.id, "type": environment.type}],
+        }
+    )
+
+
+def _of_schedule(schedule: Schedule) -> dict[str, Any]:
+    return _present(
+        {
+            "id": schedule.id,
+            "externalId": schedule.external_id,
+            "deduplicationKey": schedule.deduplication_key,
+            "generator": _generator(schedule.cron),
+        }
+    )
+
+
+def _generator(expression: str) -> dict[str, Any]:
+    return {"type": "CRON", "expression": expression, "description": cron_words.describe(cron.parse(expression))}
 
 
 def waits_done(done: Sequence[Done]) -> dict[str, Any]:

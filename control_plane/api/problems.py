@@ -67,6 +67,9 @@ CODES: dict[str, Code] = {
     "WAITPOINT_NOT_FOUND": Code(
         404, "There is no such token in this environment.", "check the id and the key's environment"
     ),
+    "SCHEDULE_NOT_FOUND": Code(
+        404, "There is no such schedule in this environment.", "check the id and the key's environment"
+    ),
     "METHOD_NOT_ALLOWED": Code(405, "This address has no such method.", "use a method that `Allow` names"),
     "PLACEMENT_OVER": Code(
         409, "No executor is expected of this allocation, or not any more.", "exit; nothing is to be done"
@@ -83,6 +86,10 @@ CODES: dict[str, Code] = {
     "REGION_UNKNOWN": Code(422, "There is no such region.", "use one that `error` lists, or leave `region` out"),
     "PARENT_IS_OVER": Code(422, "The run that triggers this one has ended.", "trigger it without a parent"),
     "QUEUE_FULL": Code(422, "As many runs wait as may.", "wait until some have run, or raise the limit"),
+    "SCHEDULE_INVALID": Code(422, "The schedule cannot be used as it is asked for.", "correct what `field` names"),
+    "SCHEDULE_DECLARED": Code(
+        422, "The schedule is declared by deployed code.", "change the code and deploy, or deactivate the schedule"
+    ),
     "MANIFEST_INVALID": Code(422, "The manifest cannot be used.", "correct what `field` names and deploy again"),
     "ARCHIVE_INVALID": Code(422, "The archive cannot be used.", "deploy again with this release's `sojourn deploy`"),
     # what is wrong here

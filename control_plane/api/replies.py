@@ -161,6 +161,23 @@ class WaitingFor(Reply):
     waits: list[WaitItem]
 
 
+class ScheduleGenerator(Reply):
+    """What names a schedule's ticks; `description` in words."""
+
+    type: str
+    expression: str
+    description: str
+
+
+class ScheduleOfRun(Reply):
+    """The schedule that made a run, while there is one."""
+
+    id: str
+    externalId: str | None = None
+    deduplicationKey: str | None = None
+    generator: ScheduleGenerator
+
+
 class RunReply(RunFields):
     """A run. `output` where it completed, `error` where it ended otherwise.
 
@@ -179,6 +196,7 @@ class RunReply(RunFields):
     aliveReason: str | None = None
     frozenMs: int | None = None
     executor: ExecutorName | None = None
+    schedule: ScheduleOfRun | None = None
     payload: Any = None
     output: Any = None
     error: FlatError | None = None
@@ -332,6 +350,65 @@ class SuccessReply(Reply):
     success: bool
 
 
+class ScheduleEnvironment(Reply):
+    """Where a schedule's runs go."""
+
+    id: str
+    type: str
+
+
+class ScheduleReply(Reply):
+    """A schedule. `nextRun`: its next tick; `nextRunEffectiveAt`: when that fires, which a window makes later. It is absent
+    where the tick waits for a run to be over.
+
+    `lastRun`: the newest tick that became a run. `deduplicationKey`: only where it was given.
+    """
+
+    id: str
+    type: str
+    task: str
+    active: bool
+    deduplicationKey: str | None = None
+    externalId: str | None = None
+    generator: ScheduleGenerator
+    timezone: str
+    window: str | None = None
+    overlap: str
+    catchUp: str
+    nextRun: datetime | None = None
+    nextRunEffectiveAt: datetime | None = None
+    lastRun: datetime | None = None
+    environments: list[ScheduleEnvironment]
+
+
+class NumberedPages(Reply):
+    """Where a page is among others."""
+
+    currentPage: int
+    totalPages: int
+    count: int
+
+
+class SchedulesReply(Reply):
+    """A page of schedules, newest first."""
+
+    data: list[ScheduleReply]
+    pagination: NumberedPages
+
+
+class BackfilledReply(Reply):
+    """How many ticks there are in that time, and for how many of them a run was made now; the others had theirs."""
+
+    ticks: int
+    created: int
+
+
+class TimezonesReply(Reply):
+    """IANA names, UTC first."""
+
+    timezones: list[str]
+
+
 class DeployedReply(Reply):
     """`isCached`: the same content was current already."""
 
@@ -356,6 +433,7 @@ class TaskItem(Reply):
     ttl: int | None = None
     payloadSchema: dict[str, Any] | None = None
     freeze: bool | None = None
+    schedule: dict[str, Any] | None = None
 
 
 class DeploymentReply(Reply):

@@ -20,6 +20,7 @@ from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import RunFilters, attempts_of
 from sojourn.control_plane.store.runs import Runs as StoredRuns
+from sojourn.control_plane.store.schedules import Schedules
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs
@@ -46,6 +47,7 @@ class Runs:
         replaying: Replaying,
         results: Results,
         logs: Logs,
+        schedules: Schedules,
         cursors: Cursors,
     ):
         self._runs = runs
@@ -57,6 +59,7 @@ class Runs:
         self._replaying = replaying
         self._results = results
         self._logs = logs
+        self._schedules = schedules
         self._cursors = cursors
 
     def page(self, call: Call) -> dict[str, Any]:
@@ -79,7 +82,9 @@ class Runs:
         numbers = {other.version_id: self._version(other) or "" for other in related if other.version_id}
         executor = self._executors.find(found.executor_id) if found.executor_id else None
         waits = self._waits.begun(found.id, _MAX_WAITS, found.wait_keys or ()) if found.wait_need else ()
-        return present.retrieved(found, self._version(found), related, numbers, executor, waits, speaks_current(call))
+        schedule = self._schedules.find(found.environment_id, found.schedule_id) if found.schedule_id else None
+        current = speaks_current(call)
+        return present.retrieved(found, self._version(found), related, numbers, executor, waits, current, schedule)
 
     def cancel(self, call: Call, run: str) -> dict[str, Any]:
         """Cancels a run; one that is over stays as it is."""
@@ -171,6 +176,7 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
         queues=values(query.queue, "filter[queue]"),
         machines=machines,
         regions=values(query.region, "filter[region]"),
+        schedules=values(query.schedule, "filter[schedule]"),
         is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,
         created_to=until,

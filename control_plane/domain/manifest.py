@@ -6,10 +6,12 @@ User code's machine made it, so that nothing in it is trusted: sizes are capped,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sojourn.control_plane.domain import cron, timetable
+from sojourn.control_plane.domain.timetable import CatchUp, Overlap
 from sojourn.sdk.protocol import (
     DEFAULT_MACHINE,
     MACHINES,
@@ -21,6 +23,7 @@ from sojourn.sdk.protocol import (
 
 MAX_TASKS = 5_000
 MAX_NAME_CHARS = 256
+ENVIRONMENT_TYPES = ("DEVELOPMENT", "STAGING", "PRODUCTION", "PREVIEW")
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_\-/]{1,128}")
 
 
@@ -82,7 +85,43 @@ def _task(task: Any, path: str) -> dict[str, Any]:
         "ttl_seconds": _number(task, "ttl", f"{path}.ttl", 0, NO_MAX_DURATION),
         "payload_schema": schema,
         "may_freeze": _flag(task, "freeze", f"{path}.freeze"),
+        "schedule": _schedule(task.get("schedule"), f"{path}.schedule"),
     }
+
+
+def _schedule(given: Any, path: str) -> dict[str, Any] | None:
+    """A task's schedule, as the store keeps it: what is absent takes its default when it is declared."""
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise Invalid(path, "must be an object")
+    kept: dict[str, Any] = {"cron": _read(given, "cron", path, cron.parse)}
+    for name, read in _OF_SCHEDULES.items():
+        if given.get(name) is not None:
+            kept[name] = _read(given, name, path, read)
+    environments = given.get("environments")
+    if environments is not None:
+        if not isinstance(environments, list) or not all(kind in ENVIRONMENT_TYPES for kind in environments):
+            raise Invalid(f"{path}.environments", f"must be a list of {', '.join(ENVIRONMENT_TYPES)}")
+        kept["environments"] = environments
+    return kept
+
+
+_OF_SCHEDULES: dict[str, Callable[[str], Any]] = {
+    "timezone": cron.zone,
+    "window": timetable.window,
+    "overlap": Overlap,
+    "catchUp": CatchUp,
+}
+
+
+def _read(holder: Mapping[str, Any], name: str, path: str, read: Callable[[str], Any]) -> str:
+    text = _text(holder, name, f"{path}.{name}")
+    try:
+        read(text)
+    except ValueError as error:
+        raise Invalid(f"{path}.{name}", str(error)) from None
+    return text
 
 
 def _queues(given: Mapping[str, Any], tasks: list[Any]) -> list[dict[str, Any]]:

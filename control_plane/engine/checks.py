@@ -106,6 +106,17 @@ _STORE: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "I19",
+        "its schedule is another environment's",
+        "SELECT r.id FROM schedules s JOIN runs r ON r.schedule_id = s.id WHERE r.environment_id <> s.environment_id",
+    ),
+    (
+        "I19",
+        "it is a schedule, and its environment is another organization's",
+        "SELECT s.id FROM schedules s JOIN environments e ON e.id = s.environment_id"
+        " WHERE e.organization_id <> s.organization_id",
+    ),
+    (
+        "I19",
         "it, its version and its environment are not one tenant's",
         "SELECT r.id FROM runs r JOIN environments e ON e.id = r.environment_id"
         " LEFT JOIN versions v ON v.id = r.version_id LEFT JOIN runs p ON p.id = r.parent_run_id"
@@ -174,6 +185,8 @@ class Checks:
             "SELECT id FROM runs WHERE snapshot_status <> 'FINISHED' AND lease_until < %s LIMIT 1000", overdue
         ):
             yield Violation("I5", row["id"], "its executor's lease lapsed long ago")
+        for row in self._database.rows("SELECT id FROM schedules WHERE due_at < %s LIMIT 1000", overdue):
+            yield Violation("I5", row["id"], "it is a schedule that is due for long, and nobody looked at it")
 
     def _images(self) -> Iterator[Violation]:
         """I16: what frozen runs go on from is in the object store, whole."""

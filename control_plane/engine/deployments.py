@@ -14,6 +14,7 @@ from sojourn.control_plane.domain import ids, manifest
 from sojourn.control_plane.engine.errors import ArchiveInvalid, ManifestInvalid
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.limits import Limiting
+from sojourn.control_plane.engine.schedules import Schedules
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Environment, Version
 from sojourn.control_plane.store.runs import Runs
@@ -74,6 +75,7 @@ class Deployments:
         index: Index,
         archives: ArchiveStore,
         limiting: Limiting,
+        schedules: Schedules,
         verify: Callable[[bytes], str],
         random: Callable[[int], bytes] = os.urandom,
     ):
@@ -83,6 +85,7 @@ class Deployments:
         self._index = index
         self._archives = archives
         self._limiting = limiting
+        self._schedules = schedules
         self._verify = verify
         self._random = random
 
@@ -111,6 +114,7 @@ class Deployments:
         if not deployed.cached:
             self._limiting.push(environment.organization_id, now)
             self._index.ring("keeper")
+            self._index.ring("ticker")
         self._release(environment, now)
         return deployed
 
@@ -132,7 +136,8 @@ class Deployments:
         current = self._versions.current(environment.id)
         if current is None or (current.content_hash, current.image) != (content_hash, image):
             return None
-        if {task.slug for task in self._versions.tasks(current.id)} != {task["slug"] for task in parsed.tasks}:
+        there = {task.slug: task.schedule for task in self._versions.tasks(current.id)}
+        if there != {task["slug"]: task["schedule"] for task in parsed.tasks}:
             return None
         return Deployed(current.id, current.number, content_hash, [task["slug"] for task in parsed.tasks], cached=True)
 
@@ -152,6 +157,7 @@ class Deployments:
         self._versions.insert(version, parsed.tasks)
         self._versions.declare_queues(environment.id, [{"id": self._id("queue", now), **queue} for queue in parsed.queues])
         self._versions.make_current(environment.id, version.id)
+        self._schedules.declare(environment, self._versions.tasks(version.id), now)
         return Deployed(version.id, version.number, content_hash, [task["slug"] for task in parsed.tasks], cached=False)
 
     def _release(self, environment: Environment, now: datetime) -> None:

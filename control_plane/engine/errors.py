@@ -16,6 +16,9 @@ EngineError
 ├── CheckpointNotFound     no such checkpoint of this executor's
 ├── WaitpointNotFound      no such token in this environment
 ├── CallbackRefused        a callback URL's hash is not its token's
+├── ScheduleNotFound       no such schedule in this environment
+├── ScheduleInvalid        a schedule's task, times or span cannot be used
+├── ScheduleDeclared       deployed code declares that schedule, and alone changes it
 ├── ImagesUnavailable      the object store does not take, or give, an image now
 └── Stale                  the run has moved on; the caller must drop it
 """
@@ -123,6 +126,24 @@ class CallbackRefused(EngineError):
     """The callback's address is not valid."""
 
     code = "CALLBACK_REFUSED"
+
+
+class ScheduleNotFound(EngineError):
+    """There is no such schedule in this environment."""
+
+    code = "SCHEDULE_NOT_FOUND"
+
+
+class ScheduleInvalid(EngineError):
+    """The schedule cannot be used as it is asked for."""
+
+    code = "SCHEDULE_INVALID"
+
+
+class ScheduleDeclared(EngineError):
+    """The schedule is declared by deployed code."""
+
+    code = "SCHEDULE_DECLARED"
 
 
 class ImagesUnavailable(EngineError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -49,6 +49,8 @@ class TriggerRequest:
     parent_run_id: str | None = None
     source: str = "api"
     replay_of: str | None = None
+    schedule_id: str | None = None
+    scheduled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +82,32 @@ class Triggering:
 
     def trigger(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered:
         """Stores and queues a run, or finds the one that the request's keys already stand for."""
-        if self._limit and self._index.size(environment.organization_id) >= self._limit:
+        if self.is_full(environment.organization_id):
             raise QueueFull(
                 f"{self._limit} runs wait or run already, which is the limit",
                 next_step="wait until some have run, or raise SOJOURN_QUEUE_SIZE_LIMIT",
             )
-        document = self._document(environment, request, now)
+        document = self.document(environment, request, now)
         if self._combiner.submit(document) is not None:
             return Triggered(document["id"], cached=False)
         return self._known(environment, request, document, now)
 
+    def is_full(self, organization_id: str) -> bool:
+        """Whether as many runs wait as may."""
+        return bool(self._limit) and self._index.size(organization_id) >= self._limit
+
     def _store(self, documents: Sequence[dict[str, Any]]) -> list[Row | None]:
         stored = self._runs.insert(documents)
         faults.point("trigger.after_store")
+        self.queue(stored, documents[0]["at"])
+        return [stored.get(document["id"]) for document in documents]
+
+    def queue(self, stored: Mapping[str, Row], now: datetime) -> None:
+        """Tells the queue of runs that were stored just now. What does not reach it is found by the sweep."""
         queued = [build(Moved, row) for row in stored.values() if row["snapshot_status"] == SnapshotStatus.QUEUED]
-        self._index.enqueue(queued, documents[0]["at"])
+        self._index.enqueue(queued, now)
         if any(row["snapshot_status"] == SnapshotStatus.DELAYED for row in stored.values()):
             self._index.ring("stager")
-        return [stored.get(document["id"]) for document in documents]
 
     def _known(
         self, environment: Environment, request: TriggerRequest, document: dict[str, Any], now: datetime
@@ -149,7 +159,8 @@ class Triggering:
             )
         return request.region
 
-    def _document(self, environment: Environment, request: TriggerRequest, now: datetime) -> dict[str, Any]:
+    def document(self, environment: Environment, request: TriggerRequest, now: datetime) -> dict[str, Any]:
+        """A new run as `trigger_runs.sql` takes it."""
         key_until = now + timedelta(seconds=request.idempotency_ttl_seconds) if request.idempotency_key else None
         return {
             "id": ids.make("run", now, self._random(ids.RANDOM_BYTES)),
@@ -178,4 +189,6 @@ class Triggering:
             "replay_of": request.replay_of,
             "at": now,
             "delay_until": request.delay_until,
+            "schedule": request.schedule_id,
+            "scheduled_at": request.scheduled_at,
         }

@@ -136,6 +136,7 @@ class Task(Table):
     ttl_seconds = IntegerField(null=True)
     payload_schema = BinaryJSONField(null=True)
     may_freeze = BooleanField(null=True)
+    schedule = BinaryJSONField(null=True)
 
     class Meta:
         table_name = "tasks"
@@ -215,6 +216,8 @@ class Run(Table):
     frozen_on = TextField(null=True)
     alive_reason = TextField(null=True)
     frozen_ms = BigIntegerField()
+    schedule_id = TextField(null=True)
+    scheduled_at = DateTimeTZField(null=True)
 
     class Meta:
         table_name = "runs"
@@ -351,6 +354,32 @@ class Checkpoint(Table):
         table_name = "checkpoints"
 
 
+class Schedule(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    environment_id = TextField()
+    type = TextField()
+    task = TextField()
+    cron = TextField()
+    timezone = TextField()
+    time_window = TextField(null=True)
+    phase = BigIntegerField()
+    overlap = TextField()
+    catch_up = TextField()
+    external_id = TextField(null=True)
+    deduplication_key = TextField(null=True)
+    active = BooleanField()
+    next_tick = DateTimeTZField(null=True)
+    due_at = DateTimeTZField(null=True)
+    held = BooleanField()
+    last_tick = DateTimeTZField(null=True)
+    created_at = DateTimeTZField()
+    updated_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "schedules"
+
+
 class ClusterKey(Table):
     cluster = TextField()
     kid = TextField()
@@ -379,5 +408,6 @@ TABLES = (
     Waitpoint,
     RunWait,
     Checkpoint,
+    Schedule,
     ClusterKey,
 )

@@ -88,6 +88,8 @@ class Run:
     frozen_on: str | None
     alive_reason: str | None
     frozen_ms: int
+    schedule_id: str | None = None
+    scheduled_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class Task:
     ttl_seconds: int | None
     payload_schema: dict[str, Any] | None
     may_freeze: bool | None
+    schedule: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +284,35 @@ class Wait(Waitpoint):
 
     key: str
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a task is triggered by itself. `next_tick`: the moment that is named next; `due_at`: when it is looked at.
+
+    `held`: its tick waits for a run to end. `deduplication_key`: None where deployed code declares it.
+    """
+
+    id: str
+    organization_id: str
+    environment_id: str
+    type: str
+    task: str
+    cron: str
+    timezone: str
+    time_window: str | None
+    phase: int
+    overlap: str
+    catch_up: str
+    external_id: str | None
+    deduplication_key: str | None
+    active: bool
+    next_tick: datetime | None
+    due_at: datetime | None
+    held: bool
+    last_tick: datetime | None
+    created_at: datetime
+    updated_at: datetime
 
 
 @cache

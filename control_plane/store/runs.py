@@ -93,6 +93,7 @@ class RunFilters:
     queues: Sequence[str] = ()
     machines: Sequence[str] = ()
     regions: Sequence[str] = ()
+    schedules: Sequence[str] = ()
     is_test: bool | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -430,6 +431,7 @@ def _conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
         ("queue", filters.queues),
         ("machine", filters.machines),
         ("region", filters.regions),
+        ("schedule_id", filters.schedules),
     ):
         if values:
             where.append(f"{column} = ANY(%s)")

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from sojourn.sdk.result import TaskResult
     from sojourn.sdk.run import Run, RunHandle, runs
     from sojourn.sdk.run_locals import locals
+    from sojourn.sdk.schedule import Schedule
+    from sojourn.sdk.scheduled_payload import ScheduledPayload
+    from sojourn.sdk.schedules import schedules
     from sojourn.sdk.tasks import task, tasks
     from sojourn.sdk.tokens import Token, TokenResult
     from sojourn.sdk.wait import wait
@@ -47,6 +50,8 @@ __all__ = [
     "RunCancelledError",
     "RunHandle",
     "RunTimeoutError",
+    "Schedule",
+    "ScheduledPayload",
     "Skip",
     "SojournError",
     "SubtaskUnwrapError",
@@ -59,6 +64,7 @@ __all__ = [
     "locals",
     "logger",
     "runs",
+    "schedules",
     "task",
     "tasks",
     "testing",
@@ -85,6 +91,9 @@ _PLACES = {
     "sdk.result": ("TaskResult",),
     "sdk.run": ("Run", "RunHandle", "runs"),
     "sdk.run_locals": ("locals",),
+    "sdk.schedule": ("Schedule",),
+    "sdk.scheduled_payload": ("ScheduledPayload",),
+    "sdk.schedules": ("schedules",),
     "sdk.tasks": ("task", "tasks"),
     "sdk.tokens": ("Token", "TokenResult"),
     "sdk.wait": ("wait",),

@@ -2,11 +2,12 @@
 --
 -- $1: [{id, environment, task, payload, payload_type, queue?, concurrency_key?, machine?, region?, priority_ms, version?,
 --       max_attempts?, max_duration?, ttl_seconds?, tags, metadata?, idempotency_key?, idempotency_expires_at?,
---       idempotency_options?, request_key?, parent?, source, is_test, replay_of?, at, delay_until?}]
+--       idempotency_options?, request_key?, parent?, source, is_test, replay_of?, at, delay_until?,
+--       schedule?, scheduled_at?}]
 --     version: a version's number to lock to. Absent options come from the task of the locked or current version.
 -- Returns a row for each run that was stored, with what the queue needs to know.
---     No row: the id, the idempotency key or the request key is taken, the version to lock to does not exist, or
---     the parent is over, or is being cancelled.
+--     No row: the id, the idempotency key, the request key or the tick of the schedule is taken, the version to lock to does
+--     not exist, or the parent is over, or is being cancelled.
 -- Invariant: run and history row are stored together. A run with no task in sight waits for a version.
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS w (
@@ -14,7 +15,7 @@ WITH wanted AS MATERIALIZED (
         machine text, region text, priority_ms bigint, version text, max_attempts int, max_duration int, ttl_seconds int,
         tags text[], metadata text, idempotency_key text, idempotency_expires_at timestamptz,
         idempotency_options jsonb, request_key text, parent text, source text, is_test boolean, replay_of text,
-        at timestamptz, delay_until timestamptz)
+        at timestamptz, delay_until timestamptz, schedule text, scheduled_at timestamptz)
 ), resolved AS MATERIALIZED (
     SELECT w.*, e.organization_id, e.project_id, v.id AS lock_id, t.slug IS NOT NULL AS versioned,
         coalesce(w.queue, t.queue, 'task/' || w.task) AS to_queue,
@@ -43,14 +44,15 @@ WITH wanted AS MATERIALIZED (
         payload_type, queue, concurrency_key, machine, region, priority_ms, locked_version_id, max_attempts, max_duration,
         queued_at, available_at, ttl_seconds, ttl_expires_at, tags, metadata, asked, idempotency_key,
         idempotency_expires_at, idempotency_options, request_key, parent_run_id, root_run_id, depth, source, is_test,
-        replay_of, created_at, updated_at, delayed_until)
+        replay_of, created_at, updated_at, delayed_until, schedule_id, scheduled_at)
     SELECT id, organization_id, project_id, environment, task, shows, 1, stands, payload, payload_type, to_queue,
         concurrency_key, to_machine, coalesce(region, 'default'), priority_ms, lock_id, tries, duration,
         CASE WHEN delay_until > at THEN delay_until ELSE at END,
         CASE WHEN delay_until > at THEN delay_until END, ttl,
         CASE WHEN stands <> 'DELAYED' AND ttl > 0 THEN greatest(at, delay_until) + make_interval(secs => ttl) END,
         tags, metadata, asked, idempotency_key, idempotency_expires_at, idempotency_options, request_key, parent_id,
-        root_id, deep, source, is_test, replay_of, at, at, CASE WHEN delay_until > at THEN delay_until END
+        root_id, deep, source, is_test, replay_of, at, at, CASE WHEN delay_until > at THEN delay_until END,
+        schedule, scheduled_at
     FROM resolved ORDER BY id
     ON CONFLICT DO NOTHING
     RETURNING id, organization_id, environment_id, task, status, snapshot_status, queue, concurrency_key, machine,

@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from sojourn import Token, TokenResult, testing, wait
+from sojourn import Schedule, ScheduledPayload, Token, TokenResult, testing, wait
 from sojourn.sdk import client as clients
 from sojourn.sdk.context import _PARTS
 from sojourn.sdk.errors import BY_STATUS
 from sojourn.sdk.hooks import NAMES
 from sojourn.sdk.options import Retry
 from sojourn.sdk.protocol import MACHINES, RunStatus
+from sojourn.sdk.schedule_state import Backfill, ScheduleState
 from sojourn.sdk.tokens import TokenState
 from sojourn.sdk.trigger_options import TRIGGER_OPTIONS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-GUIDES = ("tasks.md", "triggering.md", "testing.md", "waiting.md")
+GUIDES = ("tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md")
 TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in GUIDES}
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -105,6 +106,19 @@ def test_the_guide_to_waiting(guide: dict[str, Any]) -> None:
     assert testing.run(guide["follow_up"], {}).output == "followed up"
 
 
+def test_the_guide_to_schedules(guide: dict[str, Any]) -> None:
+    for block in blocks("schedules.md"):
+        exec(block, guide)
+    assert testing.run(guide["clean_up"], {"timestamp": "2026-01-02T06:00:00.000Z"}).output == "clean"
+    guide["test_the_first_report"]()
+    payload = {
+        "scheduleId": "sched_1", "type": "DECLARATIVE", "timezone": "Europe/Berlin",
+        "upcoming": ["2026-01-05T07:30:00.000Z"], "timestamp": "2026-01-02T07:30:00.000Z",
+        "lastTimestamp": "2026-01-01T07:30:00.000Z",
+    }  # fmt: skip
+    assert testing.run(guide["weekday_report"], payload).output == "2026-01-01 to 2026-01-02"
+
+
 def anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -132,6 +146,8 @@ def test_links_lead_somewhere(name: str) -> None:
         ("triggering.md", tuple(kind.__name__ for kind in BY_STATUS.values())),
         ("testing.md", testing.Ended.fields[5:]),
         ("testing.md", tuple(f"testing.{name}" for name in ("TIMES_OUT", "NobodyCompletesError", "Platform"))),
+        ("schedules.md", (*ScheduleState.fields, *Backfill.fields, *Schedule.fields)),
+        ("schedules.md", tuple(ScheduledPayload.__annotations__)),
         ("waiting.md", tuple(TokenState.fields)),
         ("waiting.md", (*Token.fields, *TokenResult.fields)),
         ("waiting.md", ("need", "conditions", "kind")),

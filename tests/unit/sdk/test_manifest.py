@@ -34,7 +34,7 @@ def send_email(payload: Email) -> None:
 ''',
     "mail/shared.py": "from sojourn import Queue, task\nunused = Queue('slow', 1)\n@task\ndef anything(payload): ...\n",
     "queue.py": "from sojourn import task\n@task\ndef named_like_pythons(payload: int): ...\n",
-    "my-tasks.py": "from sojourn import task\n@task(id='dashed')\ndef one(): ...\n",
+    "my-tasks.py": "from sojourn import task\n@task(id='dashed', schedule='0 6 * * *')\ndef one(): ...\n",
     "__main__.py": "raise SystemExit(9)\n",
     "setup.py": "raise RuntimeError('not a task')\n",
     "tests/test_it.py": "raise RuntimeError('not a task')\n",
@@ -101,6 +101,11 @@ def test_a_task_has_its_options(manifest: dict[str, Any]) -> None:
         },
     }
     assert manifest["tasks"][0]["payloadSchema"] is None
+
+
+def test_a_task_has_its_schedule(manifest: dict[str, Any]) -> None:
+    schedule = {"cron": "0 6 * * *", "timezone": "UTC", "overlap": "allow", "catchUp": "last"}
+    assert [task.get("schedule") for task in manifest["tasks"]] == [None, schedule, None, None]
 
 
 def test_queues_are_found_whether_a_task_uses_them_or_not(manifest: dict[str, Any]) -> None:

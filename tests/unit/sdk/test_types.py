@@ -9,7 +9,7 @@ from mypy import api
 CODE = """
 import asyncio
 
-from sojourn import TaskResult, Token, TokenResult, task, wait
+from sojourn import ScheduledPayload, TaskResult, Token, TokenResult, schedules, task, wait
 
 
 @task
@@ -28,6 +28,14 @@ def in_def() -> None:
     index: int = first.index
     for state in wait.list_tokens(limit=index):
         print(state.status, len(wait.all(wait.delay(days=1))))
+    made = schedules.create(child, "0 6 * * *", deduplication_key="a")
+    print(made.cron, [each.task for each in schedules.list()], schedules.timezones()[0])
+    schedules.delete(made)
+
+
+@task(schedule="0 6 * * *")
+def scheduled(payload: ScheduledPayload) -> str:
+    return payload["timestamp"].isoformat()
 
 
 @task
@@ -42,6 +50,9 @@ async def in_async_def() -> None:
     index: int = first.index
     async for state in wait.list_tokens(limit=index):
         print(state.status, len(await wait.all(wait.delay(days=1))))
+    made = await schedules.create("child", "0 6 * * *", deduplication_key="a")
+    print(made.cron, [each.task async for each in schedules.list()], (await schedules.timezones())[0])
+    await schedules.delete(made)
     again: TaskResult = await child.trigger(1).result()
     print(again.ok)
 """
