@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.cases import (
+    batches,
     cold_starts,
     drain,
     fairness,
@@ -24,6 +25,7 @@ from bench.cases import (
 
 CASES = {
     "trigger": triggers.main,
+    "batches": batches.main,
     "drain": drain.main,
     "latency": latency.main,
     "queue": queue.main,

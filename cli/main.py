@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sojourn.cli import deploy, runs, schedules, stack, tokens
+from sojourn.cli import batches, deploy, runs, schedules, stack, tokens
 from sojourn.sdk.protocol import VERSION
 
 
@@ -20,6 +20,7 @@ def main() -> None:
 stack.add(main)
 deploy.add(main)
 runs.add(main)
+batches.add(main)
 tokens.add(main)
 schedules.add(main)
 

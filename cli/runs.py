@@ -82,6 +82,7 @@ def _add_list(runs: click.Group) -> None:
     @click.option("--task", help="Only runs of these tasks, separated by commas.")
     @click.option("--region", help="Only runs of these regions, separated by commas.")
     @click.option("--schedule", help="Only runs of these schedules, separated by commas.")
+    @click.option("--batch", help="Only runs of these batches, separated by commas.")
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
     @environment_options
     def list_(
@@ -89,6 +90,7 @@ def _add_list(runs: click.Group) -> None:
         task: str | None,
         region: str | None,
         schedule: str | None,
+        batch: str | None,
         limit: int,
         environment: str,
         data_dir: str | None,
@@ -104,6 +106,8 @@ def _add_list(runs: click.Group) -> None:
             query["filter[region]"] = region
         if schedule:
             query["filter[schedule]"] = schedule
+        if batch:
+            query["filter[batch]"] = batch
         page = profile.client(environment, data_dir).list_runs(query)
         if as_json:
             output.show_json(page)

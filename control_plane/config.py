@@ -304,6 +304,12 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("heartbeat_seconds", _number(0.05, 600), 10.0, "How often an executor beats."),
     _setting("lease_seconds", _number(0.5, 3600), 60.0, "How long an executor may be silent before it is given up."),
     _setting("sweep_seconds", _number(0.1, 600), 10.0, "How often leases are looked at and the queue is swept."),
+    _setting(
+        "batch_patience_seconds",
+        _number(1, 604800),
+        1800.0,
+        "How long a batch waits for its next item before it is given up.",
+    ),
     _setting("dispatch_seconds", _number(0.5, 600), 10.0, "How long a run may be out of the queue and not claimed."),
     _setting("placement_seconds", _number(1, 3600), 60.0, "How long a placed executor may take to show up."),
     _setting("idle_timeout_seconds", _number(0, 86400), 60.0, "How long an executor without a run stays warm."),
@@ -419,6 +425,7 @@ if TYPE_CHECKING:
         heartbeat_seconds: float
         lease_seconds: float
         sweep_seconds: float
+        batch_patience_seconds: float
         dispatch_seconds: float
         placement_seconds: float
         idle_timeout_seconds: float

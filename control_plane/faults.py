@@ -15,6 +15,7 @@ from dataclasses import dataclass
 #: Every point there is, with what has just happened there.
 POINTS = {
     "trigger.after_store": "a run is stored, and not queued yet",
+    "batch.after_store": "items of a batch and their runs are stored, and none is queued yet",
     "claim.after_dequeue": "a run left the queue, and is not claimed yet",
     "claim.after_claim": "a run is claimed, and its executor was not told",
     "attempt.after_settle": "an outcome is stored, and the queue does not know",

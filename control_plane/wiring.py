@@ -17,6 +17,8 @@ from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 from sojourn.control_plane.engine.assigning import Assigning, Terms
 from sojourn.control_plane.engine.attempts import Attempts, Timing
 from sojourn.control_plane.engine.backfilling import Backfilling
+from sojourn.control_plane.engine.batch_items import BatchItems
+from sojourn.control_plane.engine.batches import Batches
 from sojourn.control_plane.engine.cancelling import Cancelling
 from sojourn.control_plane.engine.checks import Checks
 from sojourn.control_plane.engine.claiming import Claiming
@@ -45,6 +47,7 @@ from sojourn.control_plane.queue.mailbox import Mailbox
 from sojourn.control_plane.queue.notices import Notices
 from sojourn.control_plane.queue.wakeups import Wakeups
 from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.batches import Batches as StoredBatches
 from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database
@@ -97,6 +100,8 @@ class Platform:
     stored_schedules: StoredSchedules
     ticking: Ticking
     backfilling: Backfilling
+    batches: Batches
+    stored_batches: StoredBatches
     freezing: Freezing
     shredding: Shredding
     outcomes: Outcomes
@@ -152,6 +157,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     cancelling = Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease)
     stored_schedules = StoredSchedules(database)
     schedules = Schedules(database, stored_schedules, versions, index, seal.derive("schedules"))
+    stored_batches = StoredBatches(database)
     how_runs_wait = waiting_terms_of(config)
     terms = Terms(config.heartbeat_seconds, config.lease_seconds, config.api_url, how_runs_wait)
     assigning = Assigning(access, versions, credentials, terms)
@@ -210,6 +216,15 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         ),
         waiting=waiting,
         waits=waits,
+        batches=Batches(
+            stored_batches,
+            BatchItems(runs, triggering),
+            runs,
+            triggering,
+            patience=timedelta(seconds=config.batch_patience_seconds),
+            at_once=max(config.database_connections // 4, 1),
+        ),
+        stored_batches=stored_batches,
         tokens=Tokens(waits, waiting, access, index, config.api_url),
         schedules=schedules,
         stored_schedules=stored_schedules,

@@ -11,6 +11,7 @@ import falcon
 import redis
 
 from sojourn.control_plane.api.auth import Gate
+from sojourn.control_plane.api.batches import Batches
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.deployments import Deployments
 from sojourn.control_plane.api.edge import add_routes, keep_encoded_slashes
@@ -88,6 +89,7 @@ def resources(platform: Platform) -> dict[str, object]:
         ),
         "tokens": Tokens(platform.tokens, cursors, platform.clock),
         "schedules": Schedules(platform.schedules, platform.backfilling),
+        "batches": Batches(platform.batches, platform.clock),
         "deployments": Deployments(platform.deployments, platform.versions),
         "page": Page(),
         "health": Health(

@@ -16,6 +16,7 @@ from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.database import AdvisoryLock, StoreUnavailable
 from sojourn.control_plane.wiring import Platform, connect, shim_settings, waiting_terms_of
 from sojourn.scheduler.canceller import Canceller
+from sojourn.scheduler.closer import Closer
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.expirer import Expirer
 from sojourn.scheduler.keeper import Keeper
@@ -133,6 +134,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         Expirer(platform.expiring),
         Waker(platform.waiting, config.sweep_seconds),
         Canceller(platform.cancelling, config.sweep_seconds),
+        Closer(platform.batches, config.sweep_seconds),
         reaper,
         Undertaker(placement, reaper, platform.placing, platform.index),
         Shredder(platform.shredding),
@@ -144,6 +146,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
             platform.logs,
             platform.executors,
             platform.waits,
+            platform.stored_batches,
             log_days=config.log_retention_days,
             run_days=config.run_retention_days,
         ),

@@ -1,10 +1,11 @@
-"""Pruner: forgets log lines, finished runs, waitpoints and executors that are older than their retention."""
+"""Pruner: forgets log lines, finished runs, waitpoints, batches and executors that are older than their retention."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
 from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.batches import Batches
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.versions import Versions
@@ -16,7 +17,7 @@ _AT_ONCE = 5_000
 
 
 class Pruner:
-    """A retention of 0 days keeps everything. Executors are kept as long as log lines, waitpoints as long as runs."""
+    """A retention of 0 days keeps everything. Executors are kept as long as log lines, waitpoints and batches as runs."""
 
     name = "pruner"
 
@@ -28,6 +29,7 @@ class Pruner:
         logs: Logs,
         executors: Executors,
         waits: Waits,
+        batches: Batches,
         *,
         log_days: int,
         run_days: int,
@@ -38,12 +40,13 @@ class Pruner:
         self._logs = logs
         self._executors = executors
         self._waits = waits
+        self._batches = batches
         self._log_days = log_days
         self._run_days = run_days
         self._more = False
 
     def run_once(self, now: datetime) -> Counts:
-        lines = executors = runs = waitpoints = 0
+        lines = executors = runs = waitpoints = batches = 0
         if self._log_days:
             lines = self._logs.prune(now - timedelta(days=self._log_days), _AT_ONCE)
             executors = self._executors.forget(now - timedelta(days=self._log_days), _AT_ONCE)
@@ -53,8 +56,9 @@ class Pruner:
                 for environment in self._access.environments(organization):
                     runs += self._runs.remove_finished(environment.id, before, _AT_ONCE)
                     waitpoints += self._waits.remove_old(environment.id, before, now, _AT_ONCE)
-        self._more = _AT_ONCE in (lines, executors) or runs >= _AT_ONCE or waitpoints >= _AT_ONCE
-        return {"lines": lines, "runs": runs, "waitpoints": waitpoints, "executors": executors}
+                    batches += self._batches.remove_old(environment.id, before, _AT_ONCE)
+        self._more = _AT_ONCE in (lines, executors) or max(runs, waitpoints, batches) >= _AT_ONCE
+        return {"lines": lines, "runs": runs, "waitpoints": waitpoints, "batches": batches, "executors": executors}
 
     def interval(self, now: datetime) -> float:
         return 1 if self._more else 60

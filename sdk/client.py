@@ -27,12 +27,15 @@ from sojourn.sdk.exchange import Request, Response, Transport
 from sojourn.sdk.protocol import API_VERSION, MAX_PAYLOAD_BYTES, VERSION
 
 #: Levels that the API takes in a body; the payload is two below its top.
-_MAX_PAYLOAD_DEPTH = 126
+MAX_PAYLOAD_DEPTH = 126
 
 
 ATTEMPTS = 5
 _FIRST_WAIT, _FACTOR, _LONGEST_WAIT = 1.0, 1.6, 30.0
 _RETRIED = frozenset({408, 409, 429})
+#: This client sends items in several requests, so that a batch may be large.
+_LARGE_BATCH = {"x-sojourn-batch": "large"}
+_LINES = {"Content-Type": "application/x-ndjson"}
 
 
 class Client:
@@ -70,7 +73,7 @@ class Client:
 
     def trigger(self, task_id: str, payload: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Asks for a run: `{id, isCached}`. `options` in the wire's words. PayloadError for what is not JSON."""
-        text = encode(payload, "the payload", MAX_PAYLOAD_BYTES, PayloadError, _MAX_PAYLOAD_DEPTH)
+        text = encode(payload, "the payload", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
         body = f'{{"payload":{text}}}'
         if options:
             body = f'{{"payload":{text},"options":{_options(options)}}}'
@@ -130,7 +133,7 @@ class Client:
 
     def complete_token(self, token_id: str, data: Any = None) -> dict[str, Any]:
         """Completes a token; one that is complete stays as it is. PayloadError for what is not JSON."""
-        text = encode(data, "the token's data", MAX_PAYLOAD_BYTES, PayloadError, _MAX_PAYLOAD_DEPTH)
+        text = encode(data, "the token's data", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
         path = f"/api/v1/waitpoints/tokens/{quote(token_id, safe='')}/complete"
         return self.request("POST", path, f'{{"data":{text}}}'.encode())
 
@@ -168,6 +171,26 @@ class Client:
         """The names of time zones that schedules can have."""
         return self.request("GET", "/api/v1/timezones" + ("?excludeUtc=true" if exclude_utc else ""))
 
+    # --- batches
+
+    def create_batch(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """A new batch, whose items are sent next: `{id, runCount, isCached}`; `body` in the wire's words."""
+        return self._exchange("POST", "/api/v3/batches", dict(body), headers=_LARGE_BATCH)[0]
+
+    def send_batch_items(self, batch_id: str, lines: bytes) -> dict[str, Any]:
+        """Items of a batch, a JSON object a line: `{itemsAccepted, itemsDeduplicated, sealed, …}`."""
+        path = f"/api/v3/batches/{quote(batch_id, safe='')}/items"
+        return self._exchange("POST", path, lines, headers=_LINES)[0]
+
+    def retrieve_batch(self, batch_id: str) -> dict[str, Any]:
+        """A batch."""
+        return self.request("GET", f"/api/v2/batches/{quote(batch_id, safe='')}")
+
+    def batch_results(self, batch_id: str, after: int | None = None) -> dict[str, Any]:
+        """How the runs of a batch that are over ended: `{items, next?}`; `next` goes into `after`."""
+        query = "" if after is None else f"?after={after}"
+        return self.request("GET", f"/api/v1/batches/{quote(batch_id, safe='')}/results{query}")
+
     # --- deployments
 
     def deploy(
@@ -199,12 +222,12 @@ class Client:
             close()
 
     def _exchange(
-        self, method: str, path: str, body: Any = None, *, timeout: float = 60
+        self, method: str, path: str, body: Any = None, *, timeout: float = 60, headers: Mapping[str, str] | None = None
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
-        """A good answer's body and headers; what the API refuses is raised."""
+        """A good answer's body and headers; what the API refuses is raised. `headers` come before the usual ones."""
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
-        request = Request(method, path, self._headers_of(method), body, timeout)
+        request = Request(method, path, {**self._headers_of(method), **(headers or {})}, body, timeout)
         wait = _FIRST_WAIT
         for left in range(ATTEMPTS - 1, -1, -1):
             try:
@@ -244,7 +267,7 @@ def _schedule(schedule_id: str) -> str:
 
 def _options(options: Mapping[str, Any]) -> str:
     try:
-        return encode(options, "an option", MAX_PAYLOAD_BYTES, PayloadError, _MAX_PAYLOAD_DEPTH)
+        return encode(options, "an option", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
     except PayloadError as error:
         raise ConfigurationError(str(error)) from None
 

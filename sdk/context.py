@@ -112,6 +112,12 @@ class DeploymentFields(Fields):
     hash: str
 
 
+class BatchFields(Fields):
+    """The batch that the run was triggered in."""
+
+    id: str
+
+
 class RunContext:
     """The context of one attempt. `signal` is a `threading.Event` that is set when the run is cancelled."""
 
@@ -124,6 +130,7 @@ class RunContext:
     project: ProjectFields
     machine: MachineFields
     deployment: DeploymentFields
+    batch: BatchFields | None
     signal: threading.Event
 
     def __init__(self, assignment: Mapping[str, Any]):
@@ -131,6 +138,7 @@ class RunContext:
 
         for name, kind in _PARTS.items():
             setattr(self, name, kind(assignment.get(name) or {}))
+        self.batch = BatchFields(assignment["batch"]) if assignment.get("batch") else None
         self.signal = Event()
         self.locals: dict[Any, Any] = {}
         self._waiting: Callable[[], Waiting] | None = None

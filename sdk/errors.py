@@ -9,6 +9,7 @@ SojournError
 ├── OutOfMemoryError           raise it to say that memory ran out
 ├── SubtaskUnwrapError         a triggered run that was unwrapped did not succeed
 ├── RunTimeoutError            a result was not there in time
+├── BatchNotSealedError        a batch has not all of its items, although they were sent
 ├── WaitpointTimeoutError      nobody completed a token in time
 ├── PastDateError              `wait.until` was given a date that is over
 ├── OutsideRunError            something that exists only inside a run was used outside one
@@ -89,6 +90,16 @@ class RunTimeoutError(SojournError):
     """The run did not end in time; it goes on."""
 
     code = "RUN_TIMEOUT"
+
+
+class BatchNotSealedError(SojournError):
+    """The batch has not all of its items; those that it has run."""
+
+    code = "BATCH_NOT_SEALED"
+
+    def __init__(self, batch_id: str, stored: int, expected: int):
+        super().__init__(f"the batch {batch_id} has {stored} of {expected} items after they were sent twice")
+        self.batch_id, self.stored, self.expected = batch_id, stored, expected
 
 
 class WaitpointTimeoutError(SojournError):

@@ -33,3 +33,11 @@ class TaskResult(Value):
     if TYPE_CHECKING:  # in `async def` code an awaitable stands for it
 
         def __await__(self) -> Generator[Any, None, TaskResult]: ...
+
+
+class Results(list[TaskResult]):
+    """Results in the order of what was asked for."""
+
+    if TYPE_CHECKING:
+
+        def __await__(self) -> Generator[Any, None, Results]: ...

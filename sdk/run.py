@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from sojourn.sdk import batch_calls
+from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
 from sojourn.sdk.errors import RunTimeoutError
 from sojourn.sdk.inside import call, in_loop, wait_for
-from sojourn.sdk.result import TaskResult
+from sojourn.sdk.result import Results, TaskResult
 from sojourn.sdk.trigger_options import trigger_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from sojourn.sdk.waiting import Group, Waiting
 
@@ -132,22 +134,21 @@ def trigger_and_wait(
 def batch_trigger_and_wait(
     task_id: str, items: Sequence[Any], options: Mapping[str, Any], client: Client | None = None
 ) -> Results:
-    """Asks for a run of each item, a payload or `(payload, options)`, and waits for all; their results in order."""
+    """Asks for a run of each item, a payload or `(payload, options)`, and waits for all; their results in order.
+
+    The runs are asked for as a batch, and waited for one by one: an item that cannot be triggered is a run that failed.
+    """
     here = _waiting(client)
-    wanted = [_item(item, options) for item in items]
+    wanted = [Wanted(task_id, *item_of(item, options)) for item in items]
     if here is None:
         return _blocking(_trigger_and_poll_all, task_id, wanted, client)
-    wanted = [(payload, _own_version(given)) for payload, given in wanted]
+    wanted = [Wanted(task_id, payload, _own_version(given)) for _, payload, given in wanted]
     if not in_loop():
-        handles = [trigger(task_id, payload, given, client) for payload, given in wanted]
-        return _results(here.wait("all", _conditions(handles))) if handles else Results()
+        return _results(here.wait("all", _conditions(_trigger_all(wanted, client), task_id))) if wanted else Results()
 
     async def wait() -> Results:
-        import asyncio
-
-        calls = (here.apart(trigger, task_id, payload, given, client) for payload, given in wanted)
-        made = await asyncio.gather(*calls)
-        return _results(await here.wait_in_loop("all", _conditions(made))) if made else Results()
+        made = await here.apart(_trigger_all, wanted, client) if wanted else []
+        return _results(await here.wait_in_loop("all", _conditions(made, task_id))) if made else Results()
 
     return wait()  # type: ignore[return-value]
 
@@ -160,14 +161,6 @@ def wait_for_result(client: Client | None, run_id: str, task_id: str, timeout: f
     return _wait(here, run_id, task_id, timeout)
 
 
-class Results(list[TaskResult]):
-    """Results in the order of what was asked for."""
-
-    if TYPE_CHECKING:  # in `async def` code an awaitable stands for it
-
-        def __await__(self) -> Generator[Any, None, Results]: ...
-
-
 def _trigger_and_poll(
     task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None, client: Client | None
 ) -> TaskResult:
@@ -175,9 +168,15 @@ def _trigger_and_poll(
     return _poll(client or default(), handle.id, task_id, timeout)
 
 
-def _trigger_and_poll_all(task_id: str, wanted: Sequence[tuple[Any, Mapping[str, Any]]], client: Client | None) -> Results:
-    handles = [trigger(task_id, payload, given, client) for payload, given in wanted]
-    return Results(_poll(client or default(), handle.id, task_id, None) for handle in handles)
+def _trigger_and_poll_all(task_id: str, wanted: Sequence[Wanted], client: Client | None) -> Results:
+    made = _trigger_all(wanted, client) if wanted else []
+    return Results(_poll(client or default(), run_id, task_id, None) for run_id in made)
+
+
+def _trigger_all(wanted: Sequence[Wanted], client: Client | None) -> Sequence[str]:
+    """The runs of a new batch, in the order of its items."""
+    made = batch_calls.trigger(wanted, {}, client)
+    return batch_calls.retrieve(made["id"], client).runs
 
 
 def _poll(client: Client, run_id: str, task_id: str, timeout: float | None) -> TaskResult:
@@ -221,18 +220,12 @@ def _wait(here: Waiting, run_id: str, task_id: str, timeout: float | None) -> An
     return wait_for(here, "any", conditions, read)
 
 
-def _conditions(handles: Sequence[RunHandle]) -> list[Condition]:
-    return [ForRun(handle.id, handle.task) for handle in handles]
+def _conditions(run_ids: Sequence[str], task_id: str) -> list[Condition]:
+    return [ForRun(run_id, task_id) for run_id in run_ids]
 
 
 def _results(group: Group) -> Results:
     return Results(group.result(index) for index in range(len(group.conditions)))
-
-
-def _item(item: Any, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
-    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], dict):
-        return item[0], {**options, **item[1]}
-    return item, options
 
 
 def _own_version(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -265,6 +258,7 @@ class Runs:
         version: str | Sequence[str] | None = None,
         region: str | Sequence[str] | None = None,
         schedule: str | Sequence[str] | None = None,
+        batch: str | Sequence[str] | None = None,
         limit: int | None = None,
     ) -> Iterator[Run]:
         """Runs, newest first, page after page as they are asked for. Several values of a filter: any fits."""
@@ -272,6 +266,7 @@ class Runs:
         filters = (
             ("status", status), ("taskIdentifier", task), ("tag", tag), ("version", version), ("region", region),
             ("schedule", schedule),
+            ("batch", batch),
         )  # fmt: skip
         for name, value in filters:
             if value is not None:

@@ -10,12 +10,13 @@ from sojourn.sdk.signature import signature, source_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
+    from sojourn.sdk.batch import BatchHandle
     from sojourn.sdk.client import Client
-    from sojourn.sdk.result import TaskResult
-    from sojourn.sdk.run import Results, RunHandle
+    from sojourn.sdk.result import Results, TaskResult
+    from sojourn.sdk.run import RunHandle
     from sojourn.sdk.schedule import Schedule
 
 _OPTIONS = ("id", "retry", "queue", "machine", "max_duration", "ttl", "freeze", "schedule", "description", *NAMES)
@@ -140,6 +141,24 @@ class Task(Decorators):
         from sojourn.sdk.run import trigger_and_wait
 
         return trigger_and_wait(self.id, payload, trigger_options, timeout, client)
+
+    def batch_trigger(
+        self,
+        items: Iterable[Any],
+        *,
+        idempotency_key: Any = None,
+        idempotency_key_ttl: Any = None,
+        client: Client | None = None,
+        **trigger_options: Any,
+    ) -> BatchHandle:
+        """Asks for a run of each item at once, 100,000 at most, and does not wait for them.
+
+        An item is a payload, or a tuple of a payload and a dict of options, which come before `trigger_options`. The key
+        is the batch's: asked again with it, nothing is triggered anew. In `async def` code of a run, an awaitable.
+        """
+        from sojourn.sdk.batch import batch_trigger
+
+        return batch_trigger(self.id, items, trigger_options, idempotency_key, idempotency_key_ttl, client)
 
     def batch_trigger_and_wait(
         self, items: Sequence[Any], *, client: Client | None = None, **trigger_options: Any

@@ -8,12 +8,13 @@ from sojourn.sdk.task import Task
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any, overload
 
+    from sojourn.sdk.batch import BatchHandle
     from sojourn.sdk.client import Client
-    from sojourn.sdk.result import TaskResult
-    from sojourn.sdk.run import Results, RunHandle
+    from sojourn.sdk.result import Results, TaskResult
+    from sojourn.sdk.run import RunHandle
 
 
 if TYPE_CHECKING:
@@ -67,6 +68,21 @@ class Tasks(Decorators):
         from sojourn.sdk.run import trigger_and_wait
 
         return trigger_and_wait(task_id, payload, trigger_options, timeout, client)
+
+    def batch_trigger(
+        self,
+        task_id: str,
+        items: Iterable[Any],
+        *,
+        idempotency_key: Any = None,
+        idempotency_key_ttl: Any = None,
+        client: Client | None = None,
+        **trigger_options: Any,
+    ) -> BatchHandle:
+        """Asks for a run of each item of a task by its id, as `Task.batch_trigger` does."""
+        from sojourn.sdk.batch import batch_trigger
+
+        return batch_trigger(task_id, items, trigger_options, idempotency_key, idempotency_key_ttl, client)
 
     def batch_trigger_and_wait(
         self, task_id: str, items: Sequence[Any], *, client: Client | None = None, **trigger_options: Any

@@ -26,6 +26,7 @@ from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode, RunStatus
 from sojourn.sdk.registry import Registry, registry
 from sojourn.sdk.task import Task
 from sojourn.sdk.testing import Ended, now_text, outside_loops, run_wire
+from sojourn.sdk.testing_batches import Batch, BatchBook
 from sojourn.sdk.testing_tokens import Answers, TokenBook, completion
 from sojourn.sdk.testing_waits import PlayedWaits
 
@@ -63,6 +64,7 @@ class Platform:
         self._created: dict[str, str] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._before: list[tuple[Client | None, Platform | None]] = []
+        self._batches = BatchBook()
         self.tokens = TokenBook(tokens)
         self._waits: list[PlayedWaits] = []
         self.tokens.on_change = self._look
@@ -109,6 +111,7 @@ class Platform:
 
     def _routes(self) -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
         run, tokens = "/api/v[0-9]/runs/([^/]+)", "/api/v1/waitpoints/tokens"
+        batch = "/api/v[12]/batches/([^/]+)"
         return [
             ("POST", "/api/v1/tasks/([^/]+)/trigger", self._trigger),
             ("GET", "/api/v1/runs", self._page),
@@ -117,6 +120,10 @@ class Platform:
             ("GET", f"{run}/logs", lambda run_id, *_: self._logs(run_id)),
             ("POST", f"{run}/cancel", lambda run_id, *_: {"id": self._find(run_id).id}),
             ("POST", f"{run}/replay", lambda run_id, request, _: self._replay(run_id, request)),
+            ("POST", "/api/v3/batches", lambda request, _: self._batches.create(_body(request), now_text())),
+            ("POST", "/api/v3/batches/([^/]+)/items", self._fill),
+            ("GET", f"{batch}/results", lambda batch_id, *_: self._results(batch_id)),
+            ("GET", batch, lambda batch_id, *_: self._book(batch_id).shown()),
             ("POST", tokens, lambda request, _: self.tokens.create(_body(request), datetime.now(UTC))),
             ("GET", tokens, lambda _, query: self.tokens.page(query)),
             ("GET", f"{tokens}/([^/]+)", lambda token_id, *_: self._token(token_id)),
@@ -127,14 +134,34 @@ class Platform:
 
     def _trigger(self, task_id: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
         given = json.loads(request.body or b"{}")
-        options = given.get("options") or {}
+        run_id, is_cached = self._triggered(task_id, given.get("payload"), given.get("options") or {})
+        return {"id": run_id, "isCached": is_cached}
+
+    def _triggered(self, task_id: str, payload: Any, options: Mapping[str, Any]) -> tuple[str, bool]:
+        """A run's id, and whether its key led to one that was there."""
         key = (task_id, options["idempotencyKey"]) if options.get("idempotencyKey") else None
         if key in self._keys:
-            return {"id": self._keys[key], "isCached": True}
-        run_id = self._start(task_id, given.get("payload"), options)
+            return self._keys[key], True
+        run_id = self._start(task_id, payload, options)
         if key is not None and self.runs[run_id].ok:  # a run that failed frees its key
             self._keys[key] = run_id
-        return {"id": run_id, "isCached": False}
+        return run_id, False
+
+    def _fill(self, batch_id: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
+        book = self._book(batch_id)
+        for line in (request.body or b"").splitlines():
+            item = json.loads(line)
+            options = dict(item.get("options") or {})
+            if book.parent is not None:
+                options["parentRunId"] = book.parent
+            book.fill(item["index"], lambda: self._triggered(item["task"], item.get("payload"), options)[0])  # noqa: B023
+        return book.filled()
+
+    def _book(self, batch_id: str) -> Batch:
+        found = self._batches.find(batch_id)
+        if found is None:
+            raise Refused(404, "BATCH_NOT_FOUND", "There is no such batch in this environment.")
+        return found
 
     def _start(self, task_id: str, payload: Any, options: Mapping[str, Any], is_replay: bool = False) -> str:
         task = self._registry.tasks.get(task_id)
@@ -189,6 +216,9 @@ class Platform:
         if not ended.ok:
             return {**common, "error": ended.error}
         return {**common, "output": json.dumps(ended.output), "outputType": "application/json"}
+
+    def _results(self, batch_id: str) -> dict[str, Any]:
+        return {"id": batch_id, "items": [self._result(run_id) for run_id in self._book(batch_id).runs()]}
 
     def _token(self, token_id: str) -> dict[str, Any]:
         item = self.tokens.item(token_id)

@@ -61,8 +61,11 @@ def _section(route: Route, document: dict[str, Any]) -> str:
     if route.body:
         lines.append(f"\nBody, at most {_size(route.limit)}: {_doc(route.body)}")
         lines += _fields(route.body.__name__, schemas, set())
+    if route.line:
+        lines.append(f"\nBody, `{route.takes}`, each line: {_doc(route.line)}")
+        lines += _fields(route.line.__name__, schemas, set())
     if route.reply:
-        lines.append(f"\nAnswer 200: {_doc(route.reply)}")
+        lines.append(f"\nAnswer {' or '.join(map(str, route.statuses))}: {_doc(route.reply)}")
         lines += _fields(route.reply.__name__, schemas, set())
     refusals = sorted(route.all_codes, key=lambda code: (CODES[code].status, code))
     lines.append("\nRefusals: " + ", ".join(f"{CODES[code].status} `{code}`" for code in refusals) + ".")

@@ -22,6 +22,8 @@ IMAGE = (
     r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
 )
+#: Items of a batch that is filled line by line; of one for clients that do not say "large"; of one in a single body.
+MAX_BATCH_RUNS, MAX_USUAL_BATCH, MAX_WHOLE_BATCH = 100_000, 1_000, 500
 #: Seconds of head start, either way.
 MAX_PRIORITY = 31_536_000
 
@@ -33,9 +35,28 @@ def identifier(text: str) -> str:
     return text
 
 
+def indexable(text: str) -> str:
+    """A key is held in an index, which counts bytes."""
+    if not text.isascii() and len(text.encode()) > MAX_IDEMPOTENCY_KEY_CHARS:
+        raise ValueError(f"has more than {MAX_IDEMPOTENCY_KEY_CHARS} bytes in UTF-8")
+    return text
+
+
+def printable(text: str) -> str:
+    """A task's id: what a manifest may hold."""
+    if not text.isprintable():
+        raise ValueError("must be printable characters")
+    return text
+
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier)]
 Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARS), AfterValidator(identifier)]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS), AfterValidator(identifier)]
+Key = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS),
+    AfterValidator(identifier),
+    AfterValidator(indexable),
+]
 KeyTTL = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[smhd]$")]
 ConcurrencyKey = Annotated[str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), AfterValidator(identifier)]
 Time = Annotated[str, StringConstraints(min_length=1, max_length=100)]
@@ -68,7 +89,7 @@ class IdempotencyKeyOptions(Strict):
     scope: Literal["run", "attempt", "global"]
 
 
-class TriggerOptions(Strict):
+class RunOptions(Strict):
     """How a run is to be carried out; what is absent is as the task has it."""
 
     queue: QueueOption | None = None
@@ -97,13 +118,18 @@ class TriggerOptions(Strict):
     )
     test: bool | None = None
     lockToVersion: Annotated[str, StringConstraints(pattern=r"^[0-9]{8}\.[0-9]{1,9}$")] | None = None
-    parentRunId: Name | None = None
-    resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
     region: Name | None = Field(default=None, description="Where it runs: `default`, or a region of SOJOURN_REGIONS.")
     externalDeploymentId: Annotated[str, StringConstraints(max_length=128)] | None = Field(
         default=None, description="Not in this release."
     )
     debounce: dict[str, Any] | None = Field(default=None, description="Not in this release.")
+
+
+class TriggerOptions(RunOptions):
+    """How a run that is triggered by itself is to be carried out."""
+
+    parentRunId: Name | None = None
+    resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
     parentBatch: Name | None = Field(default=None, description="Not in this release.")
     bulkActionId: Any = Field(default=None, description="Accepted from older clients and not used.")
     dependentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
@@ -117,6 +143,71 @@ class TriggerBody(Strict):
     payload: Any = None
     context: Any = Field(default=None, description="Accepted from older clients and not used.")
     options: TriggerOptions | None = None
+
+
+_Runs = Annotated[int, Field(ge=1, le=MAX_BATCH_RUNS)]
+_Task = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(printable)]
+
+
+class BatchBody(Strict):
+    """A new batch: how many items it is to have. Its idempotency key leads to it for 30 days, or `idempotencyKeyTTL`."""
+
+    runCount: _Runs = Field(description="1000 at most; with the header `x-sojourn-batch: large` 100000.")
+    taskIdentifiers: Annotated[list[Name], Field(min_length=1, max_length=MAX_BATCH_RUNS)] | None = Field(
+        default=None, description="Accepted from clients and not used."
+    )
+    parentRunId: Name | None = None
+    resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
+    idempotencyKey: Key | None = None
+    idempotencyKeyTTL: KeyTTL | None = None
+    idempotencyKeyOptions: IdempotencyKeyOptions | None = None
+
+
+class BatchItemBody(Strict):
+    """A line of a batch's items. `payload` is any JSON value, or none."""
+
+    index: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)]
+    task: _Task
+    payload: Any = None
+    options: RunOptions | None = None
+
+
+class BatchItemName(BaseModel):
+    """What has to be right in a line, so that its item can be stored as one that failed."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    index: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)]
+    task: _Task
+
+
+class BatchedRun(Strict):
+    """An item of a batch that is sent whole: its index is its place in the list."""
+
+    task: _Task
+    payload: Any = None
+    context: Any = Field(default=None, description="Accepted from older clients and not used.")
+    options: RunOptions | None = None
+
+
+class WholeBatchBody(Strict):
+    """A batch with its items. One that cannot be triggered becomes a run that failed."""
+
+    items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_WHOLE_BATCH)] = Field(
+        description="Each with `task`, and `payload` and `options` as a line of a batch has them."
+    )
+    parentRunId: Name | None = None
+    resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
+    dependentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
+
+
+class TaskBatchBody(Strict):
+    """A batch of one task with its items."""
+
+    items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_WHOLE_BATCH)] = Field(
+        description="Each with `payload` and `options` as a line of a batch has them."
+    )
+    dependentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
 
 
 class Nothing(Strict):
@@ -231,6 +322,7 @@ class RunsQuery(PageQuery):
     queue: _Listed | None = Field(default=None, alias="filter[queue]", description="A task's own queue is `task/<id>`.")
     machine: _Listed | None = Field(default=None, alias="filter[machine]")
     region: _Listed | None = Field(default=None, alias="filter[region]")
+    batch: _Listed | None = Field(default=None, alias="filter[batch]")
     is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
     schedule: _Listed | None = Field(default=None, alias="filter[schedule]")
 
@@ -254,6 +346,14 @@ class TimezonesQuery(Query):
     """Which zones."""
 
     excludeUtc: Literal["true", "false"] | None = None
+
+
+class BatchResultsQuery(Query):
+    """Where to go on."""
+
+    after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)] | None = Field(
+        default=None, description="The `next` of the answer before."
+    )
 
 
 class ResultQuery(Query):

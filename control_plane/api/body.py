@@ -89,6 +89,12 @@ class Stream:
         """What is left of it is not read: the connection ends with the answer."""
         _leave_the_rest(self._env)
 
+    def leave(self) -> None:
+        """What is left of it is of no use: read and dropped if it is little, so that the sender gets to see the answer."""
+        length = self._env.get("CONTENT_LENGTH") or ""
+        if not length.isdigit() or int(length[:20]) > _DRAINED_AT_MOST:
+            self.abandon()
+
     def _next(self, most: int) -> bytes:
         return _receive(self._env, most) if most else b""
 

@@ -32,6 +32,7 @@ _PARAMETERS = {
     "checkpoint": "A checkpoint's id.",
     "schedule": "A schedule's id.",
     "token": "A token's id.",
+    "batch": "A batch's id.",
     "hash": "What the token's `url` ends with.",
 }
 
@@ -54,7 +55,7 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
     routes = tuple(routes)
     models: dict[type[BaseModel], None] = {Refusal: None}
     for route in routes:
-        models |= {model: None for model in (route.body, route.reply) if model}
+        models |= {model: None for model in (route.body, route.line, route.reply) if model}
     _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -86,7 +87,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "security": _SECURITY[route.caller],
         "parameters": [*_path_parameters(route.path), *_query_parameters(route.query)],
-        "responses": {"200": _success(route)} | _refusals(route),
+        "responses": {str(status): _success(route) for status in route.statuses} | _refusals(route),
     }
     if route.body:
         operation["requestBody"] = {
@@ -94,7 +95,8 @@ def _operation(route: Route) -> dict[str, Any]:
             "content": {"application/json": {"schema": _ref(route.body)}},
         }
     elif route.streams:
-        operation["requestBody"] = {"required": True, "content": {route.takes: {"schema": {}}}}
+        schema = _ref(route.line) if route.line else {}
+        operation["requestBody"] = {"required": True, "content": {route.takes: {"schema": schema}}}
     return operation
 
 

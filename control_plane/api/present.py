@@ -10,9 +10,12 @@ from sojourn.control_plane.api.encoding import RawJson, timestamp
 from sojourn.control_plane.domain import cron, cron_words, duration
 from sojourn.control_plane.domain.failure import internal_error
 from sojourn.control_plane.domain.lifecycle import BLOCKED, is_final
+from sojourn.control_plane.engine.batches import Standing
 from sojourn.control_plane.engine.waiting import Done
+from sojourn.control_plane.store.batches import BatchItem, Flawed
 from sojourn.control_plane.store.records import (
     Attempt,
+    Batch,
     Checkpoint,
     Environment,
     Executor,
@@ -115,7 +118,7 @@ def retrieved(
     """
     wire = {
         **common(run, version, current),
-        "triggerFunction": "trigger",
+        **_origin(run),
         "queue": {"name": run.queue},
         "machine": run.machine,
         "region": run.region,
@@ -175,6 +178,80 @@ def result(run: Run) -> dict[str, Any]:
         wire["error"] = run.error or _error_of_status(run)
     wire["usage"] = {"durationMs": run.usage_ms}
     return wire
+
+
+def batch_key(batch: Batch) -> str | None:
+    """A batch's idempotency key as its user wrote it."""
+    return (batch.idempotency_options or {}).get("key") or batch.idempotency_key
+
+
+def batch(standing: Standing) -> dict[str, Any]:
+    """A batch with the runs of its items, in their order, and why some could not be triggered."""
+    processed = standing.batch.sealed_at or standing.batch.completed_at
+    processing: dict[str, Any] = {"errors": _flaws(standing.flawed)}
+    if processed is not None:
+        processing = {"completedAt": timestamp(processed)} | processing
+    return _batch(standing) | {"processing": processing}
+
+
+def batch_counted(standing: Standing) -> dict[str, Any]:
+    """The same in the words of the version before: how many of its items could be triggered."""
+    batch, flawed = standing.batch, standing.flawed
+    counts = {"successfulRunCount": batch.items - batch.failed, "failedRunCount": batch.failed}
+    return _batch(standing) | counts | ({"errors": _flaws(flawed)} if flawed else {})
+
+
+def batch_of_runs(
+    batch: Batch, cached: bool, items: Sequence[BatchItem], asked: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A batch as an older version tells of it when it was triggered: each run with the key that was asked for with it."""
+    runs = [
+        _present(
+            {
+                "id": item.run_id,
+                "taskIdentifier": each["task"],
+                "isCached": item.cached or cached,
+                "idempotencyKey": _key_of(each),
+            }
+        )
+        for item, each in zip(items, asked, strict=False)
+    ]
+    return _present({"id": batch.id, "isCached": cached, "idempotencyKey": batch_key(batch), "runs": runs})
+
+
+def _key_of(asked: Mapping[str, Any]) -> str | None:
+    options = asked.get("options")
+    key = options.get("idempotencyKey") if isinstance(options, Mapping) else None
+    return key if isinstance(key, str) else None
+
+
+def _batch(standing: Standing) -> dict[str, Any]:
+    batch = standing.batch
+    return _present(
+        {
+            "id": batch.id,
+            "status": batch.status,
+            "idempotencyKey": batch_key(batch),
+            "createdAt": timestamp(batch.created_at),
+            "updatedAt": timestamp(batch.updated_at),
+            "completedAt": batch.completed_at and timestamp(batch.completed_at),
+            "runCount": batch.run_count,
+            "finishedRunCount": standing.finished,
+            "runs": [item.run_id for item in standing.items],
+        }
+    )
+
+
+def _flaws(flawed: Sequence[Flawed]) -> list[dict[str, Any]]:
+    return [
+        {
+            "index": each.position,
+            "taskIdentifier": each.task,
+            "error": each.error.get("message", ""),
+            "errorCode": each.error.get("code", ErrorCode.UNSPECIFIED_ERROR),
+        }
+        for each in flawed
+    ]
 
 
 def token_item(token: Waitpoint, url: str) -> dict[str, Any]:
@@ -317,7 +394,7 @@ def log_line(line: Line) -> dict[str, Any]:
 def _relatives(run: Run, related: Sequence[Run], versions: Mapping[str, str], current: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for other in related:
-        wire = common(other, versions.get(other.version_id or ""), current) | {"triggerFunction": "trigger"}
+        wire = common(other, versions.get(other.version_id or ""), current) | _origin(other)
         if other.id == run.root_run_id:
             found["root"] = wire
         if other.id == run.parent_run_id:
@@ -325,6 +402,12 @@ def _relatives(run: Run, related: Sequence[Run], versions: Mapping[str, str], cu
         if other.parent_run_id == run.id:
             found.setdefault("children", []).append(wire)
     return found
+
+
+def _origin(run: Run) -> dict[str, Any]:
+    if run.batch_id is None:
+        return {"triggerFunction": "trigger"}
+    return {"triggerFunction": "batchTrigger", "batchId": run.batch_id}
 
 
 def _error_of_status(run: Run) -> dict[str, Any]:

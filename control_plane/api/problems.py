@@ -70,6 +70,7 @@ CODES: dict[str, Code] = {
     "SCHEDULE_NOT_FOUND": Code(
         404, "There is no such schedule in this environment.", "check the id and the key's environment"
     ),
+    "BATCH_NOT_FOUND": Code(404, "There is no such batch in this environment.", "check the id and the key's environment"),
     "METHOD_NOT_ALLOWED": Code(405, "This address has no such method.", "use a method that `Allow` names"),
     "PLACEMENT_OVER": Code(
         409, "No executor is expected of this allocation, or not any more.", "exit; nothing is to be done"
@@ -85,6 +86,17 @@ CODES: dict[str, Code] = {
     ),
     "REGION_UNKNOWN": Code(422, "There is no such region.", "use one that `error` lists, or leave `region` out"),
     "PARENT_IS_OVER": Code(422, "The run that triggers this one has ended.", "trigger it without a parent"),
+    "BATCH_ITEM_INVALID": Code(
+        422, "An item does not say which one it is.", "give each line an `index` below `runCount` and a `task`"
+    ),
+    "BATCH_DIFFERS": Code(
+        422,
+        "The batch that has this idempotency key is another one, and not whole.",
+        "send that batch's items, or use another key",
+    ),
+    "BATCH_OVER": Code(
+        422, "The batch was given up: its items were not sent in time.", "make a new batch, and send its items at once"
+    ),
     "QUEUE_FULL": Code(422, "As many runs wait as may.", "wait until some have run, or raise the limit"),
     "SCHEDULE_INVALID": Code(422, "The schedule cannot be used as it is asked for.", "correct what `field` names"),
     "SCHEDULE_DECLARED": Code(

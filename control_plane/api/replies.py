@@ -111,6 +111,7 @@ class RelatedRun(RunFields):
     """A run that another one is related to."""
 
     triggerFunction: str
+    batchId: str | None = None
 
 
 class RelatedRuns(Reply):
@@ -187,6 +188,7 @@ class RunReply(RunFields):
     """
 
     triggerFunction: str
+    batchId: str | None = None
     queue: QueueName
     machine: str
     region: str
@@ -342,6 +344,114 @@ class TokensReply(Reply):
 
     data: list[TokenItem]
     pagination: Pagination
+
+
+class BatchMadeReply(Reply):
+    """A batch. `isCached`: an idempotency key led to one that has all its items; else they are to be sent now."""
+
+    id: str
+    runCount: int
+    isCached: bool
+    idempotencyKey: str | None = None
+
+
+class BatchTriggeredReply(Reply):
+    """A batch whose items are all there."""
+
+    id: str
+    runCount: int
+
+
+class BatchedRunItem(Reply):
+    """A run of a batch. `isCached`: its idempotency key led to one that was there before."""
+
+    id: str
+    taskIdentifier: str
+    isCached: bool
+    idempotencyKey: str | None = None
+
+
+class BatchOfRunsReply(Reply):
+    """A batch with its runs, in the order of its items."""
+
+    id: str
+    isCached: bool
+    idempotencyKey: str | None = None
+    runs: list[BatchedRunItem]
+
+
+class TaskBatchReply(Reply):
+    """A batch with the ids of its runs, in the order of its items."""
+
+    batchId: str
+    runs: list[str]
+
+
+class BatchFilledReply(Reply):
+    """`sealed`: all items are there; else `enqueuedCount` of `expectedCount` are. Sending all again is safe."""
+
+    id: str
+    itemsAccepted: int
+    itemsDeduplicated: int
+    sealed: bool
+    enqueuedCount: int | None = None
+    expectedCount: int | None = None
+
+
+class BatchFlaw(Reply):
+    """An item that could not be triggered: its run failed with this error."""
+
+    index: int
+    taskIdentifier: str
+    error: str
+    errorCode: str
+
+
+class BatchFields(Reply):
+    """What every view of a batch has: `runs`, in the order of its items, and how many of them are over.
+
+    `status`: PENDING until all items are there, then PROCESSING, PARTIAL_FAILED if some could not be triggered, COMPLETED
+    when every run is over; ABORTED if items were missing for too long, or none could be triggered.
+    """
+
+    id: str
+    status: str
+    idempotencyKey: str | None = None
+    createdAt: datetime
+    updatedAt: datetime
+    completedAt: datetime | None = None
+    runCount: int
+    finishedRunCount: int
+    runs: list[str]
+
+
+class BatchProcessing(Reply):
+    """When the last item was there, and the first 1000 that could not be triggered."""
+
+    completedAt: datetime | None = None
+    errors: list[BatchFlaw]
+
+
+class BatchReply(BatchFields):
+    """A batch."""
+
+    processing: BatchProcessing
+
+
+class BatchCountedReply(BatchFields):
+    """A batch: how many of its items could be triggered so far, and how many could not."""
+
+    successfulRunCount: int
+    failedRunCount: int
+    errors: list[BatchFlaw] | None = None
+
+
+class BatchResultsReply(Reply):
+    """How runs ended, those that are over, in the order of the items. `next`: there are more, see `after`."""
+
+    id: str
+    items: list[ResultReply]
+    next: int | None = None
 
 
 class SuccessReply(Reply):

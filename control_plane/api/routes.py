@@ -17,7 +17,8 @@ KIB, MIB = 1024, 1024 * 1024
 class Route:
     """`action` names a resource and its responder; `limit` is the body's size in bytes; `codes` are refusals of its
     own besides those that every route of its kind has. `forgiving`: NaN in the body becomes null. `streams`: the body is
-    handed on as it arrives, and not read as JSON; it `takes` that media type. The reply's, where it is no JSON: `gives`.
+    handed on as it arrives, and not read as JSON; it `takes` that media type, and where it is read line by line, each is
+    a `line`. The reply's, where it is no JSON: `gives`. `statuses`: those of success.
     """
 
     method: str
@@ -34,6 +35,8 @@ class Route:
     streams: bool = False
     gives: str = "application/json"
     takes: str = "application/octet-stream"
+    line: type[BaseModel] | None = None
+    statuses: tuple[int, ...] = (200,)
 
     @property
     def all_codes(self) -> tuple[str, ...]:
@@ -70,6 +73,16 @@ _KEY, _EXECUTOR, _ALLOCATION, _ANYONE = Caller.ENVIRONMENT, Caller.EXECUTOR, Cal
 _RUN = ("RUN_NOT_FOUND",)
 _TOKEN = ("WAITPOINT_NOT_FOUND",)
 _SCHEDULE = ("SCHEDULE_NOT_FOUND",)
+_BATCH = ("BATCH_NOT_FOUND",)
+_WHOLE_BATCH = (
+    "HEADERS_INVALID",
+    "OPTION_UNSUPPORTED",
+    "PARENT_IS_OVER",
+    "BATCH_DIFFERS",
+    "BATCH_OVER",
+    "QUEUE_FULL",
+    "ENGINE_ERROR",
+)
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -312,6 +325,92 @@ ROUTES: tuple[Route, ...] = (
         "The time zones that schedules can have",
         replies.TimezonesReply,
         query=bodies.TimezonesQuery,
+    ),
+    Route(
+        "POST",
+        "/api/v3/batches",
+        "batches.create",
+        _KEY,
+        "Create a batch, whose items are sent next; 200 where it is there and has them",
+        replies.BatchMadeReply,
+        body=bodies.BatchBody,
+        limit=128 * KIB,
+        codes=("HEADERS_INVALID", "OPTION_UNSUPPORTED", "PARENT_IS_OVER", "BATCH_DIFFERS", "QUEUE_FULL", "ENGINE_ERROR"),
+        statuses=(200, 202),
+    ),
+    Route(
+        "POST",
+        "/api/v3/batches/{batch}/items",
+        "batches.fill",
+        _KEY,
+        "Send items of a batch, one a line, all at once or in several requests",
+        replies.BatchFilledReply,
+        streams=True,
+        takes="application/x-ndjson",
+        line=bodies.BatchItemBody,
+        codes=(
+            *_BATCH,
+            "INVALID_JSON",
+            "CONTENT_TYPE_UNSUPPORTED",
+            "CONTENT_ENCODING_UNSUPPORTED",
+            "BATCH_ITEM_INVALID",
+            "BATCH_OVER",
+            "ENGINE_ERROR",
+        ),
+    ),
+    Route(
+        "POST",
+        "/api/v2/tasks/batch",
+        "batches.trigger",
+        _KEY,
+        "Trigger a batch of at most 500 items that is sent whole",
+        replies.BatchTriggeredReply,
+        body=bodies.WholeBatchBody,
+        limit=1_000_000,
+        codes=_WHOLE_BATCH,
+        statuses=(202,),
+    ),
+    Route(
+        "POST",
+        "/api/v1/tasks/batch",
+        "batches.trigger_runs",
+        _KEY,
+        "The same for older clients, which are told the runs",
+        replies.BatchOfRunsReply,
+        body=bodies.WholeBatchBody,
+        limit=1_000_000,
+        codes=_WHOLE_BATCH,
+    ),
+    Route(
+        "POST",
+        "/api/v1/tasks/{task}/batch",
+        "batches.trigger_task",
+        _KEY,
+        "The same for the oldest clients, with the items of one task",
+        replies.TaskBatchReply,
+        body=bodies.TaskBatchBody,
+        limit=1_000_000,
+        codes=("PARAMS_INVALID", *_WHOLE_BATCH),
+    ),
+    Route("GET", "/api/v2/batches/{batch}", "batches.retrieve", _KEY, "Retrieve a batch", replies.BatchReply, codes=_BATCH),
+    Route(
+        "GET",
+        "/api/v1/batches/{batch}",
+        "batches.retrieve_counted",
+        _KEY,
+        "Retrieve a batch, in the words of the version before",
+        replies.BatchCountedReply,
+        codes=_BATCH,
+    ),
+    Route(
+        "GET",
+        "/api/v1/batches/{batch}/results",
+        "batches.results",
+        _KEY,
+        "How the runs of a batch ended, those that are over",
+        replies.BatchResultsReply,
+        query=bodies.BatchResultsQuery,
+        codes=_BATCH,
     ),
     Route("GET", "/api/openapi.json", "page.openapi", _ANYONE, "This page, for programs", None),
     Route("GET", "/healthz", "health.live", _ANYONE, "Whether the process answers", replies.LiveReply),

@@ -177,6 +177,7 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
         machines=machines,
         regions=values(query.region, "filter[region]"),
         schedules=values(query.schedule, "filter[schedule]"),
+        batches=values(query.batch, "filter[batch]"),
         is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,
         created_to=until,

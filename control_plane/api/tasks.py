@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from sojourn.control_plane.api.bodies import MAX_NAME_CHARS, TriggerBody, TriggerOptions, identifier
+from sojourn.control_plane.api.bodies import MAX_NAME_CHARS, RunOptions, TriggerBody, TriggerOptions, identifier
 from sojourn.control_plane.api.body import parse
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.problems import Problem
@@ -48,23 +48,48 @@ def trigger_request(call: Call, task: str) -> TriggerRequest:
     """What a call asks for. `Problem` names the field that cannot be used."""
     body: TriggerBody = call.body
     options = body.options or _NO_OPTIONS
+    if options.resumeParentOnCompletion:
+        raise no_waiting("options.resumeParentOnCompletion")
+    return run_request(
+        task_id(task),
+        body.payload,
+        options,
+        _idempotency(call, options),
+        call.now,
+        source=source(call),
+        request_key=request_key(call),
+        parent_run_id=parent_id(options.parentRunId, "options.parentRunId"),
+    )
+
+
+def run_request(
+    task: str,
+    value: Any,
+    options: RunOptions,
+    key: tuple[str | None, int],
+    now: datetime,
+    *,
+    source: str,
+    request_key: str | None = None,
+    parent_run_id: str | None = None,
+) -> TriggerRequest:
+    """One run, from the payload and the options that name it. `key`: its idempotency key and that one's life."""
     _refuse_unsupported(options)
-    payload, payload_type = _payload(body.payload, options.payloadType)
-    key, key_ttl = _idempotency(call, options)
+    payload, payload_type = _payload(value, options.payloadType)
     limit = options.maxDuration
     return TriggerRequest(
-        task=task_id(task),
+        task=task,
         payload=payload,
         payload_type=payload_type,
         queue=options.queue.name if options.queue else None,
         concurrency_key=None if options.concurrencyKey is None else _text(options.concurrencyKey),
-        delay_until=_delay(options.delay, call.now) if options.delay else None,
+        delay_until=_delay(options.delay, now) if options.delay else None,
         ttl_seconds=_ttl(options.ttl),
         priority_ms=round(options.priority * 1000) if options.priority else 0,
-        idempotency_key=key,
-        idempotency_ttl_seconds=key_ttl,
+        idempotency_key=key[0],
+        idempotency_ttl_seconds=key[1],
         idempotency_options=options.idempotencyKeyOptions.model_dump() if options.idempotencyKeyOptions else None,
-        request_key=request_key(call),
+        request_key=request_key,
         tags=tags_of(options.tags, "options.tags") if options.tags else (),
         metadata=None if options.metadata is None else _metadata(options.metadata),
         machine=options.machine,
@@ -73,8 +98,8 @@ def trigger_request(call: Call, task: str) -> TriggerRequest:
         max_duration=None if limit is None else max(MIN_MAX_DURATION, min(int(limit), NO_MAX_DURATION)),
         version=options.lockToVersion,
         is_test=bool(options.test),
-        parent_run_id=_parent(options.parentRunId),
-        source=source(call),
+        parent_run_id=parent_run_id,
+        source=source,
     )
 
 
@@ -99,20 +124,23 @@ def source(call: Call) -> str:
     return named if _SOURCE.fullmatch(named) else "api"
 
 
-def _refuse_unsupported(options: TriggerOptions) -> None:
+def no_waiting(field: str) -> Problem:
+    """Runs wait by calls of their own, not by what triggers."""
+    return Problem(
+        "OPTION_UNSUPPORTED",
+        "Waiting for a run inside a run is not in this release.",
+        field=field,
+        next_step="trigger it without waiting, or wait for it from an app",
+    )
+
+
+def _refuse_unsupported(options: RunOptions) -> None:
     given = options.model_fields_set
     if not given:
         return
     for name in _UNSUPPORTED:
         if name in given and getattr(options, name):
             raise Problem("OPTION_UNSUPPORTED", field=f"options.{name}")
-    if options.resumeParentOnCompletion:
-        raise Problem(
-            "OPTION_UNSUPPORTED",
-            "Waiting for a run inside a run is not in this release.",
-            field="options.resumeParentOnCompletion",
-            next_step="trigger it without waiting, or wait for it from an app",
-        )
 
 
 def _payload(value: Any, named: str | None) -> tuple[str | None, str]:
@@ -181,15 +209,23 @@ def _metadata(value: Any) -> str:
 
 def _idempotency(call: Call, options: TriggerOptions) -> tuple[str | None, int]:
     """Key and its life in seconds; headers go before the body."""
+    key, ttl = idempotency_headers(call)
+    return kept_key(key or options.idempotencyKey, ttl or options.idempotencyKeyTTL, "options.idempotencyKeyTTL")
+
+
+def idempotency_headers(call: Call) -> tuple[str | None, str | None]:
+    """An idempotency key and its life, as headers say them."""
     key, ttl = call.header("idempotency-key"), call.header("idempotency-key-ttl")
-    if key is not None and (len(key) > MAX_IDEMPOTENCY_KEY_CHARS or not key.isprintable()):
+    if key is not None and (len(key.encode()) > MAX_IDEMPOTENCY_KEY_CHARS or not key.isprintable()):
         raise Problem("HEADERS_INVALID", field="idempotency-key")
     if ttl is not None and not _KEY_TTL.fullmatch(ttl):
         raise Problem("HEADERS_INVALID", 'Write it like "30d".', field="idempotency-key-ttl")
-    key, ttl = key or options.idempotencyKey, ttl or options.idempotencyKeyTTL
-    if ttl is None:
-        return key, DEFAULT_IDEMPOTENCY_SECONDS
-    return key, _seconds(ttl, "options.idempotencyKeyTTL")
+    return key, ttl
+
+
+def kept_key(key: str | None, ttl: str | None, field: str) -> tuple[str | None, int]:
+    """An idempotency key and its life in seconds."""
+    return key, DEFAULT_IDEMPOTENCY_SECONDS if ttl is None else _seconds(ttl, field)
 
 
 def tags_of(given: str | list[str], field: str) -> list[str]:
@@ -218,9 +254,10 @@ def _delay(text: str, now: datetime) -> datetime | None:
         raise Problem("BODY_INVALID", f"options.delay: {error}", field="options.delay") from None
 
 
-def _parent(run_id: str | None) -> str | None:
+def parent_id(run_id: str | None, field: str) -> str | None:
+    """The id of the run that triggers; what cannot be one is refused."""
     if run_id is not None and not ids.is_id(run_id, "run"):
-        raise Problem("BODY_INVALID", "options.parentRunId: is no run's id", field="options.parentRunId")
+        raise Problem("BODY_INVALID", f"{field}: is no run's id", field=field)
     return run_id
 
 

@@ -20,6 +20,7 @@ class Event(StrEnum):
     TRIGGER = "TRIGGER"
     TRIGGER_DELAYED = "TRIGGER_DELAYED"
     TRIGGER_UNVERSIONED = "TRIGGER_UNVERSIONED"
+    TRIGGER_FAILED = "TRIGGER_FAILED"
     DUE = "DUE"
     VERSION_FOUND = "VERSION_FOUND"
     VERSION_FOUND_DELAYED = "VERSION_FOUND_DELAYED"
@@ -63,6 +64,13 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(None, E.TRIGGER, S.QUEUED, (R.QUEUED,), "it may run now"),
     Transition(None, E.TRIGGER_DELAYED, S.DELAYED, (R.DELAYED,), "its start lies in the future"),
     Transition(None, E.TRIGGER_UNVERSIONED, S.RUN_CREATED, (R.PENDING_VERSION,), "no version has its task yet"),
+    Transition(
+        None,
+        E.TRIGGER_FAILED,
+        S.FINISHED,
+        (R.SYSTEM_FAILURE,),
+        "an item of a batch that cannot be triggered: whoever waits for it has its error",
+    ),
     Transition(S.DELAYED, E.DUE, S.QUEUED, (R.QUEUED,), "the delay, or the wait before a retry, is over"),
     Transition(S.RUN_CREATED, E.VERSION_FOUND, S.QUEUED, (R.QUEUED,), "a deployed version has its task"),
     Transition(S.RUN_CREATED, E.VERSION_FOUND_DELAYED, S.DELAYED, (R.DELAYED,), "as above, but it is not due yet"),

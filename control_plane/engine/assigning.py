@@ -49,6 +49,7 @@ class Assigning:
             "retry": task.retry,
             "queue": {"id": run.queue, "name": run.queue.removeprefix("task/")},
             **_surroundings(environment, version),
+            **({"batch": {"id": run.batch_id}} if run.batch_id else {}),
             "machine": {"name": machine.name, "cpu": machine.cpu, "memory": machine.memory, "centsPerMs": 0},
             "snapshot": run.snapshot,
             "token": self._credentials.for_run(run.id, run.executor_id),

@@ -65,7 +65,7 @@ class Backfilling:
                 if self._stored_schedules.lock_for_runs(environment.id, schedule.id) is None:
                     raise ScheduleNotFound
                 stored = self._runs.insert(documents[start : start + _AT_ONCE])
-            self._triggering.queue(stored, now)
+            self._triggering.queue(stored.values(), now)
             created += len(stored)
         return Backfilled(len(ticks), created)
 

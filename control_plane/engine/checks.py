@@ -73,6 +73,19 @@ _STORE: tuple[tuple[str, str, str], ...] = (
         " OR (status <> 'COMPLETED' AND output IS NOT NULL)",
     ),
     (
+        "I8",
+        "the batch has not as many items, or failed ones, as it says",
+        "SELECT b.id FROM batches b CROSS JOIN LATERAL (SELECT count(*) AS items,"
+        " count(*) FILTER (WHERE i.failed) AS failed FROM batch_items i WHERE i.batch_id = b.id) n"
+        " WHERE b.items <> n.items OR b.failed <> n.failed",
+    ),
+    (
+        "I8",
+        "it is not over, and its batch is",
+        "SELECT r.id FROM batches b JOIN batch_items i ON i.batch_id = b.id JOIN runs r ON r.id = i.run_id"
+        " WHERE b.status = 'COMPLETED' AND r.snapshot_status <> 'FINISHED'",
+    ),
+    (
         "I16",
         "it is frozen, or to be thawed, and has no checkpoint that was recorded",
         "SELECT r.id FROM runs r LEFT JOIN checkpoints c ON c.id = r.checkpoint_id AND c.run_id = r.id"
@@ -114,6 +127,12 @@ _STORE: tuple[tuple[str, str, str], ...] = (
         "it is a schedule, and its environment is another organization's",
         "SELECT s.id FROM schedules s JOIN environments e ON e.id = s.environment_id"
         " WHERE e.organization_id <> s.organization_id",
+    ),
+    (
+        "I19",
+        "it is an item of a batch of another environment",
+        "SELECT r.id FROM batches b JOIN batch_items i ON i.batch_id = b.id JOIN runs r ON r.id = i.run_id"
+        " WHERE r.environment_id <> b.environment_id OR r.organization_id <> b.organization_id",
     ),
     (
         "I19",

@@ -15,6 +15,10 @@ EngineError
 ├── FreezingOff            the run's process is not to be frozen
 ├── CheckpointNotFound     no such checkpoint of this executor's
 ├── WaitpointNotFound      no such token in this environment
+├── BatchNotFound          no such batch in this environment
+├── BatchOver              the batch was given up, or its items were not sent in time
+├── BatchDiffers           the batch that has the key is another one, and not whole
+├── BatchItemInvalid       the batch has no place for such an item
 ├── CallbackRefused        a callback URL's hash is not its token's
 ├── ScheduleNotFound       no such schedule in this environment
 ├── ScheduleInvalid        a schedule's task, times or span cannot be used
@@ -120,6 +124,30 @@ class WaitpointNotFound(EngineError):
     """There is no such token in this environment."""
 
     code = "WAITPOINT_NOT_FOUND"
+
+
+class BatchNotFound(EngineError):
+    """There is no such batch in this environment."""
+
+    code = "BATCH_NOT_FOUND"
+
+
+class BatchOver(EngineError):
+    """The batch was given up: its items were not sent in time."""
+
+    code = "BATCH_OVER"
+
+
+class BatchDiffers(EngineError):
+    """The batch that has this idempotency key is another one, and not whole."""
+
+    code = "BATCH_DIFFERS"
+
+
+class BatchItemInvalid(EngineError):
+    """The batch has no place for such an item."""
+
+    code = "BATCH_ITEM_INVALID"
 
 
 class CallbackRefused(EngineError):

@@ -77,7 +77,7 @@ class Ticking:
             self._schedules.stand(stands, now)
             faults.point("ticking.before_commit")
         faults.point("ticking.after_store")
-        self._triggering.queue(stored, now)
+        self._triggering.queue(stored.values(), now)
         self._replace(ripe, stands, living, now)
         return Ticked(len(due), len(stored))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -82,11 +82,7 @@ class Triggering:
 
     def trigger(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered:
         """Stores and queues a run, or finds the one that the request's keys already stand for."""
-        if self.is_full(environment.organization_id):
-            raise QueueFull(
-                f"{self._limit} runs wait or run already, which is the limit",
-                next_step="wait until some have run, or raise SOJOURN_QUEUE_SIZE_LIMIT",
-            )
+        self.check_room(environment)
         document = self.document(environment, request, now)
         if self._combiner.submit(document) is not None:
             return Triggered(document["id"], cached=False)
@@ -96,18 +92,28 @@ class Triggering:
         """Whether as many runs wait as may."""
         return bool(self._limit) and self._index.size(organization_id) >= self._limit
 
+    def check_room(self, environment: Environment, runs: int = 1) -> None:
+        """`QueueFull` where so many runs more would be too many."""
+        if self._limit and self._index.size(environment.organization_id) + runs > self._limit:
+            raise QueueFull(
+                f"{self._limit} runs wait or run already, which is the limit"
+                if runs == 1
+                else f"with {runs} runs more, there would be more than {self._limit}, which is the limit",
+                next_step="wait until some have run, or raise SOJOURN_QUEUE_SIZE_LIMIT",
+            )
+
+    def queue(self, stored: Collection[Row], now: datetime) -> None:
+        """Queues runs that were stored just now; whoever waits for their dates is told."""
+        queued = [build(Moved, row) for row in stored if row["snapshot_status"] == SnapshotStatus.QUEUED]
+        self._index.enqueue(queued, now)
+        if any(row["snapshot_status"] == SnapshotStatus.DELAYED for row in stored):
+            self._index.ring("stager")
+
     def _store(self, documents: Sequence[dict[str, Any]]) -> list[Row | None]:
         stored = self._runs.insert(documents)
         faults.point("trigger.after_store")
-        self.queue(stored, documents[0]["at"])
+        self.queue(stored.values(), documents[0]["at"])
         return [stored.get(document["id"]) for document in documents]
-
-    def queue(self, stored: Mapping[str, Row], now: datetime) -> None:
-        """Tells the queue of runs that were stored just now. What does not reach it is found by the sweep."""
-        queued = [build(Moved, row) for row in stored.values() if row["snapshot_status"] == SnapshotStatus.QUEUED]
-        self._index.enqueue(queued, now)
-        if any(row["snapshot_status"] == SnapshotStatus.DELAYED for row in stored.values()):
-            self._index.ring("stager")
 
     def _known(
         self, environment: Environment, request: TriggerRequest, document: dict[str, Any], now: datetime
@@ -160,7 +166,7 @@ class Triggering:
         return request.region
 
     def document(self, environment: Environment, request: TriggerRequest, now: datetime) -> dict[str, Any]:
-        """A new run as `trigger_runs.sql` takes it."""
+        """The run as `trigger_runs.sql` takes it. `RegionUnknown`."""
         key_until = now + timedelta(seconds=request.idempotency_ttl_seconds) if request.idempotency_key else None
         return {
             "id": ids.make("run", now, self._random(ids.RANDOM_BYTES)),

@@ -44,6 +44,14 @@ class StoreUnavailable(Exception):
     """PostgreSQL cannot be reached."""
 
 
+class Deadlock(Exception):
+    """Two transactions waited for each other, and this one was undone: it may be done again."""
+
+
+class Unstorable(Exception):
+    """A value is beyond what PostgreSQL can hold where it was to go; the transaction was undone."""
+
+
 class _Connection(psycopg2.extensions.connection):
     """A driver connection that knows which named statements it has prepared."""
 
@@ -110,6 +118,10 @@ class Database:
             if _is_lost(error):
                 self.peewee.close_idle()
                 raise StoreUnavailable(str(error).strip()) from error
+            if isinstance(error, psycopg2.errors.DeadlockDetected):
+                raise Deadlock(str(error).strip()) from error
+            if isinstance(error, psycopg2.DataError | psycopg2.errors.ProgramLimitExceeded):
+                raise Unstorable(str(error).strip()) from error
             raise
 
     def close(self) -> None:

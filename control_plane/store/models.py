@@ -208,6 +208,7 @@ class Run(Table):
     started_at = DateTimeTZField(null=True)
     executed_at = DateTimeTZField(null=True)
     finished_at = DateTimeTZField(null=True)
+    batch_id = TextField(null=True)
     wait_need = TextField(null=True)
     wait_keys: Any = ArrayField(TextField, null=True)
     wait_call = BigIntegerField(null=True)
@@ -380,6 +381,40 @@ class Schedule(Table):
         table_name = "schedules"
 
 
+class Batch(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    environment_id = TextField()
+    status = TextField()
+    run_count = IntegerField()
+    items = IntegerField()
+    failed = IntegerField()
+    parent_run_id = TextField(null=True)
+    idempotency_key = TextField(null=True)
+    idempotency_expires_at = DateTimeTZField(null=True)
+    idempotency_options = BinaryJSONField(null=True)
+    request_key = TextField(null=True)
+    created_at = DateTimeTZField()
+    updated_at = DateTimeTZField()
+    sealed_at = DateTimeTZField(null=True)
+    completed_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "batches"
+
+
+class BatchItem(Table):
+    batch_id = TextField()
+    position = IntegerField()
+    run_id = TextField()
+    cached = BooleanField()
+    failed = BooleanField()
+
+    class Meta:
+        table_name = "batch_items"
+        primary_key = CompositeKey("batch_id", "position")
+
+
 class ClusterKey(Table):
     cluster = TextField()
     kid = TextField()
@@ -409,5 +444,7 @@ TABLES = (
     RunWait,
     Checkpoint,
     Schedule,
+    Batch,
+    BatchItem,
     ClusterKey,
 )

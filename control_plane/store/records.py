@@ -81,6 +81,7 @@ class Run:
     started_at: datetime | None
     executed_at: datetime | None
     finished_at: datetime | None
+    batch_id: str | None
     wait_need: str | None
     wait_keys: list[str] | None
     awaited: bool
@@ -313,6 +314,36 @@ class Schedule:
     last_tick: datetime | None
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Runs that were asked for together. `items`: how many are stored; `failed`: those that could not be triggered.
+
+    `status`: PENDING until all items are there, then PROCESSING, or PARTIAL_FAILED if some could not be triggered, and
+    COMPLETED when every run is over. ABORTED: items were missing for too long, or none could be triggered.
+    """
+
+    id: str
+    organization_id: str
+    environment_id: str
+    status: str
+    run_count: int
+    items: int
+    failed: int
+    parent_run_id: str | None
+    idempotency_key: str | None
+    idempotency_expires_at: datetime | None
+    idempotency_options: dict[str, Any] | None
+    created_at: datetime
+    updated_at: datetime
+    sealed_at: datetime | None
+    completed_at: datetime | None
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether all of its items are there."""
+        return self.sealed_at is not None
 
 
 @cache

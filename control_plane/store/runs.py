@@ -94,6 +94,7 @@ class RunFilters:
     machines: Sequence[str] = ()
     regions: Sequence[str] = ()
     schedules: Sequence[str] = ()
+    batches: Sequence[str] = ()
     is_test: bool | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -172,6 +173,19 @@ class Runs:
             )
         )
 
+    def forget_idempotency_keys(self, environment_id: str, names: Sequence[tuple[str, str]], now: datetime) -> int:
+        """Frees those keys, each named with its task, whose time is over; how many."""
+        rows = self._database.rows(
+            "UPDATE runs r SET idempotency_key = NULL FROM unnest(%s::text[], %s::text[]) AS k (task, key)"
+            " WHERE r.environment_id = %s AND r.task = k.task AND r.idempotency_key = k.key"
+            " AND r.idempotency_expires_at <= %s RETURNING r.id",
+            [task for task, _ in names],
+            [key for _, key in names],
+            environment_id,
+            now,
+        )
+        return len(rows)
+
     # --- read
 
     def find(self, environment_id: str, run_id: str) -> Run | None:
@@ -200,6 +214,17 @@ class Runs:
             key,
         )
         return build(Run, rows[0]) if rows else None
+
+    def holders(self, environment_id: str, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """The runs that hold keys, by task and key."""
+        rows = self._database.rows(
+            "SELECT r.id, r.task, r.idempotency_key FROM unnest(%s::text[], %s::text[]) AS k (task, key)"
+            " JOIN runs r ON r.environment_id = %s AND r.task = k.task AND r.idempotency_key = k.key",
+            [task for task, _ in names],
+            [key for _, key in names],
+            environment_id,
+        )
+        return {(row["task"], row["idempotency_key"]): row["id"] for row in rows}
 
     def page(
         self,
@@ -432,6 +457,7 @@ def _conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
         ("machine", filters.machines),
         ("region", filters.regions),
         ("schedule_id", filters.schedules),
+        ("batch_id", filters.batches),
     ):
         if values:
             where.append(f"{column} = ANY(%s)")

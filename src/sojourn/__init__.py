@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sojourn import testing
+    from sojourn.sdk.batch import BatchHandle, batch
+    from sojourn.sdk.batches import BatchState
     from sojourn.sdk.client import Client, configure
     from sojourn.sdk.context import context
     from sojourn.sdk.decision import RetryAt, RetryIn, Skip
     from sojourn.sdk.errors import (
         AbortTaskRunError,
         ApiError,
+        BatchNotSealedError,
         CompleteTaskWithOutput,
         OutOfMemoryError,
         RunCancelledError,
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AbortTaskRunError",
     "ApiError",
+    "BatchHandle",
+    "BatchNotSealedError",
+    "BatchState",
     "Client",
     "CompleteTaskWithOutput",
     "OutOfMemoryError",
@@ -59,6 +65,7 @@ __all__ = [
     "Token",
     "TokenResult",
     "WaitpointTimeoutError",
+    "batch",
     "configure",
     "context",
     "locals",
@@ -72,12 +79,15 @@ __all__ = [
 ]
 
 _PLACES = {
+    "sdk.batch": ("BatchHandle", "batch"),
+    "sdk.batches": ("BatchState",),
     "sdk.client": ("Client", "configure"),
     "sdk.context": ("context",),
     "sdk.decision": ("RetryAt", "RetryIn", "Skip"),
     "sdk.errors": (
         "AbortTaskRunError",
         "ApiError",
+        "BatchNotSealedError",
         "CompleteTaskWithOutput",
         "OutOfMemoryError",
         "RunCancelledError",

@@ -23,6 +23,9 @@ from tests.support.stack import Stack
         (["tokens", "complete", "waitpoint_00000000000000000000000000", "--data", "{"], 2, "JSON"),
         (["tokens", "create", "--timeout", "soon"], 3, "timeout"),
         (["tokens", "list", "--status", "nope"], 3, "TIMED_OUT"),
+        (["batches", "get", "batch_00000000000000000000000000"], 4, "batch"),
+        (["batches", "results", "batch_00000000000000000000000000"], 4, "batch"),
+        (["batches", "results", "batch_00000000000000000000000000", "--after", "-1"], 2, "after"),
         (["fsck"], 0, ""),
     ],
 )

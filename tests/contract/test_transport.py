@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sojourn.sdk.batch import batch
 from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ApiConnectionError, ApiError, NotFoundError
 from sojourn.sdk.exchange import Request, Response
@@ -162,6 +163,17 @@ def test_threads_may_share_a_client(client: Client) -> None:
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda number: client.trigger("echo", number)["isCached"], range(40)))
     assert results == [False] * 40
+
+
+def test_a_batch(client: Client) -> None:
+    handle = batch.trigger([("echo", number) for number in range(1_500)] + [("mail/fail", None)], client=client)
+    state = handle.retrieve()
+    assert (state.status, state.run_count, len(set(state.runs))) == ("COMPLETED", 1_501, 1_501)
+    results = handle.results()
+    assert [each.output for each in results[:-1]] == list(range(1_500))
+    assert [each.ok for each in results[-2:]] == [True, False]
+    with pytest.raises(NotFoundError):
+        batch.retrieve("batch_none", client=client)
 
 
 # --- what HTTP adds

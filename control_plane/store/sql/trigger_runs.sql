@@ -2,9 +2,10 @@
 --
 -- $1: [{id, environment, task, payload, payload_type, queue?, concurrency_key?, machine?, region?, priority_ms, version?,
 --       max_attempts?, max_duration?, ttl_seconds?, tags, metadata?, idempotency_key?, idempotency_expires_at?,
---       idempotency_options?, request_key?, parent?, source, is_test, replay_of?, at, delay_until?,
+--       idempotency_options?, request_key?, parent?, source, is_test, replay_of?, at, delay_until?, batch?, error?,
 --       schedule?, scheduled_at?}]
 --     version: a version's number to lock to. Absent options come from the task of the locked or current version.
+--     error: why the run, an item of a batch, cannot be: it is stored as failed, also where its parent is over.
 -- Returns a row for each run that was stored, with what the queue needs to know.
 --     No row: the id, the idempotency key, the request key or the tick of the schedule is taken, the version to lock to does
 --     not exist, or the parent is over, or is being cancelled.
@@ -15,7 +16,7 @@ WITH wanted AS MATERIALIZED (
         machine text, region text, priority_ms bigint, version text, max_attempts int, max_duration int, ttl_seconds int,
         tags text[], metadata text, idempotency_key text, idempotency_expires_at timestamptz,
         idempotency_options jsonb, request_key text, parent text, source text, is_test boolean, replay_of text,
-        at timestamptz, delay_until timestamptz, schedule text, scheduled_at timestamptz)
+        at timestamptz, delay_until timestamptz, batch text, error jsonb, schedule text, scheduled_at timestamptz)
 ), resolved AS MATERIALIZED (
     SELECT w.*, e.organization_id, e.project_id, v.id AS lock_id, t.slug IS NOT NULL AS versioned,
         coalesce(w.queue, t.queue, 'task/' || w.task) AS to_queue,
@@ -25,10 +26,10 @@ WITH wanted AS MATERIALIZED (
         -- In a development environment nobody waits for long: what finds no executor there is forgotten after 10 minutes.
         coalesce(w.ttl_seconds, t.ttl_seconds, CASE WHEN e.type = 'DEVELOPMENT' THEN 600 END) AS ttl,
         p.id AS parent_id, coalesce(p.root_run_id, p.id) AS root_id, coalesce(p.depth + 1, 0) AS deep,
-        CASE WHEN t.slug IS NULL THEN 'RUN_CREATED' WHEN w.delay_until > w.at THEN 'DELAYED' ELSE 'QUEUED' END
-            AS stands,
-        CASE WHEN t.slug IS NULL THEN 'PENDING_VERSION' WHEN w.delay_until > w.at THEN 'DELAYED' ELSE 'QUEUED' END
-            AS shows,
+        CASE WHEN w.error IS NOT NULL THEN 'FINISHED' WHEN t.slug IS NULL THEN 'RUN_CREATED'
+            WHEN w.delay_until > w.at THEN 'DELAYED' ELSE 'QUEUED' END AS stands,
+        CASE WHEN w.error IS NOT NULL THEN 'SYSTEM_FAILURE' WHEN t.slug IS NULL THEN 'PENDING_VERSION'
+            WHEN w.delay_until > w.at THEN 'DELAYED' ELSE 'QUEUED' END AS shows,
         CASE WHEN t.slug IS NULL THEN jsonb_strip_nulls(jsonb_build_object('queue', w.queue, 'machine', w.machine,
             'max_attempts', w.max_attempts, 'max_duration', w.max_duration, 'ttl_seconds', w.ttl_seconds)) END AS asked
     FROM wanted w
@@ -37,32 +38,33 @@ WITH wanted AS MATERIALIZED (
     LEFT JOIN tasks t ON t.version_id = coalesce(v.id, e.current_version_id) AND t.slug = w.task
     -- IS NOT DISTINCT FROM: no index can answer it, so that the parent is never looked for among all runs there are.
     LEFT JOIN runs p ON p.id = w.parent AND p.environment_id IS NOT DISTINCT FROM e.id
-    WHERE (w.version IS NULL OR v.id IS NOT NULL) AND (p.id IS NULL OR p.snapshot_status NOT IN ('FINISHED', 'PENDING_CANCEL'))
+    WHERE (w.version IS NULL OR v.id IS NOT NULL)
+        AND (p.id IS NULL OR w.error IS NOT NULL OR p.snapshot_status NOT IN ('FINISHED', 'PENDING_CANCEL'))
 ), stored AS (
     INSERT INTO runs (
         id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, payload,
         payload_type, queue, concurrency_key, machine, region, priority_ms, locked_version_id, max_attempts, max_duration,
         queued_at, available_at, ttl_seconds, ttl_expires_at, tags, metadata, asked, idempotency_key,
         idempotency_expires_at, idempotency_options, request_key, parent_run_id, root_run_id, depth, source, is_test,
-        replay_of, created_at, updated_at, delayed_until, schedule_id, scheduled_at)
+        replay_of, created_at, updated_at, delayed_until, batch_id, error, finished_at, schedule_id, scheduled_at)
     SELECT id, organization_id, project_id, environment, task, shows, 1, stands, payload, payload_type, to_queue,
         concurrency_key, to_machine, coalesce(region, 'default'), priority_ms, lock_id, tries, duration,
         CASE WHEN delay_until > at THEN delay_until ELSE at END,
         CASE WHEN delay_until > at THEN delay_until END, ttl,
         CASE WHEN stands <> 'DELAYED' AND ttl > 0 THEN greatest(at, delay_until) + make_interval(secs => ttl) END,
         tags, metadata, asked, idempotency_key, idempotency_expires_at, idempotency_options, request_key, parent_id,
-        root_id, deep, source, is_test, replay_of, at, at, CASE WHEN delay_until > at THEN delay_until END,
-        schedule, scheduled_at
+        root_id, deep, source, is_test, replay_of, at, at, CASE WHEN delay_until > at THEN delay_until END, batch,
+        error, CASE WHEN error IS NOT NULL THEN at END, schedule, scheduled_at
     FROM resolved ORDER BY id
     ON CONFLICT DO NOTHING
     RETURNING id, organization_id, environment_id, task, status, snapshot_status, queue, concurrency_key, machine,
-        region, locked_version_id, queued_at, priority_ms, created_at
+        region, locked_version_id, queued_at, priority_ms, created_at, error
 ), history AS (
-    INSERT INTO snapshots (run_id, seq, event, status, run_status, attempt, created_at)
+    INSERT INTO snapshots (run_id, seq, event, status, run_status, attempt, error, created_at)
     SELECT id, 1,
         CASE snapshot_status WHEN 'QUEUED' THEN 'TRIGGER' WHEN 'DELAYED' THEN 'TRIGGER_DELAYED'
-            ELSE 'TRIGGER_UNVERSIONED' END,
-        snapshot_status, status, 0, created_at
+            WHEN 'FINISHED' THEN 'TRIGGER_FAILED' ELSE 'TRIGGER_UNVERSIONED' END,
+        snapshot_status, status, 0, error, created_at
     FROM stored
 )
 SELECT * FROM stored

@@ -20,7 +20,7 @@ DAYS = 30
 def pruned(platform: Platform, now: datetime) -> None:
     Pruner(
         platform.access, platform.versions, platform.runs, platform.logs, platform.executors, platform.waits,
-        log_days=0, run_days=DAYS,
+        platform.stored_batches, log_days=0, run_days=DAYS,
     ).run_once(now)  # fmt: skip
 
 
@@ -51,3 +51,22 @@ def test_a_token_is_kept_while_it_can_be_completed_or_its_key_holds(
     assert platform.waits.token(tenant.environment, token) is not None
     pruned(platform, now + timedelta(days=DAYS + 1))
     assert (platform.waits.token(tenant.environment, token) is not None) is is_kept
+
+
+def test_a_batch_is_kept_as_long_as_its_runs(platform: Platform, tenant: Tenant) -> None:
+    def batch(items: int, is_over: bool) -> str:
+        body = {"items": [{"task": "hello", "options": {"delay": "soon" if is_over else "1h"}}] * items}
+        return str(tenant.client.simulate_post("/api/v2/tasks/batch", json=body).json["id"])
+
+    def is_there(batch_id: str) -> bool:
+        return tenant.client.simulate_get(f"/api/v2/batches/{batch_id}").status_code == 200
+
+    over, open_, more = batch(3, True), batch(2, False), batch(4, True)
+    now = platform.clock()
+    pruned(platform, now + timedelta(days=DAYS - 1))
+    assert is_there(over) and is_there(open_) and is_there(more)
+    stored, late = platform.stored_batches, now + timedelta(minutes=1)
+    assert stored.remove_old(tenant.environment, late, 4) == 4 and is_there(more), "no more at once than are asked for"
+    pruned(platform, now + timedelta(days=DAYS + 1))
+    assert not is_there(over) and not is_there(more) and is_there(open_)
+    assert platform.database.rows("SELECT 1 FROM batch_items WHERE batch_id = ANY(%s)", [over, more]) == []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -86,6 +88,30 @@ def test_a_callback_says_its_length_and_proves_itself(port: int, tenant: Tenant)
     assert exchange(port, tenant, path, f"Content-Length: {len(large)}\r\n", large) == (200, b'{"success":true}')
     found = tenant.client.simulate_get(f"/api/v1/waitpoints/tokens/{token['id']}").json
     assert found["output"] == large.decode()
+
+
+def test_a_batchs_items_in_chunks_and_cut_off(port: int, tenant: Tenant) -> None:
+    """A stream that breaks off is sent again, by a client that does not say how long it is."""
+    batch = tenant.client.simulate_post("/api/v3/batches", json={"runCount": 1_000}).json["id"]
+    path = f"/api/v3/batches/{batch}/items"
+    lines = [b'{"index": %d, "task": "served", "payload": "%s"}\n' % (index, b"x" * 100) for index in range(1_000)]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tenant.key}\r\n"
+        head += "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
+        part = b"".join(lines[:700])
+        connection.sendall(head.encode() + b"%x\r\n%b\r\n" % (len(part), part) + b"ffff\r\n" + lines[700][:20])
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as again:
+        headers = {"Authorization": f"Bearer {tenant.key}", "Content-Type": "application/x-ndjson"}
+        again.request("POST", path, iter(lines), headers, encode_chunked=True)
+        answer = again.getresponse()
+        told = json.loads(answer.read())
+        assert (answer.status, told["sealed"]) == (200, True)
+        assert told["itemsAccepted"] + told["itemsDeduplicated"] == 1_000
+        again.request("POST", path, b'{"index": 1000', {"Authorization": f"Bearer {tenant.key}"})
+        refused = again.getresponse()
+        assert (refused.status, b"CONTENT_TYPE_UNSUPPORTED" in refused.read()) == (415, True)
+    runs = tenant.client.simulate_get(f"/api/v2/batches/{batch}").json["runs"]
+    assert len(set(runs)) == 1_000
 
 
 def test_a_length_beyond_the_limit_is_refused_unread(port: int, tenant: Tenant) -> None:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from sojourn.sdk.testing_batches import BatchBook
+
 PATIENCE = 30.0
 
 
@@ -70,6 +72,7 @@ class WorkerServer:
         self.parked: dict[str, Parked] = {}
         self.results: dict[str, dict[str, Any]] = {}
         self.triggered: dict[str, dict[str, Any]] = {}
+        self.batches = BatchBook()
         #: While cleared, a run whose wait is over does not get its place again.
         self.has_place = threading.Event()
         self.has_place.set()
@@ -277,6 +280,18 @@ class WorkerServer:
             self._changed.notify_all()
         return {"id": run, "isCached": False}
 
+    def batch(self, path: str, raw: bytes) -> dict[str, Any]:
+        """A call about batches: one is made, filled or read."""
+        found = self.batches.find(([*path.split("/"), ""])[4])
+        if found is None:
+            return self.batches.create(json.loads(raw), "2026-01-01T00:00:00Z")
+        if not path.endswith("/items"):
+            return found.shown()
+        for item in map(json.loads, raw.splitlines()):
+            task, body = item.pop("task"), item
+            found.fill(item.pop("index"), lambda: str(self.trigger(task, body)["id"]))  # noqa: B023
+        return found.filled()
+
     def logs(self, body: dict[str, Any]) -> dict[str, Any]:
         self.log_pause.wait(PATIENCE)
         with self._changed:
@@ -295,13 +310,20 @@ class WorkerServer:
                 return
 
             def do_GET(self) -> None:
+                if self.path.startswith("/api/v2/batches/"):
+                    self.answer(200, json.dumps(server.batch(self.path, b"")).encode())
+                    return
                 data = server.archives.get(self.path.rsplit("/", 1)[1])
                 self.answer(200 if data is not None else 404, data or b"{}")
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
                 name = self.path.rsplit("/", 1)[1]
                 shown = str(self.headers["Authorization"])
+                if self.path.startswith("/api/v3/batches") and shown == "Bearer tr_dev_test":
+                    self.answer(200, json.dumps(server.batch(self.path, raw)).encode())
+                    return
+                body = json.loads(raw)
                 if self.path.startswith("/api/v1/tasks/") and shown == "Bearer tr_dev_test":
                     self.answer(200, json.dumps(server.trigger(self.path.split("/")[4], body)).encode())
                     return

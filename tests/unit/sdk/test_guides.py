@@ -22,7 +22,7 @@ from sojourn.sdk.tokens import TokenState
 from sojourn.sdk.trigger_options import TRIGGER_OPTIONS
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-GUIDES = ("tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md")
+GUIDES = ("tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md", "batches.md")
 TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in GUIDES}
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -73,6 +73,15 @@ def test_the_guide_to_triggering(guide: dict[str, Any], capsys: pytest.CaptureFi
     told = capsys.readouterr().out
     assert "Hello, Ada" in told
     assert "trigger has no option 'idempotencyKey': did you mean 'idempotency_key'?" in told
+
+
+def test_the_guide_to_batches(guide: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with testing.Platform() as platform:
+        for block in blocks("batches.md"):
+            exec(block, guide)
+        assert testing.run(guide["send_all"], ["a", "b"]).output == 2
+    assert {options.get("priority") for options in platform.options.values()} == {None, 60}
+    assert "COMPLETED" in capsys.readouterr().out
 
 
 def test_the_guide_to_testing(guide: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from mypy import api
 CODE = """
 import asyncio
 
-from sojourn import ScheduledPayload, TaskResult, Token, TokenResult, schedules, task, wait
+from sojourn import BatchHandle, ScheduledPayload, TaskResult, Token, TokenResult, batch, schedules, task, wait
 
 
 @task
@@ -24,6 +24,8 @@ def in_def() -> None:
     token: Token = wait.create_token()
     told: TokenResult = wait.for_token(token)
     print([each.unwrap() for each in child.batch_trigger_and_wait([1])], result.ok, told.ok)
+    many: BatchHandle = child.batch_trigger([1, (2, {"tags": ["x"]})])
+    print(many.retrieve().status, [each.ok for each in batch.results(many.id)])
     first = wait.any(wait.delay(days=1), wait.token(token), wait.run(child.trigger(1)))
     index: int = first.index
     for state in wait.list_tokens(limit=index):
@@ -46,6 +48,8 @@ async def in_async_def() -> None:
     two: TokenResult = told
     await wait.until("2030-01-01T00:00:00Z")
     print(one.ok, two.ok, [each.unwrap() for each in await child.batch_trigger_and_wait([1])])
+    many: BatchHandle = await batch.trigger([(child, 1), ("other", 2)])
+    print((await many.retrieve()).status, [each.ok for each in await many.results()])
     first = await wait.any(wait.delay(days=1))
     index: int = first.index
     async for state in wait.list_tokens(limit=index):

@@ -1,0 +1,70 @@
+"""`batches …`: runs that were asked for together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sojourn.cli import output, profile
+from sojourn.cli.output import clean
+from sojourn.cli.runs import environment_options
+
+#: Lines of a batch's flaws that are printed.
+_SHOWN = 20
+
+
+def add(group: click.Group) -> None:
+    """Registers the commands."""
+
+    @group.group()
+    def batches() -> None:
+        """Look at runs that were triggered together."""
+
+    _add_get(batches)
+    _add_results(batches)
+
+
+def _add_get(batches: click.Group) -> None:
+    @output.command(batches, "get")
+    @click.argument("batch")
+    @environment_options
+    def get(batch: str, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """One batch: how far it is, and what could not be triggered."""
+        found = profile.client(environment, data_dir).retrieve_batch(batch)
+        if as_json:
+            output.show_json(found)
+            return
+        told = f"{len(found['runs'])} of {found['runCount']} runs, {found['finishedRunCount']} over"
+        click.echo(f"{found['id']}: {found['status']}, {told}")
+        for name in ("createdAt", "completedAt", "idempotencyKey"):
+            if name in found:
+                click.echo(clean(f"{name}: {found[name]}"))
+        _show_flaws(found["processing"]["errors"])
+
+
+def _add_results(batches: click.Group) -> None:
+    @output.command(batches, "results")
+    @click.argument("batch")
+    @click.option("--after", type=click.IntRange(0), help="Go on after the item with this index.")
+    @environment_options
+    def results(batch: str, after: int | None, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """How the runs of a batch that are over ended."""
+        page = profile.client(environment, data_dir).batch_results(batch, after)
+        if as_json:
+            output.show_json(page)
+            return
+        rows = [("ok" if each["ok"] else "failed", each["taskIdentifier"], each["id"]) for each in page["items"]]
+        output.table(("result", "task", "run"), rows)
+        if "next" in page:
+            click.echo(f"… more with --after {page['next']}")
+
+
+def _show_flaws(flaws: list[dict[str, Any]]) -> None:
+    if flaws:
+        names = ("index", "taskIdentifier", "errorCode", "error")
+        output.table(
+            ("index", "task", "code", "error"), [tuple(str(each[name]) for name in names) for each in flaws[:_SHOWN]]
+        )
+    if len(flaws) > _SHOWN:
+        click.echo(f"… and {len(flaws) - _SHOWN} more: see --json")

@@ -1,0 +1,260 @@
+"""Batches: made with their count, filled line by line, or sent whole; retrieved with what became of their items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from sojourn.control_plane.api import ndjson, present
+from sojourn.control_plane.api.bodies import (
+    MAX_USUAL_BATCH,
+    BatchBody,
+    BatchedRun,
+    BatchItemBody,
+    BatchItemName,
+    RunOptions,
+    TaskBatchBody,
+    WholeBatchBody,
+)
+from sojourn.control_plane.api.body import Stream, parse
+from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.edge import refusal
+from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.tasks import (
+    idempotency_headers,
+    kept_key,
+    no_waiting,
+    parent_id,
+    request_key,
+    run_request,
+    source,
+    task_id,
+)
+from sojourn.control_plane.engine.batch_items import Flaw, Item
+from sojourn.control_plane.engine.batches import Batches as BatchCases
+from sojourn.control_plane.engine.batches import BatchRequest, Filled, MadeBatch
+from sojourn.control_plane.engine.triggering import TriggerRequest
+from sojourn.control_plane.store.records import Batch
+from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode
+
+#: Bytes of one item: as much as a trigger may have.
+LINE_LIMIT = MAX_PAYLOAD_BYTES + 512 * 1024
+#: Items, and bytes of them, that are stored at once.
+_AT_ONCE, _BYTES_AT_ONCE = 500, 4 * 1024 * 1024
+#: Bytes of results in one answer.
+_RESULT_BYTES = 32 * 1024 * 1024
+_NO_OPTIONS = RunOptions()
+_ACCEPTED, _OK = "202 Accepted", "200 OK"
+
+
+class Batches:
+    """What can be done with batches."""
+
+    def __init__(self, batches: BatchCases, clock: Callable[[], datetime]):
+        self._batches = batches
+        self._clock = clock
+
+    def create(self, call: Call) -> Answer:
+        """A new batch that waits for its items, or the one that its idempotency key leads to."""
+        made = self._batches.create(call.environment, batch_request(call), call.now)
+        wire: dict[str, Any] = {"id": made.batch.id, "runCount": made.batch.run_count, "isCached": made.cached}
+        key = present.batch_key(made.batch)
+        if key is not None:
+            wire["idempotencyKey"] = key
+        return Answer(to_json(wire), status=_OK if made.cached else _ACCEPTED)
+
+    def fill(self, call: Call, batch: str) -> dict[str, Any]:
+        """Adds the items of a body, line by line; those that are there already count once."""
+        stream: Stream = call.body
+        try:
+            ndjson.check(call.headers)
+            found = self._batches.find(call.environment, batch, call.now)
+            filled = self._fill(call, found, stream)
+        except Exception:
+            stream.leave()
+            raise
+        wire: dict[str, Any] = {
+            "id": batch,
+            "itemsAccepted": filled.accepted,
+            "itemsDeduplicated": filled.repeated,
+            "sealed": filled.batch.is_sealed,
+        }
+        if not filled.batch.is_sealed:
+            wire |= {"enqueuedCount": filled.batch.items, "expectedCount": filled.batch.run_count}
+        return wire
+
+    def trigger(self, call: Call) -> Answer:
+        """A batch and all its items, at once."""
+        made = self._whole(call, call.body)
+        return Answer(to_json({"id": made.batch.id, "runCount": made.batch.run_count}), status=_ACCEPTED)
+
+    def trigger_runs(self, call: Call) -> dict[str, Any]:
+        """The same in the words of an older version, with the runs."""
+        body: WholeBatchBody = call.body
+        made = self._whole(call, body)
+        return present.batch_of_runs(made.batch, made.cached, self._batches.items(made.batch), body.items)
+
+    def trigger_task(self, call: Call, task: str) -> dict[str, Any]:
+        """The same in the words of the oldest version, of one task."""
+        body: TaskBatchBody = call.body
+        named = task_id(task)
+        made = self._whole(call, WholeBatchBody(items=[{**item, "task": named} for item in body.items]))
+        return {"batchId": made.batch.id, "runs": [item.run_id for item in self._batches.items(made.batch)]}
+
+    def retrieve(self, call: Call, batch: str) -> dict[str, Any]:
+        """A batch with the runs of its items."""
+        return present.batch(self._batches.standing(call.environment, batch, call.now))
+
+    def retrieve_counted(self, call: Call, batch: str) -> dict[str, Any]:
+        """A batch, in the words of the version before."""
+        return present.batch_counted(self._batches.standing(call.environment, batch, call.now))
+
+    def results(self, call: Call, batch: str) -> dict[str, Any]:
+        """How the runs of a batch that are over ended, in the order of its items."""
+        found = self._batches.find(call.environment, batch, call.now)
+        after = -1 if call.query.after is None else call.query.after
+        items: list[dict[str, Any]] = []
+        held = 0
+        for position, run in self._batches.results(found, after):
+            if held > _RESULT_BYTES:
+                return {"id": batch, "items": items, "next": after}
+            items.append(present.result(run))
+            held += len(run.output or "")
+            after = position
+        return {"id": batch, "items": items}
+
+    def _whole(self, call: Call, body: WholeBatchBody) -> MadeBatch:
+        if body.resumeParentOnCompletion:
+            raise no_waiting("resumeParentOnCompletion")
+        items = [whole_item(place, value, source(call), call.now) for place, value in enumerate(body.items)]
+        key, ttl = kept_key(*idempotency_headers(call), "idempotency-key-ttl")
+        request = BatchRequest(
+            run_count=len(items),
+            parent_run_id=parent_id(body.parentRunId, "parentRunId"),
+            idempotency_key=key,
+            idempotency_ttl_seconds=ttl,
+            request_key=request_key(call),
+        )
+        made = self._batches.create(call.environment, request, call.now)
+        if not made.cached:
+            self._batches.fill(call.environment, made.batch.id, items, call.now)
+        return made
+
+    def _fill(self, call: Call, batch: Batch, stream: Stream) -> Filled:
+        """Stores items while they arrive, some hundreds at a time."""
+        accepted = repeated = 0
+        if batch.is_sealed:
+            return Filled(0, sum(1 for _ in _lines(stream, batch)), batch)
+        for items in _portions(stream, batch, source(call), call.now):
+            filled = self._batches.fill(call.environment, batch.id, items, self._clock())
+            accepted, repeated, batch = accepted + filled.accepted, repeated + filled.repeated, filled.batch
+        return Filled(accepted, repeated, batch)
+
+
+def batch_request(call: Call) -> BatchRequest:
+    """What a call asks for. `Problem` names the field that cannot be used."""
+    body: BatchBody = call.body
+    if body.runCount > MAX_USUAL_BATCH and call.header("x-sojourn-batch") != "large":
+        raise Problem(
+            "BODY_INVALID",
+            f"Body Error: runCount: a batch has {MAX_USUAL_BATCH} items at most",
+            field="runCount",
+            next_step="make several batches, or send the header `x-sojourn-batch: large`",
+        )
+    if body.resumeParentOnCompletion:
+        raise no_waiting("resumeParentOnCompletion")
+    key, ttl = kept_key(body.idempotencyKey, body.idempotencyKeyTTL, "idempotencyKeyTTL")
+    return BatchRequest(
+        run_count=body.runCount,
+        parent_run_id=parent_id(body.parentRunId, "parentRunId"),
+        idempotency_key=key,
+        idempotency_ttl_seconds=ttl,
+        idempotency_options=body.idempotencyKeyOptions.model_dump() if body.idempotencyKeyOptions else None,
+        request_key=request_key(call),
+    )
+
+
+def item_of(line: ndjson.Line, source: str, now: datetime) -> Item:
+    """A line's item, with its flaw if it cannot be triggered. `Problem` if it does not even say which item it is."""
+    if not line.is_whole:
+        return _unread(line, ErrorCode.PAYLOAD_TOO_LARGE, f"the item has more than {LINE_LIMIT} bytes")
+    try:
+        value = parse(line.text)
+    except Problem as problem:
+        if problem.code == "BODY_TOO_DEEP":
+            return _unread(line, ErrorCode.BATCH_ITEM_COULD_NOT_TRIGGER, problem.message)
+        raise Problem("INVALID_JSON", f"Line {line.number}: {problem.message}") from None
+    try:
+        body = BatchItemBody.model_validate(value)
+    except ValidationError as error:
+        try:
+            named = BatchItemName.model_validate(value)
+        except ValidationError as unnamed:
+            raise refusal("BATCH_ITEM_INVALID", f"Line {line.number}", unnamed, value) from None
+        return _flawed(named.index, named.task, refusal("BODY_INVALID", "Item Error", error, value))
+    return _read(body.index, body, source, now)
+
+
+def whole_item(place: int, value: dict[str, Any], source: str, now: datetime) -> Item:
+    """An item of a batch that is sent whole. `Problem` if it does not name its task."""
+    try:
+        body = BatchedRun.model_validate(value)
+    except ValidationError as error:
+        try:
+            named = BatchItemName.model_validate({"index": place, "task": value.get("task")})
+        except ValidationError:
+            field = f"items.{place}.task"
+            raise Problem("BODY_INVALID", f"Body Error: {field}: an item names its task", field=field) from None
+        return _flawed(place, named.task, refusal("BODY_INVALID", "Item Error", error, value))
+    return _read(place, body, source, now)
+
+
+def _lines(stream: Stream, batch: Batch) -> Iterator[ndjson.Line]:
+    return ndjson.lines(stream.chunks(batch.run_count * LINE_LIMIT), LINE_LIMIT)
+
+
+def _portions(stream: Stream, batch: Batch, source: str, now: datetime) -> Iterator[list[Item]]:
+    items: list[Item] = []
+    held = 0
+    for line in _lines(stream, batch):
+        items.append(item_of(line, source, now))
+        held += len(line.text)
+        if len(items) >= _AT_ONCE or held >= _BYTES_AT_ONCE:
+            yield items
+            items, held = [], 0
+    if items:
+        yield items
+
+
+def _read(index: int, body: BatchItemBody | BatchedRun, source: str, now: datetime) -> Item:
+    options = body.options or _NO_OPTIONS
+    try:
+        key = kept_key(options.idempotencyKey, options.idempotencyKeyTTL, "options.idempotencyKeyTTL")
+        return Item(index, run_request(body.task, body.payload, options, key, now, source=source))
+    except Problem as problem:
+        return _flawed(index, body.task, problem)
+
+
+def _flawed(index: int, task: str, problem: Problem) -> Item:
+    too_large = problem.code == "BODY_TOO_LARGE"
+    code = ErrorCode.PAYLOAD_TOO_LARGE if too_large else ErrorCode.BATCH_ITEM_COULD_NOT_TRIGGER
+    return Item(index, TriggerRequest(task=task), Flaw(code, problem.message))
+
+
+def _unread(line: ndjson.Line, code: ErrorCode, why: str) -> Item:
+    name = ndjson.named(line.text)
+    try:
+        named = BatchItemName.model_validate({"index": name[0], "task": name[1]}) if name else None
+    except ValidationError:
+        named = None
+    if named is None:
+        raise Problem(
+            "BATCH_ITEM_INVALID",
+            f"Line {line.number}: {why}, and does not begin with its index and its task",
+            next_step="write `index` and `task` first in each line",
+        )
+    return Item(named.index, TriggerRequest(task=named.task), Flaw(code, why))

@@ -1,0 +1,109 @@
+"""`batch`: many runs asked for together, of one task or of several; looked at by their batch's id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sojourn.sdk import batch_calls
+from sojourn.sdk.batch_calls import Wanted, item_of
+from sojourn.sdk.batches import BatchState
+from sojourn.sdk.client import Client
+from sojourn.sdk.context import inside
+from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.inside import call
+from sojourn.sdk.result import Results
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHandle:
+    """A batch that was triggered. `is_cached`: an idempotency key led to one that was there before."""
+
+    id: str
+    run_count: int
+    is_cached: bool = False
+    client: Client | None = field(default=None, repr=False, compare=False)
+
+    def retrieve(self) -> BatchState:
+        """The batch as it stands."""
+        return batch.retrieve(self.id, client=self.client)
+
+    def results(self) -> Results:
+        """How its runs that are over ended, in the order of the items."""
+        return batch.results(self.id, client=self.client)
+
+    if TYPE_CHECKING:  # in `async def` code of a run an awaitable stands for it
+
+        def __await__(self) -> Generator[Any, None, BatchHandle]: ...
+
+
+def batch_trigger(
+    task_id: str, items: Iterable[Any], options: Mapping[str, Any], key: Any, key_ttl: Any, client: Client | None
+) -> BatchHandle:
+    """Asks for a run of each item, a payload or `(payload, options)`, as one batch."""
+    return _trigger([Wanted(task_id, *item_of(item, options)) for item in items], key, key_ttl, client)
+
+
+class Batch:
+    """Batches of one task or of several. In `async def` code of a run each call gives an awaitable."""
+
+    def trigger(
+        self,
+        items: Iterable[Any],
+        *,
+        idempotency_key: Any = None,
+        idempotency_key_ttl: Any = None,
+        client: Client | None = None,
+        **trigger_options: Any,
+    ) -> BatchHandle:
+        """Asks for runs of several tasks at once. An item is `(task, payload)` or `(task, payload, options)`.
+
+        A task is one, or its id. An item's options come before `trigger_options`. The key is the batch's.
+        """
+        wanted = [_wanted(item, trigger_options) for item in items]
+        return _trigger(wanted, idempotency_key, idempotency_key_ttl, client)
+
+    def retrieve(self, batch_id: str, *, client: Client | None = None) -> BatchState:
+        """A batch: its status, its runs, what could not be triggered."""
+        found: BatchState = _blocking(batch_calls.retrieve, batch_id, client)
+        return found
+
+    def results(self, batch_id: str, *, client: Client | None = None) -> Results:
+        """How the runs of a batch that are over ended, in the order of its items."""
+        found: Results = _blocking(_results, batch_id, client)
+        return found
+
+
+def _trigger(wanted: Sequence[Wanted], key: Any, key_ttl: Any, client: Client | None) -> BatchHandle:
+    made: BatchHandle = _blocking(_triggered, wanted, batch_calls.key_options(key, key_ttl), client)
+    return made
+
+
+def _triggered(wanted: Sequence[Wanted], wire: Mapping[str, Any], client: Client | None) -> BatchHandle:
+    made = batch_calls.trigger(wanted, wire, client)
+    return BatchHandle(made["id"], made["runCount"], bool(made.get("isCached")), client)
+
+
+def _results(batch_id: str, client: Client | None) -> Results:
+    return Results(batch_calls.results(batch_id, client))
+
+
+def _wanted(item: Any, options: Mapping[str, Any]) -> Wanted:
+    if not isinstance(item, tuple) or len(item) not in (2, 3):
+        raise ConfigurationError(f"batch.trigger takes tuples (task, payload) or (task, payload, options), not {item!r}")
+    task_id = item[0] if isinstance(item[0], str) else getattr(item[0], "id", None)
+    if not isinstance(task_id, str):
+        raise ConfigurationError(f"{item[0]!r} is no task: give a task or its id")
+    return Wanted(task_id, item[1], {**options, **(item[2] if len(item) == 3 else {})})
+
+
+def _blocking(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls what blocks; in the event loop of a run, an awaitable. An app's call blocks, whatever it is in."""
+    return function(*arguments) if inside() is None else call(function, *arguments)
+
+
+batch = Batch()

@@ -1,0 +1,120 @@
+"""The API's calls about batches: created with their count, then sent in portions of lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sojourn.sdk.batches import BatchState
+from sojourn.sdk.client import MAX_PAYLOAD_DEPTH, Client, default
+from sojourn.sdk.conditions import task_result
+from sojourn.sdk.context import inside
+from sojourn.sdk.encoding import encode
+from sojourn.sdk.errors import BatchNotSealedError, ConfigurationError, PayloadError
+from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
+from sojourn.sdk.result import TaskResult
+from sojourn.sdk.trigger_options import idempotency_key, seconds, trigger_options
+
+#: Items, and bytes of them, that are sent at once: what is lost on the way is sent again.
+_LINES, _BYTES = 1_000, 1024 * 1024
+#: Times that everything is sent, if items are missing afterwards.
+_ROUNDS = 2
+
+
+class Wanted(NamedTuple):
+    """A run that a batch is to have; `options` in the words that users write."""
+
+    task: str
+    payload: Any
+    options: Mapping[str, Any]
+
+
+def item_of(item: Any, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    """A payload and its options, out of a payload or a tuple of both."""
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], dict):
+        return item[0], {**options, **item[1]}
+    return item, options
+
+
+def key_options(key: Any, ttl: Any) -> dict[str, Any]:
+    """A batch's idempotency key on the wire. One that is written inside a run holds for that run."""
+    wire: dict[str, Any] = {}
+    if key is not None:
+        here = inside()
+        wire["idempotencyKey"] = idempotency_key(key, here.run.id if here is not None else None)
+    if ttl is not None:
+        wire["idempotencyKeyTTL"] = f"{seconds(ttl)}s"
+    return wire
+
+
+def trigger(wanted: Sequence[Wanted], wire: Mapping[str, Any], client: Client | None) -> dict[str, Any]:
+    """A new batch with all its items, as the API tells of it. `PayloadError` before anything is sent, `BatchNotSealedError`
+    if items are missing when all were sent twice.
+    """
+    if not wanted:
+        raise ConfigurationError("a batch has one item at least")
+    portions = list(_portions(wanted))
+    parent = inside()
+    body = {"runCount": len(wanted), **wire} | ({"parentRunId": parent.run.id} if parent is not None else {})
+    speaker = client or default()
+    made = speaker.create_batch(body)
+    if not made.get("isCached"):
+        _send(speaker, made["id"], portions, len(wanted))
+    return made
+
+
+def retrieve(batch_id: str, client: Client | None) -> BatchState:
+    """A batch as it stands."""
+    return BatchState((client or default()).retrieve_batch(batch_id))
+
+
+def results(batch_id: str, client: Client | None) -> list[TaskResult]:
+    """How the runs that are over ended, in the order of the items."""
+    found: list[TaskResult] = []
+    after = None
+    while True:
+        page = (client or default()).batch_results(batch_id, after)
+        found += [task_result(item, item.get("taskIdentifier", "the run")) for item in page["items"]]
+        after = page.get("next")
+        if after is None:
+            return found
+
+
+def _send(client: Client, batch_id: str, portions: Sequence[bytes], count: int) -> None:
+    answer: Mapping[str, Any] = {}
+    for _ in range(_ROUNDS):
+        for portion in portions:
+            answer = client.send_batch_items(batch_id, portion)
+        if answer.get("sealed"):
+            return
+    raise BatchNotSealedError(batch_id, int(answer.get("enqueuedCount", 0)), count)
+
+
+def _portions(wanted: Sequence[Wanted]) -> Iterator[bytes]:
+    lines: list[bytes] = []
+    held = 0
+    for index, each in enumerate(wanted):
+        line = _line(index, each)
+        if lines and (len(lines) >= _LINES or held + len(line) > _BYTES):
+            yield b"\n".join(lines)
+            lines, held = [], 0
+        lines.append(line)
+        held += len(line)
+    yield b"\n".join(lines)
+
+
+def _line(index: int, wanted: Wanted) -> bytes:
+    """Index and task come first, so that the API can tell which item it is even where the rest is too much."""
+    here = inside()
+    payload = encode(wanted.payload, f"the payload of item {index}", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
+    options = trigger_options(wanted.options, here.run.id if here is not None else None)
+    options.pop("parentRunId", None)  # it is the batch's
+    line = f'{{"index":{index},"task":{json.dumps(wanted.task)},"payload":{payload}'
+    if options:
+        try:
+            told = encode(options, f"an option of item {index}", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
+        except PayloadError as error:
+            raise ConfigurationError(str(error)) from None
+        line += f',"options":{told}'
+    return (line + "}").encode()
