@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sojourn.cli import batches, deploy, runs, schedules, stack, tokens
+from sojourn.cli import batches, deploy, queues, runs, schedules, stack, tokens
 from sojourn.sdk.protocol import VERSION
 
 
@@ -21,6 +21,7 @@ stack.add(main)
 deploy.add(main)
 runs.add(main)
 batches.add(main)
+queues.add(main)
 tokens.add(main)
 schedules.add(main)
 

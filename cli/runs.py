@@ -136,6 +136,23 @@ def _add_single(runs: click.Group) -> None:
         rows = [(s["createdAt"][11:23], s["event"], s["status"], s.get("description", "")) for s in timeline["snapshots"]]
         output.table(("at", "event", "status", ""), rows)
 
+    @output.command(runs, "why")
+    @click.argument("run")
+    @environment_options
+    def why(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """What keeps a run from running."""
+        found = profile.client(environment, data_dir).why(run)
+        output.show_json(found) if as_json else _show_reasons(found)
+
+    @output.command(runs, "reschedule")
+    @click.argument("run")
+    @click.argument("delay")
+    @environment_options
+    def reschedule(run: str, delay: str, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """Let a delayed run start after DELAY from now, like 10m, or at an ISO date."""
+        found = profile.client(environment, data_dir).reschedule(run, delay)
+        output.show_json(found) if as_json else click.echo(f"{found['id']} starts at {found['delayedUntil']}")
+
     @output.command(runs, "logs")
     @click.argument("run")
     @click.option("--follow", is_flag=True, help="Go on until the run is over.")
@@ -166,6 +183,16 @@ def _add_single(runs: click.Group) -> None:
         """A new run of the same task with the same payload."""
         made = profile.client(environment, data_dir).replay(run, region)
         output.show_json(made) if as_json else click.echo(made["id"])
+
+
+def _show_reasons(found: dict[str, Any]) -> None:
+    click.echo(f"{found['id']} is {found['status']}" + ("" if found["isWaiting"] else " and waits for nothing"))
+    for each in found["reasons"]:
+        click.echo(clean(f"{each['reason']}: {each['message']}" + (f" until {each['until']}" if "until" in each else "")))
+        if "limit" in each:
+            click.echo(f"  {each['held']} of {each['limit']} in use" + "".join(f"\n  {run}" for run in each["heldBy"]))
+        if each.get("waits"):
+            _show_waits(each)
 
 
 def _show_waits(waiting: dict[str, Any]) -> None:

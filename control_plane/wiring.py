@@ -14,6 +14,7 @@ from sojourn.control_plane.config import Config, SettingError
 from sojourn.control_plane.domain import buckets, regions, waiting_terms
 from sojourn.control_plane.domain.regions import BadRegions, Regions
 from sojourn.control_plane.domain.waiting_terms import WaitingTerms
+from sojourn.control_plane.engine.annotating import Annotating
 from sojourn.control_plane.engine.assigning import Assigning, Terms
 from sojourn.control_plane.engine.attempts import Attempts, Timing
 from sojourn.control_plane.engine.backfilling import Backfilling
@@ -25,17 +26,21 @@ from sojourn.control_plane.engine.claiming import Claiming
 from sojourn.control_plane.engine.credentials import Credentials
 from sojourn.control_plane.engine.deployments import ArchiveStore, Deployments
 from sojourn.control_plane.engine.expiring import Expiring
+from sojourn.control_plane.engine.explaining import Explaining
 from sojourn.control_plane.engine.freezing import Freezing
 from sojourn.control_plane.engine.identities import Identities
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.limits import Limiting
+from sojourn.control_plane.engine.opening import Opening
 from sojourn.control_plane.engine.outcomes import Outcomes
 from sojourn.control_plane.engine.placing import Placing
+from sojourn.control_plane.engine.queues import Queues
 from sojourn.control_plane.engine.recovery import Recovery
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
 from sojourn.control_plane.engine.schedules import Schedules
 from sojourn.control_plane.engine.shredding import Shredding
+from sojourn.control_plane.engine.steering import Steering
 from sojourn.control_plane.engine.ticking import Ticking
 from sojourn.control_plane.engine.tokens import Tokens
 from sojourn.control_plane.engine.triggering import Triggering
@@ -43,10 +48,12 @@ from sojourn.control_plane.engine.turns import Turns
 from sojourn.control_plane.engine.waiting import Waiting
 from sojourn.control_plane.isolation import sandbox
 from sojourn.control_plane.queue.fair_queue import FairQueue
+from sojourn.control_plane.queue.loads import Loads
 from sojourn.control_plane.queue.mailbox import Mailbox
 from sojourn.control_plane.queue.notices import Notices
 from sojourn.control_plane.queue.wakeups import Wakeups
 from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.annotations import Annotations
 from sojourn.control_plane.store.batches import Batches as StoredBatches
 from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.clock import DatabaseClock
@@ -55,6 +62,7 @@ from sojourn.control_plane.store.executors import ClusterKeys, Executors
 from sojourn.control_plane.store.object_directory import DirectoryObjects
 from sojourn.control_plane.store.object_s3 import S3Objects
 from sojourn.control_plane.store.objects import Objects
+from sojourn.control_plane.store.queues import Queues as StoredQueues
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.schedules import Schedules as StoredSchedules
 from sojourn.control_plane.store.seal import Seal
@@ -92,6 +100,11 @@ class Platform:
     cancelling: Cancelling
     replaying: Replaying
     results: Results
+    explaining: Explaining
+    steering: Steering
+    annotating: Annotating
+    queues: Queues
+    opening: Opening
     attempts: Attempts
     waiting: Waiting
     waits: Waits
@@ -140,7 +153,8 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     mailbox, wakeups = Mailbox(connection, notices), Wakeups(connection)
     index = Index(queue, mailbox, wakeups)
     credentials = Credentials(seal.derive("executors"))
-    limiting, turns = Limiting(versions, index), Turns(wakeups)
+    queues, loads = StoredQueues(database), Loads(connection)
+    limiting, turns = Limiting(queues, index), Turns(wakeups)
     waits = Waits(database)
     waiting = Waiting(runs, waits, index, credentials)
     index.on_awaited = waiting.runs_are_over
@@ -153,7 +167,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     )
     claiming = Claiming(runs, versions, index, lease=lease, placement=timedelta(seconds=config.placement_seconds))
     known_regions = regions_of(config)
-    triggering = Triggering(runs, index, regions=known_regions, queue_size_limit=config.queue_size_limit)
+    triggering = Triggering(runs, queues, index, regions=known_regions, queue_size_limit=config.queue_size_limit)
     cancelling = Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease)
     stored_schedules = StoredSchedules(database)
     schedules = Schedules(database, stored_schedules, versions, index, seal.derive("schedules"))
@@ -199,6 +213,11 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         cancelling=cancelling,
         replaying=Replaying(runs, triggering),
         results=Results(runs, mailbox),
+        explaining=Explaining(runs, waits, limiting, loads, index),
+        steering=Steering(runs, index),
+        annotating=Annotating(runs, Annotations(database)),
+        queues=Queues(queues, loads, limiting, index),
+        opening=Opening(queues, index),
         attempts=Attempts(
             runs=runs,
             index=index,

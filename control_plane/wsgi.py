@@ -19,6 +19,7 @@ from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.health import Health
 from sojourn.control_plane.api.openapi import Page
 from sojourn.control_plane.api.problems import CODES, Problem, of_engine, of_status
+from sojourn.control_plane.api.queues import Queues
 from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.api.runs import Runs
 from sojourn.control_plane.api.schedules import Schedules
@@ -83,10 +84,14 @@ def resources(platform: Platform) -> dict[str, object]:
             platform.cancelling,
             platform.replaying,
             platform.results,
+            platform.explaining,
+            platform.steering,
+            platform.annotating,
             platform.logs,
             platform.stored_schedules,
             cursors,
         ),
+        "queues": Queues(platform.queues),
         "tokens": Tokens(platform.tokens, cursors, platform.clock),
         "schedules": Schedules(platform.schedules, platform.backfilling),
         "batches": Batches(platform.batches, platform.clock),

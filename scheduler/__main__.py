@@ -21,6 +21,7 @@ from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.expirer import Expirer
 from sojourn.scheduler.keeper import Keeper
 from sojourn.scheduler.leader import Leader
+from sojourn.scheduler.opener import Opener
 from sojourn.scheduler.placement.base import Placement
 from sojourn.scheduler.placement.local import LocalPlacement
 from sojourn.scheduler.pruner import Pruner
@@ -131,6 +132,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         Keeper(platform.placing, placement, keeping.read(config.keep_alive), most, resting_in),
         Stager(platform.expiring),
         Ticker(platform.ticking),
+        Opener(platform.opening),
         Expirer(platform.expiring),
         Waker(platform.waiting, config.sweep_seconds),
         Canceller(platform.cancelling, config.sweep_seconds),

@@ -7,7 +7,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -114,6 +114,61 @@ class Client:
     def timeline(self, run_id: str) -> dict[str, Any]:
         """A run's history and attempts."""
         return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/timeline")
+
+    def why(self, run_id: str) -> dict[str, Any]:
+        """What keeps a run from running: `{id, status, isWaiting, reasons}`."""
+        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/why")
+
+    def reschedule(self, run_id: str, delay: str) -> dict[str, Any]:
+        """Another start for a run that is delayed: a duration from now, or a date; the run."""
+        return self.request("POST", f"/api/v1/runs/{quote(run_id, safe='')}/reschedule", {"delay": delay})
+
+    def metadata(self, run_id: str) -> dict[str, Any]:
+        """A run's metadata: `{metadata}`."""
+        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/metadata")
+
+    def change_metadata(self, run_id: str, change: Mapping[str, Any]) -> dict[str, Any]:
+        """Changes a run's metadata, in the wire's words: `{metadata?, operations?, …}`; all of it afterwards."""
+        text = encode(change, "the metadata", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
+        return self.request("PUT", f"/api/v1/runs/{quote(run_id, safe='')}/metadata", text.encode())
+
+    def add_tags(self, run_id: str, tags: Sequence[str]) -> dict[str, Any]:
+        """Adds tags to a run: `{message}`."""
+        return self.request("POST", f"/api/v1/runs/{quote(run_id, safe='')}/tags", {"tags": list(tags)})
+
+    def reset_idempotency_key(self, task_id: str, key: str) -> dict[str, Any]:
+        """Frees an idempotency key, as it was sent: `{id: key}`."""
+        return self.request("POST", f"/api/v1/idempotencyKeys/{quote(key, safe='')}/reset", {"taskIdentifier": task_id})
+
+    # --- queues; `kind` says how one is named: `id`, `task` or `custom`
+
+    def list_queues(self, page: int = 1, per_page: int = 25) -> dict[str, Any]:
+        """A page of queues: `{data, pagination: {currentPage, totalPages, count}}`."""
+        return self.request("GET", "/api/v1/queues?" + urlencode({"page": page, "perPage": per_page}))
+
+    def retrieve_queue(self, name: str, kind: str = "id") -> dict[str, Any]:
+        """A queue."""
+        return self.request("GET", f"{_queue(name)}?{urlencode({'type': kind})}")
+
+    def pause_queue(self, name: str, kind: str = "id", *, paused: bool = True) -> dict[str, Any]:
+        """Holds a queue's runs back, or lets them go on; the queue."""
+        return self.request("POST", f"{_queue(name)}/pause", {"type": kind, "action": "pause" if paused else "resume"})
+
+    def override_queue_limit(self, name: str, kind: str, limit: Mapping[str, Any]) -> dict[str, Any]:
+        """Another limit for a queue: `{concurrencyLimit}` or `{percent}`; the queue."""
+        return self.request("POST", f"{_queue(name)}/concurrency/override", {"type": kind, **limit})
+
+    def reset_queue_limit(self, name: str, kind: str = "id") -> dict[str, Any]:
+        """Lets the declared limit hold again; the queue."""
+        return self.request("POST", f"{_queue(name)}/concurrency/reset", {"type": kind})
+
+    def set_queue_rate(self, name: str, kind: str, rate: Mapping[str, Any]) -> dict[str, Any]:
+        """How many runs of a queue may start: `{limit, period, burst?, perKey?}`; the queue."""
+        return self.request("POST", f"{_queue(name)}/rate", {"type": kind, **rate})
+
+    def reset_queue_rate(self, name: str, kind: str = "id", *, per_key: bool = False) -> dict[str, Any]:
+        """Lets as many runs start as there are; the queue."""
+        return self.request("POST", f"{_queue(name)}/rate/reset", {"type": kind, "perKey": per_key})
 
     # --- tokens
 
@@ -263,6 +318,11 @@ class Client:
 
 def _schedule(schedule_id: str) -> str:
     return f"/api/v1/schedules/{quote(schedule_id, safe='')}"
+
+
+def _queue(name: str) -> str:
+    """A queue's address: slashes are encoded twice, since servers on the way may undo it once."""
+    return f"/api/v1/queues/{quote(name.replace('/', '%2F'), safe='')}"
 
 
 def _options(options: Mapping[str, Any]) -> str:

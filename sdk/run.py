@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from sojourn.sdk import batch_calls
@@ -16,11 +16,12 @@ from sojourn.sdk.context import inside
 from sojourn.sdk.errors import RunTimeoutError
 from sojourn.sdk.inside import call, in_loop, wait_for
 from sojourn.sdk.result import Results, TaskResult
-from sojourn.sdk.trigger_options import trigger_options
+from sojourn.sdk.trigger_options import idempotency_key, trigger_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sojourn.sdk.task import Task
     from sojourn.sdk.waiting import Group, Waiting
 
 #: Seconds of one long poll for a result; and between polls of a server that does not wait.
@@ -282,6 +283,53 @@ class Runs:
         client = self._client
         made = client.replay(run_id, region)["id"]
         return RunHandle(made, client.retrieve(made)["taskIdentifier"], client=self._given)
+
+    def why(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+        """What keeps a run from running: `{reason, message, …}` each; nothing for one that runs or is over."""
+        reasons: Sequence[Mapping[str, Any]] = self._client.why(run_id)["reasons"]
+        return reasons
+
+    def reschedule(self, run_id: str, delay: str | float | timedelta | datetime) -> Run:
+        """Another start for a run that is delayed: so long from now, or a date."""
+        return Run.of(self._client.reschedule(run_id, trigger_options({"delay": delay})["delay"]))
+
+    def metadata(self, run_id: str) -> Mapping[str, Any]:
+        """A run's metadata as it stands."""
+        held: Mapping[str, Any] = self._client.metadata(run_id)["metadata"]
+        return held
+
+    def update_metadata(
+        self,
+        run_id: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        operations: Sequence[Mapping[str, Any]] = (),
+        parent_operations: Sequence[Mapping[str, Any]] = (),
+        root_operations: Sequence[Mapping[str, Any]] = (),
+    ) -> Mapping[str, Any]:
+        """Replaces a run's metadata, or changes it by operations, such as `{"type": "set", "key": "rows", "value": 1}`.
+
+        All of it is done or nothing; gives what the run's own is afterwards.
+        """
+        change: dict[str, Any] = {} if metadata is None else {"metadata": metadata}
+        given = {"operations": operations, "parentOperations": parent_operations, "rootOperations": root_operations}
+        change |= {name: list(each) for name, each in given.items() if each}
+        held: Mapping[str, Any] = self._client.change_metadata(run_id, change)["metadata"]
+        return held
+
+    def add_tags(self, run_id: str, tags: str | Sequence[str]) -> None:
+        """Adds tags to a run, which has 10 at most."""
+        self._client.add_tags(run_id, [tags] if isinstance(tags, str) else tags)
+
+    def reset_idempotency_key(self, task: Task | str, key: Any, *, run_id: str | None = None) -> None:
+        """The next trigger of the task with this key makes a run.
+
+        A key that code of a task wrote holds for the run that it wrote it in: inside that run, or with its `run_id`.
+        """
+        current = inside()
+        written_in = run_id or (current.run.id if current is not None else None)
+        name = task if isinstance(task, str) else task.id
+        self._client.reset_idempotency_key(name, idempotency_key(key, written_in))
 
     def result(self, run_id: str, timeout: float | None = None) -> TaskResult:
         """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""

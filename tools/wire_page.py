@@ -27,9 +27,10 @@ The API speaks JSON in UTF-8 over HTTP. `/api/openapi.json` says the same for pr
 - **Words.** With `x-trigger-api-version: 2025-07-16` statuses are `PENDING_VERSION`, `DELAYED`, `QUEUED`, `DEQUEUED`,
   `EXECUTING`, `WAITING`, `COMPLETED`, `FAILED`, `CANCELED`, `CRASHED`, `SYSTEM_FAILURE`, `TIMED_OUT`, `EXPIRED`.
   Without the header `DEQUEUED` reads `EXECUTING` and `WAITING` reads `FROZEN`. Filters take either.
-- **Absent** values are left out, never null. Times are ISO 8601 in UTC; durations read `1h30m` (w, d, h, m, s).
+- **Absent** values are left out, never null, but for limits of queues, where null is none. Times are ISO 8601 in UTC;
+  durations read `1h30m` (w, d, h, m, s).
 - **Pages.** Lists go from newest to oldest; `pagination.next` goes into `page[after]`, `previous` into `page[before]`.
-- **Slashes** in a task's id are sent as `%2F`.
+- **Slashes** in the name of a task, a queue or a key are sent as `%2F`.
 """
 
 

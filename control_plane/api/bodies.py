@@ -17,6 +17,10 @@ from sojourn.sdk.protocol import (
 MAX_NAME_CHARS = 256
 #: Waits of one run that are pending at once.
 MAX_WAITS = 10_000
+#: Runs of a queue at once.
+MAX_QUEUE_LIMIT = 100_000
+#: Runs of a queue that start in one period.
+MAX_RATE = 1_000_000
 #: A reference to a container image: registry and path, then a tag, a digest or both.
 IMAGE = (
     r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
@@ -286,6 +290,119 @@ class BackfillBody(Strict):
     end: Time = Field(alias="to", description="An ISO date.")
 
 
+QueueType = Literal["id", "task", "custom"]
+
+
+class QueueBody(Strict):
+    """How the address names the queue: by its id, as a task's own by the task's id, or by a name of its own."""
+
+    type: QueueType = "id"
+
+
+class PauseBody(QueueBody):
+    """Whether runs of the queue are held back."""
+
+    action: Literal["pause", "resume"]
+
+
+class LimitBody(QueueBody):
+    """A limit in place of the declared one: a number, or a part of the environment's."""
+
+    concurrencyLimit: Annotated[int, Field(ge=0, le=MAX_QUEUE_LIMIT)] | None = None
+    percent: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = Field(
+        default=None, description="Of the environment's limit, whatever that is at the time; 1 run at least."
+    )
+
+    @model_validator(mode="after")
+    def _says_it_one_way(self) -> LimitBody:
+        if (self.concurrencyLimit is None) == (self.percent is None):
+            raise ValueError("needs either concurrencyLimit or percent")
+        return self
+
+
+class RateResetBody(QueueBody):
+    """Which rate: of all the queue, or of each concurrency key."""
+
+    perKey: bool = False
+
+
+class RateBody(RateResetBody):
+    """How many runs may start in each period: spread evenly, but for a burst of so many at once."""
+
+    limit: Annotated[int, Field(ge=1, le=MAX_RATE)]
+    period: Time = Field(description='A duration ("1s", "5m", "1d") of 400 days at most.')
+    burst: Annotated[int, Field(ge=1, le=MAX_RATE)] | None = Field(
+        default=None, description="At most `limit`; absent: as many as a second's worth, 1 at least."
+    )
+
+
+class KeyResetBody(Strict):
+    """Whose key it is."""
+
+    taskIdentifier: Name
+
+
+class RescheduleBody(Strict):
+    """When the run is to start instead."""
+
+    delay: Time = Field(description='A duration from now ("1h30m") or an ISO date; a past date is at once.')
+
+
+_Field = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(identifier)]
+
+
+class SetField(Strict):
+    """The field has the value, or has it appended to, or removed from, its list."""
+
+    type: Literal["set", "append", "remove"]
+    key: _Field = Field(description="A field's name, or a path like `$.steps.load[0]`.")
+    value: Any
+
+
+class DeleteField(Strict):
+    """The field goes."""
+
+    type: Literal["delete"]
+    key: _Field
+
+
+class IncrementField(Strict):
+    """The field's number grows by the value."""
+
+    type: Literal["increment"]
+    key: _Field
+    value: _Number
+
+
+class UpdateAll(Strict):
+    """The value takes the place of all of it."""
+
+    type: Literal["update"]
+    value: dict[str, Any]
+
+
+Operations = Annotated[
+    list[Annotated[SetField | DeleteField | IncrementField | UpdateAll, Field(discriminator="type")]],
+    Field(max_length=1_000),
+]
+
+
+class MetadataBody(Strict):
+    """What becomes of metadata, all or nothing: replaced, then changed, in this order."""
+
+    metadata: dict[str, Any] | None = None
+    metadataType: Literal["application/json"] | None = None
+    operations: Operations = Field(default_factory=list)
+    parentOperations: Operations = Field(default_factory=list, description="For the parent; without one, for the run.")
+    rootOperations: Operations = Field(default_factory=list, description="For the root; without one, for the run.")
+
+
+class TagsBody(Strict):
+    """Tags to add."""
+
+    tags: Tag | list[Tag] = Field(description="A run has at most 10; blank ones are dropped.")
+
+
 class Query(BaseModel):
     """Query parameters: texts that are read as their types; unknown ones are refused."""
 
@@ -354,6 +471,19 @@ class BatchResultsQuery(Query):
     after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)] | None = Field(
         default=None, description="The `next` of the answer before."
     )
+
+
+class QueueQuery(Query):
+    """How the address names the queue."""
+
+    type: QueueType = Field(default="id", description="By its id, by a task's id, or by a name of its own.")
+
+
+class QueuesQuery(Query):
+    """Which page of a list that is counted."""
+
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[int, Field(ge=1)] = Field(default=25, alias="perPage", description="More than 100 counts as 100.")
 
 
 class ResultQuery(Query):

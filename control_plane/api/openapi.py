@@ -33,6 +33,8 @@ _PARAMETERS = {
     "schedule": "A schedule's id.",
     "token": "A token's id.",
     "batch": "A batch's id.",
+    "queue": "A queue's id or, with `type`, a task's id or a queue's name; slashes are sent as %2F or %252F.",
+    "key": "An idempotency key as it was sent; what a task's code wrote is hashed with its run.",
     "hash": "What the token's `url` ends with.",
 }
 
@@ -151,14 +153,14 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _without_null(schema: Any) -> Any:
-    """Optional fields are left out rather than null: their schema says the type alone."""
+    """Optional fields are left out rather than null: their schema says the type alone. Required ones may be null."""
     if isinstance(schema, list):
         return [_without_null(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     kept = {name: _without_null(value) for name, value in schema.items() if not (name == "default" and value is None)}
     choices = kept.get("anyOf")
-    if choices and {"type": "null"} in choices:
+    if choices and {"type": "null"} in choices and "default" in schema:
         left = [choice for choice in choices if choice != {"type": "null"}]
         del kept["anyOf"]
         kept = (left[0] if len(left) == 1 else {"anyOf": left}) | kept

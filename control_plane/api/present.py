@@ -8,9 +8,12 @@ from typing import Any
 
 from sojourn.control_plane.api.encoding import RawJson, timestamp
 from sojourn.control_plane.domain import cron, cron_words, duration
+from sojourn.control_plane.domain.explaining import Cause, Reason
 from sojourn.control_plane.domain.failure import internal_error
 from sojourn.control_plane.domain.lifecycle import BLOCKED, is_final
 from sojourn.control_plane.engine.batches import Standing
+from sojourn.control_plane.engine.explaining import Explained
+from sojourn.control_plane.engine.queues import QueueState
 from sojourn.control_plane.engine.waiting import Done
 from sojourn.control_plane.store.batches import BatchItem, Flawed
 from sojourn.control_plane.store.records import (
@@ -35,6 +38,8 @@ _FROM_OLDER = {
     "REATTEMPTING": RunStatus.EXECUTING,
     "WAITING_FOR_DEPLOY": RunStatus.PENDING_VERSION,
 }
+#: What the name of a task's own queue begins with.
+_OF_TASK = "task/"
 _QUEUED = frozenset({RunStatus.QUEUED, RunStatus.DELAYED, RunStatus.PENDING_VERSION})
 #: A run in one of these needs what it waits for.
 STANDING = frozenset({SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.SUSPENDED})
@@ -317,6 +322,65 @@ def _of_schedule(schedule: Schedule) -> dict[str, Any]:
 
 def _generator(expression: str) -> dict[str, Any]:
     return {"type": "CRON", "expression": expression, "description": cron_words.describe(cron.parse(expression))}
+
+
+def queue(state: QueueState) -> dict[str, Any]:
+    """A queue. Here null stands for no limit, as clients expect it."""
+    queue, load = state.queue, state.load
+    is_task = queue.name.startswith(_OF_TASK)
+    wire: dict[str, Any] = {
+        "id": queue.id,
+        "name": queue.name.removeprefix(_OF_TASK),
+        "type": "task" if is_task else "custom",
+        "running": load.running,
+        "queued": load.waiting,
+        "paused": queue.paused,
+        "concurrencyLimit": queue.limit,
+        "concurrency": {
+            "current": queue.limit,
+            "base": queue.base_limit,
+            "override": queue.limit if queue.is_overridden else None,
+            "overriddenAt": queue.overridden_at and timestamp(queue.overridden_at),
+            "overriddenBy": None,
+        },
+        "releaseConcurrencyOnWaitpoint": True,
+    }
+    if queue.override_percent is not None:
+        wire["concurrencyLimitOverridePercent"] = queue.override_percent
+    return wire | _present({"rate": _rate(queue.rate), "keyRate": _rate(queue.key_rate)})
+
+
+def _rate(rate: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if rate is None:
+        return None
+    return {"limit": rate["limit"], "period": duration.written(rate["seconds"]), "burst": rate["burst"]}
+
+
+def why(explained: Explained, current: bool) -> dict[str, Any]:
+    """What keeps a run."""
+    run = explained.run
+    return {
+        "id": run.id,
+        "status": status_word(run.status, current),
+        "isWaiting": bool(explained.causes),
+        "reasons": [_cause(cause, explained) for cause in explained.causes],
+    }
+
+
+def _cause(cause: Cause, explained: Explained) -> dict[str, Any]:
+    wire: dict[str, Any] = {
+        "reason": cause.reason,
+        "message": cause.message,
+        "scope": cause.scope,
+        "limit": cause.limit,
+        "held": cause.held,
+        "heldBy": list(cause.holders) if cause.held is not None else None,
+        "until": cause.until and timestamp(cause.until),
+        "ahead": cause.ahead,
+    }
+    if cause.reason is Reason.WAITPOINTS:
+        wire |= {"need": explained.run.wait_need, "waits": [_wait(wait) for wait in explained.waits]}
+    return _present(wire)
 
 
 def waits_done(done: Sequence[Done]) -> dict[str, Any]:

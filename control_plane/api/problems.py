@@ -33,6 +33,11 @@ CODES: dict[str, Code] = {
     "HEADERS_INVALID": Code(400, "Headers Error", "correct the header that `field` names"),
     "CURSOR_INVALID": Code(400, "The cursor is not one of this list.", "begin again at the first page"),
     "BAD_REQUEST": Code(400, "The request cannot be understood.", "correct the request"),
+    "QUEUE_LIMIT_TOO_HIGH": Code(
+        400, "The environment's limit is lower.", "use at most the environment's limit, or a `percent` of it"
+    ),
+    "QUEUE_NOT_OVERRIDDEN": Code(400, "The queue's limit is the declared one.", "nothing is to be done"),
+    "RUN_NOT_DELAYED": Code(400, "The run does not wait for a date.", "trigger another with the delay that it should have"),
     "BODY_TOO_SLOW": Code(408, "The body did not arrive in time.", "send the request again"),
     "LENGTH_REQUIRED": Code(411, "The length of the body is not said.", "send Content-Length"),
     "BODY_TOO_LARGE": Code(413, "The body is too large.", "send less, or store the data and send where it is"),
@@ -71,6 +76,12 @@ CODES: dict[str, Code] = {
         404, "There is no such schedule in this environment.", "check the id and the key's environment"
     ),
     "BATCH_NOT_FOUND": Code(404, "There is no such batch in this environment.", "check the id and the key's environment"),
+    "QUEUE_NOT_FOUND": Code(
+        404, "There is no such queue in this environment.", "check `type`, the name or id, and the key's environment"
+    ),
+    "IDEMPOTENCY_KEY_NOT_FOUND": Code(
+        404, "No run of that task holds the idempotency key.", "nothing is to be done, unless key or task are others"
+    ),
     "METHOD_NOT_ALLOWED": Code(405, "This address has no such method.", "use a method that `Allow` names"),
     "PLACEMENT_OVER": Code(
         409, "No executor is expected of this allocation, or not any more.", "exit; nothing is to be done"
@@ -79,6 +90,9 @@ CODES: dict[str, Code] = {
     "STALE": Code(409, "The run has moved on without this executor.", "drop what was to be done"),
     # what the platform's rules refuse
     "TOO_MANY_TAGS": Code(422, "There are too many tags.", "use at most 10"),
+    "METADATA_INVALID": Code(
+        422, "The operation does not fit the metadata.", "correct the operation that `error` numbers; none was applied"
+    ),
     "PAYLOAD_TYPE_UNSUPPORTED": Code(422, "This payload type is not accepted.", "send the payload as JSON"),
     "OPTION_UNSUPPORTED": Code(422, "This release does not have that option.", "leave the option out"),
     "VERSION_NOT_FOUND": Code(

@@ -519,6 +519,103 @@ class TimezonesReply(Reply):
     timezones: list[str]
 
 
+class PageNumbers(Reply):
+    """Where a page stands in a list that is counted."""
+
+    currentPage: int
+    totalPages: int
+    count: int
+
+
+class QueueConcurrency(Reply):
+    """The limit that holds, the declared one and the one that is in its place; null is none of its own."""
+
+    current: int | None
+    base: int | None
+    override: int | None
+    overriddenAt: datetime | None
+    overriddenBy: str | None = Field(description="Always null: a key says nothing of who holds it.")
+
+
+class RateItem(Reply):
+    """`limit` runs may start in each `period`, `burst` of them at once."""
+
+    limit: int
+    period: str
+    burst: int
+
+
+class QueueReply(Reply):
+    """A queue. `type`: `task` for a task's own, else `custom`; `name` without `task/`.
+
+    `running`: runs that hold slots; `queued`: runs that wait for them. `concurrencyLimit` null: the environment's.
+    `rate`, `keyRate`: how many runs of it, and of each concurrency key, may start; absent: as many as there are.
+    """
+
+    id: str
+    name: str
+    type: str
+    running: int
+    queued: int
+    paused: bool
+    concurrencyLimit: int | None
+    concurrency: QueueConcurrency
+    concurrencyLimitOverridePercent: float | None = None
+    rate: RateItem | None = None
+    keyRate: RateItem | None = None
+    releaseConcurrencyOnWaitpoint: bool
+
+
+class QueuesReply(Reply):
+    """A page of queues, by their names."""
+
+    data: list[QueueReply]
+    pagination: PageNumbers
+
+
+class CauseItem(Reply):
+    """One thing that keeps a run.
+
+    `reason`: PAUSED, LIMIT_REACHED, RATE_REACHED, NO_CAPACITY, STARTING, NO_VERSION, DELAYED, RETRY_LATER, WAITPOINTS,
+    NOT_INDEXED.
+    `scope`: whose pause, limit or rate: key, queue, environment or organization. `held`: slots in use, `heldBy`: up to 10
+    of the environment's runs that use them. `ahead`: runs of its own line that go first. `waits`: up to 200 waits, of
+    which it needs `need`.
+    """
+
+    reason: str
+    message: str
+    scope: str | None = None
+    limit: int | None = None
+    held: int | None = None
+    heldBy: list[str] | None = None
+    until: datetime | None = None
+    ahead: int | None = None
+    need: str | None = None
+    waits: list[WaitItem] | None = None
+
+
+class WhyReply(Reply):
+    """What keeps a run now; nothing for one that runs or is over."""
+
+    id: str
+    status: str
+    isWaiting: bool
+    reasons: list[CauseItem]
+
+
+class MetadataReply(Reply):
+    """A run's metadata; without any, an empty object."""
+
+    metadata: dict[str, Any]
+
+
+class MessageReply(Reply):
+    """What was done, for people."""
+
+    message: str
+
+
 class DeployedReply(Reply):
     """`isCached`: the same content was current already."""
 

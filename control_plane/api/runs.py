@@ -6,15 +6,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import PageQuery, ReplayBody, RunsQuery
+from sojourn.control_plane.api.bodies import (
+    KeyResetBody,
+    MetadataBody,
+    Operations,
+    PageQuery,
+    ReplayBody,
+    RescheduleBody,
+    RunsQuery,
+    TagsBody,
+)
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.api.tasks import request_key
+from sojourn.control_plane.api.tasks import request_key, tags_of
 from sojourn.control_plane.domain import duration, ids
+from sojourn.control_plane.domain.metadata import Operation
+from sojourn.control_plane.engine.annotating import Annotating, Change
 from sojourn.control_plane.engine.cancelling import Cancelling
+from sojourn.control_plane.engine.explaining import Explaining
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
+from sojourn.control_plane.engine.steering import Steering
 from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Run
@@ -24,7 +37,7 @@ from sojourn.control_plane.store.schedules import Schedules
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs
-from sojourn.sdk.protocol import API_VERSION, MACHINES
+from sojourn.sdk.protocol import API_VERSION, MACHINES, MAX_IDEMPOTENCY_KEY_CHARS
 
 _MAX_VALUES = 100
 #: Of a run that was frozen more often, the newest ones are shown.
@@ -46,6 +59,9 @@ class Runs:
         cancelling: Cancelling,
         replaying: Replaying,
         results: Results,
+        explaining: Explaining,
+        steering: Steering,
+        annotating: Annotating,
         logs: Logs,
         schedules: Schedules,
         cursors: Cursors,
@@ -58,6 +74,9 @@ class Runs:
         self._cancelling = cancelling
         self._replaying = replaying
         self._results = results
+        self._explaining = explaining
+        self._steering = steering
+        self._annotating = annotating
         self._logs = logs
         self._schedules = schedules
         self._cursors = cursors
@@ -77,7 +96,49 @@ class Runs:
 
     def retrieve(self, call: Call, run: str) -> dict[str, Any]:
         """A run with its payload, output, error and relatives."""
-        found = self._find(call, run)
+        return self._retrieved(call, self._find(call, run))
+
+    def why(self, call: Call, run: str) -> dict[str, Any]:
+        """What keeps a run from running."""
+        return present.why(self._explaining.why(call.environment, run_id(run), call.now), speaks_current(call))
+
+    def reschedule(self, call: Call, run: str) -> dict[str, Any]:
+        """Another time for a run that is delayed."""
+        body: RescheduleBody = call.body
+        return self._retrieved(
+            call, self._steering.reschedule(call.environment, run_id(run), _start(body.delay, call.now), call.now)
+        )
+
+    def metadata(self, call: Call, run: str) -> dict[str, Any]:
+        """A run's metadata."""
+        return {"metadata": self._annotating.metadata(call.environment, run_id(run))}
+
+    def change_metadata(self, call: Call, run: str) -> dict[str, Any]:
+        """Replaces or changes a run's metadata."""
+        body: MetadataBody = call.body
+        changes = (
+            Change("operations", operations_of(body.operations), body.metadata),
+            Change("parentOperations", operations_of(body.parentOperations)),
+            Change("rootOperations", operations_of(body.rootOperations)),
+        )
+        return {"metadata": self._annotating.change_metadata(call.environment, run_id(run), *changes)}
+
+    def add_tags(self, call: Call, run: str) -> dict[str, Any]:
+        """Adds tags to a run."""
+        body: TagsBody = call.body
+        tags = tags_of(body.tags, "tags")
+        self._annotating.add_tags(call.environment, run_id(run), tags)
+        return {"message": f"{len(tags)} tag(s) added"}
+
+    def reset_key(self, call: Call, key: str) -> dict[str, Any]:
+        """Frees an idempotency key."""
+        body: KeyResetBody = call.body
+        if len(key) > MAX_IDEMPOTENCY_KEY_CHARS or not key.isprintable():
+            raise Problem("IDEMPOTENCY_KEY_NOT_FOUND")
+        self._steering.reset_key(call.environment, body.taskIdentifier, key)
+        return {"id": key}
+
+    def _retrieved(self, call: Call, found: Run) -> dict[str, Any]:
         related = self._runs.related(found)
         numbers = {other.version_id: self._version(other) or "" for other in related if other.version_id}
         executor = self._executors.find(found.executor_id) if found.executor_id else None
@@ -133,6 +194,19 @@ class Runs:
         version_id = run.version_id or run.locked_version_id
         version = self._versions.find(version_id) if version_id else None
         return version.number if version else None
+
+
+def operations_of(bodies: Operations) -> list[Operation]:
+    """What is to be done to metadata."""
+    return [Operation(each.type, getattr(each, "key", ""), getattr(each, "value", None)) for each in bodies]
+
+
+def _start(text: str, now: datetime) -> datetime:
+    """When a run is to start; a date that is past is now."""
+    try:
+        return duration.ahead(text, now) or now
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"delay: {error}", field="delay") from None
 
 
 def ends_of(query: PageQuery, cursors: Cursors, environment_id: str, kind: str) -> tuple[str | None, str | None]:

@@ -9,7 +9,8 @@ that gets work again, or that a limit held back, enters at max(its own time, the
 debt is not forgotten while others are served, and who comes anew stands beside those that had the least.
 
 A run that is taken holds a slot in its organization, environment, queue and key. A node whose slots are used up, or
-that is paused (a limit of 0), is held back, out of its parent's ring, until one is free.
+that is paused (a limit of 0), is held back, out of its parent's ring, until one is free. So is a queue or key whose rate
+lets none of its runs start yet, until somebody looks again (`open`): time alone moves nothing.
 """
 
 from __future__ import annotations
@@ -61,6 +62,16 @@ def region_of(lane: str) -> str:
     return parts[3] if len(parts) > 3 else DEFAULT
 
 
+#: The version in the lane of runs whose processes wait in memory for their slots.
+RESIDENT = "resident"
+
+
+def goes_on(lane: str) -> bool:
+    """Whether the runs of a lane have begun before, and wait in memory or are frozen: rates are of starts."""
+    version = lane.split("|", 2)[1]
+    return version == RESIDENT or "@" in version
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """A run that was dequeued, and the place it was taken from. `lease`: until when it has to be claimed, in ms."""
@@ -92,12 +103,26 @@ class EnvironmentLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """How many runs may start: one each interval, spread evenly, but for `burst` of them that may come at once."""
+
+    interval_ms: float
+    burst: int = 1
+
+    def opens(self, pace: float) -> float:
+        """When the next run may start. `pace`: when it would be due if all were spread evenly."""
+        return pace - (self.burst - 1) * self.interval_ms
+
+
+@dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """The limit of a queue, which holds for each concurrency key by itself."""
+    """The limit of a queue, which holds for each concurrency key by itself; rates of all of it, and of each key."""
 
     concurrency: int | None = None
     weight: float = 1.0
     paused: bool = False
+    rate: Rate | None = None
+    key_rate: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +235,10 @@ class FairQueueModel:
         self.idle: dict[str, dict[str, int]] = {}
         self.polls: dict[str, str] = {}
         self.listening: set[str] = set()
+        #: When the next start of a queue or key is due at an even rate; and when what a rate shuts is looked at again.
+        self.paces: dict[tuple[str, ...], float] = {}
+        self.opening: dict[tuple[str, str, str], float] = {}
+        self.now_ms = 0
         #: (executor, run) of every hand-over, in order.
         self.handed: list[tuple[str, str]] = []
 
@@ -217,6 +246,7 @@ class FairQueueModel:
 
     def enqueue(self, entries: Iterable[Entry], now_ms: int) -> None:
         """Adds due runs; a known one stays as it is."""
+        self.now_ms = now_ms
         for entry in entries:
             if entry.run in self.items:
                 continue
@@ -233,6 +263,7 @@ class FairQueueModel:
         park_until_ms: int | None = None,
     ) -> Taken | None:
         """Takes the next run, or lets the executor wait."""
+        self.now_ms = now_ms
         if executor:
             self._no_longer_idle(executor)
         taken = self._take(lanes, skip_lanes, now_ms)
@@ -251,6 +282,7 @@ class FairQueueModel:
         poll: str = "",
     ) -> Taken | None:
         """`done` leaves the queue; what it frees is first its executor's, then others'."""
+        self.now_ms = now_ms
         self._no_longer_idle(executor)
         freed = self._forget(done) if done else None
         taken = self._take(lanes, (), now_ms)
@@ -267,17 +299,20 @@ class FairQueueModel:
 
     def ack(self, run: str, now_ms: int) -> None:
         """The run is done with the queue."""
+        self.now_ms = now_ms
         freed = self._forget(run)
         if freed:
             self._pass_on(*freed, now_ms)
 
     def drop(self, run: str, now_ms: int, seen: float | None) -> None:
         """`ack`, if the run's lease is the one it was seen with."""
+        self.now_ms = now_ms
         if self.inflight.get(run) == seen:
             self.ack(run, now_ms)
 
     def nack(self, run: str, now_ms: int, score: int | None = None, *, seen: float | None = None) -> None:
         """A run in flight waits again; with `seen` only if that is its lease."""
+        self.now_ms = now_ms
         if run not in self.inflight or seen not in (None, self.inflight[run]):
             return
         environment, lane, queue, key, old = self.items[run]
@@ -291,6 +326,7 @@ class FairQueueModel:
 
     def release(self, run: str, now_ms: int) -> None:
         """A run in flight is blocked: it keeps its place there, not its slots."""
+        self.now_ms = now_ms
         if run in self.inflight:
             environment, _, queue, key, _ = self.items[run]
             self.inflight[run] = math.inf
@@ -311,7 +347,11 @@ class FairQueueModel:
 
     def set_limits(self, limits: Limits, now_ms: int) -> None:
         """Replaces the configuration."""
+        self.now_ms = now_ms
         self.limits = limits
+        if not any(each.rate or each.key_rate for each in limits.queues.values()):
+            self.paces.clear()
+            self.opening.clear()
         environments = self._children("root")
         for environment in environments:
             for lane in self._children(environment):
@@ -322,12 +362,24 @@ class FairQueueModel:
 
     def restore(self, waiting: Iterable[Entry], now_ms: int, in_flight: Iterable[Entry] = ()) -> None:
         """Runs that the queue had lost wait again, or hold their slots again, whatever the limits say."""
+        self.now_ms = now_ms
         for entry in in_flight:
             self._hold(entry, now_ms)
         for entry in waiting:
             if entry.run not in self.items:
                 self._add(entry)
         self._hand_over_all(now_ms)
+
+    def open(self, now_ms: int) -> float | None:
+        """Looks again at what rates have shut until then; when the next look is due."""
+        self.now_ms = now_ms
+        due = [place for place, at in self.opening.items() if at <= now_ms]
+        for place in due:
+            del self.opening[place]
+            self._refresh_queue(*place)
+        if due:
+            self._hand_over_all(now_ms)
+        return min(self.opening.values(), default=None)
 
     def waiting_lanes(self) -> list[str]:
         """Lanes with work that could start now, in the order of their turns."""
@@ -378,6 +430,8 @@ class FairQueueModel:
         for name in _slot_names(environment, queue, key):
             self.slots.setdefault(name, set()).add(run)
         self.inflight[run] = now_ms + self.lease_ms
+        if not goes_on(lane):
+            self._count_start(environment, queue, key)
         self._node("root").charge(environment, self.limits.environment_weight(environment))
         self._node(environment).charge(lane, 1)
         self._node(lane).charge(queue, self.limits.queue_weight(environment, queue))
@@ -404,12 +458,38 @@ class FairQueueModel:
     def _refresh(self, environment: str, lane: str, queue: str, key: str) -> None:
         """Brings one path, from a leaf upwards, in line with the work and the slots there are."""
         limits, leaf = self.limits, (lane, queue, key) in self.leaves
+        queue_shut, key_shut = self._shut(environment, lane, queue, key)
         full = self._used("key", environment, queue, key) >= limits.of_key(environment, queue)
-        self._node((lane, queue)).settle(key, "ring" if leaf else "none", full)
+        self._node((lane, queue)).settle(key, "ring" if leaf else "none", full or key_shut is not None)
         full = self._used("queue", environment, queue) >= limits.of_queue(environment, queue)
-        self._node(lane).settle(queue, self._node((lane, queue)).work(), full)
+        below = self._node((lane, queue)).work()
+        self._node(lane).settle(queue, below, full or queue_shut is not None)
+        shut = [at for at, waits in ((queue_shut, below != "none"), (key_shut, leaf)) if at is not None and waits]
+        if shut:
+            place = (environment, queue, key)
+            self.opening[place] = min(*shut, self.opening.get(place, math.inf))
         self._node(environment).settle(lane, self._node(lane).work(), False)
         self._refresh_environment(environment)
+
+    def _shut(self, environment: str, lane: str, queue: str, key: str) -> tuple[float | None, float | None]:
+        """Until when the rates of the queue and of the key let nothing start."""
+        if goes_on(lane):
+            return None, None
+        found = [
+            rate.opens(self.paces[name]) if rate and name in self.paces else -math.inf
+            for name, rate in self._rates(environment, queue, key)
+        ]
+        queue_shut, key_shut = (at if at > self.now_ms else None for at in found)
+        return queue_shut, key_shut
+
+    def _count_start(self, environment: str, queue: str, key: str) -> None:
+        for name, rate in self._rates(environment, queue, key):
+            if rate:
+                self.paces[name] = max(self.paces.get(name, self.now_ms), self.now_ms) + rate.interval_ms
+
+    def _rates(self, environment: str, queue: str, key: str) -> list[tuple[tuple[str, ...], Rate | None]]:
+        limits = self.limits.queues.get((environment, queue), QueueLimits())
+        return [(("queue", environment, queue), limits.rate), (("key", environment, queue, key), limits.key_rate)]
 
     def _refresh_environment(self, environment: str) -> None:
         full = self._used("env", environment) >= self.limits.of_environment(environment)

@@ -21,6 +21,7 @@ class Event(StrEnum):
     TRIGGER_DELAYED = "TRIGGER_DELAYED"
     TRIGGER_UNVERSIONED = "TRIGGER_UNVERSIONED"
     TRIGGER_FAILED = "TRIGGER_FAILED"
+    RESCHEDULE = "RESCHEDULE"
     DUE = "DUE"
     VERSION_FOUND = "VERSION_FOUND"
     VERSION_FOUND_DELAYED = "VERSION_FOUND_DELAYED"
@@ -71,6 +72,7 @@ TRANSITIONS: tuple[Transition, ...] = (
         (R.SYSTEM_FAILURE,),
         "an item of a batch that cannot be triggered: whoever waits for it has its error",
     ),
+    Transition(S.DELAYED, E.RESCHEDULE, S.DELAYED, (R.DELAYED,), "its start was put off, or brought forward"),
     Transition(S.DELAYED, E.DUE, S.QUEUED, (R.QUEUED,), "the delay, or the wait before a retry, is over"),
     Transition(S.RUN_CREATED, E.VERSION_FOUND, S.QUEUED, (R.QUEUED,), "a deployed version has its task"),
     Transition(S.RUN_CREATED, E.VERSION_FOUND_DELAYED, S.DELAYED, (R.DELAYED,), "as above, but it is not due yet"),

@@ -140,6 +140,8 @@ class Batches:
         return Filled(first.accepted + last.accepted, first.repeated + last.repeated, last.batch)
 
     def _fill(self, environment: Environment, batch_id: str, items: Sequence[Item], now: datetime) -> Filled:
+        named = {item.request.queue for item in items} - {None}
+        self._triggering.add_queues({(environment.id, str(name)) for name in named}, now)
         for _ in range(_TRIES):
             try:
                 with self._turn:

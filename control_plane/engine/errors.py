@@ -6,6 +6,14 @@ EngineError
 ├── RegionUnknown          the region that a run is to go to is not configured
 ├── ParentIsOver           a child was triggered by a run that has ended
 ├── QueueFull              the environment has as many waiting runs as it may
+├── QueueNotFound          no such queue in this environment
+├── LimitTooHigh           a queue was to have a higher limit than its environment
+├── NotOverridden          a queue's limit is the declared one already
+├── NotDelayed             a run that was to start at another time waits for none
+├── MetadataInvalid        an operation does not fit a run's metadata
+├── MetadataTooLarge       a run's metadata would be larger than it may
+├── TooManyTags            a run would have more tags than it may
+├── KeyNotHeld             no run of that task holds that idempotency key
 ├── ManifestInvalid        a deployment's manifest cannot be used
 ├── ArchiveInvalid         a deployment's archive is not what its hash says
 ├── CredentialRefused      an executor's credential or a run's token is not valid
@@ -70,6 +78,54 @@ class QueueFull(EngineError):
     """The queue has as many waiting runs as it may hold."""
 
     code = "QUEUE_FULL"
+
+
+class QueueNotFound(EngineError):
+    """There is no such queue in this environment."""
+
+    code = "QUEUE_NOT_FOUND"
+
+
+class LimitTooHigh(EngineError):
+    """The environment's limit is lower."""
+
+    code = "QUEUE_LIMIT_TOO_HIGH"
+
+
+class NotOverridden(EngineError):
+    """The queue's limit is the declared one."""
+
+    code = "QUEUE_NOT_OVERRIDDEN"
+
+
+class NotDelayed(EngineError):
+    """The run does not wait for a date."""
+
+    code = "RUN_NOT_DELAYED"
+
+
+class MetadataInvalid(EngineError):
+    """The operation does not fit the metadata."""
+
+    code = "METADATA_INVALID"
+
+
+class MetadataTooLarge(EngineError):
+    """The metadata is too large."""
+
+    code = "METADATA_TOO_LARGE"
+
+
+class TooManyTags(EngineError):
+    """There are too many tags."""
+
+    code = "TOO_MANY_TAGS"
+
+
+class KeyNotHeld(EngineError):
+    """No run of that task holds the idempotency key."""
+
+    code = "IDEMPOTENCY_KEY_NOT_FOUND"
 
 
 class ManifestInvalid(EngineError):

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import redis
 
-from sojourn.control_plane.domain.fairness import Entry
+from sojourn.control_plane.domain.fairness import RESIDENT, Entry
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
 from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
 from sojourn.control_plane.queue.mailbox import Mailbox
@@ -27,8 +27,6 @@ _SIZE_SECONDS = 0.25
 
 #: The lane's version of a run that was not pinned yet.
 CURRENT = "current"
-#: That of a run whose process waits in memory for its slots: its lane is nobody's, whoever dequeues it lets it go on.
-RESIDENT = "resident"
 
 
 def frozen_version(version: str, node_type: str) -> str:
@@ -59,7 +57,7 @@ def entry_of(run: Run | Moved) -> Entry:
 
 def _version_of(run: Run | Moved) -> str:
     if run.snapshot_status == SnapshotStatus.QUEUED_EXECUTING:
-        return RESIDENT
+        return RESIDENT  # its lane is nobody's: whoever dequeues it lets it go on
     version = run.version_id or run.locked_version_id or CURRENT
     return frozen_version(version, run.frozen_on) if run.frozen_on else version
 

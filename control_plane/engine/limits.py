@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import redis
 
-from sojourn.control_plane.domain.fairness import EnvironmentLimits, Limits, QueueLimits
+from sojourn.control_plane.domain.fairness import EnvironmentLimits, Limits, QueueLimits, Rate
 from sojourn.control_plane.engine.indexing import Index, milliseconds
 from sojourn.control_plane.queue.fair_queue import NotReady
-from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.store.queues import Queues
 
 log = logging.getLogger(__name__)
 
@@ -18,13 +20,13 @@ log = logging.getLogger(__name__)
 class Limiting:
     """Reads an organization's whole configuration and replaces the queue's."""
 
-    def __init__(self, versions: Versions, index: Index):
-        self._versions = versions
+    def __init__(self, queues: Queues, index: Index):
+        self._queues = queues
         self._index = index
 
     def of(self, organization: str) -> Limits:
         """What the queue must know of an organization, as the store has it now."""
-        owner, environments, queues = self._versions.limits(organization)
+        owner, environments, queues = self._queues.limits(organization)
         return Limits(
             concurrency=owner["concurrency_limit"],
             weight=owner["weight"],
@@ -33,7 +35,9 @@ class Limiting:
                 for row in environments
             },
             queues={
-                (row["environment_id"], row["name"]): QueueLimits(row["concurrency_limit"], row["weight"], row["paused"])
+                (row["environment_id"], row["name"]): QueueLimits(
+                    row["concurrency_limit"], row["weight"], row["paused"], _rate(row["rate"]), _rate(row["key_rate"])
+                )
                 for row in queues
             },
         )
@@ -47,3 +51,7 @@ class Limiting:
             self._index.ring("sweeper")
         except redis.RedisError as error:
             log.warning("limits of %s left to the rebuild: %s", organization, error)
+
+
+def _rate(stored: Mapping[str, Any] | None) -> Rate | None:
+    return None if stored is None else Rate(stored["seconds"] * 1000 / stored["limit"], stored["burst"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,11 +15,14 @@ from sojourn.control_plane.engine.combining import Combiner
 from sojourn.control_plane.engine.errors import EngineError, ParentIsOver, QueueFull, RegionUnknown, VersionNotFound
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.store.database import Row
+from sojourn.control_plane.store.queues import Queues
 from sojourn.control_plane.store.records import Environment, Moved, build
 from sojourn.control_plane.store.runs import Runs
 from sojourn.sdk.protocol import SnapshotStatus
 
 DEFAULT_IDEMPOTENCY_SECONDS = 30 * 24 * 3600
+#: Names of queues that a process keeps in mind.
+_NAMED_AT_MOST = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Triggering:
     def __init__(
         self,
         runs: Runs,
+        queues: Queues,
         index: Index,
         *,
         regions: Regions | None = None,
@@ -74,11 +78,13 @@ class Triggering:
         random: Callable[[int], bytes] = os.urandom,
     ):
         self._runs = runs
+        self._queues = queues
         self._index = index
         self._regions = regions or Regions()
         self._limit = queue_size_limit
         self._random = random
         self._combiner: Combiner[dict[str, Any], Row | None] = Combiner(self._store)
+        self._named: set[tuple[str, str]] = set()
 
     def trigger(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered:
         """Stores and queues a run, or finds the one that the request's keys already stand for."""
@@ -110,10 +116,27 @@ class Triggering:
             self._index.ring("stager")
 
     def _store(self, documents: Sequence[dict[str, Any]]) -> list[Row | None]:
+        places = {(each["environment"], each["queue"]) for each in documents if each["queue"] is not None}
+        self.add_queues(places, documents[0]["at"])
         stored = self._runs.insert(documents)
         faults.point("trigger.after_store")
         self.queue(stored.values(), documents[0]["at"])
         return [stored.get(document["id"]) for document in documents]
+
+    def add_queues(self, places: Set[tuple[str, str]], now: datetime) -> None:
+        """Queues (environment, name) that no code declares are there once a run names them.
+
+        A process looks for each of them once, so that it must not be undone: not within a transaction.
+        """
+        unknown = places - self._named
+        if not unknown:
+            return
+        self._queues.add(
+            [{"id": self._id("queue", now), "environment_id": where, "name": name} for where, name in sorted(unknown)]
+        )
+        if len(self._named) >= _NAMED_AT_MOST:
+            self._named.clear()
+        self._named |= unknown
 
     def _known(
         self, environment: Environment, request: TriggerRequest, document: dict[str, Any], now: datetime
@@ -169,7 +192,7 @@ class Triggering:
         """The run as `trigger_runs.sql` takes it. `RegionUnknown`."""
         key_until = now + timedelta(seconds=request.idempotency_ttl_seconds) if request.idempotency_key else None
         return {
-            "id": ids.make("run", now, self._random(ids.RANDOM_BYTES)),
+            "id": self._id("run", now),
             "environment": environment.id,
             "task": request.task,
             "payload": request.payload,
@@ -198,3 +221,6 @@ class Triggering:
             "schedule": request.schedule_id,
             "scheduled_at": request.scheduled_at,
         }
+
+    def _id(self, prefix: str, now: datetime) -> str:
+        return ids.make(prefix, now, self._random(ids.RANDOM_BYTES))

@@ -15,6 +15,8 @@ from sojourn.control_plane.queue.notices import Notice, Notices
 from sojourn.control_plane.queue.scripts import Scripts
 
 _SCAN = 1_000
+#: Places that one look at rates opens.
+_OPENED = 1_000
 
 
 class NotReady(Exception):
@@ -173,6 +175,14 @@ class FairQueue:
         answer = self._scripts.run(("expire", [keys.prefix(organization)], [now_ms, self._lease, limit]))[0]
         self._check(organization, answer)
         return dict.fromkeys((run.decode() for run in answer), now_ms + self._lease)
+
+    def open_rates(self, organization: str, now_ms: int) -> float | None:
+        """Lets go on what rates have shut until then; when the next look is due, in ms."""
+        answer = self._scripts.run(("open", [keys.prefix(organization)], [now_ms, self._lease, _OPENED]))[0]
+        self._check(organization, answer)
+        if answer[0]:
+            self._note_due(organization)
+        return float(answer[1]) if answer[1] else None
 
     # --- configuration and rebuilding
 
@@ -347,11 +357,14 @@ def _limit_fields(limits: Limits) -> list[str | float]:
         if environment.weight != 1:
             fields += [f"w:e:{name}", environment.weight]
     for (name, queue), own in limits.queues.items():
-        place = f"{name}/{len(queue.encode())}:{queue}"
+        place = keys.within(name, queue)
         if own.concurrency is not None or own.paused:
             fields += [f"q:{place}", 0 if own.paused else own.concurrency or 0]
         if own.weight != 1:
             fields += [f"w:q:{place}", own.weight]
+        for kind, rate in (("rq", own.rate), ("rk", own.key_rate)):
+            if rate is not None:
+                fields += [f"{kind}:{place}", f"{rate.interval_ms!r} {rate.burst}"]
     return fields
 
 

@@ -13,7 +13,10 @@ Under the prefix `sojourn:{<organization>}:`
     lanes:<env>/<queue>    set of the lanes in which a queue has work
     inflight       zset    dequeued runs; score = when the lease lapses (ms)
     slots:org, slots:e:<env>, slots:q:<env>/<queue>, slots:k:<env>/<queue>/<key>     sets of the runs that hold a slot
-    limits         hash    org, e:<env>, b:<env> (without burst), q:<env>/<queue> -> limit; w:... -> weight; digest
+    limits         hash    org, e:<env>, b:<env> (without burst), q:<env>/<queue> -> limit; w:... -> weight; digest;
+                           rq:<env>/<queue>, rk:... (of each key) -> rate, as "<ms between starts> <burst>"
+    paces          zset    q:<env>/<queue>, k:<env>/<queue>/<key>; score = when the next start is due at an even rate (ms)
+    opening        zset    [environment, queue, key] as JSON; score = when a rate that shuts it is looked at again (ms)
     idle:<lane>    zset    executors that wait for a run; score = until when (ms)
     idlers         hash    executor -> [name of its poll, the lanes it waits in], as JSON
 
@@ -58,3 +61,8 @@ def run_channel(organization: str, run: str) -> str:
 def executor_channel(organization: str, executor: str) -> str:
     """Where an idle executor is told of the run that it was handed."""
     return f"sojourn:{{{organization}}}:executor:{executor}"
+
+
+def within(parent: str, name: str) -> str:
+    """How a queue is named within its environment or its lane: its length first, so that no two places share a key."""
+    return f"{parent}/{len(name.encode())}:{name}"

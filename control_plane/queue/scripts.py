@@ -10,7 +10,7 @@ from typing import Any
 
 import redis
 
-from sojourn.control_plane.domain.fairness import PATIENCE
+from sojourn.control_plane.domain.fairness import PATIENCE, RESIDENT
 
 #: Scripts over the index of organizations: no organization's keys, so no tree.
 _INDEX_ONLY = frozenset({"choose", "leave_index", "tell"})
@@ -27,6 +27,7 @@ NAMES = (
     "limits",
     "nack",
     "next",
+    "open",
     "release",
     "restore",
     "tell",
@@ -68,7 +69,7 @@ class Scripts:
 def _texts() -> dict[str, str]:
     """The scripts, each with what it shares with others before it."""
     folder = files(__package__) / "lua"
-    constants = f"local PATIENCE = {PATIENCE}\n"
+    constants = f"local PATIENCE, RESIDENT = {PATIENCE}, '{RESIDENT}'\n"
     tree = (folder / "_tree.lua").read_text(encoding="utf-8")
     return {
         name: constants + ("" if name in _INDEX_ONLY else tree) + (folder / f"{name}.lua").read_text(encoding="utf-8")

@@ -52,6 +52,17 @@ class Unstorable(Exception):
     """A value is beyond what PostgreSQL can hold where it was to go; the transaction was undone."""
 
 
+_UNSTORABLE = (
+    psycopg2.errors.ProgramLimitExceeded,
+    psycopg2.errors.CharacterNotInRepertoire,
+    psycopg2.errors.UntranslatableCharacter,
+    psycopg2.errors.InvalidTextRepresentation,
+    psycopg2.errors.StringDataRightTruncation,
+    psycopg2.errors.NumericValueOutOfRange,
+    psycopg2.errors.DatetimeFieldOverflow,
+)
+
+
 class _Connection(psycopg2.extensions.connection):
     """A driver connection that knows which named statements it has prepared."""
 
@@ -120,7 +131,7 @@ class Database:
                 raise StoreUnavailable(str(error).strip()) from error
             if isinstance(error, psycopg2.errors.DeadlockDetected):
                 raise Deadlock(str(error).strip()) from error
-            if isinstance(error, psycopg2.DataError | psycopg2.errors.ProgramLimitExceeded):
+            if isinstance(error, _UNSTORABLE):
                 raise Unstorable(str(error).strip()) from error
             raise
 

@@ -150,6 +150,11 @@ class Queue(Table):
     concurrency_limit = IntegerField(null=True)
     weight = DoubleField(default=1)
     paused = BooleanField(default=False)
+    override_limit = IntegerField(null=True)
+    override_percent = DoubleField(null=True)
+    overridden_at = DateTimeTZField(null=True)
+    rate = BinaryJSONField(null=True)
+    key_rate = BinaryJSONField(null=True)
     created_at = DateTimeTZField()
 
     class Meta:

@@ -186,6 +186,32 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue. `base_limit`: as code declares it; `limit`: what holds now; None: the environment's, `environment_limit`.
+
+    `rate`, `key_rate`: how many runs of it, and of each key, may start, as `{limit, seconds, burst}`.
+    """
+
+    id: str
+    environment_id: str
+    name: str
+    paused: bool
+    base_limit: int | None
+    override_limit: int | None
+    override_percent: float | None
+    overridden_at: datetime | None
+    limit: int | None
+    environment_limit: int
+    rate: dict[str, Any] | None
+    key_rate: dict[str, Any] | None
+
+    @property
+    def is_overridden(self) -> bool:
+        """Whether another limit holds than the declared one."""
+        return self.overridden_at is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Executor:
     """An executor on a cluster. `job_id` is the parameterized job, `child_job_id` what was dispatched of it."""
 

@@ -186,6 +186,18 @@ class Runs:
         )
         return len(rows)
 
+    def reset_idempotency_key(self, environment_id: str, task: str, key: str) -> bool:
+        """Frees a key whatever its time; whether a run held it."""
+        return bool(
+            self._database.rows(
+                "UPDATE runs SET idempotency_key = NULL, idempotency_expires_at = NULL"
+                " WHERE environment_id = %s AND task = %s AND idempotency_key = %s RETURNING id",
+                environment_id,
+                task,
+                key,
+            )
+        )
+
     # --- read
 
     def find(self, environment_id: str, run_id: str) -> Run | None:

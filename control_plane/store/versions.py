@@ -104,22 +104,6 @@ class Versions:
             json.dumps(list(queues)),
         )
 
-    def limits(self, organization_id: str) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-        """An organization's row, its environments' and their queues': all that the fair queue must know."""
-        organization = self._database.rows(
-            "SELECT concurrency_limit, weight FROM organizations WHERE id = %s", organization_id
-        )
-        environments = self._database.rows(
-            "SELECT id, concurrency_limit, burst, weight, paused FROM environments WHERE organization_id = %s",
-            organization_id,
-        )
-        queues = self._database.rows(
-            "SELECT q.environment_id, q.name, q.concurrency_limit, q.weight, q.paused FROM queues q"
-            " JOIN environments e ON e.id = q.environment_id WHERE e.organization_id = %s",
-            organization_id,
-        )
-        return organization[0], environments, queues
-
     def organizations(self) -> list[str]:
         """Every organization's id."""
         return [row["id"] for row in self._database.rows("SELECT id FROM organizations ORDER BY id")]

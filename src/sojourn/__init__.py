@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from sojourn.sdk.logger import logger
     from sojourn.sdk.options import Queue, Retry
+    from sojourn.sdk.queues import QueueState, queues
     from sojourn.sdk.result import TaskResult
     from sojourn.sdk.run import Run, RunHandle, runs
     from sojourn.sdk.run_locals import locals
@@ -49,6 +50,7 @@ __all__ = [
     "CompleteTaskWithOutput",
     "OutOfMemoryError",
     "Queue",
+    "QueueState",
     "Retry",
     "RetryAt",
     "RetryIn",
@@ -70,6 +72,7 @@ __all__ = [
     "context",
     "locals",
     "logger",
+    "queues",
     "runs",
     "schedules",
     "task",
@@ -98,6 +101,7 @@ _PLACES = {
     ),
     "sdk.logger": ("logger",),
     "sdk.options": ("Queue", "Retry"),
+    "sdk.queues": ("QueueState", "queues"),
     "sdk.result": ("TaskResult",),
     "sdk.run": ("Run", "RunHandle", "runs"),
     "sdk.run_locals": ("locals",),

@@ -26,6 +26,15 @@ from tests.support.stack import Stack
         (["batches", "get", "batch_00000000000000000000000000"], 4, "batch"),
         (["batches", "results", "batch_00000000000000000000000000"], 4, "batch"),
         (["batches", "results", "batch_00000000000000000000000000", "--after", "-1"], 2, "after"),
+        (["runs", "why", "run_00000000000000000000000000"], 4, "run"),
+        (["runs", "reschedule", "run_00000000000000000000000000", "soon"], 3, "delay"),
+        (["queues", "get", "nowhere"], 4, "queue"),
+        (["queues", "pause", "task/nowhere"], 4, "queue"),
+        (["queues", "limit", "task/echo"], 2, "--reset"),
+        (["queues", "limit", "task/echo", "99999"], 3, "limit"),
+        (["queues", "limit", "task/echo", "--reset"], 3, "declared"),
+        (["queues", "rate", "task/echo", "1", "--per", "soon"], 3, "period"),
+        (["queues", "rate", "task/echo"], 2, "--reset"),
         (["fsck"], 0, ""),
     ],
 )
@@ -46,3 +55,37 @@ def test_a_token_from_its_making_to_its_completion(stack: Stack):
     found = json.loads(stack.cli("tokens", "retrieve", token, "--json").stdout)
     assert (found["status"], json.loads(found["output"]), found["tags"]) == ("COMPLETED", {"by": "hand"}, ["typed"])
     assert "COMPLETED" in stack.cli("tokens", "retrieve", token).stdout
+
+
+def test_a_queue_is_paused_and_limited_and_a_run_says_so(stack: Stack):
+    stack.cli("queues", "pause", "task/echo")
+    run = stack.cli("trigger", "echo", "--payload", "1").stdout.strip()
+    assert "PAUSED: the queue task/echo is paused" in stack.cli("runs", "why", run).stdout
+    assert json.loads(stack.cli("runs", "why", run, "--json").stdout)["reasons"][0]["scope"] == "queue"
+    assert "1 queued" in stack.cli("queues", "get", "task/echo").stdout
+    assert "limit 2 (declared: none), paused" in stack.cli("queues", "limit", "task/echo", "2").stdout
+    listed = json.loads(stack.cli("queues", "list", "--json", "--limit", "100").stdout)["data"]
+    assert [each["paused"] for each in listed if each["name"] == "echo"] == [True]
+    assert "task/echo" in stack.cli("queues", "list").stdout
+    assert "6 starts per 1m" in stack.cli("queues", "rate", "task/echo", "6").stdout
+    stack.cli("queues", "rate", "task/echo", "--reset")
+    stack.cli("queues", "limit", "task/echo", "--reset")
+    stack.cli("queues", "resume", "task/echo")
+    assert stack.cli("trigger", "echo", "--payload", "2", "--wait").returncode == 0
+
+
+def test_a_delayed_run_is_given_another_date(stack: Stack):
+    run = stack.cli("trigger", "echo", "--payload", "1", "--delay", "1h").stdout.strip()
+    assert "DELAYED" in stack.cli("runs", "why", run).stdout
+    assert run in stack.cli("runs", "reschedule", run, "2h").stdout
+    stack.cli("runs", "cancel", run)
+
+
+def test_what_a_rate_has_shut_runs_when_its_time_has_come(stack: Stack):
+    """Opened by the scheduler, since nothing else happens meanwhile."""
+    stack.cli("queues", "rate", "task/echo", "20", "--per", "10s", "--burst", "1")
+    made = [json.loads(stack.cli("trigger", "echo", "--payload", "1", "--json").stdout)["id"] for _ in range(4)]
+    stack.cli("trigger", "echo", "--payload", "2", "--wait")
+    found = [json.loads(stack.cli("runs", "get", run, "--json").stdout)["status"] for run in made]
+    assert set(found) <= {"COMPLETED", "EXECUTING", "DEQUEUED"}, "they were before the one that has run"
+    stack.cli("queues", "rate", "task/echo", "--reset")

@@ -16,6 +16,7 @@ from sojourn.control_plane.domain.fairness import (
     FairQueueModel,
     Limits,
     QueueLimits,
+    Rate,
 )
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
@@ -28,6 +29,9 @@ ENVIRONMENTS = ("env_a", "env_b", "env_c")
 QUEUES = ("plain", "with:colon/slash", "*")
 KEYS = ("", "k", "*", "{x}|\n", "é" * 3)
 VERSIONS = ("current", "v1")
+#: Of runs that only go on, which no rate keeps.
+OLD_VERSIONS = ("resident", "v1@node")
+RATES = (None, None, Rate(50.0), Rate(100 / 3, 2), Rate(400.0, 3))
 MACHINES = ("small-1x", "large-1x")
 EXECUTORS = ("executor_1", "executor_2", "executor_3")
 
@@ -52,7 +56,7 @@ class History:
         verbs = [
             (self.enqueue, 8), (self.dequeue, 4), (self.dequeue_lanes, 6), (self.ack, 6), (self.nack, 2),
             (self.release, 1), (self.extend, 1), (self.expire, 1), (self.limits, 1), (self.listen, 1), (self.unpark, 1),
-            (self.lanes_that_wait, 1), (self.restore, 1), (self.drop, 2), (self.hold, 1),
+            (self.lanes_that_wait, 1), (self.restore, 1), (self.drop, 2), (self.hold, 1), (self.open, 3),
         ]  # fmt: skip
         for _ in range(steps):
             self.now += self.random.choice((0, 1, 7, 300))
@@ -76,7 +80,8 @@ class History:
             run = f"run_{self.made}"
         pick = self.random.choice
         score = self.now - pick((0, 0, 5_000, 100_000))
-        return Entry(run, ORGANIZATION, pick(ENVIRONMENTS), pick(VERSIONS), pick(MACHINES), pick(QUEUES), pick(KEYS), score)
+        versions = (*VERSIONS, *VERSIONS, *VERSIONS, *OLD_VERSIONS)
+        return Entry(run, ORGANIZATION, pick(ENVIRONMENTS), pick(versions), pick(MACHINES), pick(QUEUES), pick(KEYS), score)
 
     def dequeue(self) -> None:
         skip = [self.lane() for _ in range(self.random.choice((0, 0, 2)))]
@@ -140,12 +145,17 @@ class History:
                 for name in ENVIRONMENTS[: pick((0, 2, 3))]
             },
             queues={
-                (pick(ENVIRONMENTS), name): QueueLimits(pick((None, 0, 1, 3)), pick((1.0, 3.0)), pick((False, False, True)))
+                (pick(ENVIRONMENTS), name): QueueLimits(
+                    pick((None, 0, 1, 3)), pick((1.0, 3.0)), pick((False, False, True)), pick(RATES), pick(RATES)
+                )
                 for name in QUEUES[: pick((0, 1, 3))]
             },
         )
         self.queue.set_limits(ORGANIZATION, limits, self.now)
         self.model.set_limits(limits, self.now)
+
+    def open(self) -> None:
+        assert self.queue.open_rates(ORGANIZATION, self.now) == self.model.open(self.now)
 
     def listen(self) -> None:
         executor = self.random.choice(EXECUTORS)
@@ -197,6 +207,15 @@ class History:
         assert audit.slots == {name: frozenset(runs) for name, runs in self.model.slots.items()}
         assert self.handed == self.model.handed
         assert not waiting & set(self.model.inflight)
+        self.compare_rates()
+
+    def compare_rates(self) -> None:
+        prefix = keys.prefix(ORGANIZATION)
+        paces = {name.decode(): at for name, at in self.connection.zrange(prefix + "paces", 0, -1, withscores=True)}
+        expected = {pace_name(*name): at for name, at in self.model.paces.items() if at > self.now}
+        assert {name: at for name, at in paces.items() if at > self.now} == expected
+        looks = self.connection.zrange(prefix + "opening", 0, -1, withscores=True)
+        assert {tuple(json.loads(place)): at for place, at in looks} == self.model.opening
 
     def read_mail(self) -> None:
         while len(self.handed) < len(self.model.handed):
@@ -235,6 +254,10 @@ class History:
 
     def lane(self) -> str:
         return "|".join((self.random.choice(ENVIRONMENTS), self.random.choice(VERSIONS), self.random.choice(MACHINES)))
+
+
+def pace_name(kind: str, environment: str, queue: str, *key: str) -> str:
+    return "/".join((f"{kind[0]}:{keys.within(environment, queue)}", *key))
 
 
 @pytest.mark.parametrize("block", range(10))

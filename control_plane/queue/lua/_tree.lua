@@ -8,6 +8,8 @@
 
 local P = KEYS[1]
 local call = redis.call
+-- In scripts that bring the tree in line: ms.
+local NOW = tonumber(ARGV[1])
 
 local function esc(text) return #text .. ':' .. text end
 local function queue_id(env, queue) return env .. '/' .. esc(queue) end
@@ -17,16 +19,51 @@ local function key_slots(env, queue, key) return P .. 'slots:k:' .. queue_id(env
 
 local function ready() return call('EXISTS', P .. 'ready') == 1 end
 
--- The limits that govern a run: of the organization, the environment, the queue and the key. A missing one is none.
+-- The limits that govern a run: of the organization, the environment, the queue and the key, then the rates of queue and
+-- key. A missing one is none.
 local function caps(env, queue)
-  local found = call('HMGET', P .. 'limits', 'org', 'e:' .. env, 'b:' .. env, 'q:' .. queue_id(env, queue))
+  local id = queue_id(env, queue)
+  local found = call('HMGET', P .. 'limits', 'org', 'e:' .. env, 'b:' .. env, 'q:' .. id, 'rq:' .. id, 'rk:' .. id)
   local none = math.huge
   local org, e = tonumber(found[1]) or none, tonumber(found[2]) or none
   local plain, q = tonumber(found[3]) or none, tonumber(found[4]) or none
   -- One queue never uses the burst part. Its own limit holds for each concurrency key by itself.
   local whole = plain
   if q == 0 then whole = 0 end
-  return org, e, whole, math.min(q, plain)
+  return org, e, whole, math.min(q, plain), found[5], found[6]
+end
+
+local function queue_pace(env, queue) return 'q:' .. queue_id(env, queue) end
+local function key_pace(env, queue, key) return 'k:' .. queue_id(env, queue) .. '/' .. key end
+
+-- Whether the runs of a lane have begun before and only go on: rates are of starts.
+local function goes_on(lane)
+  local version = string.match(lane, '^[^|]*|([^|]*)')
+  return version == RESIDENT or string.find(version, '@', 1, true) ~= nil
+end
+
+-- When a rate lets the next run start, if that is ahead. Its pace: when one would be due if all were spread evenly.
+local function shut_until(rate, name)
+  local pace = rate and call('ZSCORE', P .. 'paces', name)
+  if not pace then return nil end
+  local interval, burst = string.match(rate, '^(%S+) (%S+)$')
+  local at = tonumber(pace) - (tonumber(burst) - 1) * tonumber(interval)
+  if at > NOW then return at end
+end
+
+-- A run starts: its queue's and its key's pace go on by an interval each. One that is past is none.
+local function count_start(rate, name)
+  if not rate then return end
+  call('ZREMRANGEBYSCORE', P .. 'paces', '-inf', NOW)
+  local pace = math.max(tonumber(call('ZSCORE', P .. 'paces', name) or NOW), NOW)
+  call('ZADD', P .. 'paces', string.format('%.17g', pace + tonumber(string.match(rate, '^%S+'))), name)
+end
+
+-- What a rate shuts is looked at again then, by `open`. An earlier look that is due stays: other lanes may need it.
+local function look_again_at(env, queue, key, at)
+  local place = cjson.encode({ env, queue, key })
+  local known = call('ZSCORE', P .. 'opening', place)
+  if not known or tonumber(known) > at then call('ZADD', P .. 'opening', string.format('%.17g', at), place) end
 end
 
 local function weight(field)
@@ -87,17 +124,25 @@ end
 
 -- Brings one path of the tree, from a leaf upwards, in line with the work and the slots there are.
 local function refresh(env, lane, queue, key)
-  local _, e, q, k = caps(env, queue)
+  local _, e, q, k, queue_rate, key_rate = caps(env, queue)
   local qnode, qid = queue_node(lane, queue), queue_id(env, queue)
   local leaf = call('EXISTS', P .. 'leaf:' .. leaf_node(lane, queue, key)) == 1
-  settle(qnode, key, leaf and 'ring' or 'none', leaf and full(key_slots(env, queue, key), k))
+  local queue_shut, key_shut
+  if (queue_rate or key_rate) and not goes_on(lane) then
+    queue_shut = shut_until(queue_rate, queue_pace(env, queue))
+    key_shut = leaf and shut_until(key_rate, key_pace(env, queue, key))
+  end
+  settle(qnode, key, leaf and 'ring' or 'none', leaf and (key_shut or full(key_slots(env, queue, key), k)))
   local below = state(qnode)
   if below == 'none' then
     call('SREM', P .. 'lanes:' .. qid, lane)
   else
     call('SADD', P .. 'lanes:' .. qid, lane)
   end
-  settle(lane, queue, below, below ~= 'none' and full(P .. 'slots:q:' .. qid, q))
+  settle(lane, queue, below, below ~= 'none' and (queue_shut or full(P .. 'slots:q:' .. qid, q)))
+  if below ~= 'none' and (queue_shut or key_shut) then
+    look_again_at(env, queue, key, math.min(queue_shut or math.huge, key_shut or math.huge))
+  end
   settle(env, lane, state(lane), false)
   local whole = state(env)
   settle('root', env, whole, whole ~= 'none' and full(P .. 'slots:e:' .. env, e))
@@ -200,6 +245,11 @@ local function take(lanes, skip, now, lease)
   local run = head[1]
   hold_slots(run, env, queue, key)
   call('ZADD', P .. 'inflight', now + lease, run)
+  local _, _, _, _, queue_rate, key_rate = caps(env, queue)
+  if (queue_rate or key_rate) and not goes_on(lane) then
+    count_start(queue_rate, queue_pace(env, queue))
+    count_start(key_rate, key_pace(env, queue, key))
+  end
   charge('root', env, weight('e:' .. env))
   charge(env, lane, 1)
   charge(lane, queue, weight('q:' .. queue_id(env, queue)))

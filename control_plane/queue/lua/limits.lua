@@ -7,7 +7,12 @@ local known = call('HGET', P .. 'limits', 'digest')
 if known == digest or (not known and #given == 0) then return eligible() end
 call('DEL', P .. 'limits')
 if #given > 0 then call('HSET', P .. 'limits', 'digest', digest) end
-for i = 1, #given, 2 do call('HSET', P .. 'limits', given[i], given[i + 1]) end
+local rated = false
+for i = 1, #given, 2 do
+  call('HSET', P .. 'limits', given[i], given[i + 1])
+  rated = rated or string.sub(given[i], 1, 1) == 'r'
+end
+if not rated then call('DEL', P .. 'paces', P .. 'opening') end
 local envs = {}
 for _, set in ipairs({ 'ring:root', 'held:root' }) do
   for _, env in ipairs(call('ZRANGE', P .. set, 0, -1)) do envs[#envs + 1] = env end

@@ -33,13 +33,13 @@ WITH moves AS MATERIALIZED (
         (output, output_type, error, version_id, machine, attempt, dequeues, queued_at, available_at,
          ttl_expires_at, lease_until, executor_id, warm_start, started_at, executed_at, finished_at, max_attempts,
          idempotency_key, idempotency_expires_at, wait_need, wait_keys, checkpoint_id, frozen_on, alive_reason,
-         frozen_ms) = (
+         frozen_ms, delayed_until) = (
             SELECT p.output, p.output_type, p.error, p.version_id, p.machine, p.attempt, p.dequeues, p.queued_at,
                    p.available_at, p.ttl_expires_at, p.lease_until, p.executor_id, p.warm_start, p.started_at,
                    p.executed_at, CASE WHEN p.finished_at IS NOT NULL THEN greatest(p.finished_at, r.updated_at) END,
                    p.max_attempts, p.idempotency_key, p.idempotency_expires_at, p.wait_need, p.wait_keys,
                    CASE WHEN l.stays THEN p.checkpoint_id END, CASE WHEN l.stays THEN p.frozen_on END, p.alive_reason,
-                   p.frozen_ms
+                   p.frozen_ms, p.delayed_until
             FROM jsonb_populate_record(r, m.changes) p)
     FROM moves m, locked l
     WHERE r.id = m.run AND l.id = r.id

@@ -129,6 +129,13 @@ def test_a_batch_is_sealed_with_its_last_item(platform: Platform, tenant: Tenant
     assert set(found["runs"]) <= waiting
 
 
+def test_a_queue_that_only_an_item_names_is_there(tenant: Tenant) -> None:
+    batch = create(tenant, 1)
+    fill(tenant, batch, [line(0, queue={"name": "named-by-an-item"})])
+    listed = tenant.client.simulate_get("/api/v1/queues", params={"perPage": 100}).json["data"]
+    assert ("custom", "named-by-an-item") in {(each["type"], each["name"]) for each in listed}
+
+
 def test_items_count_once_however_often_they_are_sent(tenant: Tenant) -> None:
     batch = create(tenant, 3)
     items = [line(0), line(1), line(1, payload="the first one counts"), line(2)]

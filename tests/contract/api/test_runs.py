@@ -12,6 +12,7 @@ from sojourn.control_plane.api.replies import RunReply, RunsReply, TimelineReply
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.engine.errors import QueueFull
 from sojourn.control_plane.engine.triggering import Triggering, TriggerRequest
+from sojourn.control_plane.store.queues import Queues
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import API_VERSION
 from tests.contract.api.conftest import Tenant
@@ -64,7 +65,7 @@ def test_a_full_queue_refuses_further_runs_and_stores_nothing(tenant: Tenant, pl
     tenant.deploy(["fill"])
     tenant.trigger("fill")
     waiting = platform.queue.size(tenant.organization)
-    limited = Triggering(platform.runs, platform.index, queue_size_limit=waiting)
+    limited = Triggering(platform.runs, Queues(platform.database), platform.index, queue_size_limit=waiting)
     environment = platform.access.environment(tenant.environment, platform.clock())
     assert environment
     before = platform.database.rows("SELECT count(*) AS n FROM runs")

@@ -1,0 +1,93 @@
+"""Queues: listed, retrieved, paused, and given other limits than code declares."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sojourn.control_plane.api import present
+from sojourn.control_plane.api.bodies import LimitBody, PauseBody, QueueBody, QueuesQuery, RateBody, RateResetBody
+from sojourn.control_plane.api.call import Call
+from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.domain import duration
+from sojourn.control_plane.engine.queues import QueueRef, Rate
+from sojourn.control_plane.engine.queues import Queues as QueueCases
+
+_MAX_PAGE = 100
+_MAX_CHARS = 300
+#: Seconds.
+_LONGEST_PERIOD = 400 * 86_400
+_SLASH = re.compile("%2F", re.IGNORECASE)
+
+
+class Queues:
+    """What can be done with queues."""
+
+    def __init__(self, queues: QueueCases):
+        self._queues = queues
+
+    def page(self, call: Call) -> dict[str, Any]:
+        """A page of queues, and how many pages there are."""
+        query: QueuesQuery = call.query
+        size = min(query.per_page, _MAX_PAGE)
+        states, count = self._queues.page(call.environment, (query.page - 1) * size, size)
+        numbers = {"currentPage": query.page, "totalPages": -(-count // size), "count": count}
+        return {"data": [present.queue(state) for state in states], "pagination": numbers}
+
+    def retrieve(self, call: Call, queue: str) -> dict[str, Any]:
+        """A queue."""
+        return present.queue(self._queues.retrieve(call.environment, ref_of(queue, call.query.type)))
+
+    def pause(self, call: Call, queue: str) -> dict[str, Any]:
+        """Pauses a queue or lets it go on."""
+        body: PauseBody = call.body
+        paused = body.action == "pause"
+        return present.queue(self._queues.pause(call.environment, ref_of(queue, body.type), paused, call.now))
+
+    def override(self, call: Call, queue: str) -> dict[str, Any]:
+        """Another limit than the declared one."""
+        body: LimitBody = call.body
+        ref = ref_of(queue, body.type)
+        return present.queue(self._queues.override(call.environment, ref, body.concurrencyLimit, body.percent, call.now))
+
+    def reset(self, call: Call, queue: str) -> dict[str, Any]:
+        """The declared limit holds again."""
+        body: QueueBody = call.body
+        return present.queue(self._queues.reset(call.environment, ref_of(queue, body.type), call.now))
+
+    def set_rate(self, call: Call, queue: str) -> dict[str, Any]:
+        """How many runs may start in a period."""
+        return self._rate(call, queue, rate_of(call.body))
+
+    def reset_rate(self, call: Call, queue: str) -> dict[str, Any]:
+        """As many runs may start as there are."""
+        return self._rate(call, queue, None)
+
+    def _rate(self, call: Call, queue: str, rate: Rate | None) -> dict[str, Any]:
+        body: RateResetBody = call.body
+        ref = ref_of(queue, body.type)
+        return present.queue(self._queues.set_rate(call.environment, ref, rate, per_key=body.perKey, now=call.now))
+
+
+def rate_of(body: RateBody) -> Rate:
+    """What a call asks for. `Problem` names the field that cannot be used."""
+    try:
+        seconds = duration.seconds(body.period)
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"period: {error}", field="period") from None
+    if not 1 <= seconds <= _LONGEST_PERIOD:
+        raise Problem("BODY_INVALID", "period: is 1 second to 400 days", field="period")
+    burst = max(1, body.limit // seconds) if body.burst is None else body.burst
+    if burst > body.limit:
+        raise Problem("BODY_INVALID", "burst: is at most the limit", field="burst")
+    return Rate(body.limit, seconds, burst)
+
+
+def ref_of(text: str, kind: str) -> QueueRef:
+    """A queue as an address names it. Clients write a name's slashes as %2F before they encode the name as a whole."""
+    if not 0 < len(text) <= _MAX_CHARS or not text.isprintable():
+        raise Problem("QUEUE_NOT_FOUND")
+    if kind == "id":
+        return QueueRef(id=text)
+    name = _SLASH.sub("/", text)
+    return QueueRef(name=f"task/{name}" if kind == "task" else name)
