@@ -464,7 +464,9 @@ class Stage:
         assert count("SUCCEED") + count("CANCEL") == 1, events
         if run.status == "COMPLETED":
             stood = count("UNBLOCK_QUEUED") + count("SUSPEND") - self.departures
-            assert count("BLOCK") == stood == self.went_on, events
+            assert count("BLOCK") == stood, events
+            # Where an answer is lost, the process may learn of a block only when that is over.
+            assert self.went_on == stood or (self.race.crashes and self.went_on < stood), events
             assert count("UNBLOCK_QUEUED") == count("READMIT"), events
             assert count("SUSPEND") == count("RESUME") == count("CONTINUE"), events
         for wish in self.waits.values():  # nothing of this race is left over
