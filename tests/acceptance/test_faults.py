@@ -175,8 +175,8 @@ def test_the_process_dies_at_each_fault_point(own_stack, tmp_path: Path, point: 
 def test_a_rebuild_that_is_broken_off_is_done_again(own_stack, tmp_path: Path):
     """F20: Redis comes back empty, and the scheduler dies when running runs have their slots and waiting ones are lost."""
     note, gate = tmp_path / "struck", tmp_path / "gate"
+    note.touch()  # not the first rebuild, of an empty queue: a stack of which a part ends while it starts does not start
     stack = own_stack(SOJOURN_FAULTS=f"recovery.half_rebuilt=kill:1:once={note}", SOJOURN_PLACES="2")
-    until(note.exists, 20, "the first rebuild, of an empty queue, is broken off")
     note.unlink()
     client = stack.client()
     running = [client.trigger("waits-for", {"file": str(gate)})["id"] for _ in range(2)]
