@@ -28,7 +28,7 @@ from sojourn.control_plane.api.tokens import Tokens
 from sojourn.control_plane.api.worker import Worker
 from sojourn.control_plane.engine.errors import EngineError
 from sojourn.control_plane.store import migrations
-from sojourn.control_plane.store.database import StoreUnavailable
+from sojourn.control_plane.store.database import Deadlock, StoreUnavailable
 from sojourn.control_plane.store.seal import Seal
 from sojourn.control_plane.wiring import Platform
 from sojourn.web.routes import add_pages
@@ -128,6 +128,7 @@ def _add_error_handlers(app: falcon.App) -> None:
     app.add_error_handler(falcon.HTTPError, _on_falcon)
     app.add_error_handler(StoreUnavailable, _on_unavailable)
     app.add_error_handler(redis.RedisError, _on_unavailable)
+    app.add_error_handler(Deadlock, _on_unavailable)
     app.add_error_handler(EngineError, _on_engine)
     app.add_error_handler(Problem, _on_problem)
 

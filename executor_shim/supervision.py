@@ -267,6 +267,9 @@ class Supervision:
                 self._snapshot = news.snapshot or self._snapshot
                 self._place(now, has_it=not news.is_blocked)
             self._deliver(news.done)
+            if self._waits.block is None:
+                self._waits.still_waits()
+                self._tell_waits()
 
     def _on_cancel(self, news: News) -> None:
         if self._station.course.phase is not Phase.RUNNING:
@@ -292,13 +295,20 @@ class Supervision:
             return
         if "beat" in self._alarms:  # results come with beats
             self._alarms["beat"] = time.monotonic()
-        if due["block"] is not None and (self._assignment.get("waiting") or {}).get("freeze"):
-            from sojourn.executor_shim import freezing
-
-            self._hold = freezing.refusal(self._child.process)
+        if due["block"] is not None:
+            self._hold = self._why_alive()
             if self._hold is not None:
                 due["hold"] = self._hold
         self._send_waits(due)
+
+    def _why_alive(self) -> str | None:
+        """Why the process is not frozen, if that is known before it is tried."""
+        terms = self._assignment.get("waiting") or {}
+        if not terms.get("freeze"):
+            return terms.get("why")
+        from sojourn.executor_shim import freezing
+
+        return freezing.refusal(self._child.process)
 
     def _send_waits(self, told: dict[str, Any]) -> None:
         self._calls += 1

@@ -59,6 +59,7 @@ class Waits:
         self._pending: list[str] = []
         self._delivered: set[str] = set()
         self._next: dict[str, Any] | None = None
+        self._need: str | None = None
 
     @property
     def pending(self) -> list[str]:
@@ -74,7 +75,16 @@ class Waits:
         self._delivered.intersection_update(self._pending)
         before = self._next["waits"] if self._next is not None else []
         self._next = {"waits": before + new, "block": frame["block"]}
+        self._need = frame["block"]
         self.is_still = frame["block"] is not None
+
+    def still_waits(self) -> None:
+        """The run has its place again, though its process has nothing to go on with: that is to be told once more.
+
+        It may have gone on by itself, and waited again before its run had its place.
+        """
+        if self.is_still and self.pending and self._next is None:
+            self._next = {"waits": [], "block": self._need}
 
     def due(self) -> dict[str, Any] | None:
         """What the control plane is to be told now, once; None for nothing."""
@@ -103,11 +113,13 @@ class Waits:
     def kept(self) -> dict[str, Any]:
         """What is to be known again when the process is thawed."""
         pending = self.pending
-        return {"pending": pending, "known": {key: self._known[key] for key in pending if key in self._known}}
+        known = {key: self._known[key] for key in pending if key in self._known}
+        return {"pending": pending, "known": known, "need": self._need}
 
     def restore(self, kept: Mapping[str, Any]) -> None:
         """What was known when the process was frozen."""
         self._pending, self._known, self.is_still = list(kept["pending"]), dict(kept["known"]), True
+        self._need = kept.get("need") or "any"
 
     def fail(self, keys: list[str]) -> None:
         """The process is told that these waits are refused."""

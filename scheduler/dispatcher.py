@@ -65,14 +65,15 @@ class Dispatcher:
         placed = 0
         while placed < _AT_ONCE and (grounds := [each for each in self._placement.grounds() if each.free() > 0]):
             now = self._clock()  # a placement may have taken long, and what is dequeued has a lease from this moment
+            capped = self._full()
             order = self._placing.next_order(
-                now, (*self._closed(), *self._lanes_of_full(now), *self._lanes_elsewhere(grounds, now))
+                now, (*self._closed(), *self._lanes_of(capped, now), *self._lanes_elsewhere(grounds, now))
             )
             if order is None:
                 break
-            placed += self._place(order)
+            placed += self._place(order, capped)
         self._has_more = placed >= _AT_ONCE
-        held_back = self._lanes_of_full(now)
+        held_back = self._lanes_of(self._full(), now)
         self._crowded = bool(held_back)
         asked, full = 0, []
         for number, ground in enumerate(self._placement.grounds()):
@@ -93,7 +94,7 @@ class Dispatcher:
         """Lanes that are not tried now."""
         return (*self._set_aside, *self._placement.closed_lanes())
 
-    def _place(self, order: Order) -> int:
+    def _place(self, order: Order, full: Collection[str]) -> int:
         identity = order.identity
         spec = ExecutorSpec(
             executor=identity.executor,
@@ -111,7 +112,7 @@ class Dispatcher:
         )
         faults.point("scheduler.before_place")
         try:
-            if identity.environment in self._full():
+            if identity.environment in full:
                 raise CannotPlace(f"its environment has all {self._most_of_one} executors that it may have")
             self._placement.place(spec)
         except CannotPlace as error:
@@ -161,9 +162,8 @@ class Dispatcher:
         living = (placed.environment for placed in self._placement.living())
         return full_environments(living, self._most_of_one, self._resting())
 
-    def _lanes_of_full(self, now: datetime) -> tuple[str, ...]:
+    def _lanes_of(self, full: Collection[str], now: datetime) -> tuple[str, ...]:
         """Lanes with work of environments that may have no more executors: their runs wait for those there are."""
-        full = self._full()
         return tuple(lane for lane in self._placing.waiting_lanes(now) if environment_of(lane) in full) if full else ()
 
     def _make_room_within(self, held_back: Collection[str]) -> int:

@@ -11,6 +11,8 @@ API_VERSION = "2025-07-16"
 
 #: Bytes. A payload above the limit is refused; an output above it fails the attempt.
 MAX_PAYLOAD_BYTES = 3 * 1024 * 1024
+#: Waits of one run that are pending at once.
+MAX_WAITS = 10_000
 MAX_OUTPUT_BYTES = 10 * 1024 * 1024
 MAX_METADATA_BYTES = 256 * 1024
 #: Bytes kept of an error's message and stack; the name is cut at 1 KB.

@@ -13,8 +13,9 @@ from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
-from sojourn.sdk.errors import RunTimeoutError
+from sojourn.sdk.errors import ConfigurationError, RunTimeoutError
 from sojourn.sdk.inside import call, in_loop, wait_for
+from sojourn.sdk.protocol import MAX_WAITS
 from sojourn.sdk.result import Results, TaskResult
 from sojourn.sdk.trigger_options import idempotency_key, trigger_options
 
@@ -140,7 +141,11 @@ def batch_trigger_and_wait(
     The runs are asked for as a batch, and waited for one by one: an item that cannot be triggered is a run that failed.
     """
     here = _waiting(client)
+    if "idempotency_key" in options:
+        raise ConfigurationError("one idempotency key would be one run: give each item its own, as in (payload, {…})")
     wanted = [Wanted(task_id, *item_of(item, options)) for item in items]
+    if here is not None and len(wanted) > MAX_WAITS:
+        raise ConfigurationError(f"a run waits for {MAX_WAITS:,} others at once, not {len(wanted):,}: use several calls")
     if here is None:
         return _blocking(_trigger_and_poll_all, task_id, wanted, client)
     wanted = [Wanted(task_id, payload, _own_version(given)) for _, payload, given in wanted]

@@ -11,12 +11,11 @@ from sojourn.sdk.protocol import (
     MAX_CONCURRENCY_KEY_CHARS,
     MAX_IDEMPOTENCY_KEY_CHARS,
     MAX_TAG_CHARS,
+    MAX_WAITS,
     NO_MAX_DURATION,
 )
 
 MAX_NAME_CHARS = 256
-#: Waits of one run that are pending at once.
-MAX_WAITS = 10_000
 #: Runs of a queue at once.
 MAX_QUEUE_LIMIT = 100_000
 #: Runs of a queue that start in one period.

@@ -348,8 +348,8 @@ class FairQueueModel:
     def set_limits(self, limits: Limits, now_ms: int) -> None:
         """Replaces the configuration."""
         self.now_ms = now_ms
-        self.limits = limits
-        if not any(each.rate or each.key_rate for each in limits.queues.values()):
+        before, self.limits = self.limits, limits
+        if _rates_of(before) != _rates_of(limits):  # how far starts are ahead means nothing to other rates
             self.paces.clear()
             self.opening.clear()
         environments = self._children("root")
@@ -602,3 +602,8 @@ def _in_order(node: _Node) -> list[str]:
 
 def _slot_names(environment: str, queue: str, key: str) -> list[tuple[str, ...]]:
     return [("org",), ("env", environment), ("queue", environment, queue), ("key", environment, queue, key)]
+
+
+def _rates_of(limits: Limits) -> dict[tuple[str, str], tuple[Rate | None, Rate | None]]:
+    rated = {name: (each.rate, each.key_rate) for name, each in limits.queues.items()}
+    return {name: rates for name, rates in rated.items() if any(rates)}

@@ -129,7 +129,10 @@ def _increased(held: Any, value: Any) -> Any:
         return value
     if isinstance(held, bool) or not isinstance(held, int | float):
         raise BadOperation("what is increased is no number")
-    return held + value
+    try:
+        return held + value
+    except OverflowError:
+        raise BadOperation("the number is too large") from None
 
 
 def _same(one: Any, other: Any) -> bool:

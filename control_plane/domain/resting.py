@@ -11,6 +11,8 @@ from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 _STAYING, _LEAVING = 8, 1
 #: What freezing takes at most, as a rule: a run that has waited for longer than that and its terms stays in memory.
 _FREEZING = timedelta(seconds=10)
+#: Seconds: what is frozen later than that stays, as far as places are concerned.
+_LONGEST = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +40,4 @@ def most(own: int) -> int:
 def patience(terms: WaitingTerms) -> timedelta:
     """How long a run may be about to be frozen; one that waits for longer stays in memory."""
     after = max([terms.after, *(seconds for seconds in terms.environments.values() if seconds is not None)])
-    return timedelta(seconds=after) + _FREEZING if terms.freeze else timedelta(0)
+    return timedelta(seconds=min(after, _LONGEST)) + _FREEZING if terms.freeze else timedelta(0)

@@ -38,12 +38,9 @@ class WaitingTerms:
 
     def for_task(self, freeze: bool | None) -> dict[str, Any]:
         """What an executor is told; `freeze`: the task's own word, if it has one."""
-        return {
-            "freeze": self.refusal(freeze) is None,
-            "after": self.after,
-            "threshold": self.threshold,
-            "short": self.short,
-        }
+        refusal = self.refusal(freeze)
+        terms = {"freeze": refusal is None, "after": self.after, "threshold": self.threshold, "short": self.short}
+        return terms if refusal is None else terms | {"why": refusal}
 
     def refusal(self, freeze: bool | None) -> str | None:
         """Why runs of a task are not frozen; None: they are."""

@@ -123,7 +123,11 @@ def _name(document: dict[str, Any]) -> tuple[str, str]:
 
 def _version_or_chance(document: dict[str, Any]) -> Flaw:
     version = document["version"]
-    why = f"version {version} was never deployed here" if version else "the run could not be stored: try again"
+    why = (
+        f"version {version} was never deployed here, or has no task {document['task']}"
+        if version
+        else "the run could not be stored: try again"
+    )
     return Flaw(ErrorCode.BATCH_ITEM_COULD_NOT_TRIGGER, why)
 
 

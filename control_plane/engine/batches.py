@@ -23,6 +23,7 @@ from sojourn.control_plane.engine.errors import (
     BatchOver,
     EngineError,
     ParentIsOver,
+    QueueFull,
 )
 from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, Triggering, TriggerRequest
 from sojourn.control_plane.store.batches import Batches as StoredBatches
@@ -140,6 +141,8 @@ class Batches:
         return Filled(first.accepted + last.accepted, first.repeated + last.repeated, last.batch)
 
     def _fill(self, environment: Environment, batch_id: str, items: Sequence[Item], now: datetime) -> Filled:
+        if self._triggering.is_full(environment.organization_id):
+            raise QueueFull("as many runs wait as may", next_step="send the items again when some have run")
         named = {item.request.queue for item in items} - {None}
         self._triggering.add_queues({(environment.id, str(name)) for name in named}, now)
         for _ in range(_TRIES):

@@ -170,7 +170,7 @@ class Triggering:
             )
         if request.version:
             raise VersionNotFound(
-                f"version {request.version} was never deployed to {environment.slug}",
+                f"version {request.version} was never deployed to {environment.slug}, or has no task {request.task}",
                 field="options.lockToVersion",
                 next_step="deploy it, or leave the option out to use the current version",
             )

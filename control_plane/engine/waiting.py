@@ -204,7 +204,7 @@ class Waiting:
         self._index.announce(moved)
         if request.call is not None and not self._waits.take_call(run.id, request.call):
             # A later call has come while this one blocked the run: its process goes on, and is not to stand blocked.
-            self._waits.need(run.id, moved.snapshot, "all", [])
+            self._waits.need_nothing(run.id, moved.snapshot, request.block, request.pending)
         # What was completed between the look and the move has found a run that was not blocked.
         self.go_on([run.id], now)
         return WaitAnswer(is_blocked=True, snapshot=moved.snapshot)

@@ -12,7 +12,7 @@ from sojourn.control_plane.store.database import Database, Row
 from sojourn.control_plane.store.records import Batch, Run, build
 
 #: Results that are read at once.
-_RESULTS = 100
+_RESULTS = 4
 #: A batch may be completed when none of its items' runs can change any more. The index holds the live ones alone.
 _IS_OVER = (
     "b.status IN ('PROCESSING', 'PARTIAL_FAILED')"
@@ -150,7 +150,9 @@ class Batches:
         """Deletes batches that were over before a date, the oldest first, until that many items are gone; how many are."""
         rows = self._database.rows(
             "WITH old AS (SELECT id, sum(items + 1) OVER (ORDER BY completed_at, id) - items AS upto FROM batches"
-            " WHERE environment_id = %s AND completed_at < %s ORDER BY completed_at, id LIMIT %s)"
+            " WHERE environment_id = %s AND completed_at < %s"
+            " AND (idempotency_key IS NULL OR idempotency_expires_at < clock_timestamp())"
+            " ORDER BY completed_at, id LIMIT %s)"
             " DELETE FROM batches b USING old WHERE b.id = old.id AND old.upto <= %s RETURNING b.items + 1 AS n",
             environment_id,
             before,

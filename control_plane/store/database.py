@@ -52,6 +52,8 @@ class Unstorable(Exception):
     """A value is beyond what PostgreSQL can hold where it was to go; the transaction was undone."""
 
 
+#: How often a statement by itself is sent again that PostgreSQL has ended for the sake of another.
+_DEADLOCKS = 3
 _UNSTORABLE = (
     psycopg2.errors.ProgramLimitExceeded,
     psycopg2.errors.CharacterNotInRepertoire,
@@ -142,11 +144,15 @@ class Database:
     def _with_connection(self, use: Callable[[_Connection], T]) -> T:
         if self.peewee.in_transaction():
             return use(self.peewee.connection())
-        try:
-            return self._once(use)
-        except StoreUnavailable:
-            self.peewee.close_idle()
-            return self._once(use)
+        for _ in range(_DEADLOCKS):
+            try:
+                return self._once(use)
+            except psycopg2.errors.DeadlockDetected:
+                continue  # the other statement had its way; this one did nothing
+            except StoreUnavailable:
+                self.peewee.close_idle()
+                return self._once(use)
+        return self._once(use)
 
     def _once(self, use: Callable[[_Connection], T]) -> T:
         try:

@@ -51,10 +51,13 @@ class Queues:
     def add(self, queues: Collection[Mapping[str, Any]]) -> None:
         """Queues that runs name, each as `{id, environment_id, name}`; those that are there stay as they are."""
         self._database.rows(
-            "INSERT INTO queues (id, environment_id, name) SELECT q.id, q.environment_id, q.name"
+            # Environments first, as a deployment locks them, lest each waits for the other.
+            "WITH held AS MATERIALIZED (SELECT id FROM environments WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE)"
+            " INSERT INTO queues (id, environment_id, name) SELECT q.id, q.environment_id, q.name"
             " FROM jsonb_to_recordset(%s::jsonb) AS q (id text, environment_id text, name text)"
-            " JOIN environments e ON e.id = q.environment_id ORDER BY q.environment_id, q.name"
+            " JOIN held e ON e.id = q.environment_id ORDER BY q.environment_id, q.name"
             " ON CONFLICT (environment_id, name) DO NOTHING",
+            sorted({str(each["environment_id"]) for each in queues}),
             json.dumps(list(queues)),
         )
 

@@ -115,6 +115,17 @@ class Waits:
         )
         return bool(rows)
 
+    def need_nothing(self, run_id: str, snapshot: int, need: str | None, keys: Sequence[str]) -> None:
+        """A blocked run needs nothing any more, unless it needs something else by now than it did."""
+        self._database.rows(
+            "UPDATE runs SET wait_need = 'all', wait_keys = '{}' WHERE id = %s AND snapshot = %s"
+            " AND snapshot_status = 'EXECUTING_WITH_WAITPOINTS' AND wait_need = %s AND wait_keys = %s",
+            run_id,
+            snapshot,
+            need,
+            list(keys),
+        )
+
     def need(self, run_id: str, snapshot: int, need: str, keys: Sequence[str]) -> None:
         """A blocked run needs something else from now on; one that has moved on is left alone."""
         self._database.rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,6 +139,39 @@ def test_a_child_that_fails(stack: Stack):
 
 def test_a_batch_of_children(stack: Stack):
     assert output(stack, trigger(stack, "has-many", 12)) == [2 * n for n in range(12)]
+
+
+def test_a_child_that_cannot_be_triggered_does_not_strand_the_rest(stack: Stack):
+    told = output(stack, trigger(stack, "has-an-odd-one", 4))
+    assert (told["odd"], told["plain"]) == (False, 8) and "mars" in told["why"]
+
+
+def test_a_child_that_the_version_does_not_have_is_an_error_at_once(stack: Stack):
+    assert "has no task no-such-task" in output(stack, trigger(stack, "has-no-such-child", 4))
+
+
+def test_a_retried_parent_has_the_same_children(stack: Stack):
+    run = trigger(stack, "fails-after-its-children", 3)
+    assert output(stack, run) == {"attempt": 2, "outputs": [0, 2, 4, 6]}
+    lines = until(lambda: told_children(stack, run), 20, "both attempts tell")
+    first, again = (line["properties"]["ids"] for line in lines)
+    assert first == again and len(set(first)) == 4
+
+
+def told_children(stack: Stack, run: str) -> list[dict[str, Any]] | None:
+    lines = [line for line in stack.client().logs(run)["lines"] if line["message"] == "children"]
+    return lines if len(lines) == 2 else None
+
+
+def test_children_run_on_the_version_of_their_parent(stack: Stack, shape: str, tmp_path: Path):
+    run = trigger(stack, "has-a-child-of-its-version")
+    is_waiting(stack, run, shape)
+    later = shutil.copytree(PROJECT, tmp_path / "later")
+    (later / "more.py").write_text("# another version\n")
+    version = stack.deploy(later)["version"]
+    complete(stack, token_of(stack, run), None)
+    own, child = output(stack, run)
+    assert own == child != version
 
 
 def test_a_recursion_deeper_than_its_queue_is_wide(stack: Stack):

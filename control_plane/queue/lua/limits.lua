@@ -5,14 +5,21 @@
 local given, digest = cjson.decode(ARGV[3]), redis.sha1hex(ARGV[3])
 local known = call('HGET', P .. 'limits', 'digest')
 if known == digest or (not known and #given == 0) then return eligible() end
+-- Rates by their fields, as they were: how far their starts are ahead means nothing to other rates.
+local before, old, changed = {}, call('HGETALL', P .. 'limits'), false
+for i = 1, #old, 2 do
+  if string.sub(old[i], 1, 1) == 'r' then before[old[i]] = old[i + 1] end
+end
 call('DEL', P .. 'limits')
 if #given > 0 then call('HSET', P .. 'limits', 'digest', digest) end
-local rated = false
 for i = 1, #given, 2 do
   call('HSET', P .. 'limits', given[i], given[i + 1])
-  rated = rated or string.sub(given[i], 1, 1) == 'r'
+  if string.sub(given[i], 1, 1) == 'r' then
+    changed = changed or before[given[i]] ~= given[i + 1]
+    before[given[i]] = nil
+  end
 end
-if not rated then call('DEL', P .. 'paces', P .. 'opening') end
+if changed or next(before) then call('DEL', P .. 'paces', P .. 'opening') end
 local envs = {}
 for _, set in ipairs({ 'ring:root', 'held:root' }) do
   for _, env in ipairs(call('ZRANGE', P .. set, 0, -1)) do envs[#envs + 1] = env end

@@ -38,7 +38,8 @@ WITH wanted AS MATERIALIZED (
     LEFT JOIN tasks t ON t.version_id = coalesce(v.id, e.current_version_id) AND t.slug = w.task
     -- IS NOT DISTINCT FROM: no index can answer it, so that the parent is never looked for among all runs there are.
     LEFT JOIN runs p ON p.id = w.parent AND p.environment_id IS NOT DISTINCT FROM e.id
-    WHERE (w.version IS NULL OR v.id IS NOT NULL)
+    -- A version has its tasks for good: what is locked to one that lacks the task would wait for ever, and its parent with it.
+    WHERE (w.version IS NULL OR v.id IS NOT NULL AND (t.slug IS NOT NULL OR w.error IS NOT NULL))
         AND (p.id IS NULL OR w.error IS NOT NULL OR p.snapshot_status NOT IN ('FINISHED', 'PENDING_CANCEL'))
 ), stored AS (
     INSERT INTO runs (

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 
-from sojourn import Queue, Retry, context, logger, task, tasks, wait
+from sojourn import Queue, Retry, SojournError, context, logger, task, tasks, wait
 
 ONCE = Retry(max_attempts=1)
 QUICK = Retry(max_attempts=3, min_timeout=0.05, max_timeout=0.1)
@@ -87,6 +87,45 @@ def has_a_broken_child(number):
 @task(retry=ONCE)
 def has_many(count):
     return [result.unwrap() for result in doubles.batch_trigger_and_wait(list(range(count)))]
+
+
+@task(retry=ONCE)
+def has_an_odd_one(number):
+    """One of its children cannot be triggered; the other is waited for all the same."""
+    odd, plain = doubles.batch_trigger_and_wait([(number, {"region": "mars"}), number])
+    return {"odd": odd.ok, "why": str(odd.error), "plain": plain.unwrap()}
+
+
+@task(retry=ONCE)
+def has_no_such_child(number):
+    try:
+        tasks.trigger_and_wait("no-such-task", number)
+    except SojournError as error:
+        return str(error)
+
+
+@task(retry=QUICK)
+def fails_after_its_children(number):
+    """The next attempt has the same children: nothing is doubled twice."""
+    results = doubles.batch_trigger_and_wait([(n, {"idempotency_key": f"child-{n}"}) for n in range(number)])
+    one = doubles.trigger_and_wait(number, idempotency_key="one")
+    logger.info("children", ids=[each.id for each in (*results, one)])
+    if context.attempt.number == 1:
+        raise ValueError("once")
+    return {"attempt": context.attempt.number, "outputs": [each.unwrap() for each in (*results, one)]}
+
+
+@task(retry=ONCE)
+def own_version(payload):
+    return context.deployment.version
+
+
+@task(retry=ONCE)
+def has_a_child_of_its_version(payload):
+    token = wait.create_token()
+    logger.info("asks", token=token.id)
+    wait.for_token(token)
+    return [context.deployment.version, own_version.trigger_and_wait(None).unwrap()]
 
 
 @task(retry=ONCE, queue=Queue("narrow", concurrency_limit=1))

@@ -133,3 +133,15 @@ def test_the_opener_looks_when_the_next_is_due(platform: Platform, tenant: Tenan
     platform.recovery.sweep(tenant.organization, platform.clock())
     change(tenant, queue, "rate/reset")
     assert took(worker)
+
+
+def test_what_was_started_at_another_rate_does_not_count(
+    platform: Platform, tenant: Tenant, queue: str, new_worker: Worker
+) -> None:
+    """Else a queue that had one start a day would stay shut for that day, whatever it is allowed now."""
+    worker = new_worker()
+    first, second = (tenant.trigger(queue={"name": queue}) for _ in range(2))
+    change(tenant, queue, "rate", limit=1, period="1d")
+    assert took(worker) == first and took(worker) is None
+    change(tenant, queue, "rate", limit=100, period="1s")
+    assert took(worker) == second

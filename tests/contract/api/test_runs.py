@@ -123,6 +123,15 @@ def test_an_unknown_version_is_refused(tenant: Tenant) -> None:
     assert answer.json["field"] == "options.lockToVersion"
 
 
+def test_a_version_that_lacks_the_task_is_refused(tenant: Tenant) -> None:
+    """It has its tasks for good, so that the run would wait for ever."""
+    version = tenant.deploy(["hello"])["version"]
+    body = {"options": {"lockToVersion": version}}
+    answer = tenant.client.simulate_post("/api/v1/tasks/nowhere/trigger", json=body)
+    assert (answer.status_code, answer.json["code"]) == (422, "VERSION_NOT_FOUND")
+    assert "has no task nowhere" in answer.json["error"]
+
+
 def test_a_delay_is_shown(tenant: Tenant, platform: Platform) -> None:
     tenant.deploy(["delayed"])
     run = tenant.trigger("delayed", delay="1h")

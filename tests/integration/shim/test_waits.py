@@ -237,6 +237,22 @@ def test_a_process_that_goes_on_by_itself_is_told_and_its_time_counts(server: Wo
     assert server.result(run)["usageMs"] > 900
 
 
+def test_a_process_that_waits_again_before_its_run_has_its_place_is_blocked_again(
+    server: WorkerServer, start: Start
+) -> None:
+    """Else it would hold the place that it does not use: on a narrow queue the child's, for which it waits."""
+    start(heartbeat=0.2)
+    run = give(server, "goes-on", {"seconds": 0.5})
+    server.blocked(run)
+    server.has_place.clear()
+    line(server, run, "no longer busy")
+    server.wait_for(lambda: [told["block"] for told in server.told_waits] == ["any", None, "any"])
+    server.has_place.set()
+    server.wait_for(lambda: [told["block"] for told in server.told_waits][3:] == ["any"])
+    server.finish("waitpoint_1")
+    assert output(server, run) == 1
+
+
 def test_a_run_whose_waits_are_stale_is_killed_and_not_spoken_of(server: WorkerServer, start: Start) -> None:
     server.fail = lambda path, body: 409 if path == "wait" else None
     shim = start()

@@ -258,7 +258,8 @@ class WorkerServer:
                 answer = {"state": "ready", "snapshot": parked.snapshot, "done": parked.done(body["pending"])}
             else:
                 parked.snapshot += not parked.is_blocked
-                parked.need, parked.pending = body["block"], body["pending"]
+                if parked.need != "nothing":  # one that is queued for its place is not blocked anew before it has it
+                    parked.need, parked.pending = body["block"], body["pending"]
                 answer = {"state": "blocked", "snapshot": parked.snapshot, "done": {}}
             self.told_waits.append({**body, "answer": answer["state"]})
             self._changed.notify_all()

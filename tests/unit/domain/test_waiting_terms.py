@@ -23,7 +23,8 @@ def test_an_environment_has_its_own_terms(
     environment: str, slug: str, freeze: bool, after: float, threshold: float
 ) -> None:
     told = HERE.within(environment, slug).for_task(None)
-    assert told == {"freeze": freeze, "after": after, "threshold": threshold, "short": 5.0}
+    why = {} if freeze else {"why": "freezing is switched off (SOJOURN_FREEZE_ENVIRONMENTS)"}
+    assert told == {"freeze": freeze, "after": after, "threshold": threshold, "short": 5.0, **why}
 
 
 def test_what_is_off_everywhere_stays_off() -> None:
