@@ -38,6 +38,13 @@ class Cancelling:
             self._cancel_below(run.id, now)
         return run
 
+    def cancel_first(self, environment: Environment, run_id: str, reason: str, now: datetime) -> Run:
+        """The same, but what is below, which may be very much, is left to the canceller."""
+        run = self._cancel(self._find(environment, run_id), reason, now)
+        if run.status == RunStatus.CANCELED:
+            self._index.ring("canceller")
+        return run
+
     def sweep(self, now: datetime, limit: int) -> int:
         """Goes on where a cancellation was cut off: runs that live though what triggered them was cancelled; how many."""
         return sum(self._cancel_below(parent, now) for parent in self._runs.cancelled_parents(now - _LOOK_BACK, limit))

@@ -134,7 +134,7 @@ class Ticking:
                 environment = self._environment(each.schedule, now)
                 for run in living.get(each.schedule.id, ()):
                     if run.snapshot_status != SnapshotStatus.PENDING_CANCEL:
-                        self._cancelling.cancel(environment, run.id, "the next tick of its schedule replaces it", now)
+                        self._cancelling.cancel_first(environment, run.id, "the next tick of its schedule replaces it", now)
 
     def _environment(self, schedule: Schedule, now: datetime) -> Environment:
         found = self._access.environment(schedule.environment_id, now)

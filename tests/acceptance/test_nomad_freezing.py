@@ -115,7 +115,7 @@ def test_a_run_is_thawed_on_another_node_when_its_first_is_gone(ground: Ground) 
 
 
 def test_a_drained_node_s_runs_go_on_elsewhere_without_beginning_anew(ground: Ground) -> None:
-    """F53: one that waits in memory, and one that works."""
+    """F53: one that works; what waits is frozen already."""
     first, second = ground.cluster.nodes
     ground.only(first)
     works = ground.trigger("counts", 150)
