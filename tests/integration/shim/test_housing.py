@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -16,7 +17,6 @@ from tests.integration.shim.worker_server import WorkerServer
 from tests.support.freezers import needs_freezing
 from tests.support.sandboxes import needs_sandboxes
 
-from sojourn.executor_shim.sandbox.slots import take
 from sojourn.sdk import archive
 
 Start = Callable[..., ShimProcess]
@@ -72,14 +72,16 @@ def test_required_runs_nothing_where_none_can_be_made(server: WorkerServer, star
 @pytest.mark.parametrize("mode", ["auto", "required"])
 def test_want_of_room_hands_the_run_back(server: WorkerServer, start: Start, tmp_path: Path, mode: str) -> None:
     """Every place for a sandbox is taken: another executor may have one, and nobody goes without for that."""
-    _, held = take(str(tmp_path / "run"), 1)
+    places = tmp_path / "run" / "slots"
+    places.mkdir(parents=True)
+    held = os.open(places / "0", os.O_RDWR | os.O_CREAT, 0o600)  # its file alone: who has its name here is not known
+    fcntl.flock(held, fcntl.LOCK_EX)
     shim = start((), mode=mode, slots=1, run_dir=str(tmp_path / "run"))
     outcome = server.result(server.give("hello"))["outcome"]
     assert (outcome["handBack"], outcome["error"]["code"]) == (True, "TASK_EXECUTION_ABORTED")
     assert "all 1 places for sandboxes are taken" in outcome["error"]["message"]
     assert shim.wait() == 0
-    for each in held:
-        os.close(each)
+    os.close(held)
 
 
 def test_without_control_groups_other_limits_hold(server: WorkerServer, start: Start) -> None:
