@@ -182,6 +182,9 @@ class Stage:
             before = len(self.left)
             if self._step("dequeue", self._dequeued) is None:
                 run = self._stands()
+                if run.snapshot_status == "PENDING_CANCEL":  # whom it was given to never came: its lease ends that
+                    self.platform.outcomes.lose(run, {"message": "it was never taken"}, self.platform.clock())
+                    continue
                 self.is_over = run.snapshot_status == "FINISHED"
                 if not self.is_over and len(self.left) == before:  # nothing has happened since it was looked for
                     self._rests(holds_nothing=run.snapshot_status == "SUSPENDED")
