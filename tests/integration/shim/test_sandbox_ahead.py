@@ -91,7 +91,7 @@ def test_one_that_nobody_wants_is_ended(icebox: Icebox) -> None:
     icebox.keeper.forget()
     icebox.keeper.forget()
     settled(icebox, 0)
-    assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert len(os.listdir("/proc/self/fd")) <= len(before)  # what other tests have left open may be closed meanwhile
 
 
 def test_one_that_does_not_fit_makes_way(icebox: Icebox) -> None:
