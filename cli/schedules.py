@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -49,24 +50,16 @@ def _options(function: Any) -> Any:
     return function
 
 
-def _wanted(
-    task: str,
-    cron: str,
-    timezone: str | None,
-    window: str | None,
-    overlap: str | None,
-    catch_up: str | None,
-    external_id: str | None,
-    key: str | None = None,
-) -> dict[str, Any]:
+def _wanted(task: str, cron: str, options: Mapping[str, str | None], key: str | None = None) -> dict[str, Any]:
+    """A schedule on the wire; `options` are those of `_options`."""
     given = {
         "task": task,
         "cron": cron,
-        "timezone": timezone,
-        "window": window,
-        "overlap": overlap,
-        "catchUp": catch_up,
-        "externalId": external_id,
+        "timezone": options["timezone"],
+        "window": options["window"],
+        "overlap": options["overlap"],
+        "catchUp": options["catch_up"],
+        "externalId": options["external_id"],
         "deduplicationKey": key,
     }
     return {name: value for name, value in given.items() if value is not None}
@@ -108,17 +101,13 @@ def _add_create(schedules: click.Group) -> None:
         task: str,
         cron: str,
         key: str,
-        timezone: str | None,
-        window: str | None,
-        overlap: str | None,
-        catch_up: str | None,
-        external_id: str | None,
         environment: str,
         data_dir: str | None,
         as_json: bool,
+        **options: str | None,
     ) -> None:
         """A new schedule of a task that is deployed."""
-        wanted = _wanted(task, cron, timezone, window, overlap, catch_up, external_id, key)
+        wanted = _wanted(task, cron, options, key)
         _show(profile.client(environment, data_dir).create_schedule(wanted), as_json)
 
 
@@ -133,17 +122,13 @@ def _add_update(schedules: click.Group) -> None:
         schedule: str,
         task: str,
         cron: str,
-        timezone: str | None,
-        window: str | None,
-        overlap: str | None,
-        catch_up: str | None,
-        external_id: str | None,
         environment: str,
         data_dir: str | None,
         as_json: bool,
+        **options: str | None,
     ) -> None:
         """Make a schedule what is asked for; what is left out takes its default."""
-        wanted = _wanted(task, cron, timezone, window, overlap, catch_up, external_id)
+        wanted = _wanted(task, cron, options)
         _show(profile.client(environment, data_dir).update_schedule(schedule, wanted), as_json)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ from sojourn.sdk import batch_calls
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.batches import BatchState
 from sojourn.sdk.client import Client
-from sojourn.sdk.context import inside
 from sojourn.sdk.errors import ConfigurationError
-from sojourn.sdk.inside import call
+from sojourn.sdk.inside import blocking
 from sojourn.sdk.result import Results
+from sojourn.sdk.trigger_options import key_options
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -69,17 +69,17 @@ class Batch:
 
     def retrieve(self, batch_id: str, *, client: Client | None = None) -> BatchState:
         """A batch: its status, its runs, what could not be triggered."""
-        found: BatchState = _blocking(batch_calls.retrieve, batch_id, client)
+        found: BatchState = blocking(batch_calls.retrieve, batch_id, client)
         return found
 
     def results(self, batch_id: str, *, client: Client | None = None) -> Results:
         """How the runs of a batch that are over ended, in the order of its items."""
-        found: Results = _blocking(_results, batch_id, client)
+        found: Results = blocking(_results, batch_id, client)
         return found
 
 
 def _trigger(wanted: Sequence[Wanted], key: Any, key_ttl: Any, client: Client | None) -> BatchHandle:
-    made: BatchHandle = _blocking(_triggered, wanted, batch_calls.key_options(key, key_ttl), client)
+    made: BatchHandle = blocking(_triggered, wanted, key_options(key, key_ttl), client)
     return made
 
 
@@ -99,11 +99,6 @@ def _wanted(item: Any, options: Mapping[str, Any]) -> Wanted:
     if not isinstance(task_id, str):
         raise ConfigurationError(f"{item[0]!r} is no task: give a task or its id")
     return Wanted(task_id, item[1], {**options, **(item[2] if len(item) == 3 else {})})
-
-
-def _blocking(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls what blocks; in the event loop of a run, an awaitable. An app's call blocks, whatever it is in."""
-    return function(*arguments) if inside() is None else call(function, *arguments)
 
 
 batch = Batch()

@@ -14,7 +14,7 @@ from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import BatchNotSealedError, ConfigurationError, PayloadError
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 from sojourn.sdk.result import TaskResult
-from sojourn.sdk.trigger_options import idempotency_key, seconds, trigger_options
+from sojourn.sdk.trigger_options import trigger_options
 
 #: Items, and bytes of them, that are sent at once: what is lost on the way is sent again.
 _LINES, _BYTES = 1_000, 1024 * 1024
@@ -35,17 +35,6 @@ def item_of(item: Any, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, An
     if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], dict):
         return item[0], {**options, **item[1]}
     return item, options
-
-
-def key_options(key: Any, ttl: Any) -> dict[str, Any]:
-    """A batch's idempotency key on the wire. One that is written inside a run holds for that run."""
-    wire: dict[str, Any] = {}
-    if key is not None:
-        here = inside()
-        wire["idempotencyKey"] = idempotency_key(key, here.run.id if here is not None else None)
-    if ttl is not None:
-        wire["idempotencyKeyTTL"] = f"{seconds(ttl)}s"
-    return wire
 
 
 def trigger(wanted: Sequence[Wanted], wire: Mapping[str, Any], client: Client | None) -> dict[str, Any]:

@@ -51,6 +51,11 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
     return apart(function, *arguments)
 
 
+def blocking(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Calls what blocks; in the event loop of a run, an awaitable. An app's call blocks, whatever it is in."""
+    return function(*arguments) if context.inside() is None else call(function, *arguments)
+
+
 async def each(pages: Iterator[Sequence[Any]]) -> AsyncIterator[Any]:
     """What is on pages, each of which is asked for in a thread."""
     while (page := await apart(next, pages, None)) is not None:

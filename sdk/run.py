@@ -14,14 +14,12 @@ from sojourn.sdk.client import Client, default
 from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
 from sojourn.sdk.errors import ConfigurationError, RunTimeoutError
-from sojourn.sdk.inside import call, in_loop, wait_for
+from sojourn.sdk.inside import blocking, in_loop, wait_for
 from sojourn.sdk.protocol import MAX_WAITS
 from sojourn.sdk.result import Results, TaskResult
 from sojourn.sdk.trigger_options import idempotency_key, trigger_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from sojourn.sdk.task import Task
     from sojourn.sdk.waiting import Group, Waiting
 
@@ -120,7 +118,7 @@ def trigger_and_wait(
     """Asks for a run and waits for its result. Inside a run the child has the run's version, unless it is given one."""
     here = _waiting(client)
     if here is None:
-        return _blocking(_trigger_and_poll, task_id, payload, options, timeout, client)
+        return blocking(_trigger_and_poll, task_id, payload, options, timeout, client)
     options = _own_version(options)
     if not in_loop():
         handle = trigger(task_id, payload, options, client)
@@ -147,7 +145,7 @@ def batch_trigger_and_wait(
     if here is not None and len(wanted) > MAX_WAITS:
         raise ConfigurationError(f"a run waits for {MAX_WAITS:,} others at once, not {len(wanted):,}: use several calls")
     if here is None:
-        return _blocking(_trigger_and_poll_all, task_id, wanted, client)
+        return blocking(_trigger_and_poll_all, task_id, wanted, client)
     wanted = [Wanted(task_id, payload, _own_version(given)) for _, payload, given in wanted]
     if not in_loop():
         return _results(here.wait("all", _conditions(_trigger_all(wanted, client), task_id))) if wanted else Results()
@@ -163,7 +161,7 @@ def wait_for_result(client: Client | None, run_id: str, task_id: str, timeout: f
     """The result of a run, waited for as a run waits, or from an app by long polls."""
     here = _waiting(client)
     if here is None:
-        return _blocking(_poll, client or default(), run_id, task_id, timeout)
+        return blocking(_poll, client or default(), run_id, task_id, timeout)
     return _wait(here, run_id, task_id, timeout)
 
 
@@ -204,11 +202,6 @@ def _waiting(client: Client | None) -> Waiting | None:
     """What waits here; None in an app, and for the runs of a client that is not the run's own."""
     current = inside()
     return current.waiting if current is not None and client is None else None
-
-
-def _blocking(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls what blocks; in the event loop of a run, an awaitable. An app's call blocks, whatever it is in."""
-    return function(*arguments) if inside() is None else call(function, *arguments)
 
 
 def _wait(here: Waiting, run_id: str, task_id: str, timeout: float | None) -> Any:

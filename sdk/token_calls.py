@@ -10,7 +10,7 @@ from sojourn.sdk import context
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.tokens import Token, TokenState
-from sojourn.sdk.trigger_options import idempotency_key, seconds
+from sojourn.sdk.trigger_options import idempotency_key, key_options, seconds
 
 _PAGE = 100
 
@@ -22,12 +22,7 @@ def options(timeout: Any, tags: Any, key: Any, key_ttl: Any) -> dict[str, Any]:
         wire["timeout"] = _timeout(timeout)
     if tags is not None:
         wire["tags"] = [tags] if isinstance(tags, str) else list(tags)
-    if key is not None:
-        here = context.inside()
-        wire["idempotencyKey"] = idempotency_key(key, here.run.id if here is not None else None)
-    if key_ttl is not None:
-        wire["idempotencyKeyTTL"] = f"{seconds(key_ttl)}s"
-    return wire
+    return wire | key_options(key, key_ttl)
 
 
 def create(wire: Mapping[str, Any], client: Client | None) -> Token:

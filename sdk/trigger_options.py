@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from sojourn.sdk import context
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.options import Queue, nearest
 from sojourn.sdk.protocol import NO_MAX_DURATION
@@ -102,6 +103,17 @@ def idempotency_key(value: Any, run_id: str | None) -> str:
     """A key as the platform has it: one that is written inside a run holds for that run."""
     key = _key(value)
     return key if run_id is None else str(_of_run(key, run_id)["idempotencyKey"])
+
+
+def key_options(value: Any, ttl: Any) -> dict[str, Any]:
+    """The key of what is no run, and how long it holds, on the wire."""
+    wire: dict[str, Any] = {}
+    if value is not None:
+        here = context.inside()
+        wire["idempotencyKey"] = idempotency_key(value, here.run.id if here is not None else None)
+    if ttl is not None:
+        wire["idempotencyKeyTTL"] = f"{seconds(ttl)}s"
+    return wire
 
 
 def _of_run(key: str, run_id: str) -> dict[str, Any]:

@@ -451,11 +451,11 @@ class TokensQuery(PageQuery):
     idempotency_key: Key | None = Field(default=None, alias="filter[idempotencyKey]")
 
 
-class SchedulesQuery(Query):
+class NumberedPageQuery(Query):
     """A page by its number."""
 
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    perPage: Annotated[int, Field(ge=1)] = Field(default=25, description="More than 100 counts as 100.")
+    per_page: Annotated[int, Field(ge=1)] = Field(default=25, alias="perPage", description="More than 100 counts as 100.")
 
 
 class TimezonesQuery(Query):
@@ -476,13 +476,6 @@ class QueueQuery(Query):
     """How the address names the queue."""
 
     type: QueueType = Field(default="id", description="By its id, by a task's id, or by a name of its own.")
-
-
-class QueuesQuery(Query):
-    """Which page of a list that is counted."""
-
-    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[int, Field(ge=1)] = Field(default=25, alias="perPage", description="More than 100 counts as 100.")
 
 
 class ResultQuery(Query):

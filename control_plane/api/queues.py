@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import LimitBody, PauseBody, QueueBody, QueuesQuery, RateBody, RateResetBody
+from sojourn.control_plane.api.bodies import LimitBody, NumberedPageQuery, PauseBody, QueueBody, RateBody, RateResetBody
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import duration
@@ -28,7 +28,7 @@ class Queues:
 
     def page(self, call: Call) -> dict[str, Any]:
         """A page of queues, and how many pages there are."""
-        query: QueuesQuery = call.query
+        query: NumberedPageQuery = call.query
         size = min(query.per_page, _MAX_PAGE)
         states, count = self._queues.page(call.environment, (query.page - 1) * size, size)
         numbers = {"currentPage": query.page, "totalPages": -(-count // size), "count": count}

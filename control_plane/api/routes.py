@@ -221,7 +221,7 @@ ROUTES: tuple[Route, ...] = (
         _KEY,
         "List queues by their names",
         replies.QueuesReply,
-        query=bodies.QueuesQuery,
+        query=bodies.NumberedPageQuery,
         codes=("ENGINE_ERROR",),
     ),
     Route(
@@ -373,7 +373,7 @@ ROUTES: tuple[Route, ...] = (
         _KEY,
         "List schedules, newest first",
         replies.SchedulesReply,
-        query=bodies.SchedulesQuery,
+        query=bodies.NumberedPageQuery,
     ),
     Route(
         "GET",

@@ -34,7 +34,7 @@ class Schedules:
 
     def page(self, call: Call) -> dict[str, Any]:
         """A page of schedules, newest first."""
-        number, size = call.query.page, min(call.query.perPage, _LARGEST_PAGE)
+        number, size = call.query.page, min(call.query.per_page, _LARGEST_PAGE)
         found, count = self._schedules.page(call.environment, number, size)
         return {
             "data": [present.schedule(schedule, call.environment) for schedule in found],

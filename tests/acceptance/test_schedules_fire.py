@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 from contextlib import closing
 from pathlib import Path
 
 import psycopg2
-import pytest
+from tests.support.curl import needs_curl
 from tests.support.stack import Stack, until
 
 from sojourn.sdk.run import Runs
@@ -37,8 +36,7 @@ def test_a_tick_is_carried_out(stack: Stack) -> None:
 
 
 def test_the_page_s_commands(stack: Stack, tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("no curl here")
+    needs_curl()
     project, where = tmp_path / "project", tmp_path / "shell"
     project.mkdir()
     where.mkdir()

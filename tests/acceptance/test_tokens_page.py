@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.curl import needs_curl
 from tests.support.stack import Stack
 
 from sojourn import wait
@@ -30,8 +30,7 @@ def documents(text: str) -> list[dict[str, Any]]:
 
 
 def test_the_page_s_commands(stack: Stack, tmp_path: Path):
-    if shutil.which("curl") is None:
-        pytest.skip("no curl here")
+    needs_curl()
     settings = {
         "SOJOURN_API_URL": stack.found["api_url"],
         "SOJOURN_SECRET_KEY": stack.found["environments"]["dev"]["secret_key"],
