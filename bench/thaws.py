@@ -22,8 +22,9 @@ FROZEN = {
     "SOJOURN_FREEZE_THRESHOLD": "0",
 }
 Moments = dict[str, float]
-#: In order, out of memory and back: `begun` with storing, once it stands still; `completed` is the token, by its caller.
-OUT = ("BLOCK", "begun", "stored", "SUSPEND")
+#: In order, out of memory and back. At BLOCK the run's slots are free; `begun` is storing, once the process stands still;
+#: `completed` is the token, by its caller.
+OUT = ("last line", "BLOCK", "begun", "stored", "SUSPEND")
 BACK = ("completed", "RESUME", "DEQUEUE", "CONTINUE", "first line", "SUCCEED", "result known")
 #: Seconds after which an executor that has frozen a run waits for another.
 _SETTLED = 1.5
@@ -54,10 +55,10 @@ class Thaws:
             " FROM checkpoints WHERE run_id = %s",
             [run],
         )
-        first = float(json.loads(result["output"])["first_line"])
+        told = json.loads(result["output"])
         return {
-            **self._events(run), "begun": checkpoint, "stored": stored,
-            "completed": begun, "first line": first, "result known": known,
+            **self._events(run), "last line": told["last_line"], "begun": checkpoint, "stored": stored,
+            "completed": begun, "first line": told["first_line"], "result known": known,
         }  # fmt: skip
 
     def _settle(self) -> None:

@@ -367,8 +367,12 @@ SETTINGS: tuple[Setting, ...] = (
         "auto",
         "Whether executors start out of images of processes that have imported: auto where that is faster, off nowhere.",
     ),
-    _setting("freeze_after", _number(0, 86400), 3.0, "A wait without a date is frozen when it has lasted this long."),
-    _setting("freeze_threshold", _number(0, 86400), 5.0, "A wait for a date further away than this is frozen at once."),
+    _setting(
+        "freeze_after", _number(0, 86400), 3.0, "A wait without a date is frozen when it has lasted this long. 0: at once."
+    ),
+    _setting(
+        "freeze_threshold", _number(0, 86400), 5.0, "A wait for a date further away than this is frozen at once. 0: all."
+    ),
     _setting(
         "freeze_environments",
         _terms(),

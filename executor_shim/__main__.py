@@ -53,13 +53,15 @@ def _serve_process(fd: int) -> int:
 
 def _serve_allocation() -> int:
     keeper = _keeper()
-    from sojourn.executor_shim.allocation import settings_of
+    from sojourn.executor_shim.allocation import Swap
     from sojourn.executor_shim.control import OutOfTouch, Refused
     from sojourn.executor_shim.journal import note
-    from sojourn.executor_shim.shim import Shim
+
+    swap = Swap(os.environ)
+    from sojourn.executor_shim.shim import Shim  # while the answer is on its way: some ms of a cold start
 
     try:
-        settings = settings_of(os.environ)
+        settings = swap.settings()
     except Refused as error:
         note(f"refused: {error}")
         return 0 if error.status in _NOT_WANTED else 1

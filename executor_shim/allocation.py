@@ -7,6 +7,7 @@ is swapped, once, for the executor's credential and settings, and taken away.
 from __future__ import annotations
 
 import os
+import threading
 
 from sojourn.executor_shim.control import Control
 from sojourn.executor_shim.settings import Settings
@@ -20,6 +21,31 @@ if TYPE_CHECKING:
 IDENTITY = "sojourn"
 #: Seconds that a swap is tried for: a scheduler may have to fetch a new key first.
 PATIENCE = 30.0
+
+
+class Swap:
+    """`settings_of`, begun by a thread of its own."""
+
+    def __init__(self, environment: Mapping[str, str]):
+        self._environment = environment
+        self._settings: Settings | None = None
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._try, name="swap", daemon=True)
+        self._thread.start()
+
+    def settings(self) -> Settings:
+        """Waits for them; what it failed with is raised here."""
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        assert self._settings is not None
+        return self._settings
+
+    def _try(self) -> None:
+        try:
+            self._settings = settings_of(self._environment)
+        except Exception as error:
+            self._failure = error
 
 
 def settings_of(environment: Mapping[str, str]) -> Settings:

@@ -7,12 +7,17 @@ import os
 from sojourn.executor_shim.process_tree import proportional_bytes, resident_bytes
 
 
+def resident(processes: list[int]) -> int:
+    """The bytes that processes hold; what several share is counted for each."""
+    return sum(resident_bytes(each) for each in processes)
+
+
 def above(processes: list[int], limit: int) -> int | None:
     """The bytes that processes hold, if that is more than `limit`.
 
     Processes that were forked share memory, so a sum of resident sizes that is too large is looked at again by shares.
     """
-    used = sum(resident_bytes(each) for each in processes)
+    used = resident(processes)
     if used > limit and len(processes) > 1:
         used = sum(proportional_bytes(each) for each in processes)
     return used if used > limit else None

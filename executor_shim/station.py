@@ -8,6 +8,7 @@ import signal
 from sojourn.executor_shim.connection import ANSWER
 from sojourn.executor_shim.control import Control
 from sojourn.executor_shim.events import Events
+from sojourn.executor_shim.freezing_cost import FreezingCost
 from sojourn.executor_shim.journal import note
 from sojourn.executor_shim.phases import Course
 
@@ -30,6 +31,7 @@ class Station:
         self.course = Course()
         self.events = Events()
         self.is_draining = False
+        self.freezing_cost = FreezingCost()
         #: The main thread's, once there is one.
         self.connection: Connection | None = None
         self._heartbeat: Heartbeat | None = None

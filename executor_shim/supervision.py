@@ -377,7 +377,8 @@ class Supervision:
         block, terms = self._waits.block, self._assignment.get("waiting") or {}
         if block is None or not terms.get("freeze") or self._hold is not None or self._suspending is not None:
             return
-        patience = 0.0 if self._station.is_draining else block.patience(terms, time.time())
+        cost = self._station.freezing_cost.expected(memory.resident(self._child.process.members()))
+        patience = 0.0 if self._station.is_draining else block.patience(terms, time.time(), cost)
         if patience is not None:
             self._alarms["freeze"] = min(now + patience, self._alarms.get("freeze", now + patience))
 
@@ -444,6 +445,7 @@ class Supervision:
         self._station.events.drop(suspending.wakeup)
         verdict, why = suspending.take()
         if verdict is Verdict.SUSPENDED:
+            self._station.freezing_cost.learn(suspending.seconds, suspending.resident)
             self.is_suspended = self._is_silent = self._is_over = True
         elif verdict is Verdict.UNKNOWN:
             self._give_up(f"whether it is suspended is not known: {why}")

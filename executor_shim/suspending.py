@@ -13,6 +13,7 @@ import time
 from enum import StrEnum
 
 from sojourn.executor_shim.control import OutOfTouch, Refused
+from sojourn.executor_shim.memory import resident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ class Suspending:
         self._workplace = places.workplace()
         self._directory = -1
         self._frozen: FrozenChild | None = None
-        self._freeze_ms = 0
+        self._freeze_ms = self._store_ms = 0
+        #: Bytes that the process tree held when it was stopped.
+        self.resident = 0
         self._over: tuple[Verdict, str] | None = None
         self._closing = threading.Lock()
         self._is_stored_for = False
@@ -66,6 +69,7 @@ class Suspending:
         """Stops the process and writes its image; what it had said last. `FreezeFailed`: it goes on. `FrameError`."""
         from sojourn.executor_shim.freezing.errors import FreezeFailed
 
+        self.resident = resident(self._child.process.members())
         began = time.monotonic()
         try:
             place = self._workplace.__enter__()
@@ -96,6 +100,11 @@ class Suspending:
         if not self._is_stored_for:
             self._leave()
         self._close()
+
+    @property
+    def seconds(self) -> float:
+        """How long freezing and storing took."""
+        return (self._freeze_ms + self._store_ms) / 1000
 
     def take(self) -> tuple[Verdict, str]:
         """What came of it, once it is told by `wakeup`; and why."""
@@ -129,6 +138,7 @@ class Suspending:
         began = time.monotonic()
         begun = self._control.checkpoint({**self._run, "nodeType": self._node_type})
         sealed, plain = self._upload(begun)
+        self._store_ms = round((time.monotonic() - began) * 1000)
         told = {
             **self._run,
             "checkpoint": begun["checkpoint"],
@@ -136,7 +146,7 @@ class Suspending:
             "sealedBytes": sealed,
             "imageBytes": plain,
             "freezeMs": self._freeze_ms,
-            "storeMs": round((time.monotonic() - began) * 1000),
+            "storeMs": self._store_ms,
         }
         try:
             self._control.suspend(told, self._settings.lease)

@@ -31,19 +31,21 @@ class Block:
             return None
         return min(dates) if self.need == "any" else max(dates)
 
-    def patience(self, terms: Mapping[str, Any], now: float) -> float | None:
+    def patience(self, terms: Mapping[str, Any], now: float, cost: float) -> float | None:
         """Seconds after which the process is to be frozen; None: its wait is over sooner than that pays.
 
-        `now` in seconds since the epoch.
+        `now` in seconds since the epoch. `cost`: seconds that freezing and thawing it will take. A term of 0 means every
+        wait, whatever that costs.
         """
         from datetime import datetime
 
+        after, threshold = (max(float(terms[name]), cost) if terms[name] else 0.0 for name in ("after", "threshold"))
         if self.until is None:
-            return float(terms["after"])
+            return after
         left = datetime.fromisoformat(self.until).timestamp() - now
-        if left <= float(terms["threshold"]):
+        if left <= threshold:
             return None
-        return 0.0 if all(wait["kind"] == "date" for wait in self.waits) else min(float(terms["after"]), left)
+        return 0.0 if all(wait["kind"] == "date" for wait in self.waits) else min(after, left)
 
 
 class Waits:

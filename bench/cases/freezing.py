@@ -54,12 +54,24 @@ def main() -> None:
                 least_ms=min(spent) * 1e3,
                 most_ms=max(spent) * 1e3,
             )
+        _compare(times)
         _weigh("55 MB process", sizes)
         _weigh("plain interpreter", _size_of(icebox, "import os"))
         if find_spec("pandas"):
             _weigh("pandas and a frame of 8 MB", _size_of(icebox, f"import os; {_PANDAS}"))
     finally:
         icebox.close()
+
+
+def _compare(times: Times) -> None:
+    """There and back by what the same took with bare criu and zstd, by medians."""
+    if "bare tar and zstd -1" not in times:
+        print("freezing: there is no zstd to compare with", flush=True)
+        return
+    of = {step: statistics.median(spent) for step, spent in times.items()}
+    there = of["until it is packed and sealed, too"] / (of["bare criu dump"] + of["bare tar and zstd -1"])
+    back = of["from the image to its next line"] / (of["bare unzstd and tar"] + of["bare criu restore"])
+    row("freezing: by bare criu and zstd", times_freeze=there, times_thaw=back, aim="at most 1.5 each")
 
 
 def _weigh(what: str, sizes: dict[str, int]) -> None:

@@ -91,4 +91,4 @@ def _tell(name: str, thaws: list[Moments]) -> None:
     row(f"thaw, {name}: token completed -> first line", **in_ms(spent["first line"]), load=os.getloadavg()[0])
     row(f"thaw, {name}: token completed -> result known", **in_ms(spent["result known"]))
     row("  its ms until (p50, from the one before)", **legs(thaws, BACK))
-    row("  frozen before: ms until", **legs(thaws, OUT))
+    row("  frozen before: ms until (BLOCK: its slots are free)", **legs(thaws, OUT))

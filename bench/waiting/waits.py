@@ -14,6 +14,7 @@ def approves(payload):
     number = payload["n"]
     digest = hashlib.sha256(f"run {number}".encode()).hexdigest()
     squares = [n * n for n in range(number, number + 1_000)]
+    last_line = time.time()
     answer = wait.for_token(payload["token"])
-    first_line = time.time()
-    return {"n": number, "digest": digest, "sum": sum(squares), "answer": answer.output, "first_line": first_line}
+    moments = {"last_line": last_line, "first_line": time.time()}
+    return {"n": number, "digest": digest, "sum": sum(squares), "answer": answer.output, **moments}

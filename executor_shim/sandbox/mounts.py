@@ -25,7 +25,7 @@ _MASKED_FILES = ("/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_li
                  "/proc/cmdline", "/proc/config.gz", "/proc/vmallocinfo", "/proc/slabinfo")  # fmt: skip
 _MASKED_DIRECTORIES = ("/proc/acpi", "/proc/scsi", "/proc/asound", "/proc/fs")
 _READ_ONLY = ("/proc/sys", "/proc/irq", "/proc/bus", "/proc/tty", "/proc/driver")
-_TMP, _SHM = "/tmp", "/dev/shm"  # noqa: S108 - the sandbox's own
+_TMP, _VAR_TMP, _SHM = "/tmp", "/var/tmp", "/dev/shm"  # noqa: S108 - the sandbox's own
 _INODES_PER_BYTE = 1 / 4096
 
 
@@ -57,13 +57,13 @@ def planned(
     mounts += [Mount("proc", "/proc", text="hidepid=2"), Mount("devpts", "/dev/pts")]
     mounts += [Mount("bind", f"/dev/{name}", f"/dev/{name}", is_writable=True) for name in _DEVICES]
     mounts += [Mount("link", f"/dev/{name}", text=to) for name, to in _DEVICE_LINKS.items()]
-    mounts += [Mount("tmpfs", _TMP, text=_limits(tmp), is_writable=True), Mount("link", "/var/tmp", text=_TMP)]  # noqa: S108
+    mounts += [Mount("tmpfs", _TMP, text=_limits(tmp), is_writable=True), Mount("link", _VAR_TMP, text=_TMP)]
     mounts += [Mount("tmpfs", _SHM, text=_limits(shm), is_writable=True)]
     mounts += [Mount("tmpfs", "/run", text="mode=711,size=1m,nr_inodes=1k", is_writable=True)]  # criu's alone, see `init`
     mounts += [Mount("file", path, text=text) for path, text in files.items()]
     outside = [path for path in code if not _is_below(path, _SYSTEM)]
-    mounts += [Mount("bind", path, path) for path in _outermost(outside + list(readable))]
-    mounts += [Mount("bind", path, path, is_writable=True) for path in writable]
+    mounts += [Mount("bind", _inside(path), path) for path in _outermost(outside + list(readable))]
+    mounts += [Mount("bind", _inside(path), path, is_writable=True) for path in writable]
     return sorted(mounts, key=lambda each: (each.path.count("/"), each.path))
 
 
@@ -76,7 +76,7 @@ def enter(stage: str, mounts: list[Mount], needed: tuple[str, ...], last_pid: in
     sys_.mount("none", "/", flags=sys_.MS_REC | sys_.MS_PRIVATE)
     sys_.mount("root", stage, "tmpfs", sys_.MS_NOSUID | sys_.MS_NODEV, "mode=755,size=16m,nr_inodes=4k")
     for each in mounts:
-        _make(stage, each, is_needed=each.path in needed)
+        _make(stage, each, is_needed=each.source in needed)
     sys_.swap_root(stage)
     _count_from(last_pid)
     _close_proc()
@@ -184,6 +184,11 @@ def _mounted() -> list[tuple[str, int]]:
 
 def _limits(size: int) -> str:
     return f"mode=1777,size={size},nr_inodes={max(int(size * _INODES_PER_BYTE), 1024)}"
+
+
+def _inside(path: str) -> str:
+    """Where a path of the node is inside: not through a link, which would lead out while the root is being built."""
+    return _TMP + path.removeprefix(_VAR_TMP) if _is_below(path, (_VAR_TMP,)) else path
 
 
 def _outermost(paths: list[str]) -> list[str]:

@@ -10,7 +10,8 @@ from tests.support.stack import Stack, until
 from sojourn.sdk.batch import BatchHandle, batch
 from sojourn.sdk.tasks import tasks
 
-PATIENCE = 60
+#: One executor that freezes each of forty runs takes its time.
+PATIENCE = 180
 
 
 def completed(stack: Stack, handle: BatchHandle) -> tuple[str, ...]:

@@ -47,9 +47,9 @@ def test_the_link_signs_in_once(stack: Stack, page: webdriver.Chrome):
         assert "Runs" not in [h.text for h in stranger.find_elements(By.TAG_NAME, "h1")]
 
 
-def test_a_run_appears_and_ends_before_ones_eyes(stack: Stack, page: webdriver.Chrome, tmp_path: Path):
+def test_a_run_appears_and_ends_before_ones_eyes(stack: Stack, page: webdriver.Chrome, gates: Path):
     page.get(stack.found["api_url"])
-    gate, client = tmp_path / "gate", stack.client()
+    gate, client = gates / "eyes", stack.client()
     run = client.trigger("waits-for", {"file": str(gate)}, {"tags": ["eyes"]})["id"]
     shows(page, "eyes")
     page.find_element(By.PARTIAL_LINK_TEXT, "waits-for").click()
@@ -58,6 +58,7 @@ def test_a_run_appears_and_ends_before_ones_eyes(stack: Stack, page: webdriver.C
     shows(page, "waiting for the gate")
     gate.touch()
     shows(page, "Completed")
+    gate.unlink()
     for part in ("Timeline", "Attempts", "Log", "Payload", "Output", "the gate is open"):
         assert part in text(page)
     assert complaints(page) == []

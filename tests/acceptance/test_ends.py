@@ -4,46 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.acceptance.test_waiting import FROZEN
-from tests.support.criu import needs_criu
-from tests.support.sandboxes import needs_sandboxes
+from tests.support.shapes import SHAPES, needs, project_in
 from tests.support.stack import Stack, until
 
 PROJECT = Path(__file__).parent / "project"
-SHAPES = {
-    "plain": {"SOJOURN_SANDBOX": "off"},
-    "sandboxed": {"SOJOURN_SANDBOX": "required", "SOJOURN_SANDBOX_NETWORK": "none"},
-    "frozen": {**FROZEN, "SOJOURN_PLACES": "1"},
-}
-#: Every attempt waits once, and so is frozen and thawed, before it ends in its own way.
-WAITS_FIRST = """
-from sojourn import tasks, wait
-
-
-@tasks.on_start_attempt
-def waits():
-    wait.for_(seconds=2)
-"""
 
 
 @pytest.fixture(scope="module", params=SHAPES)
 def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Every end is the same without a sandbox, in one, and in a process that was frozen, with one executor for all."""
-    {"plain": lambda: None, "sandboxed": needs_sandboxes, "frozen": needs_criu}[request.param]()
-    made = Stack(**SHAPES[request.param])
+    shape = request.param
+    needs(shape)
+    made = Stack(**SHAPES[shape])
     made.up()
-    project = PROJECT
-    if request.param == "frozen":
-        project = shutil.copytree(PROJECT, tmp_path_factory.mktemp("frozen") / "project")
-        (project / "init.py").write_text(WAITS_FIRST)
-    made.deploy(project)
+    made.deploy(project_in(shape, PROJECT, tmp_path_factory.mktemp("shape")))
     yield made
     made.down()
 

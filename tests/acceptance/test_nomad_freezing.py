@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Ground:
             SOJOURN_SHORT_WAIT="0",
             SOJOURN_FREEZE_AFTER="0.2",
             SOJOURN_FREEZE_THRESHOLD="0",
+            SOJOURN_FREEZE_ENVIRONMENTS="prod=80000",  # there, waits are in memory
         )
         self.stack.environment["SOJOURN_HOST"] = HUB
         self.stack.environment["SOJOURN_API_URL"] = f"http://{HUB}:{self.stack.port}"
@@ -42,34 +44,44 @@ class Ground:
             wanted = "eligible" if each["Name"] in {node.name for node in nodes} else "ineligible"
             self.stack.tell("put", f"node/{each['ID']}/eligibility", {"Eligibility": wanted})
 
-    def trigger(self, task: str, payload: Any = None) -> str:
-        return str(self.stack.client().trigger(task, payload)["id"])
+    def trigger(self, task: str, payload: Any = None, environment: str = "dev") -> str:
+        return str(self.stack.client(environment).trigger(task, payload)["id"])
 
-    def events(self, run: str) -> list[str]:
-        return [row["event"] for row in self.stack.client().timeline(run)["snapshots"]]
+    def events(self, run: str, environment: str = "dev") -> list[str]:
+        return [row["event"] for row in self.stack.client(environment).timeline(run)["snapshots"]]
 
-    def stands(self, run: str, status: str) -> None:
-        client = self.stack.client()
+    def stands(self, run: str, status: str, environment: str = "dev") -> None:
+        client = self.stack.client(environment)
         try:
             until(lambda: client.timeline(run)["snapshots"][-1]["status"] == status, 60, f"it stands at {status}")
         except AssertionError as error:
             raise AssertionError((client.timeline(run), self.stack.logs())) from error
 
-    def node(self, run: str) -> str:
-        client = self.stack.client()
+    def node(self, run: str, environment: str = "dev") -> str:
+        client = self.stack.client(environment)
         return str(until(lambda: (client.retrieve(run).get("executor") or {}).get("nodeName"), 20, "its node is known"))
 
-    def complete(self, run: str, data: Any) -> None:
-        client = self.stack.client()
+    def complete(self, run: str, data: Any, environment: str = "dev") -> None:
+        client = self.stack.client(environment)
         lines = client.logs(run)["lines"]
         token = next(line["properties"]["token"] for line in lines if "token" in (line.get("properties") or {}))
         client.request("POST", f"/api/v1/waitpoints/tokens/{token}/complete", {"data": data})
 
-    def output(self, run: str) -> Any:
-        client = self.stack.client()
+    def output(self, run: str, environment: str = "dev") -> Any:
+        client = self.stack.client(environment)
         result = until(lambda: client.result(run, wait=10), 90, "it ends")
         assert result["ok"], (result, client.timeline(run))
         return json.loads(result["output"])
+
+    @contextmanager
+    def drained(self, node: Node) -> Iterator[None]:
+        """That node is to be left by all that it runs."""
+        (found,) = [each["ID"] for each in self.stack.ask("nodes") if each["Name"] == node.name]
+        self.stack.tell("put", f"node/{found}/drain", {"DrainSpec": {"Deadline": 10**9}})
+        try:
+            yield
+        finally:
+            self.stack.tell("put", f"node/{found}/drain", {"DrainSpec": None, "MarkEligible": True})
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +94,8 @@ def ground() -> Iterator[Ground]:
         made = Ground(cluster)
         try:
             made.stack.up()
-            made.stack.deploy(PROJECT)
+            for environment in ("dev", "prod"):
+                made.stack.deploy(PROJECT, environment)
             yield made
         finally:
             made.stack.down()
@@ -121,13 +134,39 @@ def test_a_drained_node_s_runs_go_on_elsewhere_without_beginning_anew(ground: Gr
     works = ground.trigger("counts", 150)
     until(lambda: ground.stack.client().logs(works)["lines"], 60, "it works")
     ground.only(second)
-    (node,) = [each["ID"] for each in ground.stack.ask("nodes") if each["Name"] == first.name]
-    ground.stack.tell("put", f"node/{node}/drain", {"DrainSpec": {"Deadline": 10**9}})
-    try:
+    with ground.drained(first):
         told = ground.output(works)
-    finally:
-        ground.stack.tell("put", f"node/{node}/drain", {"DrainSpec": None, "MarkEligible": True})
     assert told == {"counted": 150, "same": True}
     assert "SUSPEND" in ground.events(works) and "HAND_BACK" not in ground.events(works)
     assert ground.stack.client().retrieve(works)["attemptCount"] == 1
     assert ground.node(works) == second.name
+
+
+def test_what_waits_in_memory_leaves_a_drained_node_frozen(ground: Ground) -> None:
+    """F53: one that would have waited there for long; its token is completed when the node is empty."""
+    first, second = ground.cluster.nodes
+    ground.only(first)
+    run = ground.trigger("asks", {"seed": 3}, "prod")
+    ground.stands(run, "EXECUTING_WITH_WAITPOINTS", "prod")
+    ground.only(second)
+    with ground.drained(first):
+        ground.stands(run, "SUSPENDED", "prod")
+        ground.complete(run, {"approved": True}, "prod")
+        told = ground.output(run, "prod")
+    assert told["answer"] == {"approved": True} and told["written"] == "before after"
+    assert "HAND_BACK" not in ground.events(run, "prod")
+    assert (ground.node(run, "prod"), ground.stack.client("prod").retrieve(run)["attemptCount"]) == (second.name, 1)
+
+
+def test_what_may_not_be_frozen_is_handed_back_and_begins_anew(ground: Ground) -> None:
+    """F53: its task says so; the attempt is not charged."""
+    first, second = ground.cluster.nodes
+    ground.only(first)
+    run = ground.trigger("stays", 15)
+    ground.stands(run, "EXECUTING_WITH_WAITPOINTS")
+    ground.only(second)
+    with ground.drained(first):
+        told = ground.output(run)
+    assert told == {"same": True, "attempt": 1}
+    assert "HAND_BACK" in ground.events(run) and "SUSPEND" not in ground.events(run)
+    assert ground.node(run) == second.name

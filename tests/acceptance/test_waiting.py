@@ -13,21 +13,14 @@ from typing import Any
 import pytest
 from tests.support.criu import needs_criu
 from tests.support.frozen_stack import files_of
+from tests.support.shapes import FROZEN, ONE_EXECUTOR
 from tests.support.stack import Stack, until
 
 PROJECT = Path(__file__).parent / "waiting"
-#: Every wait is one on the server, and its process is frozen at once.
-FROZEN = {
-    "SOJOURN_SANDBOX": "required",
-    "SOJOURN_SANDBOX_NETWORK": "none",
-    "SOJOURN_SHORT_WAIT": "0",
-    "SOJOURN_FREEZE_AFTER": "0",
-    "SOJOURN_FREEZE_THRESHOLD": "0",
-}
 SHAPES = {
     "alive": {"SOJOURN_FREEZE": "off", "SOJOURN_SHORT_WAIT": "0"},
     "frozen": FROZEN,
-    "one-executor": {**FROZEN, "SOJOURN_PLACES": "1"},
+    "one-executor": ONE_EXECUTOR,
 }
 
 

@@ -21,6 +21,14 @@ def sleeps(seconds):
     return {"same": before == (os.getpid(), mark), "attempt": context.attempt.number, "was": number}
 
 
+@task(retry=ONCE, freeze=False)
+def stays(seconds):
+    mark = uuid.uuid4().hex
+    before = (os.getpid(), mark)
+    wait.for_(seconds=seconds)
+    return {"same": before == (os.getpid(), mark), "attempt": context.attempt.number}
+
+
 @task(retry=ONCE)
 def asks(options):
     """Waits for a token that somebody else completes; its locals, file and thread go on."""

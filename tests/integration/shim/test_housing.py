@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,15 @@ def test_what_is_shown_inside_may_be_read_or_written(server: WorkerServer, start
     found = told(server, "write", [str(shared / "note"), str(models / "note"), str(tmp_path / "note")])
     assert found == [{"got": "4"}, {"denied": "EROFS"}, {"denied": "EACCES"}]
     assert (shared / "note").read_text() == "word" and not (models / "note").exists()
+
+
+def test_a_path_that_leads_through_a_link_inside_is_made_inside(server: WorkerServer, start: Start) -> None:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as shared:
+        os.chmod(shared, 0o777)
+        start((), mode="required", writable=[shared])
+        assert told(server, "write", [f"{shared}/note"]) == [{"got": "4"}]
+        assert (Path(shared) / "note").read_text() == "word"
+        assert not (Path("/tmp") / Path(shared).name).exists(), "it was made on the node"
 
 
 def test_the_report_is_of_a_sandbox_that_was_made() -> None:

@@ -22,7 +22,7 @@ def test_a_process_that_is_refused_leaves_nothing_open(tmp_path: Path, monkeypat
     def refuse(*_: Any) -> Any:
         raise FreezeFailed("criu refused")
 
-    nothing: Any = SimpleNamespace(freeze=refuse)
+    nothing: Any = SimpleNamespace(freeze=refuse, process=SimpleNamespace(members=list))
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(REFUSALS):
         with pytest.raises(FreezeFailed):
