@@ -61,6 +61,7 @@ soak: $(VENV)/.dev ## The faults at full length
 		tests/acceptance/test_waiting_faults.py \
 		tests/contract/test_fair_queue_properties.py tests/contract/api/test_wait_races.py \
 		tests/contract/api/test_wait_interleavings.py
+	SHAPE=frozen $(BIN)/pytest -o faulthandler_timeout=0 tests/acceptance/test_faults.py
 
 lint: $(VENV)/.dev ## Linter, formatter, types, import contracts
 	$(BIN)/ruff check .

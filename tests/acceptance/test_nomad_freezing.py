@@ -159,7 +159,7 @@ def test_what_waits_in_memory_leaves_a_drained_node_frozen(ground: Ground) -> No
 
 
 def test_what_may_not_be_frozen_is_handed_back_and_begins_anew(ground: Ground) -> None:
-    """F53: its task says so; the attempt is not charged."""
+    """F53: its task says so; the attempt is not charged, as the task may have one alone."""
     first, second = ground.cluster.nodes
     ground.only(first)
     run = ground.trigger("stays", 15)
@@ -167,6 +167,6 @@ def test_what_may_not_be_frozen_is_handed_back_and_begins_anew(ground: Ground) -
     ground.only(second)
     with ground.drained(first):
         told = ground.output(run)
-    assert told == {"same": True, "attempt": 1}
+    assert told == {"same": True, "attempt": 2}
     assert "HAND_BACK" in ground.events(run) and "SUSPEND" not in ground.events(run)
     assert ground.node(run) == second.name
