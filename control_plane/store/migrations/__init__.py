@@ -1,4 +1,4 @@
-"""Brings a database to this release's schema: numbered SQL files, upwards only, each in one transaction."""
+"""Brings a database to this release's schema: numbered SQL files, upwards only, each in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,18 @@ def latest() -> int:
 
 
 def migrate(database: Database) -> list[int]:
-    """Applies what is missing and says which numbers that were. Killed half-way, it can be run again."""
+    """Applies what is missing and says which numbers that were. Killed half-way, it can be run again.
+
+    Each is committed before the next begins, so that no table stays locked for longer than one of them takes.
+    """
+    applied: list[int] = []
+    while (number := _apply_next(database)) is not None:
+        applied.append(number)
+    return applied
+
+
+def _apply_next(database: Database) -> int | None:
+    """The number of the migration that was applied; None when there is none left."""
     with database.transaction():
         database.rows("SELECT pg_advisory_xact_lock(%s)", _LOCK)
         database.rows(
@@ -44,8 +55,8 @@ def migrate(database: Database) -> list[int]:
         have = current(database)
         if have > latest():
             raise SchemaTooNew(f"the database's schema is number {have}; this release knows {latest()}")
-        missing = [(number, sql) for number, sql in migrations() if number > have]
-        for number, sql in missing:
+        number, sql = next(((number, sql) for number, sql in migrations() if number > have), (None, ""))
+        if number is not None:
             database.rows(sql.replace("%", "%%"))
             database.rows("INSERT INTO schema_migrations (number) VALUES (%s)", number)
-    return [number for number, _ in missing]
+        return number
