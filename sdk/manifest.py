@@ -126,15 +126,24 @@ def _queue(queue: Queue) -> dict[str, Any]:
     wire: dict[str, Any] = {"name": queue.name}
     if queue.concurrency_limit is not None:
         wire["concurrencyLimit"] = queue.concurrency_limit
+    for name, rate in (("rate", queue.rate), ("keyRate", queue.key_rate)):
+        if rate is not None:
+            wire[name] = rate.to_wire()
     return wire
 
 
+def _declared_twice(known: Queue, queue: Queue) -> str:
+    if known.concurrency_limit != queue.concurrency_limit:
+        limits = f"{known.concurrency_limit} and {queue.concurrency_limit}"
+        return f"the queue {queue.name!r} is declared with two concurrency limits, {limits}"
+    return f"the queue {queue.name!r} is declared with two rates, {known!r} and {queue!r}"
+
+
 def _queues(declared: list[Queue]) -> list[dict[str, Any]]:
-    """Each queue once; one name with two limits is an error."""
+    """Each queue once; one name with two limits, or two rates, is an error."""
     found: dict[str, Queue] = {}
     for queue in declared:
         known = found.setdefault(queue.name, queue)
         if known != queue:
-            limits = f"{known.concurrency_limit} and {queue.concurrency_limit}"
-            raise TaskDefinitionError(f"the queue {queue.name!r} is declared with two concurrency limits, {limits}")
+            raise TaskDefinitionError(_declared_twice(known, queue))
     return [_queue(found[name]) for name in sorted(found)]

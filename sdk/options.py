@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from sojourn.sdk.errors import TaskDefinitionError
+from sojourn.sdk.errors import SojournError, TaskDefinitionError
 from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES, MAX_ATTEMPTS, MIN_MAX_DURATION, NO_MAX_DURATION
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import timedelta
     from typing import Any
 
 _MAX_ID, _MAX_QUEUE = 128, 128
 #: Seconds. Longer pauses between attempts are refused by the server as well.
 _MAX_PAUSE = 86_400
+#: Starts of a rate, and seconds of its period.
+_MAX_RATE, _LONGEST_PERIOD = 1_000_000, 400 * 86_400
 
 
 class Retry(Value):
@@ -97,19 +100,73 @@ class Retry(Value):
         )
 
 
-class Queue(Value):
-    """A queue that tasks share. `concurrency_limit`: runs at once, for each concurrency key by itself."""
+class Rate(Value):
+    """So many starts in each period, spread evenly, but for a burst of them at once.
 
-    __slots__ = ("concurrency_limit", "name")
+    `per`: seconds, a timedelta, or a text like "1m". `burst`: absent, as many as a second's worth, 1 at least.
+    """
+
+    __slots__ = ("burst", "limit", "per")
+    limit: int
+    per: int
+    burst: int | None
+
+    def __init__(self, limit: int, per: str | float | timedelta, burst: int | None = None):
+        from sojourn.sdk.trigger_options import seconds
+
+        if not isinstance(limit, int) or not 1 <= limit <= _MAX_RATE:
+            raise TaskDefinitionError(f"limit is {limit!r}: use a whole number of starts, 1 to {_MAX_RATE}")
+        try:
+            period = seconds(per)
+        except SojournError as error:
+            raise TaskDefinitionError(f"per is {per!r}: {error}") from None
+        if not 1 <= period <= _LONGEST_PERIOD:
+            raise TaskDefinitionError(f"per is {per!r}: use 1 second to 400 days")
+        if burst is not None and (not isinstance(burst, int) or not 1 <= burst <= limit):
+            raise TaskDefinitionError(f"burst is {burst!r}: use 1 to the limit of {limit}")
+        self._keep(limit, period, burst)
+
+    def to_wire(self) -> dict[str, Any]:
+        """As the manifest has it."""
+        wire: dict[str, Any] = {"limit": self.limit, "period": f"{self.per}s"}
+        return wire if self.burst is None else wire | {"burst": self.burst}
+
+
+class Queue(Value):
+    """A queue that tasks share. `concurrency_limit`: runs at once, for each concurrency key by itself.
+
+    `rate`, `key_rate`: how many of its runs, and of each concurrency key's, may start in a time.
+    """
+
+    __slots__ = ("concurrency_limit", "key_rate", "name", "rate")
     name: str
     concurrency_limit: int | None
+    rate: Rate | None
+    key_rate: Rate | None
 
-    def __init__(self, name: str, concurrency_limit: int | None = None):
+    def __init__(
+        self,
+        name: str,
+        concurrency_limit: int | None = None,
+        *,
+        rate: Rate | None = None,
+        key_rate: Rate | None = None,
+    ):
         if not 1 <= len(name) <= _MAX_QUEUE or not _made_of(name, "_-/"):
             raise TaskDefinitionError(f"{name!r} is no queue name: use 1 to 128 letters, digits, _, - or /")
         if concurrency_limit is not None and (not isinstance(concurrency_limit, int) or concurrency_limit < 0):
             raise TaskDefinitionError(f"concurrency_limit is {concurrency_limit!r}: use a whole number, 0 or more")
-        self._keep(name, concurrency_limit)
+        for given in (rate, key_rate):
+            if given is not None and not isinstance(given, Rate):
+                raise TaskDefinitionError(f"{given!r} is no rate: use Rate(100, per='1m')")
+        self._keep(name, concurrency_limit, rate, key_rate)
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return _queue, self._values()
+
+
+def _queue(name: str, concurrency_limit: int | None, rate: Rate | None, key_rate: Rate | None) -> Queue:
+    return Queue(name, concurrency_limit, rate=rate, key_rate=key_rate)
 
 
 def task_id(text: str) -> str:

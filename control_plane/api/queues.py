@@ -9,14 +9,14 @@ from sojourn.control_plane.api import present
 from sojourn.control_plane.api.bodies import LimitBody, NumberedPageQuery, PauseBody, QueueBody, RateBody, RateResetBody
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.domain import duration
-from sojourn.control_plane.engine.queues import QueueRef, Rate
+from sojourn.control_plane.domain import rates
+from sojourn.control_plane.domain.rates import Rate
+from sojourn.control_plane.engine.queues import QueueRef
 from sojourn.control_plane.engine.queues import Queues as QueueCases
 
 _MAX_PAGE = 100
 _MAX_CHARS = 300
 #: Seconds.
-_LONGEST_PERIOD = 400 * 86_400
 _SLASH = re.compile("%2F", re.IGNORECASE)
 
 
@@ -60,7 +60,7 @@ class Queues:
         return self._rate(call, queue, rate_of(call.body))
 
     def reset_rate(self, call: Call, queue: str) -> dict[str, Any]:
-        """As many runs may start as there are."""
+        """As many runs may start as code declares, or else as there are."""
         return self._rate(call, queue, None)
 
     def _rate(self, call: Call, queue: str, rate: Rate | None) -> dict[str, Any]:
@@ -72,15 +72,9 @@ class Queues:
 def rate_of(body: RateBody) -> Rate:
     """What a call asks for. `Problem` names the field that cannot be used."""
     try:
-        seconds = duration.seconds(body.period)
-    except duration.BadTime as error:
-        raise Problem("BODY_INVALID", f"period: {error}", field="period") from None
-    if not 1 <= seconds <= _LONGEST_PERIOD:
-        raise Problem("BODY_INVALID", "period: is 1 second to 400 days", field="period")
-    burst = max(1, body.limit // seconds) if body.burst is None else body.burst
-    if burst > body.limit:
-        raise Problem("BODY_INVALID", "burst: is at most the limit", field="burst")
-    return Rate(body.limit, seconds, burst)
+        return rates.read(body.limit, body.period, body.burst)
+    except rates.BadRate as error:
+        raise Problem("BODY_INVALID", f"{error.field}: {error}", field=error.field) from None
 
 
 def ref_of(text: str, kind: str) -> QueueRef:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sojourn.control_plane.domain import cron, timetable
+from sojourn.control_plane.domain import cron, rates, timetable
 from sojourn.control_plane.domain.timetable import CatchUp, Overlap
 from sojourn.sdk.protocol import (
     DEFAULT_MACHINE,
@@ -24,6 +24,7 @@ from sojourn.sdk.protocol import (
 MAX_TASKS = 5_000
 MAX_NAME_CHARS = 256
 ENVIRONMENT_TYPES = ("DEVELOPMENT", "STAGING", "PRODUCTION", "PREVIEW")
+_TWICE = {"concurrency_limit": "concurrency limits", "declared_rate": "rates", "declared_key_rate": "rates of each key"}
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_\-/]{1,128}")
 
 
@@ -125,8 +126,8 @@ def _read(holder: Mapping[str, Any], name: str, path: str, read: Callable[[str],
 
 
 def _queues(given: Mapping[str, Any], tasks: list[Any]) -> list[dict[str, Any]]:
-    """Every queue that is declared, by itself or by a task. One name with two limits is refused."""
-    found: dict[str, int | None] = {}
+    """Every queue that is declared, by itself or by a task. One name with two limits, or two rates, is refused."""
+    found: dict[str, dict[str, Any]] = {}
     declared = [(queue, f"queues.{index}") for index, queue in enumerate(_list(given, "queues"))]
     for index, task in enumerate(tasks):
         queue = dict(task.get("queue") or {})
@@ -136,12 +137,33 @@ def _queues(given: Mapping[str, Any], tasks: list[Any]) -> list[dict[str, Any]]:
         if not isinstance(queue, Mapping):
             raise Invalid(path, "must be an object")
         name = _queue_name(queue.get("name"), "", path)
-        limit = _number(queue, "concurrencyLimit", f"{path}.concurrencyLimit", 0, 1_000_000)
-        known = found.get(name)
-        if known is not None and limit is not None and known != limit:
-            raise Invalid(path, f"the queue {name} has two concurrency limits, {known} and {limit}")
-        found[name] = limit if limit is not None else known
-    return [{"name": name, "concurrency_limit": limit} for name, limit in sorted(found.items())]
+        declared_now = {
+            "concurrency_limit": _number(queue, "concurrencyLimit", f"{path}.concurrencyLimit", 0, 1_000_000),
+            "declared_rate": _rate(queue, "rate", f"{path}.rate"),
+            "declared_key_rate": _rate(queue, "keyRate", f"{path}.keyRate"),
+        }
+        known = found.setdefault(name, {})
+        for column, value in declared_now.items():
+            if value is not None and known.setdefault(column, value) != value:
+                raise Invalid(path, f"the queue {name} has two {_TWICE[column]}, {known[column]} and {value}")
+    columns = ("concurrency_limit", "declared_rate", "declared_key_rate")
+    return [{"name": name, **{column: kept.get(column) for column in columns}} for name, kept in sorted(found.items())]
+
+
+def _rate(queue: Mapping[str, Any], name: str, path: str) -> dict[str, Any] | None:
+    given = queue.get(name)
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise Invalid(path, "must be an object")
+    limit = _number(given, "limit", f"{path}.limit", 1, rates.MAX_LIMIT)
+    if limit is None:
+        raise Invalid(f"{path}.limit", "is required")
+    burst = _number(given, "burst", f"{path}.burst", 1, rates.MAX_LIMIT)
+    try:
+        return rates.read(limit, _text(given, "period", f"{path}.period"), burst).stored()
+    except rates.BadRate as error:
+        raise Invalid(f"{path}.{error.field}", str(error)) from None
 
 
 def _retry(retry: Mapping[str, Any], path: str) -> dict[str, Any]:

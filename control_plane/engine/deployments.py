@@ -115,6 +115,7 @@ class Deployments:
             self._limiting.push(environment.organization_id, now)
             self._index.ring("keeper")
             self._index.ring("ticker")
+            self._index.ring("opener")
         self._release(environment, now)
         return deployed
 

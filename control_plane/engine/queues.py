@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sojourn.control_plane.domain import ids
+from sojourn.control_plane.domain.rates import Rate
 from sojourn.control_plane.engine.errors import EngineError, LimitTooHigh, NotOverridden, QueueNotFound
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.limits import Limiting
@@ -22,15 +23,6 @@ class QueueRef:
 
     id: str | None = None
     name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """`limit` starts in so many seconds, spread evenly, but `burst` of them may come at once."""
-
-    limit: int
-    seconds: int
-    burst: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +74,8 @@ class Queues:
     def set_rate(
         self, environment: Environment, ref: QueueRef, rate: Rate | None, *, per_key: bool, now: datetime
     ) -> QueueState:
-        """How many runs of the queue, or of each key, may start; None: as many as there are. `QueueNotFound`."""
-        stored = None if rate is None else {"limit": rate.limit, "seconds": rate.seconds, "burst": rate.burst}
+        """How many runs of the queue, or of each key, may start; None: as code declares it. `QueueNotFound`."""
+        stored = None if rate is None else rate.stored()
         self._queues.set_rate(self._find(environment, ref).id, stored, per_key=per_key)
         state = self._changed(environment, ref, now)
         self._index.ring("opener")

@@ -155,6 +155,8 @@ class Queue(Table):
     overridden_at = DateTimeTZField(null=True)
     rate = BinaryJSONField(null=True)
     key_rate = BinaryJSONField(null=True)
+    declared_rate = BinaryJSONField(null=True)
+    declared_key_rate = BinaryJSONField(null=True)
     created_at = DateTimeTZField()
 
     class Meta:

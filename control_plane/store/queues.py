@@ -15,10 +15,13 @@ _LIMIT = (
     "CASE WHEN q.override_percent IS NULL THEN coalesce(q.override_limit, q.concurrency_limit)"
     " ELSE greatest(1, floor(e.concurrency_limit * q.override_percent / 100))::int END"
 )
+#: The rates that hold: as given while the code is deployed, or else as it declares them.
+_RATES = "coalesce(q.rate, q.declared_rate) AS rate, coalesce(q.key_rate, q.declared_key_rate) AS key_rate"
+_IS_RATED = "coalesce(q.rate, q.declared_rate, q.key_rate, q.declared_key_rate) IS NOT NULL"
 _QUEUE = (
     "SELECT q.id, q.environment_id, q.name, q.paused, q.concurrency_limit AS base_limit, q.override_limit,"  # noqa: S608
     f' q.override_percent, q.overridden_at, {_LIMIT} AS "limit", e.concurrency_limit AS environment_limit,'
-    " q.rate, q.key_rate"
+    f" {_RATES}"
     " FROM queues q JOIN environments e ON e.id = q.environment_id WHERE q.environment_id = %s"
 )
 
@@ -86,7 +89,7 @@ class Queues:
         )
 
     def set_rate(self, queue_id: str, rate: Mapping[str, Any] | None, *, per_key: bool) -> None:
-        """How many of its runs, or of each key's, may start; None: as many as there are."""
+        """How many of its runs, or of each key's, may start; None: as code declares it."""
         column = "key_rate" if per_key else "rate"
         self._database.rows(
             f"UPDATE queues SET {column} = %s::jsonb WHERE id = %s",  # noqa: S608
@@ -98,7 +101,7 @@ class Queues:
         """The organizations with queues that have a rate."""
         rows = self._database.rows(
             "SELECT DISTINCT e.organization_id AS id FROM queues q JOIN environments e ON e.id = q.environment_id"
-            " WHERE q.rate IS NOT NULL OR q.key_rate IS NOT NULL ORDER BY 1"
+            f" WHERE {_IS_RATED} ORDER BY 1"
         )
         return [row["id"] for row in rows]
 
@@ -112,10 +115,10 @@ class Queues:
             organization_id,
         )
         queues = self._database.rows(
-            f"SELECT q.environment_id, q.name, {_LIMIT} AS concurrency_limit, q.weight, q.paused, q.rate,"  # noqa: S608
-            " q.key_rate FROM queues q JOIN environments e ON e.id = q.environment_id WHERE e.organization_id = %s"
+            f"SELECT q.environment_id, q.name, {_LIMIT} AS concurrency_limit, q.weight, q.paused,"  # noqa: S608
+            f" {_RATES} FROM queues q JOIN environments e ON e.id = q.environment_id WHERE e.organization_id = %s"
             " AND (q.concurrency_limit IS NOT NULL OR q.overridden_at IS NOT NULL OR q.paused OR q.weight <> 1"
-            " OR q.rate IS NOT NULL OR q.key_rate IS NOT NULL)",
+            f" OR {_IS_RATED})",
             organization_id,
         )
         return organization[0], environments, queues

@@ -94,12 +94,18 @@ class Versions:
         self._database.rows("UPDATE environments SET current_version_id = %s WHERE id = %s", version_id, environment_id)
 
     def declare_queues(self, environment_id: str, queues: Sequence[Mapping[str, Any]]) -> None:
-        """Queues as deployed code has them: `{id, name, concurrency_limit}`; a known one takes the new limit."""
+        """Queues as deployed code has them: `{id, name, concurrency_limit, declared_rate, declared_key_rate}`.
+
+        A known one takes what is new.
+        """
         self._database.rows(
-            "INSERT INTO queues (id, environment_id, name, concurrency_limit)"
-            " SELECT q.id, %s, q.name, q.concurrency_limit"
-            " FROM jsonb_to_recordset(%s::jsonb) AS q (id text, name text, concurrency_limit int) ORDER BY q.name"
-            " ON CONFLICT (environment_id, name) DO UPDATE SET concurrency_limit = excluded.concurrency_limit",
+            "INSERT INTO queues (id, environment_id, name, concurrency_limit, declared_rate, declared_key_rate)"
+            " SELECT q.id, %s, q.name, q.concurrency_limit,"
+            " nullif(q.declared_rate, 'null'), nullif(q.declared_key_rate, 'null')"
+            " FROM jsonb_to_recordset(%s::jsonb) AS q (id text, name text, concurrency_limit int,"
+            " declared_rate jsonb, declared_key_rate jsonb) ORDER BY q.name"
+            " ON CONFLICT (environment_id, name) DO UPDATE SET concurrency_limit = excluded.concurrency_limit,"
+            " declared_rate = excluded.declared_rate, declared_key_rate = excluded.declared_key_rate",
             environment_id,
             json.dumps(list(queues)),
         )

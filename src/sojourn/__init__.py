@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         WaitpointTimeoutError,
     )
     from sojourn.sdk.logger import logger
-    from sojourn.sdk.options import Queue, Retry
+    from sojourn.sdk.options import Queue, Rate, Retry
     from sojourn.sdk.queues import QueueState, queues
     from sojourn.sdk.result import TaskResult
     from sojourn.sdk.run import Run, RunHandle, runs
@@ -51,6 +51,7 @@ __all__ = [
     "OutOfMemoryError",
     "Queue",
     "QueueState",
+    "Rate",
     "Retry",
     "RetryAt",
     "RetryIn",
@@ -100,7 +101,7 @@ _PLACES = {
         "WaitpointTimeoutError",
     ),
     "sdk.logger": ("logger",),
-    "sdk.options": ("Queue", "Retry"),
+    "sdk.options": ("Queue", "Rate", "Retry"),
     "sdk.queues": ("QueueState", "queues"),
     "sdk.result": ("TaskResult",),
     "sdk.run": ("Run", "RunHandle", "runs"),

@@ -11,7 +11,7 @@ from falcon import testing
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.opener import Opener
-from tests.contract.api.conftest import Tenant
+from tests.contract.api.conftest import Tenant, deployment
 from tests.contract.api.test_queues import Worker, change, find, finish, new_worker, path, queue, take
 from tests.contract.api.test_why import why
 
@@ -43,6 +43,27 @@ def test_a_rate_is_set_shown_and_reset(tenant: Tenant, queue: str) -> None:
     assert "rate" not in shown and "keyRate" in shown
     assert "keyRate" not in change(tenant, queue, "rate/reset", perKey=True)
     assert change(tenant, queue, "rate/reset") == find(tenant, queue)
+
+
+def test_a_rate_that_code_declares_holds_unless_another_is_set(platform: Platform, tenant: Tenant, queue: str) -> None:
+    def deploy(**declared: Any) -> Any:
+        body = deployment([queue], repr(declared))
+        body["manifest"]["queues"] = [{"name": queue, **declared}]
+        return tenant.client.simulate_post("/api/v1/deployments", json=body)
+
+    assert deploy(rate={"limit": 120, "period": "1m"}, keyRate={"limit": 5, "period": "1s", "burst": 5}).status_code == 200
+    shown = find(tenant, queue)
+    assert shown["rate"] == {"limit": 120, "period": "1m", "burst": 2}
+    assert shown["keyRate"] == {"limit": 5, "period": "1s", "burst": 5}
+    assert platform.limiting.of(tenant.organization).queues[tenant.environment, queue].rate.interval_ms == 500
+    assert change(tenant, queue, "rate", limit=1, period="1h")["rate"]["limit"] == 1
+    assert deploy(rate={"limit": 60, "period": "1m"}).status_code == 200
+    assert find(tenant, queue)["rate"]["limit"] == 1, "what was set holds over deployments"
+    shown = change(tenant, queue, "rate/reset")
+    assert (shown["rate"]["limit"], shown.get("keyRate")) == (60, None)
+    refused = deploy(rate={"limit": 60, "period": "soon"})
+    assert refused.status_code in (400, 422) and "rate.period" in refused.text
+    assert deploy().status_code == 200 and "rate" not in find(tenant, queue)
 
 
 @pytest.mark.parametrize(

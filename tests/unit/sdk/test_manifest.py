@@ -133,6 +133,12 @@ REFUSED: list[tuple[dict[str, str], tuple[str, ...]]] = [
         {"a.py": "from sojourn import Queue\na = Queue('q', 1)\nb = Queue('q', 2)\n"},
         ("the queue 'q' is declared with two concurrency limits, 1 and 2",),
     ),
+    (
+        {
+            "a.py": "from sojourn import Queue, Rate\na = Queue('q', rate=Rate(1, '1s'))\nb = Queue('q', rate=Rate(2, '1s'))\n"
+        },
+        ("the queue 'q' is declared with two rates",),
+    ),
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sojourn.sdk.errors import ConfigurationError, TaskDefinitionError
-from sojourn.sdk.options import Queue, Retry, machine, max_duration, task_id
+from sojourn.sdk.options import Queue, Rate, Retry, machine, max_duration, task_id
 from sojourn.sdk.trigger_options import duration, trigger_options
 
 
@@ -184,3 +185,33 @@ def test_an_idempotency_key_inside_a_run_holds_for_that_run() -> None:
     assert first["idempotencyKey"] != other["idempotencyKey"] != "charge"
     assert first["idempotencyKeyOptions"] == {"key": "charge", "scope": "run"}
     assert first["parentRunId"] == "run_1"
+
+
+@pytest.mark.parametrize(
+    ("rate", "wire"),
+    [
+        (Rate(100, per="1m"), {"limit": 100, "period": "60s"}),
+        (Rate(5, per=timedelta(hours=1), burst=2), {"limit": 5, "period": "3600s", "burst": 2}),
+        (Rate(1, 1.5), {"limit": 1, "period": "2s"}),
+    ],
+)
+def test_a_rate_is_told_as_the_wire_has_it(rate: Rate, wire: dict[str, object]) -> None:
+    assert rate.to_wire() == wire
+    assert pickle.loads(pickle.dumps(Queue("q", rate=rate))) == Queue("q", rate=rate) != Queue("q", key_rate=rate)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Rate(0, "1m"),
+        lambda: Rate(1_000_001, "1m"),
+        lambda: Rate(1, "soon"),
+        lambda: Rate(1, 0),
+        lambda: Rate(1, "401d"),
+        lambda: Rate(5, "1m", burst=6),
+        lambda: Queue("q", rate=100),  # type: ignore[arg-type]
+    ],
+)
+def test_a_rate_that_cannot_be_used_is_refused_where_it_is_written(make: Callable[[], object]) -> None:
+    with pytest.raises(TaskDefinitionError):
+        make()
