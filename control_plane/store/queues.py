@@ -100,8 +100,8 @@ class Queues:
     def rated(self) -> list[str]:
         """The organizations with queues that have a rate."""
         rows = self._database.rows(
-            "SELECT DISTINCT e.organization_id AS id FROM queues q JOIN environments e ON e.id = q.environment_id"
-            f" WHERE {_IS_RATED} ORDER BY 1"
+            "SELECT DISTINCT e.organization_id AS id FROM queues q"  # noqa: S608
+            f" JOIN environments e ON e.id = q.environment_id WHERE {_IS_RATED} ORDER BY 1"
         )
         return [row["id"] for row in rows]
 

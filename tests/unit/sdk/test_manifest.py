@@ -134,9 +134,7 @@ REFUSED: list[tuple[dict[str, str], tuple[str, ...]]] = [
         ("the queue 'q' is declared with two concurrency limits, 1 and 2",),
     ),
     (
-        {
-            "a.py": "from sojourn import Queue, Rate\na = Queue('q', rate=Rate(1, '1s'))\nb = Queue('q', rate=Rate(2, '1s'))\n"
-        },
+        {"a.py": "from sojourn import Queue, Rate as R\na = Queue('q', rate=R(1, 1))\nb = Queue('q', rate=R(2, 1))\n"},
         ("the queue 'q' is declared with two rates",),
     ),
 ]
