@@ -13,6 +13,7 @@ from bench.cases import (
     fairness,
     freezing,
     frozen_runs,
+    idempotency,
     imports,
     latency,
     nomad,
@@ -25,6 +26,7 @@ from bench.cases import (
 
 CASES = {
     "trigger": triggers.main,
+    "idempotency": idempotency.main,
     "batches": batches.main,
     "drain": drain.main,
     "latency": latency.main,

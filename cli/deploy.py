@@ -26,8 +26,16 @@ def add(group: click.Group) -> None:
     @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
     @click.option("--env", "environment", default="dev", show_default=True, help="The environment to deploy to.")
     @click.option("--image", help="The container image that it runs in, where executors run by docker.")
+    @click.option("--external-id", help="A name for the version, such as a commit, which triggers may ask for.")
     @click.option("--data-dir", help="The stack to deploy to, if it is not the default one.")
-    def deploy(directory: Path, environment: str, image: str | None, data_dir: str | None, as_json: bool) -> None:
+    def deploy(
+        directory: Path,
+        environment: str,
+        image: str | None,
+        external_id: str | None,
+        data_dir: str | None,
+        as_json: bool,
+    ) -> None:
         """Deploy the tasks of DIRECTORY: every function marked @task in its Python files."""
         client = profile.client(environment, data_dir)
         manifest = _index(directory)
@@ -35,7 +43,7 @@ def add(group: click.Group) -> None:
             packed, content_hash = archive.pack(directory)
         except archive.ArchiveError as error:
             fail(f"{directory} cannot be packed: {error}", USAGE)
-        made = client.deploy(manifest, content_hash, base64.b64encode(packed).decode(), image)
+        made = client.deploy(manifest, content_hash, base64.b64encode(packed).decode(), image, external_id)
         if as_json:
             output.show_json(made)
             return

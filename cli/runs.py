@@ -46,6 +46,10 @@ def _add_trigger(group: click.Group) -> None:
     @click.option("--queue", help="The queue to put it into.")
     @click.option("--key", "concurrency_key", help="A concurrency key.")
     @click.option("--idempotency-key", help="The same key leads to the same run.")
+    @click.option("--debounce", "debounce_key", help="One run for all triggers with this key; needs --delay.")
+    @click.option("--debounce-mode", type=click.Choice(["leading", "trailing"]), help="Whose payload such a run has.")
+    @click.option("--max-delay", help="How long after its first trigger such a run starts at the latest.")
+    @click.option("--external-deployment-id", help="The version that was deployed under this name.")
     @click.option("--priority", type=float, help="Seconds of head start in its queue.")
     @click.option("--max-attempts", type=int, help="Attempts, the first included.")
     @click.option("--machine", help="A machine preset.")
@@ -73,7 +77,7 @@ def _add_trigger(group: click.Group) -> None:
             _follow(client, made["id"], as_json)
         else:
             _wait(client, made["id"])
-        sys.exit(_conclude(client.retrieve(made["id"]), as_json))
+        sys.exit(_conclude(client.retrieve_whole(made["id"]), as_json))
 
 
 def _add_list(runs: click.Group) -> None:
@@ -126,7 +130,7 @@ def _add_single(runs: click.Group) -> None:
     def get(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
         """One run with its timeline."""
         client = profile.client(environment, data_dir)
-        found, timeline = client.retrieve(run), client.timeline(run)
+        found, timeline = client.retrieve_whole(run), client.timeline(run)
         if as_json:
             output.show_json({**found, "timeline": timeline["snapshots"], "attempts": timeline["attempts"]})
             return
@@ -227,13 +231,25 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         "max_attempts": "maxAttempts",
         "machine": "machine",
         "region": "region",
+        "external_deployment_id": "externalDeploymentId",
     }
     options = {wire: given[name] for name, wire in names.items() if given.get(name) is not None}
     if given.get("queue"):
         options["queue"] = {"name": given["queue"]}
     if given.get("tags"):
         options["tags"] = list(given["tags"])
+    if given.get("debounce_key"):
+        options["debounce"] = _debounce(options.pop("delay", None), given)
+    elif given.get("debounce_mode") or given.get("max_delay"):
+        fail("--debounce-mode and --max-delay are of use with --debounce KEY only", USAGE)
     return options
+
+
+def _debounce(delay: str | None, given: dict[str, Any]) -> dict[str, Any]:
+    if delay is None:
+        fail("--debounce needs --delay: how long after the last trigger the run starts", USAGE)
+    named = {"mode": given.get("debounce_mode"), "maxDelay": given.get("max_delay")}
+    return {"key": given["debounce_key"], "delay": delay, **{name: value for name, value in named.items() if value}}
 
 
 def _wait(client: Client, run: str) -> None:

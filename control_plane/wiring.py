@@ -24,15 +24,18 @@ from sojourn.control_plane.engine.cancelling import Cancelling
 from sojourn.control_plane.engine.checks import Checks
 from sojourn.control_plane.engine.claiming import Claiming
 from sojourn.control_plane.engine.credentials import Credentials
+from sojourn.control_plane.engine.debouncing import Debouncing
 from sojourn.control_plane.engine.deployments import ArchiveStore, Deployments
 from sojourn.control_plane.engine.expiring import Expiring
 from sojourn.control_plane.engine.explaining import Explaining
 from sojourn.control_plane.engine.freezing import Freezing
+from sojourn.control_plane.engine.grants import Grants
 from sojourn.control_plane.engine.identities import Identities
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.limits import Limiting
 from sojourn.control_plane.engine.opening import Opening
 from sojourn.control_plane.engine.outcomes import Outcomes
+from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.engine.placing import Placing
 from sojourn.control_plane.engine.queues import Queues
 from sojourn.control_plane.engine.recovery import Recovery
@@ -58,10 +61,12 @@ from sojourn.control_plane.store.batches import Batches as StoredBatches
 from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.debounces import Debounces
 from sojourn.control_plane.store.executors import ClusterKeys, Executors
 from sojourn.control_plane.store.object_directory import DirectoryObjects
 from sojourn.control_plane.store.object_s3 import S3Objects
 from sojourn.control_plane.store.objects import Objects
+from sojourn.control_plane.store.packets import Packets as StoredPackets
 from sojourn.control_plane.store.queues import Queues as StoredQueues
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.schedules import Schedules as StoredSchedules
@@ -117,6 +122,9 @@ class Platform:
     stored_batches: StoredBatches
     freezing: Freezing
     shredding: Shredding
+    packets: Packets
+    grants: Grants
+    debouncing: Debouncing
     outcomes: Outcomes
     placing: Placing
     expiring: Expiring
@@ -154,28 +162,36 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     index = Index(queue, mailbox, wakeups)
     credentials = Credentials(seal.derive("executors"))
     queues, loads = StoredQueues(database), Loads(connection)
+    grants = Grants(seal.derive("grants"))
     limiting, turns = Limiting(queues, index), Turns(wakeups)
     waits = Waits(database)
-    waiting = Waiting(runs, waits, index, credentials)
+    packets = Packets(objects, grants, config.api_url)
+    waiting = Waiting(runs, waits, index, credentials, packets)
     index.on_awaited = waiting.runs_are_over
     outcomes = Outcomes(
         runs,
         versions,
         index,
+        packets,
         immediate_below=timedelta(seconds=config.retry_immediate_max_seconds),
         lease=lease,
     )
     claiming = Claiming(runs, versions, index, lease=lease, placement=timedelta(seconds=config.placement_seconds))
     known_regions = regions_of(config)
-    triggering = Triggering(runs, queues, index, regions=known_regions, queue_size_limit=config.queue_size_limit)
+    at_once = max(config.database_connections // 4, 1)
+    debouncing = Debouncing(database, runs, Debounces(database), at_once)
+    triggering = Triggering(
+        runs, queues, index, debouncing, packets, regions=known_regions, queue_size_limit=config.queue_size_limit
+    )
     cancelling = Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease)
     stored_schedules = StoredSchedules(database)
     schedules = Schedules(database, stored_schedules, versions, index, seal.derive("schedules"))
     stored_batches = StoredBatches(database)
     how_runs_wait = waiting_terms_of(config)
     terms = Terms(config.heartbeat_seconds, config.lease_seconds, config.api_url, how_runs_wait)
-    assigning = Assigning(access, versions, credentials, terms)
+    assigning = Assigning(access, versions, credentials, packets, terms)
     checkpoints = Checkpoints(database, runs, seal)
+    annotating = Annotating(runs, Annotations(database))
     freezing = Freezing(
         runs=runs,
         access=access,
@@ -215,7 +231,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         results=Results(runs, mailbox),
         explaining=Explaining(runs, waits, limiting, loads, index),
         steering=Steering(runs, index),
-        annotating=Annotating(runs, Annotations(database)),
+        annotating=annotating,
         queues=Queues(queues, loads, limiting, index),
         opening=Opening(queues, index),
         attempts=Attempts(
@@ -230,6 +246,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             logs=logs,
             executors=executors,
             waiting=waiting,
+            annotating=annotating,
             clock=clock,
             timing=Timing(lease, config.quantum_runs, timedelta(seconds=config.quantum_seconds)),
         ),
@@ -237,11 +254,11 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         waits=waits,
         batches=Batches(
             stored_batches,
-            BatchItems(runs, triggering),
+            BatchItems(runs, triggering, debouncing),
             runs,
             triggering,
             patience=timedelta(seconds=config.batch_patience_seconds),
-            at_once=max(config.database_connections // 4, 1),
+            at_once=at_once,
         ),
         stored_batches=stored_batches,
         tokens=Tokens(waits, waiting, access, index, config.api_url),
@@ -252,7 +269,10 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         checkpoints=checkpoints,
         objects=objects,
         freezing=freezing,
-        shredding=Shredding(checkpoints, objects),
+        shredding=Shredding(checkpoints, StoredPackets(database), objects),
+        packets=packets,
+        grants=grants,
+        debouncing=debouncing,
         outcomes=outcomes,
         placing=Placing(runs, access, versions, index, claiming, credentials, known_regions),
         expiring=Expiring(runs, index),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -18,6 +19,7 @@ from sojourn.control_plane.api.edge import add_routes, keep_encoded_slashes
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.health import Health
 from sojourn.control_plane.api.openapi import Page
+from sojourn.control_plane.api.packets import Packets
 from sojourn.control_plane.api.problems import CODES, Problem, of_engine, of_status
 from sojourn.control_plane.api.queues import Queues
 from sojourn.control_plane.api.routes import ROUTES
@@ -74,7 +76,8 @@ def resources(platform: Platform) -> dict[str, object]:
     """What the routes' actions are looked up in."""
     cursors = Cursors(Seal(platform.config.master_key).derive("cursors"))
     return {
-        "tasks": Tasks(platform.triggering),
+        "tasks": Tasks(platform.triggering, platform.packets),
+        "packets": Packets(platform.packets, platform.grants, platform.clock),
         "runs": Runs(
             platform.runs,
             platform.versions,
@@ -89,12 +92,13 @@ def resources(platform: Platform) -> dict[str, object]:
             platform.annotating,
             platform.logs,
             platform.stored_schedules,
+            platform.packets,
             cursors,
         ),
         "queues": Queues(platform.queues),
         "tokens": Tokens(platform.tokens, cursors, platform.clock),
         "schedules": Schedules(platform.schedules, platform.backfilling),
-        "batches": Batches(platform.batches, platform.clock),
+        "batches": Batches(platform.batches, platform.packets, platform.clock),
         "deployments": Deployments(platform.deployments, platform.versions),
         "page": Page(),
         "health": Health(
@@ -153,13 +157,22 @@ def _on_falcon(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPErr
 
 
 def _on_unavailable(req: falcon.Request, resp: falcon.Response, error: Exception, params: Params) -> None:
-    log.warning("%s %s: %s: %s", req.method, req.path, type(error).__name__, error)
+    log.warning("%s %s: %s: %s", req.method, _shown(req), type(error).__name__, error)
     _on_problem(req, resp, Problem("UNAVAILABLE"), params)
+
+
+#: What follows these in an address proves itself, as a key does.
+_SECRET = re.compile(r"(/objects/|/callback/)[^/]+")
+
+
+def _shown(req: falcon.Request) -> str:
+    """A request's path as a log may have it."""
+    return _SECRET.sub(r"\1…", req.path)
 
 
 def _on_unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, params: Params) -> None:
     request_id = secrets.token_hex(8)
-    log.error("request %s: %s %s failed", request_id, req.method, req.path, exc_info=error)
+    log.error("request %s: %s %s failed", request_id, req.method, _shown(req), exc_info=error)
     internal = CODES["INTERNAL"]
     resp.status = internal.status
     resp.content_type = "application/json"

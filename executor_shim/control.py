@@ -99,9 +99,19 @@ class Control:
         """Claims a run for the process that was restored: `{work, done}`; 409: it is somebody else's."""
         return self._persistently("/worker/v1/thawed", body, _answering_time(patience), patience)
 
-    def logs(self, run: str, snapshot: int, token: str, lines: list[dict[str, Any]]) -> None:
-        """Sends log lines, once."""
-        self._once("/worker/v1/logs", {"run": run, "snapshot": snapshot, "token": token, "lines": lines}, 10)
+    def logs(
+        self,
+        run: str,
+        snapshot: int,
+        token: str,
+        lines: list[dict[str, Any]],
+        changes: list[dict[str, Any]] | None = None,
+    ) -> dict[str, Any]:
+        """Sends log lines and changes of metadata, once: `{refused?}`, why changes were not made."""
+        body: dict[str, Any] = {"run": run, "snapshot": snapshot, "token": token, "lines": lines}
+        if changes:
+            body["changes"] = changes
+        return self._once("/worker/v1/logs", body, 10)
 
     def version(self, content_hash: str, patience: float) -> bytes:
         """A version's archive."""

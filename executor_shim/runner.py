@@ -17,7 +17,7 @@ import threading
 
 from sojourn.executor_shim import frames, thaw
 from sojourn.executor_shim.child import CANCEL, CONTROL, RESULT
-from sojourn.sdk import log_handler, manifest
+from sojourn.sdk import log_handler, manifest, metadata
 from sojourn.sdk import logger as loggers
 from sojourn.sdk import outcome as outcomes
 from sojourn.sdk.attempt import Attempt, flush_standard_streams
@@ -59,6 +59,7 @@ class Runner:
         os.register_at_fork(after_in_child=self._in_fork)
         threading.Thread(target=self._listen, name="sojourn-cancel", daemon=True).start()
         loggers.send_to(self._log)
+        metadata.send_to(self._change)
         log_handler.install(loggers.RunHandler())
         for message in frames.incoming(self._control):
             if message["type"] == "run":
@@ -199,6 +200,13 @@ class Runner:
         except OSError:  # the task's code has closed what is not its own: no reason for its logging to fail
             return
 
+    def _change(self, n: int, whose: str, operation: dict[str, Any]) -> None:
+        frame = {"type": "metadata", "run": self._run_id, "n": n, "whose": whose, "operation": operation}
+        try:
+            self._send(frame)
+        except OSError:  # as with lines
+            return
+
     def _send(self, message: dict[str, Any]) -> None:
         with self._writing:
             frames.write(self._result, message)
@@ -206,6 +214,7 @@ class Runner:
     def _in_fork(self) -> None:
         """A copy of this process must not write frames between this one's: its log lines go to stderr."""
         loggers.send_to(None)
+        metadata.send_to(None)
 
 
 def _plain(properties: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import signal
 import time
 
 from sojourn.executor_shim import memory
+from sojourn.executor_shim.changes import AT_ONCE, Changes
 from sojourn.executor_shim.ends import Killed, error_of
 from sojourn.executor_shim.frames import FrameError
 from sojourn.executor_shim.logs import LogBuffer
@@ -55,6 +56,7 @@ class Supervision:
         self._run = str(assignment["run"]["id"])
         self._snapshot = int(assignment["snapshot"])
         self._logs = LogBuffer(int(assignment["attempt"]["number"]), first=kept["lines"] + child.unread if kept else 0)
+        self._changes = Changes(int(assignment["attempt"]["number"]))
         self._began = time.monotonic()
         self._usage = self._usage_before = float(kept.get("usage", 0.0))
         self._outcome: dict[str, Any] | None = None
@@ -168,6 +170,7 @@ class Supervision:
         """How the attempt ended, as the wire has it; None when nobody wants to know."""
         if self._is_silent:
             return None
+        changes = self._changes.unsent()
         return {
             "run": self._run,
             "snapshot": self._snapshot,
@@ -176,6 +179,7 @@ class Supervision:
             "outcome": self._told(),
             "usageMs": round(self._usage * 1000),
             "logs": self._logs.take(),
+            **({"changes": changes} if changes else {}),
         }
 
     def _told(self) -> dict[str, Any]:
@@ -229,6 +233,8 @@ class Supervision:
             return
         if message.get("type") == "log":
             self._logs.add_frame(message)
+        elif message.get("type") == "metadata":
+            self._changes.add(message)
         elif message.get("type") == "outcome" and isinstance(message.get("outcome"), dict):
             self._outcome = message["outcome"] if self._killed is None else None
             self._is_over = True
@@ -416,7 +422,7 @@ class Supervision:
             self._child.go_on_in_place()
             return
         self._station.events.add(suspending.wakeup, "suspending")
-        suspending.store(self._logs.take())
+        suspending.store(self._logs.take(), self._changes.unsent())
 
     def _freeze_to_leave(self, now: float) -> bool:
         """Whether a process that works is being frozen, since this executor has to leave. It is tried once.
@@ -522,10 +528,22 @@ class Supervision:
         sender: LogSender = self._station.log_sender
         self._flushed = now
         self._alarms["logs"] = now + _LOG_FLUSH
-        if len(self._logs) and sender.is_free:
-            sender.send(self._run, self._snapshot, self._assignment["token"], self._logs.take(_FLUSH_LINES))
+        if (len(self._logs) or len(self._changes)) and sender.is_free:
+            self._learn_taken(sender)
+            lines, changes = self._logs.take(_FLUSH_LINES), self._changes.unsent(AT_ONCE)
+            if lines or changes:
+                sender.send(self._run, self._snapshot, self._assignment["token"], lines, changes)
         if len(self._logs) >= _MANY_LINES:
             self._alarms["logs"] = now + _SOON
+
+    def _learn_taken(self, sender: LogSender) -> None:
+        """What came of the changes that were sent last."""
+        taken, refused = sender.told(self._run)
+        self._changes.forget(taken)
+        for why in refused:
+            self._logs.add("WARN", f"the metadata was not changed: {why}", None, "system")
+        if dropped := self._changes.take_dropped():
+            self._logs.add("WARN", f"{dropped} changes of metadata dropped", None, "system")
 
     def _too_long(self, now: float) -> None:
         """The task's code sees its signal first, so that it may end well; its outcome does not count any more."""

@@ -86,10 +86,10 @@ class Suspending:
         self._freeze_ms = round((time.monotonic() - began) * 1000)
         return self._frozen
 
-    def store(self, lines: list[dict[str, Any]]) -> None:
-        """Begins to store the image and to suspend the run, in a thread. `lines`: of its log, sent before that."""
+    def store(self, lines: list[dict[str, Any]], changes: list[dict[str, Any]]) -> None:
+        """Begins to store the image and to suspend the run, in a thread. Lines and changes of metadata are sent before."""
         self._is_stored_for = True
-        threading.Thread(target=self._store, args=(lines,), name="suspend", daemon=True).start()
+        threading.Thread(target=self._store, args=(lines, changes), name="suspend", daemon=True).start()
 
     def abandon(self) -> None:
         """Nobody asks for the verdict: the process goes on, or has ended. What is being stored comes to its own end."""
@@ -114,9 +114,9 @@ class Suspending:
 
     # --- the thread
 
-    def _store(self, lines: list[dict[str, Any]]) -> None:
+    def _store(self, lines: list[dict[str, Any]], changes: list[dict[str, Any]]) -> None:
         try:
-            over = self._try(lines)
+            over = self._try(lines, changes)
         except Refused as error:
             verdict = Verdict.GOES_ON if error.status == _STALE else Verdict.FAILED
             over = (verdict, f"its image was not stored: {error}")
@@ -131,10 +131,10 @@ class Suspending:
                 return
         self._close()
 
-    def _try(self, lines: list[dict[str, Any]]) -> tuple[Verdict, str]:
+    def _try(self, lines: list[dict[str, Any]], changes: list[dict[str, Any]]) -> tuple[Verdict, str]:
         assert self._frozen is not None
-        if lines:
-            self._control.logs(self._run["run"], self._run["snapshot"], self._run["token"], lines)
+        if lines or changes:
+            self._control.logs(self._run["run"], self._run["snapshot"], self._run["token"], lines, changes)
         began = time.monotonic()
         begun = self._control.checkpoint({**self._run, "nodeType": self._node_type})
         sealed, plain = self._upload(begun)

@@ -1,4 +1,6 @@
-"""Shredder: removes the images of checkpoints that are over, and now and then what a crash left in the object store."""
+"""Shredder: removes images of checkpoints that are over, large payloads and outputs of runs that were deleted, and now and
+then what a crash left in the object store.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ _SWEEP = timedelta(hours=1)
 
 
 class Shredder:
-    """The keys of such images are destroyed already: it saves room, no secret."""
+    """The keys of such images are destroyed already: for them it saves room, no secret."""
 
     name = "shredder"
 
@@ -23,12 +25,13 @@ class Shredder:
 
     def run_once(self, now: datetime) -> Counts:
         removed = self._shredding.remove(now, _AT_ONCE)
-        self._more = removed == _AT_ONCE
+        packets = self._shredding.remove_packets(_AT_ONCE)
+        self._more = _AT_ONCE in (removed, packets)
         orphans = 0
         if self._swept is None or now - self._swept >= _SWEEP:
             orphans = self._shredding.sweep(now)
             self._swept = now
-        return {"removed": removed, "orphans": orphans}
+        return {"removed": removed, "packets": packets, "orphans": orphans}
 
     def interval(self, now: datetime) -> float:
         return 0 if self._more else 10

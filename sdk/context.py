@@ -141,6 +141,8 @@ class RunContext:
         self.batch = BatchFields(assignment["batch"]) if assignment.get("batch") else None
         self.signal = Event()
         self.locals: dict[Any, Any] = {}
+        #: What `metadata` holds of this attempt; made when it is first used.
+        self.metadata: Any = None
         self._waiting: Callable[[], Waiting] | None = None
 
     @property

@@ -112,6 +112,12 @@ class WaitpointTimeoutError(SojournError):
         self.token_id = token_id
 
 
+class MetadataError(SojournError):
+    """The change does not fit the metadata, is too large, or is no JSON."""
+
+    code = "METADATA_INVALID"
+
+
 class PastDateError(SojournError):
     """The date to wait for is over."""
 

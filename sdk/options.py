@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from sojourn.sdk.errors import SojournError, TaskDefinitionError
-from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES, MAX_ATTEMPTS, MIN_MAX_DURATION, NO_MAX_DURATION
+from sojourn.sdk.errors import ConfigurationError, SojournError, TaskDefinitionError
+from sojourn.sdk.protocol import (
+    DEFAULT_MACHINE,
+    MACHINES,
+    MAX_ATTEMPTS,
+    MAX_DEBOUNCE_KEY_CHARS,
+    MIN_MAX_DURATION,
+    NO_MAX_DURATION,
+)
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
@@ -112,7 +119,7 @@ class Rate(Value):
     burst: int | None
 
     def __init__(self, limit: int, per: str | float | timedelta, burst: int | None = None):
-        from sojourn.sdk.trigger_options import seconds
+        from sojourn.sdk.durations import seconds
 
         if not isinstance(limit, int) or not 1 <= limit <= _MAX_RATE:
             raise TaskDefinitionError(f"limit is {limit!r}: use a whole number of starts, 1 to {_MAX_RATE}")
@@ -167,6 +174,40 @@ class Queue(Value):
 
 def _queue(name: str, concurrency_limit: int | None, rate: Rate | None, key_rate: Rate | None) -> Queue:
     return Queue(name, concurrency_limit, rate=rate, key_rate=key_rate)
+
+
+class Debounce(Value):
+    """One run for all triggers with the key that come within `delay` of each other; it starts that long after the last one.
+
+    `mode`: with the payload of the first trigger (`leading`) or of the last (`trailing`). `max_delay`: it starts so long
+    after the first trigger at the latest. Durations are written as in `"30s"`, in seconds, or as a `timedelta`.
+    """
+
+    __slots__ = ("delay", "key", "max_delay", "mode")
+    key: str
+    delay: Any
+    mode: str
+    max_delay: Any
+
+    def __init__(self, key: str, delay: Any, mode: str = "leading", max_delay: Any = None):
+        if not isinstance(key, str) or not 1 <= len(key) <= MAX_DEBOUNCE_KEY_CHARS:
+            raise ConfigurationError(f"debounce.key is {key!r}: use a text of 1 to {MAX_DEBOUNCE_KEY_CHARS} characters")
+        if mode not in ("leading", "trailing"):
+            raise ConfigurationError(f"there is no debounce.mode {nearest(str(mode), ('leading', 'trailing'))}")
+        self._keep(key, delay, mode, max_delay)
+
+    @classmethod
+    def of(cls, given: Debounce | Mapping[str, Any]) -> Debounce:
+        """The options that a user gave in either form."""
+        if isinstance(given, Debounce):
+            return given
+        for name in given:
+            if name not in cls.fields:
+                raise ConfigurationError(f"debounce has no option {nearest(name, cls.fields)}")
+        for name in ("key", "delay"):
+            if name not in given:
+                raise ConfigurationError(f"debounce needs {name}")
+        return cls(**given)
 
 
 def task_id(text: str) -> str:

@@ -24,6 +24,9 @@ MAX_TAG_CHARS = 128
 MAX_IDEMPOTENCY_KEY_CHARS = 2048
 MAX_QUEUE_NAME_CHARS = 128
 MAX_CONCURRENCY_KEY_CHARS = 512
+MAX_DEBOUNCE_KEY_CHARS = 512
+#: Bytes of a payload or an output that are kept beside the run; more goes to the object store.
+MAX_INLINE_BYTES = 512 * 1024
 
 #: Attempts a run may ever have, whatever its retry options say.
 MAX_ATTEMPTS = 250

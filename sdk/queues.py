@@ -121,7 +121,7 @@ class Queues:
 
         `per_key`: for each concurrency key by itself. `burst`: absent, as many as a second's worth, 1 at least.
         """
-        from sojourn.sdk.trigger_options import seconds
+        from sojourn.sdk.durations import seconds
 
         rate: dict[str, Any] = {"limit": limit, "period": f"{seconds(per)}s", "perKey": per_key}
         if burst is not None:

@@ -84,7 +84,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunHandle:
-    """A run that was triggered. `is_cached`: an idempotency key led to one that was there before."""
+    """A run that was triggered. `is_cached`: an idempotency key, or a debounce key, led to one that was there before."""
 
     id: str
     task: str
@@ -97,7 +97,7 @@ class RunHandle:
 
     def retrieve(self) -> Run:
         """The run as it stands."""
-        return Run.of((self.client or default()).retrieve(self.id))
+        return Run.of((self.client or default()).retrieve_whole(self.id))
 
     def cancel(self) -> None:
         """Cancels it; one that is over stays as it is."""
@@ -246,7 +246,7 @@ class Runs:
 
     def retrieve(self, run_id: str) -> Run:
         """A run, with its payload and output."""
-        return Run.of(self._client.retrieve(run_id))
+        return Run.of(self._client.retrieve_whole(run_id))
 
     def list(
         self,

@@ -194,6 +194,6 @@ def _schedule(given: Schedule | str | Mapping[str, Any] | None) -> Schedule | No
 def _seconds(ttl: Any) -> int | None:
     if ttl is None or isinstance(ttl, int):
         return ttl
-    from sojourn.sdk.trigger_options import seconds
+    from sojourn.sdk.durations import seconds
 
     return seconds(ttl)

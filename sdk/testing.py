@@ -13,6 +13,7 @@ from sojourn.sdk import log_handler
 from sojourn.sdk import logger as loggers
 from sojourn.sdk.attempt import Attempt
 from sojourn.sdk.conditions import Condition
+from sojourn.sdk.metadata import metadata_of
 from sojourn.sdk.protocol import MACHINES
 from sojourn.sdk.registry import Registry
 from sojourn.sdk.result import TaskResult
@@ -24,14 +25,15 @@ class Ended(TaskResult):
     """How a run ended. `attempts`: how many it had; `delays`: the seconds it would have waited between them;
 
     `logs`: its lines as (level, message, properties); `waited`: what it waited for, as `wait.delay(…)` and the like make
-    it.
+    it; `metadata`: as the run left it.
     """
 
-    __slots__ = ("attempts", "delays", "logs", "waited")
+    __slots__ = ("attempts", "delays", "logs", "metadata", "waited")
     attempts: int
     delays: tuple[float, ...]
     logs: tuple[tuple[str, str, Mapping[str, Any]], ...]
     waited: tuple[Condition, ...]
+    metadata: Mapping[str, Any]
 
     def __init__(
         self,
@@ -44,8 +46,9 @@ class Ended(TaskResult):
         delays: tuple[float, ...] = (),
         logs: tuple[tuple[str, str, Mapping[str, Any]], ...] = (),
         waited: tuple[Condition, ...] = (),
+        metadata: Mapping[str, Any] | None = None,
     ):
-        self._keep(ok, id, task, output, error, attempts, delays, logs, waited)
+        self._keep(ok, id, task, output, error, attempts, delays, logs, waited, metadata or {})
 
 
 def outside_loops(call: Callable[[], Any]) -> Any:
@@ -90,13 +93,14 @@ def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mappi
             if outcome["ok"] or not outcome.get("retry"):
                 break
             delays.append(outcome["retry"]["delay"] / 1000)
-            given = {**given, "attempt": {"number": len(delays) + 1, "startedAt": now_text()}}
+            run = {**given["run"], "metadata": metadata_of(attempt.context)}
+            given = {**given, "run": run, "attempt": {"number": len(delays) + 1, "startedAt": now_text()}}
     finally:
         loggers.send_to(before)
         log_handler.remove(handler)
     output = json.loads(outcome["output"]) if outcome["ok"] else None
     run_id = given["run"]["id"]
-    told = (tuple(delays), tuple(lines), tuple(waits.waited))
+    told = (tuple(delays), tuple(lines), tuple(waits.waited), metadata_of(attempt.context))
     return Ended(outcome["ok"], run_id, task.id, output, outcome.get("error"), len(delays) + 1, *told)
 
 

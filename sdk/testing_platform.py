@@ -259,7 +259,7 @@ class Platform:
             "finishedAt": now_text(),
             "attemptCount": ended.attempts,
             "tags": sorted(_tags(options)),
-            "metadata": options.get("metadata"),
+            "metadata": ended.metadata or None,
             "idempotencyKey": options.get("idempotencyKey"),
             "version": "test",
             "region": options.get("region") or "default",

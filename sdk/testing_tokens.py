@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sojourn.sdk.durations import duration
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.tokens import TokenState
-from sojourn.sdk.trigger_options import duration, idempotency_key
+from sojourn.sdk.trigger_options import idempotency_key
 
 #: What a test says of tokens: data by id, tag or idempotency key, or a function from a token's state to data.
 Answers = Mapping[str, Any] | Callable[[TokenState], Any]

@@ -8,9 +8,10 @@ from typing import Any
 
 from sojourn.sdk import context
 from sojourn.sdk.client import Client, default
+from sojourn.sdk.durations import seconds
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.tokens import Token, TokenState
-from sojourn.sdk.trigger_options import idempotency_key, key_options, seconds
+from sojourn.sdk.trigger_options import idempotency_key, key_options
 
 _PAGE = 100
 

@@ -18,6 +18,17 @@ _MAX_ANSWER = 64 * 1024 * 1024
 _GONE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
+def elsewhere(url: str) -> Response:
+    """A GET of any URL, without a key, on a connection of its own."""
+    parts = urlsplit(url)
+    transport = HttpTransport(f"{parts.scheme}://{parts.netloc}")
+    try:
+        query = f"?{parts.query}" if parts.query else ""
+        return transport(Request("GET", f"{parts.path or '/'}{query}", {}, None, 60))
+    finally:
+        transport.close()
+
+
 class HttpTransport:
     """Sends requests below one base URL (http or https). Redirects are not followed: a key goes to one host only."""
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sojourn.sdk import context
+from sojourn.sdk.durations import duration, seconds
 from sojourn.sdk.errors import ConfigurationError
-from sojourn.sdk.options import Queue, nearest
-from sojourn.sdk.protocol import NO_MAX_DURATION
-
-_DURATION = re.compile(r"(?:[0-9]{1,9}(?:w|d|hr|h|m|s))+")
-_PARTS = re.compile(r"([0-9]+)(w|d|hr|h|m|s)")
-_UNITS = {"w": 604_800, "d": 86_400, "hr": 3_600, "h": 3_600, "m": 60, "s": 1}
+from sojourn.sdk.idempotency_keys import IdempotencyKey
+from sojourn.sdk.options import Debounce, Queue, nearest
 
 #: Trigger options as a user writes them -> as the wire has them.
 TRIGGER_OPTIONS = {
@@ -33,6 +29,8 @@ TRIGGER_OPTIONS = {
     "max_duration": "maxDuration",
     "priority": "priority",
     "version": "lockToVersion",
+    "external_deployment_id": "externalDeploymentId",
+    "debounce": "debounce",
     "test": "test",
 }
 
@@ -49,32 +47,14 @@ def trigger_options(given: Mapping[str, Any], run_id: str | None = None) -> dict
             raise TypeError(f"trigger has no option {nearest(name, TRIGGER_OPTIONS)}")
         if value is not None:
             wire[TRIGGER_OPTIONS[name]] = _WRITTEN[name](value) if name in _WRITTEN else value
+    key = given.get("idempotency_key")
+    if isinstance(key, IdempotencyKey):
+        wire |= key.to_wire()
     if run_id is not None:
-        if "idempotencyKey" in wire:
+        if "idempotencyKey" in wire and not isinstance(key, IdempotencyKey):
             wire |= _of_run(wire["idempotencyKey"], run_id)
         wire["parentRunId"] = run_id
     return wire
-
-
-def duration(value: str | float | timedelta) -> float:
-    """Seconds out of "1h30m", a number of seconds, or a timedelta."""
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, str):
-        if not _DURATION.fullmatch(value):
-            raise ConfigurationError(f'{value!r} is no duration: write it like "30s", "10m" or "1h30m"')
-        return sum(int(number) * _UNITS[unit] for number, unit in _PARTS.findall(value))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigurationError(f"{value!r} is no duration: use seconds, a timedelta, or a text like '10m'")
-    return float(value)
-
-
-def seconds(value: str | float | timedelta) -> int:
-    """A duration in whole seconds, rounded up, within what a run may have."""
-    whole = math.ceil(duration(value))
-    if not 0 <= whole <= NO_MAX_DURATION:
-        raise ConfigurationError(f"{value!r} is no duration that can be used: use 0 to {NO_MAX_DURATION} seconds")
-    return whole
 
 
 def _queue(value: Any) -> dict[str, str]:
@@ -91,6 +71,14 @@ def _delay(value: Any) -> Any:
     return f"{math.ceil(max(duration(value), 0))}s"
 
 
+def _debounce(value: Any) -> dict[str, Any]:
+    given = Debounce.of(value)
+    wire: dict[str, Any] = {"key": given.key, "delay": f"{seconds(given.delay)}s", "mode": given.mode}
+    if given.max_delay is not None:
+        wire["maxDelay"] = f"{seconds(given.max_delay)}s"
+    return wire
+
+
 def _key(value: Any) -> str:
     return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
@@ -102,7 +90,7 @@ def _tags(value: Any) -> Any:
 def idempotency_key(value: Any, run_id: str | None) -> str:
     """A key as the platform has it: one that is written inside a run holds for that run."""
     key = _key(value)
-    return key if run_id is None else str(_of_run(key, run_id)["idempotencyKey"])
+    return key if run_id is None or isinstance(value, IdempotencyKey) else str(_of_run(key, run_id)["idempotencyKey"])
 
 
 def key_options(value: Any, ttl: Any) -> dict[str, Any]:
@@ -126,6 +114,7 @@ def _of_run(key: str, run_id: str) -> dict[str, Any]:
 _WRITTEN = {
     "queue": _queue,
     "delay": _delay,
+    "debounce": _debounce,
     "ttl": seconds,
     "idempotency_key": _key,
     "idempotency_key_ttl": lambda value: f"{seconds(value)}s",

@@ -28,6 +28,8 @@ def add_pages(app: falcon.App, platform: Platform) -> None:
             platform.checkpoints,
             platform.waits,
             platform.logs,
+            platform.packets,
+            platform.clock,
         ),
         "/static/{name}": Static(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,12 @@ import falcon
 
 from sojourn.control_plane.domain import ids, lifecycle
 from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.engine.errors import PacketsUnavailable
+from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.executors import Executors
+from sojourn.control_plane.store.packets import STORED
 from sojourn.control_plane.store.records import Environment, Run, Snapshot
 from sojourn.control_plane.store.runs import Runs, attempts_of
 from sojourn.control_plane.store.versions import Versions
@@ -44,6 +48,8 @@ class RunPage:
         checkpoints: Checkpoints,
         waits: Waits,
         logs: Logs,
+        packets: Packets,
+        clock: Callable[[], datetime],
     ):
         self._pages = pages
         self._sessions = sessions
@@ -54,6 +60,8 @@ class RunPage:
         self._checkpoints = checkpoints
         self._waits = waits
         self._logs = logs
+        self._packets = packets
+        self._clock = clock
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, run: str) -> None:
         """The page."""
@@ -74,6 +82,8 @@ class RunPage:
             run=found,
             executor=self._executors.find(found.executor_id) if found.executor_id else None,
             version=version.number if version else "",
+            payload_url=self._address(found.payload, found.payload_type),
+            output_url=self._address(found.output, found.output_type),
             over=found.snapshot_status == SnapshotStatus.FINISHED,
             took=found.finished_at - found.executed_at if found.finished_at and found.executed_at else None,
             waited=found.executed_at - found.created_at if found.executed_at else None,
@@ -88,6 +98,15 @@ class RunPage:
             after=after,
             more=following if len(lines) == _LINES else None,
         )
+
+    def _address(self, text: str | None, media_type: str | None) -> str | None:
+        """Where a payload or an output is that does not lie beside the run."""
+        if text is None or media_type != STORED:
+            return None
+        try:
+            return self._packets.url(text, self._clock())
+        except PacketsUnavailable:
+            return None
 
     def _find(self, environments: list[Environment], run: str) -> tuple[Environment, Run]:
         if ids.is_id(run, "run"):

@@ -23,8 +23,9 @@ from sojourn.control_plane.api.body import Stream, parse
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.edge import refusal
 from sojourn.control_plane.api.encoding import to_json
-from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.problems import Problem, of_engine
 from sojourn.control_plane.api.tasks import (
+    Uploads,
     idempotency_headers,
     kept_key,
     no_waiting,
@@ -33,10 +34,13 @@ from sojourn.control_plane.api.tasks import (
     run_request,
     source,
     task_id,
+    uploads_of,
 )
 from sojourn.control_plane.engine.batch_items import Flaw, Item
 from sojourn.control_plane.engine.batches import Batches as BatchCases
 from sojourn.control_plane.engine.batches import BatchRequest, Filled, MadeBatch
+from sojourn.control_plane.engine.errors import PacketMissing
+from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.engine.triggering import TriggerRequest
 from sojourn.control_plane.store.records import Batch
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode
@@ -54,8 +58,9 @@ _ACCEPTED, _OK = "202 Accepted", "200 OK"
 class Batches:
     """What can be done with batches."""
 
-    def __init__(self, batches: BatchCases, clock: Callable[[], datetime]):
+    def __init__(self, batches: BatchCases, packets: Packets, clock: Callable[[], datetime]):
         self._batches = batches
+        self._packets = packets
         self._clock = clock
 
     def create(self, call: Call) -> Answer:
@@ -122,6 +127,7 @@ class Batches:
         for position, run in self._batches.results(found, after):
             if held > _RESULT_BYTES:
                 return {"id": batch, "items": items, "next": after}
+            run = self._packets.with_output(run)
             items.append(present.result(run))
             held += len(run.output or "")
             after = position
@@ -130,7 +136,8 @@ class Batches:
     def _whole(self, call: Call, body: WholeBatchBody) -> MadeBatch:
         if body.resumeParentOnCompletion:
             raise no_waiting("resumeParentOnCompletion")
-        items = [whole_item(place, value, source(call), call.now) for place, value in enumerate(body.items)]
+        uploads = uploads_of(self._packets, call.environment)
+        items = [whole_item(place, value, source(call), call.now, uploads) for place, value in enumerate(body.items)]
         key, ttl = kept_key(*idempotency_headers(call), "idempotency-key-ttl")
         request = BatchRequest(
             run_count=len(items),
@@ -149,7 +156,8 @@ class Batches:
         accepted = repeated = 0
         if batch.is_sealed:
             return Filled(0, sum(1 for _ in _lines(stream, batch)), batch)
-        for items in _portions(stream, batch, source(call), call.now):
+        uploads = uploads_of(self._packets, call.environment)
+        for items in _portions(stream, batch, source(call), call.now, uploads):
             filled = self._batches.fill(call.environment, batch.id, items, self._clock())
             accepted, repeated, batch = accepted + filled.accepted, repeated + filled.repeated, filled.batch
         return Filled(accepted, repeated, batch)
@@ -178,7 +186,7 @@ def batch_request(call: Call) -> BatchRequest:
     )
 
 
-def item_of(line: ndjson.Line, source: str, now: datetime) -> Item:
+def item_of(line: ndjson.Line, source: str, now: datetime, uploads: Uploads | None = None) -> Item:
     """A line's item, with its flaw if it cannot be triggered. `Problem` if it does not even say which item it is."""
     if not line.is_whole:
         return _unread(line, ErrorCode.PAYLOAD_TOO_LARGE, f"the item has more than {LINE_LIMIT} bytes")
@@ -196,10 +204,10 @@ def item_of(line: ndjson.Line, source: str, now: datetime) -> Item:
         except ValidationError as unnamed:
             raise refusal("BATCH_ITEM_INVALID", f"Line {line.number}", unnamed, value) from None
         return _flawed(named.index, named.task, refusal("BODY_INVALID", "Item Error", error, value))
-    return _read(body.index, body, source, now)
+    return _read(body.index, body, source, now, uploads)
 
 
-def whole_item(place: int, value: dict[str, Any], source: str, now: datetime) -> Item:
+def whole_item(place: int, value: dict[str, Any], source: str, now: datetime, uploads: Uploads | None = None) -> Item:
     """An item of a batch that is sent whole. `Problem` if it does not name its task."""
     try:
         body = BatchedRun.model_validate(value)
@@ -210,18 +218,18 @@ def whole_item(place: int, value: dict[str, Any], source: str, now: datetime) ->
             field = f"items.{place}.task"
             raise Problem("BODY_INVALID", f"Body Error: {field}: an item names its task", field=field) from None
         return _flawed(place, named.task, refusal("BODY_INVALID", "Item Error", error, value))
-    return _read(place, body, source, now)
+    return _read(place, body, source, now, uploads)
 
 
 def _lines(stream: Stream, batch: Batch) -> Iterator[ndjson.Line]:
     return ndjson.lines(stream.chunks(batch.run_count * LINE_LIMIT), LINE_LIMIT)
 
 
-def _portions(stream: Stream, batch: Batch, source: str, now: datetime) -> Iterator[list[Item]]:
+def _portions(stream: Stream, batch: Batch, source: str, now: datetime, uploads: Uploads) -> Iterator[list[Item]]:
     items: list[Item] = []
     held = 0
     for line in _lines(stream, batch):
-        items.append(item_of(line, source, now))
+        items.append(item_of(line, source, now, uploads))
         held += len(line.text)
         if len(items) >= _AT_ONCE or held >= _BYTES_AT_ONCE:
             yield items
@@ -230,11 +238,13 @@ def _portions(stream: Stream, batch: Batch, source: str, now: datetime) -> Itera
         yield items
 
 
-def _read(index: int, body: BatchItemBody | BatchedRun, source: str, now: datetime) -> Item:
+def _read(index: int, body: BatchItemBody | BatchedRun, source: str, now: datetime, uploads: Uploads | None) -> Item:
     options = body.options or _NO_OPTIONS
     try:
         key = kept_key(options.idempotencyKey, options.idempotencyKeyTTL, "options.idempotencyKeyTTL")
-        return Item(index, run_request(body.task, body.payload, options, key, now, source=source))
+        return Item(index, run_request(body.task, body.payload, options, key, now, source=source, uploads=uploads))
+    except PacketMissing as error:
+        return _flawed(index, body.task, of_engine(error))
     except Problem as problem:
         return _flawed(index, body.task, problem)
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
     MAX_CONCURRENCY_KEY_CHARS,
+    MAX_DEBOUNCE_KEY_CHARS,
     MAX_IDEMPOTENCY_KEY_CHARS,
     MAX_TAG_CHARS,
     MAX_WAITS,
@@ -69,6 +70,7 @@ QueueText = Annotated[
 _Number = (
     Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 )
+ExternalId = Annotated[str, StringConstraints(max_length=128), AfterValidator(identifier)]
 MachineName = Literal["micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x"]
 
 
@@ -90,6 +92,21 @@ class IdempotencyKeyOptions(Strict):
 
     key: Key
     scope: Literal["run", "attempt", "global"]
+
+
+class DebounceOption(Strict):
+    """One run for all triggers of the task with the key, for as long as they follow each other within the delay."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=MAX_DEBOUNCE_KEY_CHARS), AfterValidator(identifier)]
+    delay: Time = Field(description='How long after the last trigger it starts: a duration ("30s"), 1 second at least.')
+    mode: Literal["leading", "trailing"] = Field(
+        default="leading",
+        description="Whose payload the run has: the first trigger's, or the last one's, with its metadata, tags, machine,"
+        " maxAttempts and maxDuration.",
+    )
+    maxDelay: Time | None = Field(
+        default=None, description="How long after the first trigger the run starts at the latest; more than `delay`."
+    )
 
 
 class RunOptions(Strict):
@@ -122,10 +139,12 @@ class RunOptions(Strict):
     test: bool | None = None
     lockToVersion: Annotated[str, StringConstraints(pattern=r"^[0-9]{8}\.[0-9]{1,9}$")] | None = None
     region: Name | None = Field(default=None, description="Where it runs: `default`, or a region of SOJOURN_REGIONS.")
-    externalDeploymentId: Annotated[str, StringConstraints(max_length=128)] | None = Field(
-        default=None, description="Not in this release."
+    externalDeploymentId: ExternalId | None = Field(
+        default=None,
+        description="The version that was deployed under this name; while there is none the run waits for it, an hour at"
+        " most. Ignored in development, beside `lockToVersion`, and blank.",
     )
-    debounce: dict[str, Any] | None = Field(default=None, description="Not in this release.")
+    debounce: DebounceOption | None = None
 
 
 class TriggerOptions(RunOptions):
@@ -231,6 +250,9 @@ class DeployBody(Strict):
     archive: str
     image: Annotated[str, StringConstraints(pattern=IMAGE, max_length=MAX_NAME_CHARS)] | None = Field(
         default=None, description="A container image: where executors run by docker, it wins over the site's."
+    )
+    externalId: ExternalId | None = Field(
+        default=None, description="A name for the version, such as a commit, that triggers may ask for; blank is none."
     )
 
 
@@ -380,10 +402,8 @@ class UpdateAll(Strict):
     value: dict[str, Any]
 
 
-Operations = Annotated[
-    list[Annotated[SetField | DeleteField | IncrementField | UpdateAll, Field(discriminator="type")]],
-    Field(max_length=1_000),
-]
+AnOperation = Annotated[SetField | DeleteField | IncrementField | UpdateAll, Field(discriminator="type")]
+Operations = Annotated[list[AnOperation], Field(max_length=1_000)]
 
 
 class MetadataBody(Strict):
@@ -530,7 +550,7 @@ class OutcomeBody(Loose):
 
 
 class CompletionBody(Loose):
-    """An attempt that is over. Log lines that make no sense are passed over; they never cost a result."""
+    """An attempt that is over. Log lines and changes that make no sense are passed over; they never cost a result."""
 
     run: Name
     snapshot: _Snapshot
@@ -539,6 +559,7 @@ class CompletionBody(Loose):
     outcome: OutcomeBody
     usageMs: Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)] = 0
     logs: list[Any] = Field(default_factory=list)
+    changes: list[Any] = Field(default_factory=list)
 
 
 class NextBody(Loose):
@@ -643,6 +664,7 @@ class ThawedBody(HeldBody):
 
 
 class LogsBody(HeldBody):
-    """Log lines of the run."""
+    """Log lines of the run, and changes of metadata, `{n, whose: run|parent|root, operation}`, made once for each `n`."""
 
     lines: list[Any]
+    changes: list[Any] = Field(default_factory=list)

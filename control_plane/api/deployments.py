@@ -10,6 +10,7 @@ from sojourn.control_plane.api.bodies import DeployBody
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.tasks import external_id
 from sojourn.control_plane.engine.deployments import Deployments as Deploying
 from sojourn.control_plane.store.records import Task
 from sojourn.control_plane.store.versions import Versions
@@ -30,7 +31,13 @@ class Deployments:
         except (binascii.Error, ValueError):
             raise Problem("BODY_INVALID", "archive: must be base64", field="archive") from None
         made = self._deploying.deploy(
-            call.environment, body.manifest, body.contentHash, archive, call.now, image=body.image
+            call.environment,
+            body.manifest,
+            body.contentHash,
+            archive,
+            call.now,
+            image=body.image,
+            external_id=external_id(body.externalId),
         )
         return {
             "id": made.id,
@@ -55,6 +62,7 @@ class Deployments:
             "runtimeVersion": version.python_version,
             "sdkVersion": version.sdk_version,
             **({"image": version.image} if version.image else {}),
+            **({"externalId": version.external_id} if version.external_id else {}),
             "createdAt": timestamp(version.created_at),
             "deployedAt": timestamp(version.created_at),
             "tasks": [_task(task) for task in self._versions.tasks(version.id)],

@@ -73,7 +73,7 @@ def named(head: bytes) -> tuple[int, str] | None:
 
 
 def _line(number: int, held: bytearray, piece: bytes, cut: bool, limit: int) -> Line | None:
-    text = bytes(held[:_HEAD_BYTES]) if cut else bytes(held + piece)
+    text = bytes(held + piece)
     if cut or len(text) > limit:
         return Line(number, text[:_HEAD_BYTES], is_whole=False)
     return Line(number, text) if text.strip() else None

@@ -36,6 +36,8 @@ _PARAMETERS = {
     "queue": "A queue's id or, with `type`, a task's id or a queue's name; slashes are sent as %2F or %252F.",
     "key": "An idempotency key as it was sent; what a task's code wrote is hashed with its run.",
     "hash": "What the token's `url` ends with.",
+    "file": "A path of letters, digits, dots, dashes and underscores; slashes are sent as %2F.",
+    "grant": "What the address that was given ends with.",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sojourn.control_plane.api.encoding import RawJson, timestamp
@@ -16,6 +16,7 @@ from sojourn.control_plane.engine.explaining import Explained
 from sojourn.control_plane.engine.queues import QueueState
 from sojourn.control_plane.engine.waiting import Done
 from sojourn.control_plane.store.batches import BatchItem, Flawed
+from sojourn.control_plane.store.packets import STORED
 from sojourn.control_plane.store.records import (
     Attempt,
     Batch,
@@ -116,10 +117,12 @@ def retrieved(
     waits: Sequence[Wait],
     current: bool,
     schedule: Schedule | None = None,
+    address: Callable[[str], str] = str,
 ) -> dict[str, Any]:
     """A run by itself, with payload, output, error and its relatives. `versions`: numbers by version id.
 
     `executor`: where a cluster has the executor that the run was last given to. `waits`: what it needs to go on.
+    `address`: where an object of that name can be read.
     """
     wire = {
         **common(run, version, current),
@@ -140,10 +143,9 @@ def retrieved(
         wire["executor"] = placed(run.executor_id, executor)
     if schedule is not None:
         wire["schedule"] = _of_schedule(schedule)
-    if run.payload is not None:
-        wire["payload"] = packet(run.payload, run.payload_type)
-    if run.output is not None and run.status == RunStatus.COMPLETED:
-        wire["output"] = packet(run.output, run.output_type or "application/json")
+    wire |= _packet("payload", run.payload, run.payload_type, address)
+    if run.status == RunStatus.COMPLETED:
+        wire |= _packet("output", run.output, run.output_type, address)
     if run.error and is_final(run.status):
         wire["error"] = flat_error(run.error)
     return wire
@@ -165,6 +167,15 @@ def placed(executor_id: str, executor: Executor | None) -> dict[str, Any]:
             "isolation": executor.isolation,
         }
     )
+
+
+def _packet(name: str, text: str | None, media_type: str | None, address: Callable[[str], str]) -> dict[str, Any]:
+    """A payload or an output in a run, or where it can be read."""
+    if text is None:
+        return {}
+    if media_type == STORED:
+        return {f"{name}PresignedUrl": address(text)}
+    return {name: packet(text, media_type or "application/json")}
 
 
 def packet(text: str, media_type: str) -> Any:

@@ -60,6 +60,9 @@ CODES: dict[str, Code] = {
     "CALLBACK_REFUSED": Code(
         401, "The callback's address is not valid.", "use the `url` of the token just as it was given"
     ),
+    "GRANT_REFUSED": Code(
+        403, "The address is not valid, or not any more.", "ask for another one; an address is good for an hour"
+    ),
     # what it was sent to
     "NOT_FOUND": Code(404, "There is nothing at this address.", "see /api/openapi.json for what there is"),
     "RUN_NOT_FOUND": Code(404, "There is no such run in this environment.", "check the id and the key's environment"),
@@ -78,6 +81,9 @@ CODES: dict[str, Code] = {
     "BATCH_NOT_FOUND": Code(404, "There is no such batch in this environment.", "check the id and the key's environment"),
     "QUEUE_NOT_FOUND": Code(
         404, "There is no such queue in this environment.", "check `type`, the name or id, and the key's environment"
+    ),
+    "PACKET_NOT_FOUND": Code(
+        404, "There is nothing where the payload is said to be.", "upload it, to the address that PUT /api/v2/packets gives"
     ),
     "IDEMPOTENCY_KEY_NOT_FOUND": Code(
         404, "No run of that task holds the idempotency key.", "nothing is to be done, unless key or task are others"
@@ -123,6 +129,9 @@ CODES: dict[str, Code] = {
     "ENGINE_ERROR": Code(503, "The request could not be carried out just now.", "send it again"),
     "IMAGES_UNAVAILABLE": Code(
         503, "The object store does not answer.", "let the run wait in memory, or send it again; see SOJOURN_OBJECT_STORE"
+    ),
+    "PACKETS_UNAVAILABLE": Code(
+        503, "The object store, where large payloads lie, does not answer.", "send it again; see SOJOURN_OBJECT_STORE"
     ),
     "UNAVAILABLE": Code(503, "A part of the platform is not reachable.", "send it again; see /readyz for which part"),
 }

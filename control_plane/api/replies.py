@@ -33,10 +33,34 @@ class Refusal(Reply):
 
 
 class TriggeredReply(Reply):
-    """`isCached`: an idempotency key led to a run that was there before."""
+    """`isCached`: an idempotency key, or a debounce key, led to a run that was there before."""
 
     id: str
     isCached: bool
+
+
+class AddressReply(Reply):
+    """An address that proves itself, for an hour."""
+
+    presignedUrl: str
+
+
+class UploadReply(AddressReply):
+    """Where to PUT the payload; `storagePath` is what to trigger with."""
+
+    storagePath: str
+
+
+class WrittenReply(Reply):
+    """How much was stored."""
+
+    bytes: int
+
+
+class LogsTakenReply(Reply):
+    """Why changes of metadata were not made."""
+
+    refused: list[str] | None = None
 
 
 class IdReply(Reply):
@@ -200,7 +224,9 @@ class RunReply(RunFields):
     executor: ExecutorName | None = None
     schedule: ScheduleOfRun | None = None
     payload: Any = None
+    payloadPresignedUrl: str | None = Field(default=None, description="For an hour, in place of a large `payload`.")
     output: Any = None
+    outputPresignedUrl: str | None = Field(default=None, description="For an hour, in place of a large `output`.")
     error: FlatError | None = None
 
 
@@ -655,6 +681,7 @@ class DeploymentReply(Reply):
     runtimeVersion: str
     sdkVersion: str
     image: str | None = None
+    externalId: str | None = None
     createdAt: datetime
     deployedAt: datetime
     tasks: list[TaskItem]
@@ -748,7 +775,3 @@ class WaitReply(Reply):
     state: str
     snapshot: int
     done: dict[str, Any]
-
-
-class EmptyReply(Reply):
-    """Nothing."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sojourn.control_plane.api import present
 from sojourn.control_plane.api.bodies import (
+    AnOperation,
     KeyResetBody,
     MetadataBody,
     Operations,
@@ -25,6 +26,7 @@ from sojourn.control_plane.domain.metadata import Operation
 from sojourn.control_plane.engine.annotating import Annotating, Change
 from sojourn.control_plane.engine.cancelling import Cancelling
 from sojourn.control_plane.engine.explaining import Explaining
+from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
 from sojourn.control_plane.engine.steering import Steering
@@ -64,6 +66,7 @@ class Runs:
         annotating: Annotating,
         logs: Logs,
         schedules: Schedules,
+        packets: Packets,
         cursors: Cursors,
     ):
         self._runs = runs
@@ -79,6 +82,7 @@ class Runs:
         self._annotating = annotating
         self._logs = logs
         self._schedules = schedules
+        self._packets = packets
         self._cursors = cursors
 
     def page(self, call: Call) -> dict[str, Any]:
@@ -121,7 +125,8 @@ class Runs:
             Change("parentOperations", operations_of(body.parentOperations)),
             Change("rootOperations", operations_of(body.rootOperations)),
         )
-        return {"metadata": self._annotating.change_metadata(call.environment, run_id(run), *changes)}
+        changed = self._annotating.change_metadata(call.environment, run_id(run), *changes, request_key(call))
+        return {"metadata": changed}
 
     def add_tags(self, call: Call, run: str) -> dict[str, Any]:
         """Adds tags to a run."""
@@ -145,7 +150,18 @@ class Runs:
         waits = self._waits.begun(found.id, _MAX_WAITS, found.wait_keys or ()) if found.wait_need else ()
         schedule = self._schedules.find(found.environment_id, found.schedule_id) if found.schedule_id else None
         current = speaks_current(call)
-        return present.retrieved(found, self._version(found), related, numbers, executor, waits, current, schedule)
+        version, now = self._version(found), call.now
+        return present.retrieved(
+            found,
+            version,
+            related,
+            numbers,
+            executor,
+            waits,
+            current,
+            schedule,
+            lambda name: self._packets.url(name, now),
+        )
 
     def cancel(self, call: Call, run: str) -> dict[str, Any]:
         """Cancels a run; one that is over stays as it is."""
@@ -165,7 +181,7 @@ class Runs:
         found = self._results.wait(call.environment, run_id(run), call.query.wait)
         if found is None:
             raise Problem("RUN_NOT_FINISHED")
-        return present.result(found)
+        return present.result(self._packets.with_output(found))
 
     def logs(self, call: Call, run: str) -> dict[str, Any]:
         """Log lines from a cursor on; `next` goes on after the last of them."""
@@ -198,7 +214,12 @@ class Runs:
 
 def operations_of(bodies: Operations) -> list[Operation]:
     """What is to be done to metadata."""
-    return [Operation(each.type, getattr(each, "key", ""), getattr(each, "value", None)) for each in bodies]
+    return [operation_of(each) for each in bodies]
+
+
+def operation_of(body: AnOperation) -> Operation:
+    """One of them."""
+    return Operation(body.type, getattr(body, "key", ""), getattr(body, "value", None))
 
 
 def _start(text: str, now: datetime) -> datetime:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
-from sojourn.control_plane.api.bodies import MAX_NAME_CHARS, RunOptions, TriggerBody, TriggerOptions, identifier
+from sojourn.control_plane.api.bodies import (
+    MAX_NAME_CHARS,
+    DebounceOption,
+    RunOptions,
+    TriggerBody,
+    TriggerOptions,
+    identifier,
+)
 from sojourn.control_plane.api.body import parse
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import duration, ids
+from sojourn.control_plane.domain.debounce import SHORTEST_DELAY, Debounce
+from sojourn.control_plane.engine.packets import Packets, Text
 from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, Triggering, TriggerRequest
+from sojourn.control_plane.store.packets import STORED
+from sojourn.control_plane.store.records import Environment
 from sojourn.sdk.protocol import (
     MAX_IDEMPOTENCY_KEY_CHARS,
     MAX_METADATA_BYTES,
@@ -27,24 +39,37 @@ _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _VISIBLE = re.compile(r"[!-~]{1,255}")
 _TEXT_TYPES = frozenset({"text/plain"})
 _JSON_TYPES = frozenset({"application/json"})
+SUPER_JSON = "application/super+json"
+#: Types of texts that say by themselves what they stand for.
+_WRAPPED_TYPES = _TEXT_TYPES | {SUPER_JSON}
 #: What this release cannot do; a run that ignored it would not be what was asked for.
-_UNSUPPORTED = ("externalDeploymentId", "debounce", "parentBatch")
+_UNSUPPORTED = ("parentBatch",)
 _NO_OPTIONS = TriggerOptions()
+
+#: What a client has uploaded to a path before it triggers.
+Uploads = Callable[[str], Text]
 
 
 class Tasks:
     """What can be done with a task."""
 
-    def __init__(self, triggering: Triggering):
+    def __init__(self, triggering: Triggering, packets: Packets):
         self._triggering = triggering
+        self._packets = packets
 
     def trigger(self, call: Call, task: str) -> Answer:
         """Stores a run and answers with its id."""
-        made = self._triggering.trigger(call.environment, trigger_request(call, task), call.now)
+        request = trigger_request(call, task, uploads_of(self._packets, call.environment))
+        made = self._triggering.trigger(call.environment, request, call.now)
         return Answer(b'{"id":"%s","isCached":%s}' % (made.id.encode(), b"true" if made.cached else b"false"))
 
 
-def trigger_request(call: Call, task: str) -> TriggerRequest:
+def uploads_of(packets: Packets, environment: Environment) -> Uploads:
+    """What the clients of an environment have uploaded, and nobody else's."""
+    return lambda path: packets.uploaded(environment.id, path)
+
+
+def trigger_request(call: Call, task: str, uploads: Uploads | None = None) -> TriggerRequest:
     """What a call asks for. `Problem` names the field that cannot be used."""
     body: TriggerBody = call.body
     options = body.options or _NO_OPTIONS
@@ -59,6 +84,7 @@ def trigger_request(call: Call, task: str) -> TriggerRequest:
         source=source(call),
         request_key=request_key(call),
         parent_run_id=parent_id(options.parentRunId, "options.parentRunId"),
+        uploads=uploads,
     )
 
 
@@ -72,10 +98,14 @@ def run_request(
     source: str,
     request_key: str | None = None,
     parent_run_id: str | None = None,
+    uploads: Uploads | None = None,
 ) -> TriggerRequest:
     """One run, from the payload and the options that name it. `key`: its idempotency key and that one's life."""
     _refuse_unsupported(options)
-    payload, payload_type = _payload(value, options.payloadType)
+    named = media_type(options.payloadType)
+    if named == STORED:
+        value, named = _uploaded(value, uploads)
+    payload, payload_type = _payload(value, named)
     limit = options.maxDuration
     return TriggerRequest(
         task=task,
@@ -100,7 +130,14 @@ def run_request(
         is_test=bool(options.test),
         parent_run_id=parent_run_id,
         source=source,
+        external_deployment_id=external_id(options.externalDeploymentId),
+        debounce=_debounce(options.debounce) if options.debounce else None,
     )
+
+
+def external_id(given: str | None) -> str | None:
+    """What a deployment is called by who deployed it; blank is nothing."""
+    return (given or "").strip() or None
 
 
 def task_id(text: str) -> str:
@@ -143,9 +180,25 @@ def _refuse_unsupported(options: RunOptions) -> None:
             raise Problem("OPTION_UNSUPPORTED", field=f"options.{name}")
 
 
-def _payload(value: Any, named: str | None) -> tuple[str | None, str]:
+def media_type(named: str | None) -> str:
+    """A payload's type without its parameters; JSON where none is named."""
+    return (named or "application/json").split(";", 1)[0].strip().lower()
+
+
+def _uploaded(path: Any, uploads: Uploads | None) -> tuple[str, str]:
+    """A payload that was uploaded before, and its type; as it would come in a body, if it were JSON."""
+    if not isinstance(path, str) or not path or uploads is None:
+        raise Problem("BODY_INVALID", "payload: must be the `storagePath` of an upload", field="payload")
+    try:
+        found = uploads(path)
+        named = media_type(found.media_type)
+        return (found.text, named) if named in _WRAPPED_TYPES else (parse(found.text.encode()), "application/json")
+    except ValueError as error:
+        raise Problem("BODY_INVALID", f"payload: {error}", field="payload") from None
+
+
+def _payload(value: Any, media_type: str) -> tuple[str | None, str]:
     """The payload as stored: JSON text, or the text itself where its type says so."""
-    media_type = (named or "application/json").split(";", 1)[0].strip().lower()
     if value is None:
         return None, "application/json"
     if media_type in _TEXT_TYPES and isinstance(value, str):
@@ -153,8 +206,8 @@ def _payload(value: Any, named: str | None) -> tuple[str | None, str]:
             return identifier(value), "text/plain"
         except ValueError as error:
             raise Problem("BODY_INVALID", f"payload: {error}", field="payload") from None
-    if media_type == "application/super+json" and isinstance(value, str):
-        value = _unwrapped(value)
+    if media_type == SUPER_JSON and isinstance(value, str):
+        value = unwrapped(value)
     elif media_type not in _JSON_TYPES:
         raise Problem(
             "PAYLOAD_TYPE_UNSUPPORTED",
@@ -177,7 +230,7 @@ def _bytes_of(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
-def _unwrapped(text: str) -> Any:
+def unwrapped(text: str) -> Any:
     """The plain value in the envelope `{"json": value, "meta"?: …}` that some clients send."""
     envelope = parse(text.encode("utf-8", "surrogatepass"))
     if not isinstance(envelope, dict) or "json" not in envelope:
@@ -245,6 +298,17 @@ def _seconds(text: str, field: str) -> int:
         return duration.seconds(text)
     except duration.BadTime as error:
         raise Problem("BODY_INVALID", f"{field}: {error}", field=field) from None
+
+
+def _debounce(option: DebounceOption) -> Debounce:
+    field = "options.debounce"
+    delay = timedelta(seconds=_seconds(option.delay, f"{field}.delay"))
+    longest = timedelta(seconds=_seconds(option.maxDelay, f"{field}.maxDelay")) if option.maxDelay else None
+    if delay < SHORTEST_DELAY:
+        raise Problem("BODY_INVALID", f"{field}.delay: is 1 second at least", field=f"{field}.delay")
+    if longest is not None and longest <= delay:
+        raise Problem("BODY_INVALID", f"{field}.maxDelay: must be more than delay", field=f"{field}.maxDelay")
+    return Debounce(option.key, delay, option.mode == "trailing", longest)
 
 
 def _delay(text: str, now: datetime) -> datetime | None:

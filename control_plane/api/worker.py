@@ -7,8 +7,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from sojourn.control_plane.api import present
 from sojourn.control_plane.api.bodies import (
+    AnOperation,
     CheckpointBody,
     CheckpointQuery,
     CompletionBody,
@@ -27,22 +30,25 @@ from sojourn.control_plane.api.body import Stream
 from sojourn.control_plane.api.call import Answer, Call, Streamed
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.runs import operation_of
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.failure import truncated
+from sojourn.control_plane.engine.annotating import RELATIVES, NumberedChange
 from sojourn.control_plane.engine.attempts import Attempts, Completed, NextAnswer, NextRequest
 from sojourn.control_plane.engine.deployments import Deployments
 from sojourn.control_plane.engine.freezing import Freezing, Suspension
 from sojourn.control_plane.engine.identities import Identities
 from sojourn.control_plane.engine.outcomes import Outcome, Settled
 from sojourn.control_plane.engine.waiting import Waiting, WaitRequest, Wish
+from sojourn.control_plane.store.packets import STORED
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.telemetry.logs import LEVELS, STREAMS, Line
 from sojourn.sdk.protocol import MAX_LOG_LINE_CHARS
 
-_MAX_LINES = 10_000
+_MAX_LINES = _MAX_CHANGES = 10_000
+_OPERATION: TypeAdapter[AnOperation] = TypeAdapter(AnOperation)
 _MAX_PROPERTIES_CHARS = 32 * 1024
 _MAX_NUMBER = 2_147_483_647
-_NOTHING = Answer(b"{}")
 
 
 class Worker:
@@ -116,11 +122,12 @@ class Worker:
         state = "blocked" if answer.is_blocked else "ready"
         return {"state": state, "snapshot": answer.snapshot, "done": present.waits_done(answer.done)}
 
-    def logs(self, call: Call) -> Answer:
-        """Keeps log lines."""
+    def logs(self, call: Call) -> dict[str, Any]:
+        """Keeps log lines, and makes changes of metadata."""
         body: LogsBody = call.body
-        self._attempts.append_logs(call.executor, body.run, body.token, log_lines(body.lines, 0, call.now))
-        return _NOTHING
+        lines, changes = log_lines(body.lines, 0, call.now), changes_of(body.changes)
+        refused = self._attempts.append_logs(call.executor, body.run, body.token, lines, changes)
+        return {"refused": refused} if refused else {}
 
     def version(self, call: Call, content_hash: str) -> Answer:
         """The archive of the executor's own version, and no other."""
@@ -220,6 +227,25 @@ def _line(item: Any, attempt: int, now: datetime) -> Line | None:
     )
 
 
+def changes_of(given: list[Any]) -> list[NumberedChange]:
+    """Changes of metadata that can be made, in the order of their numbers; what makes no sense is passed over."""
+    read = (_change(item) for item in given[:_MAX_CHANGES])
+    return sorted((each for each in read if each is not None), key=lambda each: each.number)
+
+
+def _change(item: Any) -> NumberedChange | None:
+    if not isinstance(item, dict):
+        return None
+    number, whose = item.get("n"), item.get("whose")
+    if type(number) is not int or not 0 < number < 2**63 or whose not in RELATIVES:
+        return None
+    try:
+        operation = _OPERATION.validate_python(item.get("operation"))
+    except ValidationError:
+        return None
+    return NumberedChange(number, whose, operation_of(operation))
+
+
 def _number(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= _MAX_NUMBER else None
 
@@ -269,14 +295,20 @@ def _completed(body: CompletionBody, now: datetime) -> Completed:
         attempt=body.attempt,
         outcome=_outcome(body.outcome, int(body.usageMs)),
         lines=log_lines(body.logs, body.attempt, now),
+        changes=changes_of(body.changes),
     )
+
+
+def _output_type(named: str | None) -> str:
+    """What an output is, as its executor says; what stands for an object of the store is ours to say."""
+    return named if named and named.isprintable() and named != STORED else "application/json"
 
 
 def _outcome(body: OutcomeBody, usage_ms: int) -> Outcome:
     return Outcome(
         ok=body.ok,
         output=body.output,
-        output_type=body.outputType if body.outputType and body.outputType.isprintable() else "application/json",
+        output_type=_output_type(body.outputType),
         error=truncated(body.error) if body.error else None,
         retry_in=timedelta(milliseconds=body.retry.delay) if body.retry else None,
         skipped_retrying=bool(body.skippedRetrying),

@@ -8,6 +8,7 @@ from typing import Any
 
 from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 from sojourn.control_plane.engine.credentials import Credentials
+from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run, Version
 from sojourn.control_plane.store.versions import Versions
@@ -27,15 +28,21 @@ class Terms:
 class Assigning:
     """Builds assignments (JSON, camelCase) out of a run and what it is pinned to."""
 
-    def __init__(self, access: Access, versions: Versions, credentials: Credentials, terms: Terms):
+    def __init__(self, access: Access, versions: Versions, credentials: Credentials, packets: Packets, terms: Terms):
         self._access = access
         self._versions = versions
         self._credentials = credentials
+        self._packets = packets
         self._terms = terms
         self._keys: dict[str, str] = {}
 
     def assignment(self, run: Run, now: datetime) -> dict[str, Any]:
-        """Everything that an executor and the user's code need for one attempt."""
+        """Everything that an executor and the user's code need for one attempt.
+
+        `PacketsUnavailable`, `PacketMissing`: its payload cannot be read, now or for good.
+        """
+        if run.checkpoint_id is None:  # a frozen process has read it
+            run = self._packets.with_payload(run)
         assert run.version_id and run.executor_id
         environment = self._access.environment(run.environment_id, now)
         version = self._versions.find(run.version_id)

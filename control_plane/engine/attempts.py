@@ -13,24 +13,26 @@ from typing import Any
 import redis
 
 from sojourn.control_plane import faults
+from sojourn.control_plane.domain.failure import internal_error
 from sojourn.control_plane.domain.fairness import Taken, lane_of
 from sojourn.control_plane.domain.lifecycle import BLOCKED
+from sojourn.control_plane.engine.annotating import Annotating, NumberedChange
 from sojourn.control_plane.engine.assigning import Assigning
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
-from sojourn.control_plane.engine.errors import Stale
+from sojourn.control_plane.engine.errors import PacketMissing, Stale
 from sojourn.control_plane.engine.freezing import Freezing
 from sojourn.control_plane.engine.indexing import CURRENT, Index, frozen_version, milliseconds
 from sojourn.control_plane.engine.outcomes import Outcome, Outcomes, Settled
 from sojourn.control_plane.engine.turns import Turns
 from sojourn.control_plane.engine.waiting import WAIT_IS_OVER, Done, Waiting
 from sojourn.control_plane.queue.fair_queue import NotReady
-from sojourn.control_plane.store.database import StoreUnavailable
+from sojourn.control_plane.store.database import Deadlock, StoreUnavailable
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.telemetry.logs import Line, Logs
-from sojourn.sdk.protocol import Completion, SnapshotStatus
+from sojourn.sdk.protocol import Completion, ErrorCode, SnapshotStatus
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Completed:
     attempt: int
     outcome: Outcome
     lines: Sequence[Line] = ()
+    changes: Sequence[NumberedChange] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,7 @@ class Attempts:
         logs: Logs,
         executors: Executors,
         waiting: Waiting,
+        annotating: Annotating,
         clock: Callable[[], datetime],
         timing: Timing,
     ):
@@ -127,6 +131,7 @@ class Attempts:
         self._logs = logs
         self._executors = executors
         self._waiting = waiting
+        self._annotating = annotating
         self._clock = clock
         self._timing = timing
         self._noted: set[str] = set()
@@ -168,10 +173,24 @@ class Attempts:
 
     def _settle(self, executor: ExecutorIdentity, completed: Completed, now: datetime) -> Settled:
         self._credentials.check_run(completed.token, completed.run, executor.executor)
+        if completed.changes:
+            self._change_last(executor, completed)
         self._keep_last_lines(executor, completed)
         settled = self._outcomes.settle(completed.run, completed.snapshot, executor.executor, completed.outcome, now)
         faults.point("attempt.after_settle")
         return settled
+
+    def _change_last(self, executor: ExecutorIdentity, completed: Completed) -> None:
+        """Changes of metadata that cannot be made do not stand in the way of the run's end, either."""
+        try:
+            refused = self._annotating.change_from_run(executor.environment, completed.run, completed.changes)
+        except (StoreUnavailable, Deadlock):
+            raise
+        except Exception:
+            log.exception("the last %d changes of the metadata of %s are lost", len(completed.changes), completed.run)
+            return
+        for why in refused:
+            log.warning("the metadata of %s was not changed: %s", completed.run, why)
 
     def _keep_last_lines(self, executor: ExecutorIdentity, completed: Completed) -> None:
         """Lines that cannot be kept do not stand in the way of the run's end; a store that is away is asked again."""
@@ -218,13 +237,16 @@ class Attempts:
             elif run.snapshot_status == SnapshotStatus.PENDING_EXECUTING:
                 started = self._begin(run.id, run.snapshot, executor, now)
                 if started:
-                    return NextAnswer(settled, self._assigning.assignment(started, now))
+                    work = self._assigned(started, now)
+                    if work is not None:
+                        return NextAnswer(settled, work)
             elif run.snapshot_status == SnapshotStatus.PENDING_CANCEL:
                 self._outcomes.lose(run, {}, now)
             elif run.snapshot_status == SnapshotStatus.EXECUTING:
                 # Its lease counts from the answer that was lost, and the executor's from this one.
                 beat = self._beat(executor, run.id, run.snapshot, now)
-                return NextAnswer(settled, self._assigning.assignment(run, now)) if beat.state == "continue" else None
+                work = self._assigned(run, now) if beat.state == "continue" else None
+                return NextAnswer(settled, work) if work is not None else None
         return None
 
     def _to_thaw(self, run: Run, node_type: str | None, now: datetime) -> dict[str, Any] | None:
@@ -244,7 +266,20 @@ class Attempts:
     def _work(self, run: Run, node_type: str | None, now: datetime) -> dict[str, Any] | None:
         if run.checkpoint_id is not None:
             return self._to_thaw(run, node_type, now)
-        return self._assigning.assignment(run, now)
+        return self._assigned(run, now)
+
+    def _assigned(self, run: Run, now: datetime) -> dict[str, Any] | None:
+        """The assignment of a run whose attempt has begun; None, and the run is over, if its payload is gone.
+
+        While the object store is away the executor's request fails. It asks again, and is given the same attempt.
+        """
+        try:
+            return self._assigning.assignment(run, now)
+        except PacketMissing:
+            error = internal_error(ErrorCode.TASK_INPUT_ERROR, "its payload is not in the object store any more")
+            outcome = Outcome(ok=False, error=error, skipped_retrying=True)
+            self._free(self._outcomes.settle(run.id, run.snapshot, run.executor_id or "", outcome, now), now)
+            return None
 
     def _find(
         self, executor: ExecutorIdentity, node_type: str | None, settled: Settled | None, wait: float, now: datetime
@@ -336,9 +371,10 @@ class Attempts:
         """The assignment of a run that its executor tries again; `Stale` when the run has moved on."""
         self._credentials.check_run(token, run_id, executor.executor)
         run = self._begin(run_id, snapshot, executor, now)
-        if run is None:
+        work = self._assigned(run, now) if run is not None else None
+        if work is None:
             raise Stale
-        return self._assigning.assignment(run, now)
+        return work
 
     def heartbeat(
         self,
@@ -390,10 +426,20 @@ class Attempts:
             return Beat("cancel", row["snapshot"])
         return Beat("stop")
 
-    def append_logs(self, executor: ExecutorIdentity, run_id: str, token: str, lines: Sequence[Line]) -> None:
-        """Keeps log lines of a run that the executor has, or has just had."""
+    def append_logs(
+        self,
+        executor: ExecutorIdentity,
+        run_id: str,
+        token: str,
+        lines: Sequence[Line],
+        changes: Sequence[NumberedChange] = (),
+    ) -> list[str]:
+        """Keeps log lines of a run that the executor has, or has just had, and changes its metadata; what was refused."""
         self._credentials.check_run(token, run_id, executor.executor)
-        self._logs.append(executor.environment, run_id, lines)
+        refused = self._annotating.change_from_run(executor.environment, run_id, changes) if changes else []
+        if lines:
+            self._logs.append(executor.environment, run_id, lines)
+        return refused
 
     def _begin(self, run_id: str, snapshot: int, executor: ExecutorIdentity, now: datetime) -> Run | None:
         """The run with its next attempt begun, by this call or by one like it whose answer was lost."""

@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Any
 
 from sojourn.control_plane.domain import ids
+from sojourn.control_plane.domain.debounce import Debounce
 from sojourn.control_plane.domain.failure import internal_error
+from sojourn.control_plane.engine.debouncing import Debouncing, NotStored
 from sojourn.control_plane.engine.errors import RegionUnknown
 from sojourn.control_plane.engine.triggering import Triggering, TriggerRequest
 from sojourn.control_plane.store.batches import BatchItem
@@ -42,9 +44,12 @@ class Item:
 class BatchItems:
     """Everything here happens within the transaction in which the items are added to their batch."""
 
-    def __init__(self, runs: Runs, triggering: Triggering, random: Callable[[int], bytes] = os.urandom):
+    def __init__(
+        self, runs: Runs, triggering: Triggering, debouncing: Debouncing, random: Callable[[int], bytes] = os.urandom
+    ):
         self._runs = runs
         self._triggering = triggering
+        self._debouncing = debouncing
         self._random = random
 
     def store(
@@ -55,8 +60,16 @@ class BatchItems:
             self._document(environment, batch, item, run_id, now)
             for item, run_id in zip(items, self._ids(len(items), now), strict=True)
         ]
-        stored = self._runs.insert(documents)
-        held = self._held(environment, documents, stored, now)
+        wishes = {
+            document["id"]: item.request.debounce
+            for item, document in zip(items, documents, strict=True)
+            if item.request.debounce is not None and not document.get("error")
+        }
+        stored = self._runs.insert([each for each in documents if each["id"] not in wishes])
+        held = self._held(environment, [each for each in documents if each["id"] not in wishes], stored, now)
+        for document in documents:
+            if document["id"] in wishes:
+                self._debounce(environment, document, wishes[document["id"]], stored, held, now)
         left = [each for each in documents if each["id"] not in stored and each["id"] not in held]
         if left:
             flaw = self._parent_is_over(environment, batch)
@@ -71,6 +84,32 @@ class BatchItems:
             for item, document in zip(items, documents, strict=True)
         ]
         return made, [row for row in stored.values() if row["snapshot_status"] != SnapshotStatus.FINISHED]
+
+    def _debounce(
+        self,
+        environment: Environment,
+        document: dict[str, Any],
+        wish: Debounce,
+        stored: dict[str, Row],
+        held: dict[str, str],
+        now: datetime,
+    ) -> None:
+        """An item with a debounce key: its idempotency key comes first, as where a run is triggered by itself."""
+        name = _name(document)
+        if document["idempotency_key"]:
+            self._runs.forget_idempotency_keys(environment.id, [name], now)
+            holder = self._runs.holders(environment.id, [name]).get(name)
+            if holder is not None:
+                held[document["id"]] = holder
+                return
+        try:
+            made = self._debouncing.within(wish, document, now)
+        except NotStored:
+            return
+        if made.stored is None:
+            held[document["id"]] = made.run
+        else:
+            stored[made.run] = made.stored
 
     def _ids(self, count: int, now: datetime) -> list[str]:
         """Ids in the order of the items: runs that are queued in the same moment are taken in the order of their ids."""
@@ -122,10 +161,12 @@ def _name(document: dict[str, Any]) -> tuple[str, str]:
 
 
 def _version_or_chance(document: dict[str, Any]) -> Flaw:
-    version = document["version"]
+    version, name = document["version"], document["external"]
     why = (
         f"version {version} was never deployed here, or has no task {document['task']}"
         if version
+        else f"what was deployed as {name[:80]!r} has no task {document['task']}"
+        if name
         else "the run could not be stored: try again"
     )
     return Flaw(ErrorCode.BATCH_ITEM_COULD_NOT_TRIGGER, why)
@@ -133,5 +174,11 @@ def _version_or_chance(document: dict[str, Any]) -> Flaw:
 
 def _failed(document: dict[str, Any], flaw: Flaw) -> dict[str, Any]:
     """The same run, over before it began: it holds no key, and needs no version."""
-    over = {"error": internal_error(flaw.code, flaw.message), "idempotency_key": None, "version": None, "delay_until": None}
+    over = {
+        "error": internal_error(flaw.code, flaw.message),
+        "idempotency_key": None,
+        "version": None,
+        "delay_until": None,
+        "external": None,
+    }
     return document | over

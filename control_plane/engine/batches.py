@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -143,6 +143,7 @@ class Batches:
     def _fill(self, environment: Environment, batch_id: str, items: Sequence[Item], now: datetime) -> Filled:
         if self._triggering.is_full(environment.organization_id):
             raise QueueFull("as many runs wait as may", next_step="send the items again when some have run")
+        items = [self._with_packet(environment, item, now) for item in items]
         named = {item.request.queue for item in items} - {None}
         self._triggering.add_queues({(environment.id, str(name)) for name in named}, now)
         for _ in range(_TRIES):
@@ -155,6 +156,10 @@ class Batches:
             self._triggering.queue(rows, now)
             return filled
         raise EngineError("the items could not be stored: try again")
+
+    def _with_packet(self, environment: Environment, item: Item, now: datetime) -> Item:
+        request = self._triggering.with_packet(environment, item.request, now)
+        return item if request is item.request else replace(item, request=request)
 
     def items(self, batch: Batch) -> list[BatchItem]:
         """What became of the items that are there, in their order."""

@@ -119,6 +119,13 @@ _STORE: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "I19",
+        "its payload or its output lies among those of another environment",
+        "SELECT id FROM runs WHERE (payload_type = 'application/store'"
+        " AND NOT starts_with(payload, 'packets/' || environment_id || '/'))"
+        " OR (output_type = 'application/store' AND NOT starts_with(output, 'packets/' || environment_id || '/'))",
+    ),
+    (
+        "I19",
         "its schedule is another environment's",
         "SELECT r.id FROM schedules s JOIN runs r ON r.schedule_id = s.id WHERE r.environment_id <> s.environment_id",
     ),

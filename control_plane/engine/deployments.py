@@ -98,8 +98,12 @@ class Deployments:
         now: datetime,
         *,
         image: str | None = None,
+        external_id: str | None = None,
     ) -> Deployed:
-        """Stores a version and makes it current. `ManifestInvalid` and `ArchiveInvalid` name the field."""
+        """Stores a version and makes it current. `ManifestInvalid` and `ArchiveInvalid` name the field.
+
+        `external_id`: a name for it; runs that were triggered for that name, and wait, are let go.
+        """
         try:
             parsed = manifest.parse(given)
         except manifest.Invalid as error:
@@ -108,8 +112,8 @@ class Deployments:
         self._archives.put(content_hash, archive)
         with self._database.transaction():
             self._versions.lock_environment(environment.id)
-            deployed = self._same_as_current(environment, parsed, content_hash, image) or self._insert(
-                environment, parsed, content_hash, image, now
+            deployed = self._same_as_current(environment, parsed, content_hash, image, external_id) or self._insert(
+                environment, parsed, content_hash, image, external_id, now
             )
         if not deployed.cached:
             self._limiting.push(environment.organization_id, now)
@@ -132,10 +136,17 @@ class Deployments:
             raise ArchiveInvalid(f"the archive's tree hashes to {found}", field="contentHash")
 
     def _same_as_current(
-        self, environment: Environment, parsed: manifest.Manifest, content_hash: str, image: str | None
+        self,
+        environment: Environment,
+        parsed: manifest.Manifest,
+        content_hash: str,
+        image: str | None,
+        external_id: str | None,
     ) -> Deployed | None:
         current = self._versions.current(environment.id)
         if current is None or (current.content_hash, current.image) != (content_hash, image):
+            return None
+        if external_id is not None and external_id != current.external_id:
             return None
         there = {task.slug: task.schedule for task in self._versions.tasks(current.id)}
         if there != {task["slug"]: task["schedule"] for task in parsed.tasks}:
@@ -143,7 +154,13 @@ class Deployments:
         return Deployed(current.id, current.number, content_hash, [task["slug"] for task in parsed.tasks], cached=True)
 
     def _insert(
-        self, environment: Environment, parsed: manifest.Manifest, content_hash: str, image: str | None, now: datetime
+        self,
+        environment: Environment,
+        parsed: manifest.Manifest,
+        content_hash: str,
+        image: str | None,
+        external_id: str | None,
+        now: datetime,
     ) -> Deployed:
         version = Version(
             id=self._id("deployment", now),
@@ -154,6 +171,7 @@ class Deployments:
             python_version=parsed.python,
             image=image,
             created_at=now,
+            external_id=external_id,
         )
         self._versions.insert(version, parsed.tasks)
         self._versions.declare_queues(environment.id, [{"id": self._id("queue", now), **queue} for queue in parsed.queues])

@@ -31,6 +31,9 @@ EngineError
 ├── ScheduleNotFound       no such schedule in this environment
 ├── ScheduleInvalid        a schedule's task, times or span cannot be used
 ├── ScheduleDeclared       deployed code declares that schedule, and alone changes it
+├── PacketMissing         there is nothing where a payload is said to be
+├── PacketsUnavailable    the object store does not take, or give, a payload now
+├── GrantRefused          an object's address is not valid, or not any more
 ├── ImagesUnavailable      the object store does not take, or give, an image now
 └── Stale                  the run has moved on; the caller must drop it
 """
@@ -234,6 +237,24 @@ class ImagesUnavailable(EngineError):
     """The object store does not answer."""
 
     code = "IMAGES_UNAVAILABLE"
+
+
+class PacketMissing(EngineError):
+    """There is nothing where the payload is said to be."""
+
+    code = "PACKET_NOT_FOUND"
+
+
+class PacketsUnavailable(EngineError):
+    """The object store does not answer."""
+
+    code = "PACKETS_UNAVAILABLE"
+
+
+class GrantRefused(EngineError):
+    """The address is not valid, or not any more."""
+
+    code = "GRANT_REFUSED"
 
 
 class Stale(EngineError):

@@ -8,6 +8,7 @@ from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import Move, Runs
+from sojourn.sdk.protocol import RunStatus
 
 
 class Expiring:
@@ -34,7 +35,7 @@ class Expiring:
                 Event.EXPIRE,
                 now,
                 changes={"finished_at": now, "idempotency_key": None},
-                description=f"not dequeued within {run.ttl_seconds} s",
+                description=_expired(run),
             )
             for run in self._runs.expiring(now, limit)
         )
@@ -49,4 +50,12 @@ class Expiring:
     def _due(run: Run, now: datetime) -> Move:
         # The time to live begins with the first real entry into the queue.
         expires = now + timedelta(seconds=run.ttl_seconds) if run.ttl_seconds and run.attempt == 0 else None
-        return Move(run.id, run.snapshot, Event.DUE, now, changes={"available_at": None, "ttl_expires_at": expires})
+        changes = {"available_at": None, "ttl_expires_at": expires}
+        # A trigger with its debounce key may put it off in this moment, which is no move.
+        return Move(run.id, run.snapshot, Event.DUE, now, changes=changes, due_by=now)
+
+
+def _expired(run: Run) -> str:
+    if run.external_deployment_id is not None and run.status == RunStatus.PENDING_VERSION:
+        return f"nothing was deployed as {run.external_deployment_id[:80]} in time"
+    return f"not dequeued within {run.ttl_seconds} s"

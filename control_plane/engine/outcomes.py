@@ -25,11 +25,13 @@ from sojourn.control_plane.domain.failure import (
 )
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.packets import Packets, Text
 from sojourn.control_plane.store.records import Moved, Run, Snapshot
 from sojourn.control_plane.store.runs import Move, Runs, requeue
 from sojourn.control_plane.store.versions import Versions
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
+    MAX_INLINE_BYTES,
     MAX_OUTPUT_BYTES,
     Completion,
     ErrorCode,
@@ -73,6 +75,7 @@ class Outcomes:
         runs: Runs,
         versions: Versions,
         index: Index,
+        packets: Packets,
         *,
         immediate_below: timedelta,
         lease: timedelta,
@@ -81,6 +84,7 @@ class Outcomes:
         self._runs = runs
         self._versions = versions
         self._index = index
+        self._packets = packets
         self._immediate_below = immediate_below
         self._lease = lease
         self._unit_random = unit_random
@@ -93,7 +97,7 @@ class Outcomes:
         if outcome.ok:
             unusable = _unusable(outcome.output)
             if unusable is None:
-                moved = self._runs.move(_success(run_id, snapshot, outcome, now))
+                moved = self._runs.move(_success(run_id, snapshot, self._with_packet(run_id, outcome, now), now))
                 return (
                     Settled(Completion.RUN_FINISHED, moved)
                     if moved
@@ -110,6 +114,16 @@ class Outcomes:
         if moved is None:
             return self._late(run_id, snapshot, executor, outcome, now)
         return _answer(wish.event, moved, wish.changes.get("lease_until"), self._lease)
+
+    def _with_packet(self, run_id: str, outcome: Outcome, now: datetime) -> Outcome:
+        """A large output goes to the object store, if that takes it."""
+        if outcome.output is None or len(outcome.output) * 4 <= MAX_INLINE_BYTES:
+            return outcome
+        run = self._runs.any(run_id)
+        if run is None:
+            return outcome
+        kept = self._packets.kept_if_possible(run.environment_id, Text(outcome.output, outcome.output_type), now)
+        return replace(outcome, output=kept.text, output_type=kept.media_type)
 
     def lose(self, run: Run, error: Mapping[str, Any], now: datetime, *, lapsed_by: datetime | None = None) -> Moved | None:
         """A run whose executor is gone: its attempt failed with `error`; None if it has moved on.

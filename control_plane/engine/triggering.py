@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
+from sojourn.control_plane.domain.debounce import Debounce
 from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.engine.combining import Combiner
+from sojourn.control_plane.engine.debouncing import Debouncing, NotStored
 from sojourn.control_plane.engine.errors import EngineError, ParentIsOver, QueueFull, RegionUnknown, VersionNotFound
 from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.packets import Packets, Text
 from sojourn.control_plane.store.database import Row
 from sojourn.control_plane.store.queues import Queues
 from sojourn.control_plane.store.records import Environment, Moved, build
@@ -23,6 +26,7 @@ from sojourn.sdk.protocol import SnapshotStatus
 DEFAULT_IDEMPOTENCY_SECONDS = 30 * 24 * 3600
 #: Names of queues that a process keeps in mind.
 _NAMED_AT_MOST = 100_000
+_RELEASED_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +58,13 @@ class TriggerRequest:
     replay_of: str | None = None
     schedule_id: str | None = None
     scheduled_at: datetime | None = None
+    external_deployment_id: str | None = None
+    debounce: Debounce | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Triggered:
-    """The run's id; `cached` when an idempotency key led to a run that was there before."""
+    """The run's id; `cached` when an idempotency key, or a debounce key, led to a run that was there before."""
 
     id: str
     cached: bool
@@ -72,6 +78,8 @@ class Triggering:
         runs: Runs,
         queues: Queues,
         index: Index,
+        debouncing: Debouncing,
+        packets: Packets,
         *,
         regions: Regions | None = None,
         queue_size_limit: int = 0,
@@ -80,6 +88,8 @@ class Triggering:
         self._runs = runs
         self._queues = queues
         self._index = index
+        self._debouncing = debouncing
+        self._packets = packets
         self._regions = regions or Regions()
         self._limit = queue_size_limit
         self._random = random
@@ -89,10 +99,42 @@ class Triggering:
     def trigger(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered:
         """Stores and queues a run, or finds the one that the request's keys already stand for."""
         self.check_room(environment)
+        request = self.with_packet(environment, request, now)
         document = self.document(environment, request, now)
+        if request.debounce is not None:
+            return self._trigger_debounced(environment, request, request.debounce, document, now)
         if self._combiner.submit(document) is not None:
             return Triggered(document["id"], cached=False)
         return self._known(environment, request, document, now)
+
+    def with_packet(self, environment: Environment, request: TriggerRequest, now: datetime) -> TriggerRequest:
+        """A request whose payload may lie beside a run: a large one is in the object store then. `PacketsUnavailable`."""
+        if request.payload is None:
+            return request
+        packet = self._packets.kept(environment.id, Text(request.payload, request.payload_type), now)
+        if packet.text is request.payload:
+            return request
+        return replace(request, payload=packet.text, payload_type=packet.media_type)
+
+    def _trigger_debounced(
+        self, environment: Environment, request: TriggerRequest, wish: Debounce, document: dict[str, Any], now: datetime
+    ) -> Triggered:
+        known = self._held(environment, request, now)
+        if known is not None:
+            return known
+        if request.queue is not None:
+            self.add_queues({(environment.id, request.queue)}, now)
+        try:
+            made = self._debouncing.trigger(wish, document, now)
+        except NotStored:
+            known = self._held(environment, request, now)
+            if known is not None:
+                return known
+            raise self._refusal(environment, request) from None
+        faults.point("trigger.after_store")
+        if made.stored is not None:
+            self.queue([made.stored], now)
+        return Triggered(made.run, cached=made.stored is None)
 
     def is_full(self, organization_id: str) -> bool:
         """Whether as many runs wait as may."""
@@ -114,6 +156,15 @@ class Triggering:
         self._index.enqueue(queued, now)
         if any(row["snapshot_status"] == SnapshotStatus.DELAYED for row in stored):
             self._index.ring("stager")
+        for environment in {row["environment_id"] for row in stored if _waits_for_a_name(row)}:
+            self._release(environment, now)
+
+    def _release(self, environment_id: str, now: datetime) -> None:
+        """What a run waits for may have been deployed while it was stored, and was looked for by neither side."""
+        while moved := self._runs.release_versioned(environment_id, now, _RELEASED_AT_ONCE):
+            self._index.settled(moved, now)
+            if len(moved) < _RELEASED_AT_ONCE:
+                return
 
     def _store(self, documents: Sequence[dict[str, Any]]) -> list[Row | None]:
         places = {(each["environment"], each["queue"]) for each in documents if each["queue"] is not None}
@@ -146,6 +197,19 @@ class Triggering:
         if stored:  # but the answer was lost on the way, so that nobody has queued it
             self._index.follow_up([stored], now)
             return Triggered(document["id"], cached=False)
+        known = self._held(environment, request, now)
+        if known is not None:
+            return known
+        if request.idempotency_key:
+            if self._combiner.submit(document) is not None:
+                return Triggered(document["id"], cached=False)
+            holder = self._runs.by_idempotency_key(environment.id, request.task, request.idempotency_key)
+            if holder:
+                return Triggered(holder.id, cached=True)
+        raise self._refusal(environment, request)
+
+    def _held(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered | None:
+        """The run that the request's keys stand for. An idempotency key whose time is over is free then."""
         if request.request_key:
             made = self._runs.by_request(environment.id, request.request_key)
             if made:
@@ -156,25 +220,30 @@ class Triggering:
             if holder and not expired:
                 return Triggered(holder.id, cached=True)
             self._runs.forget_idempotency_key(environment.id, request.task, request.idempotency_key, now)
-            if self._combiner.submit(document) is not None:
-                return Triggered(document["id"], cached=False)
-            holder = self._runs.by_idempotency_key(environment.id, request.task, request.idempotency_key)
-            if holder:
-                return Triggered(holder.id, cached=True)
+        return None
+
+    def _refusal(self, environment: Environment, request: TriggerRequest) -> EngineError:
+        """Why a run could not be stored, if no key stands for one."""
         parent = self._runs.find(environment.id, request.parent_run_id) if request.parent_run_id else None
         if parent and parent.snapshot_status in (SnapshotStatus.FINISHED, SnapshotStatus.PENDING_CANCEL):
-            raise ParentIsOver(
+            return ParentIsOver(
                 f"the run {parent.id}, which is to be the parent, has ended: {parent.status}",
                 field="options.parentRunId",
                 next_step="trigger it without a parent",
             )
         if request.version:
-            raise VersionNotFound(
+            return VersionNotFound(
                 f"version {request.version} was never deployed to {environment.slug}, or has no task {request.task}",
                 field="options.lockToVersion",
                 next_step="deploy it, or leave the option out to use the current version",
             )
-        raise EngineError("the run could not be stored: try again")
+        if request.external_deployment_id:
+            return VersionNotFound(
+                f"what was deployed as {request.external_deployment_id[:80]!r} has no task {request.task}",
+                field="options.externalDeploymentId",
+                next_step="deploy the task under that name, or leave the option out to use the current version",
+            )
+        return EngineError("the run could not be stored: try again")
 
     def _region(self, environment: Environment, request: TriggerRequest) -> str:
         if request.region is None:
@@ -220,7 +289,12 @@ class Triggering:
             "delay_until": request.delay_until,
             "schedule": request.schedule_id,
             "scheduled_at": request.scheduled_at,
+            "external": request.external_deployment_id,
         }
 
     def _id(self, prefix: str, now: datetime) -> str:
         return ids.make(prefix, now, self._random(ids.RANDOM_BYTES))
+
+
+def _waits_for_a_name(row: Row) -> bool:
+    return row["snapshot_status"] == SnapshotStatus.RUN_CREATED and row["external_deployment_id"] is not None

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,12 +18,15 @@ from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.domain.lifecycle import OF_A_WAIT, Event
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
-from sojourn.control_plane.engine.errors import Stale
+from sojourn.control_plane.engine.errors import PacketMissing, PacketsUnavailable, Stale
 from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.store.records import Moved, Run, Wait
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.waits import Completion, Concerned, Ready, Waits
 from sojourn.sdk.protocol import SnapshotStatus
+
+log = logging.getLogger(__name__)
 
 #: A run that moves while it is to go on is looked at again, so often before the sweep is left to it.
 _TRIES = 5
@@ -85,11 +89,12 @@ class WaitAnswer:
 class Waiting:
     """The use cases of waits."""
 
-    def __init__(self, runs: Runs, waits: Waits, index: Index, credentials: Credentials):
+    def __init__(self, runs: Runs, waits: Waits, index: Index, credentials: Credentials, packets: Packets):
         self._runs = runs
         self._waits = waits
         self._index = index
         self._credentials = credentials
+        self._packets = packets
 
     # --- a run begins to wait
 
@@ -137,7 +142,20 @@ class Waiting:
             chosen.append(key)
         waits = self._waits.of_run(run_id, chosen) if chosen else []
         awaited = self._waits.awaited([wait.run_id for wait in waits if wait.run_id])
-        return [*(Done(key) for key in nowhere), *(Done(wait.key, wait, awaited.get(wait.run_id or "")) for wait in waits)]
+        told = (self._readable(Done(wait.key, wait, awaited.get(wait.run_id or ""))) for wait in waits)
+        return [*(Done(key) for key in nowhere), *(done for done in told if done is not None)]
+
+    def _readable(self, done: Done) -> Done | None:
+        """A wait with the result that it is to be told with; None while the object store, which has that, is away."""
+        if done.run is None:
+            return done
+        try:
+            return replace(done, run=self._packets.with_output(done.run))
+        except PacketsUnavailable as error:
+            log.warning("the result of %s is told later: %s", done.run.id, error)
+            return None
+        except PacketMissing:
+            return replace(done, run=None)
 
     def _held(self, executor: ExecutorIdentity, request: WaitRequest) -> Run:
         """The run, if the executor has it and stands where it says, or was moved since by nothing but its own wait."""

@@ -20,7 +20,7 @@ _IS_OVER = (
     " AND NOT EXISTS (SELECT 1 FROM batch_items i JOIN runs r ON r.id = i.run_id"
     " WHERE i.batch_id = b.id AND i.cached AND r.snapshot_status <> 'FINISHED')"
 )
-_RESULT_COLUMNS = "r.id, r.task, r.status, r.output, r.output_type, r.error, r.usage_ms"
+_RESULT_COLUMNS = "r.id, r.environment_id, r.task, r.status, r.output, r.output_type, r.error, r.usage_ms"
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,7 @@ class Version(Table):
     sdk_version = TextField()
     python_version = TextField()
     image = TextField(null=True)
+    external_id = TextField(null=True)
     created_at = DateTimeTZField()
 
     class Meta:
@@ -226,6 +227,9 @@ class Run(Table):
     frozen_ms = BigIntegerField()
     schedule_id = TextField(null=True)
     scheduled_at = DateTimeTZField(null=True)
+    external_deployment_id = TextField(null=True)
+    metadata_call = BigIntegerField(null=True)
+    metadata_requests: Any = ArrayField(TextField, null=True)
 
     class Meta:
         table_name = "runs"
@@ -422,6 +426,24 @@ class BatchItem(Table):
         primary_key = CompositeKey("batch_id", "position")
 
 
+class Debounce(Table):
+    environment_id = TextField()
+    name = TextField()
+    run_id = TextField()
+    first_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "debounces"
+        primary_key = CompositeKey("environment_id", "name")
+
+
+class GonePacket(Table):
+    name = TextField(primary_key=True)
+
+    class Meta:
+        table_name = "gone_packets"
+
+
 class ClusterKey(Table):
     cluster = TextField()
     kid = TextField()
@@ -453,5 +475,7 @@ TABLES = (
     Schedule,
     Batch,
     BatchItem,
+    Debounce,
+    GonePacket,
     ClusterKey,
 )

@@ -55,6 +55,9 @@ class DirectoryObjects(Objects):
             raise ObjectsUnavailable(_said(error)) from error
         return Opened(os.fstat(file.fileno()).st_size, _read(file))
 
+    def url(self, name: str, method: str, seconds: int, media_type: str | None) -> str | None:
+        return None
+
     def delete(self, name: str) -> None:
         path = self._path(name)
         try:

@@ -53,7 +53,15 @@ class S3Objects(Objects):
     def open(self, name: str) -> Opened:
         with _failures(name):
             answer = self._client.get_object(Bucket=self._bucket.name, Key=self._key(name))
-        return Opened(int(answer["ContentLength"]), _read(answer["Body"]))
+        return Opened(int(answer["ContentLength"]), _read(answer["Body"]), _told(answer.get("ContentType")))
+
+    def url(self, name: str, method: str, seconds: int, media_type: str | None) -> str | None:
+        key = {"Bucket": self._bucket.name, "Key": self._key(name)}
+        if media_type is not None:
+            key["ResponseContentType"] = media_type
+        with _failures():
+            made: str = self._client.generate_presigned_url(_CALLS[method], Params=key, ExpiresIn=seconds)
+        return made
 
     def delete(self, name: str) -> None:
         with _failures():
@@ -123,6 +131,7 @@ class S3Objects(Objects):
             read_timeout=self._patience,
             retries={"mode": "standard", "total_max_attempts": 2},
             max_pool_connections=50,
+            signature_version="s3v4",  # addresses that are signed the older way are good at AWS only
             # Services other than AWS know neither its newer checksums nor bucket names as host names.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
@@ -135,6 +144,15 @@ class S3Objects(Objects):
                 region_name=self._bucket.region or (None if not self._bucket.endpoint else "us-east-1"),
                 config=settings,
             )
+
+
+#: What S3 says of an object whose type nobody has told it.
+_UNTOLD = ("binary/octet-stream", "application/octet-stream")
+_CALLS = {"GET": "get_object", "PUT": "put_object"}
+
+
+def _told(media_type: str | None) -> str | None:
+    return None if media_type in _UNTOLD else media_type
 
 
 def _growing(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Where checkpoint images are kept: a place for large objects by name, streamed in and out, never whole in memory.
+"""Where checkpoint images, and large payloads and outputs, are kept: a place for objects by name, streamed in and out.
 
 A name is a path of plain segments, as in `checkpoints/<environment>/<run>/<id>`. An object is there whole or not at all.
 """
@@ -30,6 +30,8 @@ class Opened:
 
     size: int
     chunks: Iterator[bytes]
+    #: What the store was told of it, by those that keep it.
+    media_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,12 @@ class Objects(Protocol):
 
     def open(self, name: str) -> Opened:
         """An object's bytes, in order; `ObjectMissing`."""
+
+    def url(self, name: str, method: str, seconds: int, media_type: str | None) -> str | None:
+        """Where anybody may GET or PUT an object for so long, without a key; None where the store has no such addresses.
+
+        `media_type`: what a GET is answered with.
+        """
 
     def delete(self, name: str) -> None:
         """Removes an object; one that is not there is no error."""

@@ -91,6 +91,7 @@ class Run:
     frozen_ms: int
     schedule_id: str | None = None
     scheduled_at: datetime | None = None
+    external_deployment_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A deployed background worker. `content_hash` names its tree of files; `image`: what it runs in by docker."""
+    """A deployed background worker. `content_hash` names its tree of files; `image`: what it runs in by docker.
+
+    `external_id`: what its deployer calls it, such as a commit.
+    """
 
     id: str
     environment_id: str
@@ -163,6 +167,7 @@ class Version:
     python_version: str
     image: str | None
     created_at: datetime
+    external_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

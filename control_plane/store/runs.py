@@ -29,7 +29,8 @@ class Move:
     """One wish: let `event` happen to `run` if it still stands at `snapshot`.
 
     `shows` names the run status where the table allows several; `source` narrows the statuses it may happen in;
-    `changes` are columns that get new values with it. `lapsed_by`: only if its lease was over by then.
+    `changes` are columns that get new values with it. `lapsed_by`: only if its lease was over by then; `due_by`:
+    only if its delay was.
     """
 
     run: str
@@ -43,6 +44,7 @@ class Move:
     error: Mapping[str, Any] | None = None
     description: str | None = None
     lapsed_by: datetime | None = None
+    due_by: datetime | None = None
 
     def document(self) -> dict[str, Any]:
         """The move as `move_runs.sql` takes it. `IllegalMove` if the table has no such row."""
@@ -60,6 +62,7 @@ class Move:
             "sources": sources,
             "at": self.at,
             "lapsed_by": self.lapsed_by,
+            "due_by": self.due_by,
             "steps": [{"event": self.event, "status": target, "run_status": shows}],
             "changes": self.changes,
             "usage_ms": self.usage_ms,
@@ -165,7 +168,7 @@ class Runs:
         return bool(
             self._database.rows(
                 "UPDATE runs SET idempotency_key = NULL WHERE environment_id = %s AND task = %s"
-                " AND idempotency_key = %s AND idempotency_expires_at <= %s RETURNING id",
+                " AND key_digest(idempotency_key) = key_digest(%s) AND idempotency_expires_at <= %s RETURNING id",
                 environment_id,
                 task,
                 key,
@@ -177,7 +180,7 @@ class Runs:
         """Frees those keys, each named with its task, whose time is over; how many."""
         rows = self._database.rows(
             "UPDATE runs r SET idempotency_key = NULL FROM unnest(%s::text[], %s::text[]) AS k (task, key)"
-            " WHERE r.environment_id = %s AND r.task = k.task AND r.idempotency_key = k.key"
+            " WHERE r.environment_id = %s AND r.task = k.task AND key_digest(r.idempotency_key) = key_digest(k.key)"
             " AND r.idempotency_expires_at <= %s RETURNING r.id",
             [task for task, _ in names],
             [key for _, key in names],
@@ -191,7 +194,8 @@ class Runs:
         return bool(
             self._database.rows(
                 "UPDATE runs SET idempotency_key = NULL, idempotency_expires_at = NULL"
-                " WHERE environment_id = %s AND task = %s AND idempotency_key = %s RETURNING id",
+                " WHERE environment_id = %s AND task = %s AND key_digest(idempotency_key) = key_digest(%s)"
+                " RETURNING id",
                 environment_id,
                 task,
                 key,
@@ -220,7 +224,7 @@ class Runs:
     def by_idempotency_key(self, environment_id: str, task: str, key: str) -> Run | None:
         """The run that holds a key."""
         rows = self._database.rows(
-            "SELECT * FROM runs WHERE environment_id = %s AND task = %s AND idempotency_key = %s",
+            "SELECT * FROM runs WHERE environment_id = %s AND task = %s AND key_digest(idempotency_key) = key_digest(%s)",
             environment_id,
             task,
             key,
@@ -231,7 +235,8 @@ class Runs:
         """The runs that hold keys, by task and key."""
         rows = self._database.rows(
             "SELECT r.id, r.task, r.idempotency_key FROM unnest(%s::text[], %s::text[]) AS k (task, key)"
-            " JOIN runs r ON r.environment_id = %s AND r.task = k.task AND r.idempotency_key = k.key",
+            " JOIN runs r ON r.environment_id = %s AND r.task = k.task"
+            " AND key_digest(r.idempotency_key) = key_digest(k.key)",
             [task for task, _ in names],
             [key for _, key in names],
             environment_id,
@@ -414,6 +419,8 @@ class Runs:
     def remove_finished(self, environment_id: str, before: datetime, limit: int) -> int:
         """Deletes runs that ended before a date, with their history, log lines and waits; how many.
 
+        Their large payloads and outputs are to be removed from the object store then.
+
         One that was waited for is kept for its result until those runs are over, too.
         """
         rows = self._database.rows(
@@ -421,11 +428,14 @@ class Runs:
             " AND snapshot_status = 'FINISHED' AND finished_at < %s AND NOT EXISTS (SELECT 1 FROM waitpoints p"
             " JOIN run_waits w ON w.waitpoint_id = p.id JOIN runs r ON r.id = w.run_id"
             " WHERE p.run_id = runs.id AND p.kind = 'run' AND r.snapshot_status <> 'FINISHED')"
-            " ORDER BY id LIMIT %s) RETURNING id),"
+            " ORDER BY id LIMIT %s) RETURNING id, payload, payload_type, output, output_type),"
             " history AS (DELETE FROM snapshots s USING gone WHERE s.run_id = gone.id),"
             " lines AS (DELETE FROM run_logs l USING gone WHERE l.run_id = gone.id),"
             " waits AS (DELETE FROM run_waits w USING gone WHERE w.run_id = gone.id),"
             " waitpoints AS (DELETE FROM waitpoints p USING gone WHERE p.run_id = gone.id),"
+            " debounced AS (DELETE FROM debounces d USING gone WHERE d.run_id = gone.id),"
+            " packets AS (INSERT INTO gone_packets SELECT payload FROM gone WHERE payload_type = 'application/store'"
+            " UNION SELECT output FROM gone WHERE output_type = 'application/store' ON CONFLICT DO NOTHING),"
             " frozen AS (DELETE FROM checkpoints c USING gone WHERE c.run_id = gone.id AND c.removed_at IS NOT NULL)"
             " SELECT count(*) AS n FROM gone",
             environment_id,

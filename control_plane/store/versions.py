@@ -74,7 +74,7 @@ class Versions:
         """A version with its tasks; each of `tasks` has the columns of `Task` but for the version's id."""
         self._database.rows(
             "INSERT INTO versions (id, environment_id, number, content_hash, sdk_version, python_version, image,"
-            " created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            " external_id, created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
             version.id,
             version.environment_id,
             version.number,
@@ -82,6 +82,7 @@ class Versions:
             version.sdk_version,
             version.python_version,
             version.image,
+            version.external_id,
             version.created_at,
         )
         self._database.rows(

@@ -9,6 +9,7 @@ from typing import Any
 
 from sojourn.control_plane.store.database import Database, Row
 from sojourn.control_plane.store.records import Run, Wait, Waitpoint, build
+from sojourn.sdk.protocol import MAX_OUTPUT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +276,12 @@ class Waits:
         """Which of a run's waits by those keys are over, without their results."""
         rows = self._database.rows(
             "SELECT w.key, p.status = 'COMPLETED' AS is_done,"
-            " coalesce(octet_length(p.output), 0) + coalesce(octet_length(r.output), 0) AS bytes"
+            # What lies in the object store may be as large as an output can be.
+            " coalesce(octet_length(p.output), 0) + CASE WHEN r.output_type = 'application/store' THEN %s"
+            " ELSE coalesce(octet_length(r.output), 0) END AS bytes"
             " FROM run_waits w JOIN waitpoints p ON p.id = w.waitpoint_id LEFT JOIN runs r ON r.id = p.run_id"
             " WHERE w.run_id = %s AND w.key = ANY(%s)",
+            MAX_OUTPUT_BYTES,
             run_id,
             list(keys),
         )

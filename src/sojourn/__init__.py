@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ApiError,
         BatchNotSealedError,
         CompleteTaskWithOutput,
+        MetadataError,
         OutOfMemoryError,
         RunCancelledError,
         RunTimeoutError,
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
         SubtaskUnwrapError,
         WaitpointTimeoutError,
     )
+    from sojourn.sdk.idempotency_keys import IdempotencyKey, idempotency_keys
     from sojourn.sdk.logger import logger
-    from sojourn.sdk.options import Queue, Rate, Retry
+    from sojourn.sdk.metadata import metadata
+    from sojourn.sdk.options import Debounce, Queue, Rate, Retry
     from sojourn.sdk.queues import QueueState, queues
     from sojourn.sdk.result import TaskResult
     from sojourn.sdk.run import Run, RunHandle, runs
@@ -48,6 +51,9 @@ __all__ = [
     "BatchState",
     "Client",
     "CompleteTaskWithOutput",
+    "Debounce",
+    "IdempotencyKey",
+    "MetadataError",
     "OutOfMemoryError",
     "Queue",
     "QueueState",
@@ -71,8 +77,10 @@ __all__ = [
     "batch",
     "configure",
     "context",
+    "idempotency_keys",
     "locals",
     "logger",
+    "metadata",
     "queues",
     "runs",
     "schedules",
@@ -93,6 +101,7 @@ _PLACES = {
         "ApiError",
         "BatchNotSealedError",
         "CompleteTaskWithOutput",
+        "MetadataError",
         "OutOfMemoryError",
         "RunCancelledError",
         "RunTimeoutError",
@@ -100,8 +109,10 @@ _PLACES = {
         "SubtaskUnwrapError",
         "WaitpointTimeoutError",
     ),
+    "sdk.idempotency_keys": ("IdempotencyKey", "idempotency_keys"),
     "sdk.logger": ("logger",),
-    "sdk.options": ("Queue", "Rate", "Retry"),
+    "sdk.metadata": ("metadata",),
+    "sdk.options": ("Debounce", "Queue", "Rate", "Retry"),
     "sdk.queues": ("QueueState", "queues"),
     "sdk.result": ("TaskResult",),
     "sdk.run": ("Run", "RunHandle", "runs"),

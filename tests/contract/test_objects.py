@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -135,6 +136,23 @@ def test_a_reader_keeps_what_it_opened(objects: Objects) -> None:
 
 
 # --- each by itself
+
+
+def test_addresses_need_no_key_and_are_good_for_one_method(objects: Objects) -> None:
+    objects.put("packets/e/p.json", [b"[1]"])
+    read_at = objects.url("packets/e/p.json", "GET", 60, "application/json")
+    write_at = objects.url("uploads/e/u.json", "PUT", 60, None)
+    if isinstance(objects, DirectoryObjects):
+        assert (read_at, write_at) == (None, None), "whoever serves the directory has addresses of its own"
+        return
+    assert read_at and write_at and "X-Amz-Expires=60" in read_at
+    with urllib.request.urlopen(read_at, timeout=10) as answer:
+        assert (answer.read(), answer.headers["content-type"]) == (b"[1]", "application/json")
+    sent = urllib.request.Request(write_at, data=b'{"json": 2}', method="PUT")
+    sent.add_header("Content-Type", "application/super+json")
+    urllib.request.urlopen(sent, timeout=10).close()
+    assert objects.open("uploads/e/u.json").media_type == "application/super+json"
+    assert not any(value in read_at for value in CREDENTIALS.values() if value.startswith("secret"))
 
 
 def test_a_directory_is_nobody_elses(tmp_path: Path) -> None:

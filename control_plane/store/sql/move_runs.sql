@@ -1,10 +1,11 @@
 -- Moves runs: each one compare-and-set with its history rows, all in one statement.
 --
 -- $1: [{run, snapshot, sources, at, steps: [{event, status, run_status}], changes: {column: value}, usage_ms?,
---       description?, error?, lapsed_by?}]
+--       description?, error?, lapsed_by?, due_by?}]
 --     snapshot   the fencing token the mover holds; another one means it is late
 --     sources    the snapshot statuses in which the first step's event can happen
 --     lapsed_by  only if its lease was over by then: a heartbeat that came in between keeps the run
+--     due_by     only if its delay is over by then: a trigger that came in between may have put it off
 --     steps      the rows to append; the run comes to stand in the last one
 --     changes    columns that get a new value (null included); absent ones keep theirs
 -- Returns a row for each run that moved. A run that did not (stale, gone, in another status) has no row.
@@ -14,13 +15,14 @@
 WITH moves AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS m (
         run text, snapshot int, sources text[], at timestamptz, steps jsonb, changes jsonb, usage_ms bigint,
-        description text, error jsonb, lapsed_by timestamptz)
+        description text, error jsonb, lapsed_by timestamptz, due_by timestamptz)
 ), locked AS MATERIALIZED (
     SELECT r.id, r.snapshot, r.snapshot_status,
         m.steps -> -1 ->> 'status' IN ('SUSPENDED', 'QUEUED', 'PENDING_EXECUTING') AS stays
     FROM runs r JOIN moves m ON m.run = r.id
     WHERE r.snapshot = m.snapshot AND r.snapshot_status = ANY (m.sources)
         AND (m.lapsed_by IS NULL OR r.lease_until <= m.lapsed_by)
+        AND (m.due_by IS NULL OR r.available_at <= m.due_by)
     ORDER BY r.id
     FOR UPDATE OF r
 ), moved AS (

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from sojourn import AbortTaskRunError, Retry, context, logger, task
+from sojourn import AbortTaskRunError, Retry, context, logger, metadata, task
 
 ONCE = Retry(max_attempts=1)
 QUICK = Retry(max_attempts=3, min_timeout=0.05, max_timeout=0.1)
@@ -143,3 +143,22 @@ def reaches(host, port):
     except OSError:
         return False
     return True
+
+
+@task(retry=ONCE)
+def measures(payload):
+    """The size of its payload in its metadata, while it goes on, and the payload back."""
+    metadata.set("chars", len(payload["text"])).increment("n", 2)
+    metadata.root.increment("measured")
+    time.sleep(payload.get("seconds", 0))
+    metadata.increment("n")
+    return payload["text"]
+
+
+@task(retry=ONCE)
+def measures_twice(payload):
+    """Two runs with one debounce key are one, whose output both have."""
+    options = {"debounce": {"key": context.run.id, "delay": 1, "mode": "trailing"}}
+    first = measures.trigger({"text": "never"}, **options)
+    told = measures.trigger_and_wait(payload, **options).unwrap()
+    return {"same": len(told) == len(payload["text"]), "first": len(first.result().unwrap())}

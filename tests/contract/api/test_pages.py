@@ -55,6 +55,13 @@ def test_the_servers_own_names_do(anonymous: testing.TestClient, cookies: dict[s
     assert anonymous.simulate_get("/", cookies=cookies, host=host).status_code == 200
 
 
+def test_a_large_payload_is_a_link(tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    run = tenant.trigger("large", "x" * 600_000)
+    page = look(anonymous, f"/runs/{run}", cookies).text
+    found = re.search(r'It is large: <a href="[^"]*(/api/v1/objects/[^"]+)">read it</a>', page)
+    assert found and anonymous.simulate_get(found[1]).json == "x" * 600_000
+
+
 def test_the_list_shows_what_was_triggered(tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
     run = tenant.trigger("listed", tags=[EVIL])
     answer = look(anonymous, "/", cookies, task="listed")

@@ -65,7 +65,14 @@ def test_a_full_queue_refuses_further_runs_and_stores_nothing(tenant: Tenant, pl
     tenant.deploy(["fill"])
     tenant.trigger("fill")
     waiting = platform.queue.size(tenant.organization)
-    limited = Triggering(platform.runs, Queues(platform.database), platform.index, queue_size_limit=waiting)
+    limited = Triggering(
+        platform.runs,
+        Queues(platform.database),
+        platform.index,
+        platform.debouncing,
+        platform.packets,
+        queue_size_limit=waiting,
+    )
     environment = platform.access.environment(tenant.environment, platform.clock())
     assert environment
     before = platform.database.rows("SELECT count(*) AS n FROM runs")

@@ -53,6 +53,8 @@ class WorkerServer:
         self.given: dict[str, dict[str, Any]] = {}
         self.completions: list[dict[str, Any]] = []
         self.lines: list[dict[str, Any]] = []
+        #: Changes of metadata as they came, by run; with the calls that carried any.
+        self.changes: dict[str, list[list[dict[str, Any]]]] = {}
         self.beats: list[dict[str, Any]] = []
         self.nexts: list[dict[str, Any]] = []
         self.retries: dict[str, int] = {}
@@ -297,6 +299,8 @@ class WorkerServer:
         self.log_pause.wait(PATIENCE)
         with self._changed:
             self.lines += [{**line, "run": body["run"]} for line in body["lines"]]
+            if body.get("changes"):
+                self.changes.setdefault(body["run"], []).append(body["changes"])
             self._changed.notify_all()
         return {}
 

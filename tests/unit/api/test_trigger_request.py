@@ -15,6 +15,7 @@ from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.edge import read_body
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import trigger_request
+from sojourn.control_plane.domain.debounce import Debounce
 from sojourn.control_plane.engine.triggering import TriggerRequest
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 from tests.unit.api.factories import ENVIRONMENT, NOW, run_id
@@ -56,6 +57,8 @@ def test_every_option() -> None:
                 "priority": 1.5,
                 "test": True,
                 "lockToVersion": "20260304.1",
+                "externalDeploymentId": " abc123 ",
+                "debounce": {"key": "d", "delay": "5s", "mode": "trailing", "maxDelay": "1m"},
                 "parentRunId": run_id(),
                 "payloadSize": 7,
                 "resumeParentOnCompletion": False,
@@ -83,6 +86,8 @@ def test_every_option() -> None:
         max_attempts=5,
         max_duration=60,
         version="20260304.1",
+        external_deployment_id="abc123",
+        debounce=Debounce("d", timedelta(seconds=5), trailing=True, max_delay=timedelta(minutes=1)),
         is_test=True,
         parent_run_id=run_id(),
         source="cli",
@@ -107,6 +112,8 @@ def test_headers_go_before_the_body() -> None:
         ({"tags": "one"}, "tags", ["one"]),
         ({"metadata": '{"m": 1}'}, "metadata", '{"m":1}'),
         ({"queue": {"name": "task/other.task"}}, "queue", "task/other.task"),
+        ({"externalDeploymentId": " "}, "external_deployment_id", None),
+        ({"debounce": {"key": "d", "delay": "1h"}}, "debounce", Debounce("d", timedelta(hours=1))),
     ],
 )
 def test_forms_that_are_brought_over(options: dict[str, Any], field: str, value: Any) -> None:
@@ -199,7 +206,7 @@ def test_options_that_cannot_be_used(options: dict[str, Any], field: str) -> Non
     [
         ({"tags": [str(n) for n in range(11)]}, "TOO_MANY_TAGS"),
         ({"metadata": {"m": "x" * 262_144}}, "METADATA_TOO_LARGE"),
-        ({"debounce": {"key": "k", "delay": "1s"}}, "OPTION_UNSUPPORTED"),
+        ({"parentBatch": "batch_1"}, "OPTION_UNSUPPORTED"),
         ({"resumeParentOnCompletion": True}, "OPTION_UNSUPPORTED"),
     ],
 )

@@ -6,14 +6,16 @@ import copy
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sojourn.sdk.durations import duration
 from sojourn.sdk.errors import ConfigurationError, TaskDefinitionError
-from sojourn.sdk.options import Queue, Rate, Retry, machine, max_duration, task_id
-from sojourn.sdk.trigger_options import duration, trigger_options
+from sojourn.sdk.options import Debounce, Queue, Rate, Retry, machine, max_duration, task_id
+from sojourn.sdk.trigger_options import trigger_options
 
 
 def test_retry_defaults_are_three_attempts_from_one_to_sixty_seconds() -> None:
@@ -142,6 +144,8 @@ def test_trigger_options_are_brought_into_the_wires_words() -> None:
             "max_duration": 60,
             "priority": 10,
             "version": "20260101.1",
+            "external_deployment_id": "abc123",
+            "debounce": Debounce("k", timedelta(seconds=5), "trailing", "1h"),
             "test": True,
         }
     ) == {
@@ -158,8 +162,34 @@ def test_trigger_options_are_brought_into_the_wires_words() -> None:
         "maxDuration": 60,
         "priority": 10,
         "lockToVersion": "20260101.1",
+        "externalDeploymentId": "abc123",
+        "debounce": {"key": "k", "delay": "5s", "mode": "trailing", "maxDelay": "3600s"},
         "test": True,
     }
+
+
+def test_debouncing_may_be_asked_for_by_a_dict() -> None:
+    told = {"key": "k", "delay": "30s", "mode": "leading"}
+    assert trigger_options({"debounce": {"key": "k", "delay": 30}}) == {"debounce": told}
+    assert Debounce.of({"key": "k", "delay": 30}) == Debounce("k", 30)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"delay": 5}, "needs key"),
+        ({"key": "k"}, "needs delay"),
+        ({"key": "", "delay": 5}, "1 to 512"),
+        ({"key": "k" * 513, "delay": 5}, "1 to 512"),
+        ({"key": 7, "delay": 5}, "1 to 512"),
+        ({"key": "k", "delay": "soon"}, "no duration"),
+        ({"key": "k", "delay": 5, "mode": "trail"}, "did you mean 'trailing'"),
+        ({"key": "k", "delay": 5, "maxDelay": 9}, "did you mean 'max_delay'"),
+    ],
+)
+def test_debouncing_that_cannot_be_is_refused_where_it_is_written(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        trigger_options({"debounce": given})
 
 
 def test_options_that_are_none_are_left_out() -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 
-from sojourn import context, logger, task
+from sojourn import context, logger, metadata, task
 
 STATE = {"runs": 0}
 #: A number of a process may be used again.
@@ -33,6 +33,20 @@ def environment(payload):
     os.environ["LEFT_BEHIND"] = "yes"
     os.chdir("/")
     return {"told": told, "all": sorted(os.environ), "process": PROCESS}
+
+
+@task
+def count(payload):
+    """Changes its metadata, goes on for a while if that is asked, and ends in some way."""
+    for _ in range(payload["times"]):
+        metadata.increment("n")
+    metadata.parent.set("seen", True)
+    time.sleep(payload.get("seconds", 0))
+    if payload.get("fails"):
+        raise ValueError("as it was asked")
+    if payload.get("exits"):
+        os._exit(3)
+    return metadata.current()
 
 
 @task

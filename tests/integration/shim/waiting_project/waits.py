@@ -9,7 +9,15 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from sojourn import logger, task, wait
+from sojourn import logger, metadata, task, wait
+
+
+@task(id="wait-and-count")
+def wait_and_count(payload):
+    metadata.increment("n")
+    wait.for_(seconds=payload["seconds"])
+    metadata.increment("n")
+    return metadata.get("n")
 
 
 @task
