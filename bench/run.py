@@ -8,6 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bench.cases import (
     batches,
+    calls,
     cold_starts,
     drain,
     fairness,
@@ -28,6 +29,7 @@ CASES = {
     "trigger": triggers.main,
     "idempotency": idempotency.main,
     "batches": batches.main,
+    "calls": calls.main,
     "drain": drain.main,
     "latency": latency.main,
     "queue": queue.main,

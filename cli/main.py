@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sojourn.cli import batches, deploy, queues, runs, schedules, stack, tokens
+from sojourn.cli import access_tokens, batches, deploy, keys, queues, runs, schedules, stack, tokens
 from sojourn.sdk.protocol import VERSION
 
 
@@ -24,6 +24,8 @@ batches.add(main)
 queues.add(main)
 tokens.add(main)
 schedules.add(main)
+keys.add(main)
+access_tokens.add(main)
 
 if __name__ == "__main__":
     main()

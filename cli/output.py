@@ -75,15 +75,15 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
-    """A table; a status gets its colour."""
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], whole: str | None = None) -> None:
+    """A table; a status gets its colour. The column `whole` is never broken into lines."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        drawn.add_column(column, overflow="fold")
+        drawn.add_column(column, overflow="fold", no_wrap=column == whole)
     for row in rows:
         drawn.add_row(*[Text(clean(str(cell)), style=_COLOURS.get(str(cell), "")) for cell in row])
     Console(highlight=False).print(drawn)

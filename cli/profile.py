@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,20 @@ def credentials(directory: Path) -> dict[str, Any] | None:
         return found
     except (OSError, ValueError):
         return None
+
+
+def remember(environment: str, secret: str, directory: str | None = None) -> bool:
+    """Puts an environment's new root key into the file that the stack wrote; False where no such file is used."""
+    path = data_dir(directory) / "credentials.json"
+    found = credentials(path.parent)
+    if os.environ.get("SOJOURN_SECRET_KEY") or found is None or environment not in found["environments"]:
+        return False
+    found["environments"][environment]["secret_key"] = secret
+    handle, temporary = tempfile.mkstemp(dir=path.parent)  # which nobody else may read
+    with os.fdopen(handle, "w") as file:
+        file.write(json.dumps(found, indent=2) + "\n")
+    os.replace(temporary, path)
+    return True
 
 
 def client(environment: str, directory: str | None = None) -> Client:

@@ -1,4 +1,4 @@
-"""`python -m sojourn.control_plane stack | migrate | fsck | doctor | code`: what the command line starts.
+"""`python -m sojourn.control_plane stack | migrate | fsck | doctor | code | keys | tokens`: what the command line starts.
 
 Exit codes: 0 done; 1 something was found; 2 the settings or the machine do not allow it.
 """
@@ -33,14 +33,17 @@ _LOG_BYTES = 1024 * 1024
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command."""
     parser = argparse.ArgumentParser(prog="python -m sojourn.control_plane", description=__doc__)
-    parser.add_argument("command", choices=["stack", "migrate", "fsck", "doctor", "code"])
+    parser.add_argument("command", choices=["stack", "migrate", "fsck", "doctor", "code", "keys", "tokens"])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--port", type=int)
     parser.add_argument("--ready-fd", type=int, help="where the stack says that it is ready, as one line of JSON")
     parser.add_argument("--tied", action="store_true", help="stack: end when the process that started it is gone")
     parser.add_argument("--nomad", action="store_true", help="stack: executors are Nomad jobs")
     parser.add_argument("--repair", action="store_true", help="fsck: sweep first")
-    given = parser.parse_args(arguments)
+    given, rest = parser.parse_known_args(arguments)
+    given.rest = rest
+    if given.rest and given.command not in ("keys", "tokens"):
+        parser.error(f"there is no {given.rest[0]}")
     try:
         config = load(**_given(given))
         return _COMMANDS[given.command](config, given)
@@ -182,6 +185,20 @@ def _code(config: Config, given: argparse.Namespace) -> int:
     return 0
 
 
+def _administer(config: Config, given: argparse.Namespace) -> int:
+    """Keys and tokens, without one that opens the API."""
+    from sojourn.control_plane import administration
+    from sojourn.control_plane.wiring import connect
+
+    platform = connect(_running(config, given), application="sojourn-keys")
+    try:
+        done = administration.keys if given.command == "keys" else administration.tokens
+        print(json.dumps(done(platform, given.rest)))
+    finally:
+        platform.close()
+    return 0
+
+
 def _tell(fd: int | None, message: dict[str, Any]) -> None:
     if fd is None:
         print(json.dumps(message), flush=True)
@@ -202,7 +219,15 @@ def _fail(text: str, ready_fd: int | None = None) -> int:
     return 2
 
 
-_COMMANDS = {"stack": _stack, "migrate": _migrate, "fsck": _fsck, "doctor": _doctor, "code": _code}
+_COMMANDS = {
+    "stack": _stack,
+    "migrate": _migrate,
+    "fsck": _fsck,
+    "doctor": _doctor,
+    "code": _code,
+    "keys": _administer,
+    "tokens": _administer,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sojourn.control_plane.domain import buckets, keeping, waiting_terms
+from sojourn.control_plane.domain import allowance, buckets, keeping, waiting_terms
 
 
 class SettingError(ValueError):
@@ -123,6 +123,14 @@ def _terms() -> tuple[Callable[[str], str], str]:
         return text
 
     return read, "environments and off or seconds, as in staging=off,prod=30"
+
+
+def _allowance() -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        allowance.read(text)
+        return text
+
+    return read, "off, or three whole numbers, as in 30000:10000/10"
 
 
 def _paths() -> tuple[Callable[[str], str], str]:
@@ -383,6 +391,13 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("checkpoint_limit_mb", _whole(1, 10000000), 20480, "The size of a stored checkpoint, at most."),
     _setting("checkpoint_seconds", _number(1, 3600), 600.0, "How long storing a checkpoint may take."),
     _setting("queue_size_limit", _whole(0, 100000000), 1000000, "Live runs of an organization at most; 0: no limit."),
+    _setting(
+        "api_rate",
+        _allowance(),
+        "60000:30000/10",
+        "Calls of an environment by its keys: how many at once, and how many more in so many seconds; off: no limit.",
+    ),
+    _setting("public_token_rate", _allowance(), "600:600/60", "The same for each public token."),
     _setting("log_retention_days", _whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
     _setting("log_lines_limit", _whole(0, 100000000), 50000, "Log lines of an attempt that are kept; 0: all."),
     _setting("run_retention_days", _whole(0, 3650), 0, "Days that finished runs are kept; 0: for good."),
@@ -459,6 +474,8 @@ if TYPE_CHECKING:
         checkpoint_limit_mb: int
         checkpoint_seconds: float
         queue_size_limit: int
+        api_rate: str
+        public_token_rate: str
         log_retention_days: int
         log_lines_limit: int
         run_retention_days: int

@@ -32,11 +32,13 @@ from sojourn.control_plane.engine.freezing import Freezing
 from sojourn.control_plane.engine.grants import Grants
 from sojourn.control_plane.engine.identities import Identities
 from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.keys import Keys
 from sojourn.control_plane.engine.limits import Limiting
 from sojourn.control_plane.engine.opening import Opening
 from sojourn.control_plane.engine.outcomes import Outcomes
 from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.engine.placing import Placing
+from sojourn.control_plane.engine.public_tokens import PublicTokens
 from sojourn.control_plane.engine.queues import Queues
 from sojourn.control_plane.engine.recovery import Recovery
 from sojourn.control_plane.engine.replaying import Replaying
@@ -50,6 +52,7 @@ from sojourn.control_plane.engine.triggering import Triggering
 from sojourn.control_plane.engine.turns import Turns
 from sojourn.control_plane.engine.waiting import Waiting
 from sojourn.control_plane.isolation import sandbox
+from sojourn.control_plane.queue.call_buckets import CallBuckets
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.loads import Loads
 from sojourn.control_plane.queue.mailbox import Mailbox
@@ -71,6 +74,7 @@ from sojourn.control_plane.store.queues import Queues as StoredQueues
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.schedules import Schedules as StoredSchedules
 from sojourn.control_plane.store.seal import Seal
+from sojourn.control_plane.store.spent_tokens import SpentTokens
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs, PostgresLogs
@@ -91,6 +95,10 @@ class Platform:
     versions: Versions
     executors: Executors
     cluster_keys: ClusterKeys
+    keys: Keys
+    public_tokens: PublicTokens
+    spent_tokens: SpentTokens
+    call_buckets: CallBuckets
     checkpoints: Checkpoints
     objects: Objects
     logs: Logs
@@ -138,6 +146,7 @@ class Platform:
         """Closes every connection."""
         self.notices.close()
         self.mailbox.close()
+        self.call_buckets.close()
         self.redis.close()
         self.database.close()
 
@@ -150,11 +159,14 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     connection = redis.Redis.from_url(
         config.redis_url, socket_timeout=10, socket_connect_timeout=2, health_check_interval=0
     )
+    # Counting calls must hold nobody up: who does not answer at once is left out.
+    counting = redis.Redis.from_url(config.redis_url, socket_timeout=0.5, socket_connect_timeout=0.5)
     seal = Seal(config.master_key)
     clock = DatabaseClock(database)
     objects = object_store(config)
     access, runs, versions = Access(database, seal), Runs(database), Versions(database)
     executors, cluster_keys = Executors(database), ClusterKeys(database)
+    spent_tokens = SpentTokens(database)
     logs = PostgresLogs(database, config.log_lines_limit)
     notices = Notices(connection)
     queue = FairQueue(connection, notices, lease_ms=int(config.dispatch_seconds * 1000))
@@ -217,6 +229,10 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         versions=versions,
         executors=executors,
         cluster_keys=cluster_keys,
+        keys=Keys(access.keys),
+        public_tokens=PublicTokens(access, spent_tokens),
+        spent_tokens=spent_tokens,
+        call_buckets=CallBuckets(counting),
         logs=logs,
         queue=queue,
         notices=notices,

@@ -17,10 +17,15 @@ from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.deployments import Deployments
 from sojourn.control_plane.api.edge import add_routes, keep_encoded_slashes
 from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.guard import Guard
 from sojourn.control_plane.api.health import Health
+from sojourn.control_plane.api.keys import Keys
 from sojourn.control_plane.api.openapi import Page
+from sojourn.control_plane.api.origins import Origins
 from sojourn.control_plane.api.packets import Packets
 from sojourn.control_plane.api.problems import CODES, Problem, of_engine, of_status
+from sojourn.control_plane.api.projects import Projects
+from sojourn.control_plane.api.public_tokens import HandleTokens, PublicTokens
 from sojourn.control_plane.api.queues import Queues
 from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.api.runs import Runs
@@ -28,6 +33,7 @@ from sojourn.control_plane.api.schedules import Schedules
 from sojourn.control_plane.api.tasks import Tasks
 from sojourn.control_plane.api.tokens import Tokens
 from sojourn.control_plane.api.worker import Worker
+from sojourn.control_plane.domain import allowance
 from sojourn.control_plane.engine.errors import EngineError
 from sojourn.control_plane.store import migrations
 from sojourn.control_plane.store.database import Deadlock, StoreUnavailable
@@ -61,13 +67,20 @@ class SecurityHeaders:
 
 def create_app(platform: Platform) -> App:
     """Every address of the API and the dashboard, over `platform`."""
-    app = App(middleware=[SecurityHeaders()])
+    app = App(middleware=[SecurityHeaders(), Origins()])
     app.req_options.auto_parse_qs_csv = False
     app.req_options.keep_blank_qs_values = True
     app.resp_options.secure_cookies_by_default = False
     _add_error_handlers(app)
-    gate = Gate(platform.access, platform.credentials, platform.identities)
-    add_routes(app, ROUTES, resources(platform), gate, platform.clock)
+    gate = Gate(platform.access, platform.public_tokens, platform.credentials, platform.identities)
+    guard = Guard(
+        platform.call_buckets,
+        allowance.read(platform.config.api_rate),
+        allowance.read(platform.config.public_token_rate),
+        platform.public_tokens,
+        platform.runs.find,
+    )
+    add_routes(app, ROUTES, resources(platform), gate, guard, platform.clock)
     add_pages(app, platform)
     return app
 
@@ -75,8 +88,9 @@ def create_app(platform: Platform) -> App:
 def resources(platform: Platform) -> dict[str, object]:
     """What the routes' actions are looked up in."""
     cursors = Cursors(Seal(platform.config.master_key).derive("cursors"))
+    handles = HandleTokens(platform.public_tokens)
     return {
-        "tasks": Tasks(platform.triggering, platform.packets),
+        "tasks": Tasks(platform.triggering, platform.packets, handles),
         "packets": Packets(platform.packets, platform.grants, platform.clock),
         "runs": Runs(
             platform.runs,
@@ -96,9 +110,12 @@ def resources(platform: Platform) -> dict[str, object]:
             cursors,
         ),
         "queues": Queues(platform.queues),
-        "tokens": Tokens(platform.tokens, cursors, platform.clock),
+        "tokens": Tokens(platform.tokens, cursors, handles, platform.clock),
         "schedules": Schedules(platform.schedules, platform.backfilling),
-        "batches": Batches(platform.batches, platform.packets, platform.clock),
+        "batches": Batches(platform.batches, platform.packets, handles, platform.clock),
+        "keys": Keys(platform.keys),
+        "projects": Projects(platform.access, platform.config.api_url),
+        "public_tokens": PublicTokens(platform.public_tokens),
         "deployments": Deployments(platform.deployments, platform.versions),
         "page": Page(),
         "health": Health(
@@ -139,7 +156,7 @@ def _add_error_handlers(app: falcon.App) -> None:
 
 def _on_problem(req: falcon.Request, resp: falcon.Response, error: Problem, params: Params) -> None:
     resp.status = error.status
-    resp.content_type = "application/json"
+    resp.content_type = error.media_type
     resp.data = error.body()
     resp.set_headers(error.all_headers())
 

@@ -149,6 +149,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
             platform.executors,
             platform.waits,
             platform.stored_batches,
+            platform.spent_tokens,
             log_days=config.log_retention_days,
             run_days=config.run_retention_days,
         ),

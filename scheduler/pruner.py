@@ -1,4 +1,4 @@
-"""Pruner: forgets log lines, finished runs, waitpoints, batches and executors that are older than their retention."""
+"""Pruner: forgets log lines, finished runs, waitpoints, batches, executors and keys that are older than their retention."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.batches import Batches
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.runs import Runs
+from sojourn.control_plane.store.spent_tokens import SpentTokens
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs
 from sojourn.scheduler.service import Counts
 
 _AT_ONCE = 5_000
+#: How long keys that have ended can be looked up.
+_KEYS_KEPT = timedelta(days=30)
 
 
 class Pruner:
@@ -30,6 +33,7 @@ class Pruner:
         executors: Executors,
         waits: Waits,
         batches: Batches,
+        spent_tokens: SpentTokens,
         *,
         log_days: int,
         run_days: int,
@@ -41,6 +45,7 @@ class Pruner:
         self._executors = executors
         self._waits = waits
         self._batches = batches
+        self._spent_tokens = spent_tokens
         self._log_days = log_days
         self._run_days = run_days
         self._more = False
@@ -57,8 +62,11 @@ class Pruner:
                     runs += self._runs.remove_finished(environment.id, before, _AT_ONCE)
                     waitpoints += self._waits.remove_old(environment.id, before, now, _AT_ONCE)
                     batches += self._batches.remove_old(environment.id, before, _AT_ONCE)
-        self._more = _AT_ONCE in (lines, executors) or max(runs, waitpoints, batches) >= _AT_ONCE
-        return {"lines": lines, "runs": runs, "waitpoints": waitpoints, "batches": batches, "executors": executors}
+        keys = self._access.keys.forget_ended(now - _KEYS_KEPT, _AT_ONCE)
+        tokens = self._spent_tokens.forget_over(now, _AT_ONCE)
+        self._more = _AT_ONCE in (lines, executors, keys, tokens) or max(runs, waitpoints, batches) >= _AT_ONCE
+        counts = {"lines": lines, "runs": runs, "waitpoints": waitpoints, "batches": batches, "executors": executors}
+        return counts | {"keys": keys, "tokens": tokens}
 
     def interval(self, now: datetime) -> float:
         return 1 if self._more else 60

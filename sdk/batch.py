@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BatchHandle:
-    """A batch that was triggered. `is_cached`: an idempotency key led to one that was there before."""
+    """A batch that was triggered. `is_cached`: an idempotency key led to one that was there before.
+
+    `public_access_token` lets a browser read this batch, and nothing else, for an hour.
+    """
 
     id: str
     run_count: int
     is_cached: bool = False
     client: Client | None = field(default=None, repr=False, compare=False)
+    public_access_token: str | None = field(default=None, repr=False, compare=False)
 
     def retrieve(self) -> BatchState:
         """The batch as it stands."""
@@ -85,7 +89,8 @@ def _trigger(wanted: Sequence[Wanted], key: Any, key_ttl: Any, client: Client | 
 
 def _triggered(wanted: Sequence[Wanted], wire: Mapping[str, Any], client: Client | None) -> BatchHandle:
     made = batch_calls.trigger(wanted, wire, client)
-    return BatchHandle(made["id"], made["runCount"], bool(made.get("isCached")), client)
+    token = made.get("publicAccessToken")
+    return BatchHandle(made["id"], made["runCount"], bool(made.get("isCached")), client, token)
 
 
 def _results(batch_id: str, client: Client | None) -> Results:

@@ -7,7 +7,9 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -39,7 +41,7 @@ _LINES = {"Content-Type": "application/x-ndjson"}
 
 
 class Client:
-    """`api_url` and `secret_key` default to SOJOURN_API_URL and SOJOURN_SECRET_KEY (or TRIGGER_…).
+    """`api_url`, `secret_key`: unless given, SOJOURN_API_URL and SOJOURN_SECRET_KEY, else _ACCESS_TOKEN (or TRIGGER_…).
 
     Methods take and give the API's own words. For handles and typed runs: `task.trigger(…, client=client)`,
     `sojourn.sdk.run.Runs(client)`. Threads may share a client.
@@ -55,7 +57,7 @@ class Client:
         source: str = "sdk",
     ):
         self.api_url = (api_url or _environment("API_URL") or "http://127.0.0.1:3030").rstrip("/")
-        key = secret_key or _environment("SECRET_KEY")
+        key = secret_key or _key()
         if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
             raise ConfigurationError("the secret key has characters that no key has: copy it again, without spaces")
         self._has_key = key is not None
@@ -72,12 +74,14 @@ class Client:
     # --- runs
 
     def trigger(self, task_id: str, payload: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Asks for a run: `{id, isCached}`. `options` in the wire's words. PayloadError for what is not JSON."""
+        """Asks for a run: `{id, isCached, publicAccessToken?}`. `options` in the wire's words. PayloadError for what is
+        not JSON.
+        """
         text = encode(payload, "the payload", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
         body = f'{{"payload":{text}}}'
         if options:
             body = f'{{"payload":{text},"options":{_options(options)}}}'
-        return self.request("POST", f"/api/v1/tasks/{quote(task_id, safe='')}/trigger", body.encode())
+        return self._with_token("POST", f"/api/v1/tasks/{quote(task_id, safe='')}/trigger", body.encode())
 
     def retrieve(self, run_id: str) -> dict[str, Any]:
         """A run."""
@@ -183,9 +187,7 @@ class Client:
 
     def create_token(self, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A new waitpoint token: `{id, isCached, url, publicAccessToken?}`. `options` in the wire's words."""
-        made, headers = self._exchange("POST", "/api/v1/waitpoints/tokens", dict(options or {}))
-        key = headers.get("x-trigger-jwt")
-        return {**made, "publicAccessToken": key} if key else made
+        return self._with_token("POST", "/api/v1/waitpoints/tokens", dict(options or {}))
 
     def retrieve_token(self, token_id: str) -> dict[str, Any]:
         """A token."""
@@ -238,8 +240,10 @@ class Client:
     # --- batches
 
     def create_batch(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """A new batch, whose items are sent next: `{id, runCount, isCached}`; `body` in the wire's words."""
-        return self._exchange("POST", "/api/v3/batches", dict(body), headers=_LARGE_BATCH)[0]
+        """A new batch, whose items are sent next: `{id, runCount, isCached, publicAccessToken?}`; `body` in the wire's
+        words.
+        """
+        return self._with_token("POST", "/api/v3/batches", dict(body), headers=_LARGE_BATCH)
 
     def send_batch_items(self, batch_id: str, lines: bytes) -> dict[str, Any]:
         """Items of a batch, a JSON object a line: `{itemsAccepted, itemsDeduplicated, sealed, …}`."""
@@ -293,6 +297,29 @@ class Client:
         text = response.body.decode("utf-8", "replace")
         return json.loads(text) if "json" in response.headers.get("content-type", "") else text
 
+    # --- keys and public tokens
+
+    def list_keys(self) -> dict[str, Any]:
+        """The environment's secret keys: `{data}`."""
+        return self.request("GET", "/api/v1/keys")
+
+    def create_key(self, wanted: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A new secret key, its `key` with it; `wanted`: `{name?, scopes?, expires?}`."""
+        return self.request("POST", "/api/v1/keys", dict(wanted or {}))
+
+    def rotate_key(self, key_id: str, grace_period: str | None = None) -> dict[str, Any]:
+        """A key in place of another, its `key` with it; the old one opens for the grace period, a day unless said."""
+        body = {} if grace_period is None else {"gracePeriod": grace_period}
+        return self.request("POST", f"/api/v1/keys/{quote(key_id, safe='')}/rotate", body)
+
+    def revoke_key(self, key_id: str) -> dict[str, Any]:
+        """Ends a key at once; the key."""
+        return self.request("POST", f"/api/v1/keys/{quote(key_id, safe='')}/revoke")
+
+    def create_public_token(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """A public token: `{token}`; `wanted`: `{scopes, expirationTime?, oneTimeUse?, realtime?}`."""
+        return self.request("POST", "/api/v1/auth/public-tokens", dict(wanted))
+
     # --- any request
 
     def request(self, method: str, path: str, body: Any = None, *, timeout: float = 60) -> dict[str, Any]:
@@ -301,6 +328,12 @@ class Client:
         `body`: any JSON value, or bytes that are JSON already.
         """
         return self._exchange(method, path, body, timeout=timeout)[0]
+
+    def with_key(self, key: str) -> Client:
+        """A client of the same API with another key, or a public token, over the same connections."""
+        other = Client(self.api_url, key, transport=self._sender(), sleep=self.sleep)
+        other._headers["x-trigger-source"] = self._headers["x-trigger-source"]
+        return other
 
     def close(self) -> None:
         """Closes the connections that are kept; the next call opens others."""
@@ -328,6 +361,12 @@ class Client:
             wait = min(wait * _FACTOR, _LONGEST_WAIT)
         raise AssertionError("the last attempt gives or raises")
 
+    def _with_token(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """A good answer's body, and in it the public token for what was made."""
+        made, told = self._exchange(method, path, body, headers=headers)
+        token = told.get("x-trigger-jwt")
+        return {**made, "publicAccessToken": token} if token else made
+
     def _headers_of(self, method: str) -> dict[str, str]:
         if not self._has_key:
             raise ConfigurationError(
@@ -341,11 +380,14 @@ class Client:
         return headers
 
     def _send(self, request: Request) -> Response:
+        return self._sender()(request)
+
+    def _sender(self) -> Transport:
         if self._transport is None:
             from sojourn.sdk.transport import HttpTransport
 
             self._transport = HttpTransport(self.api_url)
-        return self._transport(request)
+        return self._transport
 
 
 def _schedule(schedule_id: str) -> str:
@@ -406,8 +448,27 @@ def _pause(error: ApiError, wait: float) -> float | None:
     return wait if error.status in _RETRIED else None
 
 
+def _key() -> str | None:
+    """A secret key, or a public token in its place."""
+    return _environment("SECRET_KEY") or _environment("ACCESS_TOKEN")
+
+
 def _environment(name: str) -> str | None:
     return os.environ.get(f"SOJOURN_{name}") or os.environ.get(f"TRIGGER_{name}") or None
+
+
+#: The client that `auth.with_token` has put in the place of the process's, for this thread or coroutine.
+_given: ContextVar[Client | None] = ContextVar("sojourn-client", default=None)
+
+
+@contextmanager
+def instead(client: Client) -> Iterator[Client]:
+    """Within it, `client` is the default one of this thread or coroutine."""
+    before = _given.set(client)
+    try:
+        yield client
+    finally:
+        _given.reset(before)
 
 
 class _Default:
@@ -432,11 +493,14 @@ def use(client: Client | None) -> Client | None:
 
 
 def default() -> Client:
-    """The client of this process."""
+    """The client of this process; within `auth.with_token` that token's."""
+    given = _given.get()
+    if given is not None:
+        return given
     client = _Default.client
     if client is not None and _Default.made_from is None:
         return client
-    named = (_environment("API_URL"), _environment("SECRET_KEY"))
+    named = (_environment("API_URL"), _key())
     if client is None or _Default.made_from != named:
         client = Client()
         _Default.client, _Default.made_from = client, named

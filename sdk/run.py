@@ -84,12 +84,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunHandle:
-    """A run that was triggered. `is_cached`: an idempotency key, or a debounce key, led to one that was there before."""
+    """A run that was triggered. `is_cached`: an idempotency key, or a debounce key, led to one that was there.
+
+    `public_access_token` lets a browser read this run, and nothing else, for an hour.
+    """
 
     id: str
     task: str
     is_cached: bool = False
     client: Client | None = field(default=None, repr=False, compare=False)
+    public_access_token: str | None = field(default=None, repr=False, compare=False)
 
     def result(self, timeout: float | None = None) -> TaskResult:
         """Waits for the run to end; `RunTimeoutError` after `timeout` seconds."""
@@ -109,7 +113,7 @@ def trigger(task_id: str, payload: Any, options: Mapping[str, Any], client: Clie
     current = inside()
     wire = trigger_options(options, current.run.id if current is not None else None)
     answer = (client or default()).trigger(task_id, payload, wire)
-    return RunHandle(answer["id"], task_id, bool(answer.get("isCached")), client)
+    return RunHandle(answer["id"], task_id, bool(answer.get("isCached")), client, answer.get("publicAccessToken"))
 
 
 def trigger_and_wait(

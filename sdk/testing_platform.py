@@ -115,6 +115,7 @@ class Platform:
         return [
             ("POST", "/api/v1/tasks/([^/]+)/trigger", self._trigger),
             ("GET", "/api/v1/runs", self._page),
+            ("POST", "/api/v1/auth/public-tokens", lambda *_: {"token": "testing.public.token"}),
             ("GET", run, lambda run_id, *_: self._run(run_id) | {"payload": self._payloads[run_id]}),
             ("GET", f"{run}/result", lambda run_id, *_: self._result(run_id)),
             ("GET", f"{run}/logs", lambda run_id, *_: self._logs(run_id)),

@@ -18,12 +18,16 @@ HEAD = """# The wire
 
 The API speaks JSON in UTF-8 over HTTP. `/api/openapi.json` says the same for programs.
 
-- **Keys.** `Authorization: Bearer tr_…` holds the secret key of one environment; everything a key can see or do is in
-  that environment. Executors hold a credential of their own, which opens `/worker/` and nothing else.
+- **Keys.** `Authorization: Bearer tr_…` holds the secret key of one environment, or in its place a public token that its
+  root key signed; everything that either can see or do is in that environment. A key or token with scopes needs the one
+  that an address names ([keys.md](keys.md)). Executors hold a credential of their own, which opens `/worker/` and
+  nothing else.
+- **Limits.** Answers have `x-ratelimit-limit`, `x-ratelimit-remaining` and `x-ratelimit-reset` (ms since the epoch).
 - **Refusals** are `{"error": text, "code": CODE, "field"?, "nextStep"?, "details"?}`; [errors.md](errors.md) lists the
   codes. What belongs to another environment answers exactly as what does not exist.
 - **Repeating.** A request that changes something may carry `x-trigger-request-idempotency-key`; sent again with the
-  same key, it counts once. `x-should-retry: false` says that sending it again is of no use.
+  same key to the same address within a day, it counts once. `x-should-retry: false` says that sending it again is of no
+  use.
 - **Words.** With `x-trigger-api-version: 2025-07-16` statuses are `PENDING_VERSION`, `DELAYED`, `QUEUED`, `DEQUEUED`,
   `EXECUTING`, `WAITING`, `COMPLETED`, `FAILED`, `CANCELED`, `CRASHED`, `SYSTEM_FAILURE`, `TIMED_OUT`, `EXPIRED`.
   Without the header `DEQUEUED` reads `EXECUTING` and `WAITING` reads `FROZEN`. Filters take either.
@@ -54,7 +58,9 @@ def _section(route: Route, document: dict[str, Any]) -> str:
     operation = document["paths"][route.path][route.method.lower()]
     schemas = document["components"]["schemas"]
     lines = [f'\n<a id="{_anchor(route)}"></a>\n', f"## {route.method} {route.path}\n"]
-    lines.append(f"{route.summary}. Callers: {route.caller}.")
+    lines.append(f"{route.summary}. Callers: {route.caller}{', or a public token' if route.takes_tokens else ''}.")
+    if route.needs is not None and route.needs.scope:
+        lines[-1] += f" Scope: `{route.needs.scope}`."
     query = [parameter for parameter in operation["parameters"] if parameter["in"] == "query"]
     if query:
         lines += ["\n| query | type | |", "|---|---|---|"]

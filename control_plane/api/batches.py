@@ -24,6 +24,7 @@ from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.edge import refusal
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.problems import Problem, of_engine
+from sojourn.control_plane.api.public_tokens import HandleTokens
 from sojourn.control_plane.api.tasks import (
     Uploads,
     idempotency_headers,
@@ -36,6 +37,7 @@ from sojourn.control_plane.api.tasks import (
     task_id,
     uploads_of,
 )
+from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.batch_items import Flaw, Item
 from sojourn.control_plane.engine.batches import Batches as BatchCases
 from sojourn.control_plane.engine.batches import BatchRequest, Filled, MadeBatch
@@ -58,9 +60,10 @@ _ACCEPTED, _OK = "202 Accepted", "200 OK"
 class Batches:
     """What can be done with batches."""
 
-    def __init__(self, batches: BatchCases, packets: Packets, clock: Callable[[], datetime]):
+    def __init__(self, batches: BatchCases, packets: Packets, handles: HandleTokens, clock: Callable[[], datetime]):
         self._batches = batches
         self._packets = packets
+        self._handles = handles
         self._clock = clock
 
     def create(self, call: Call) -> Answer:
@@ -70,7 +73,8 @@ class Batches:
         key = present.batch_key(made.batch)
         if key is not None:
             wire["idempotencyKey"] = key
-        return Answer(to_json(wire), status=_OK if made.cached else _ACCEPTED)
+        call.made = made.batch.id
+        return self._answer(call, made, wire, _OK if made.cached else _ACCEPTED)
 
     def fill(self, call: Call, batch: str) -> dict[str, Any]:
         """Adds the items of a body, line by line; those that are there already count once."""
@@ -95,20 +99,22 @@ class Batches:
     def trigger(self, call: Call) -> Answer:
         """A batch and all its items, at once."""
         made = self._whole(call, call.body)
-        return Answer(to_json({"id": made.batch.id, "runCount": made.batch.run_count}), status=_ACCEPTED)
+        return self._answer(call, made, {"id": made.batch.id, "runCount": made.batch.run_count}, _ACCEPTED)
 
-    def trigger_runs(self, call: Call) -> dict[str, Any]:
+    def trigger_runs(self, call: Call) -> Answer:
         """The same in the words of an older version, with the runs."""
         body: WholeBatchBody = call.body
         made = self._whole(call, body)
-        return present.batch_of_runs(made.batch, made.cached, self._batches.items(made.batch), body.items)
+        runs = present.batch_of_runs(made.batch, made.cached, self._batches.items(made.batch), body.items)
+        return self._answer(call, made, runs, _OK)
 
-    def trigger_task(self, call: Call, task: str) -> dict[str, Any]:
+    def trigger_task(self, call: Call, task: str) -> Answer:
         """The same in the words of the oldest version, of one task."""
         body: TaskBatchBody = call.body
         named = task_id(task)
         made = self._whole(call, WholeBatchBody(items=[{**item, "task": named} for item in body.items]))
-        return {"batchId": made.batch.id, "runs": [item.run_id for item in self._batches.items(made.batch)]}
+        runs = [item.run_id for item in self._batches.items(made.batch)]
+        return self._answer(call, made, {"batchId": made.batch.id, "runs": runs}, _OK)
 
     def retrieve(self, call: Call, batch: str) -> dict[str, Any]:
         """A batch with the runs of its items."""
@@ -132,6 +138,10 @@ class Batches:
             held += len(run.output or "")
             after = position
         return {"id": batch, "items": items}
+
+    def _answer(self, call: Call, made: MadeBatch, wire: dict[str, Any], status: str) -> Answer:
+        """With a public token that reads the batch."""
+        return Answer(to_json(wire), headers=self._handles.of_batch(call, made.batch.id, made.found), status=status)
 
     def _whole(self, call: Call, body: WholeBatchBody) -> MadeBatch:
         if body.resumeParentOnCompletion:
@@ -158,6 +168,8 @@ class Batches:
             return Filled(0, sum(1 for _ in _lines(stream, batch)), batch)
         uploads = uploads_of(self._packets, call.environment)
         for items in _portions(stream, batch, source(call), call.now, uploads):
+            for item in items:
+                call.require("batchTrigger", Resource("tasks", item.request.task))
             filled = self._batches.fill(call.environment, batch.id, items, self._clock())
             accepted, repeated, batch = accepted + filled.accepted, repeated + filled.repeated, filled.batch
         return Filled(accepted, repeated, batch)

@@ -6,28 +6,34 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from sojourn.control_plane.api.visitor import Visitor
+from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.engine.identities import Claims
-from sojourn.control_plane.store.records import Environment
+from sojourn.control_plane.store.records import Environment, PersonalToken
 
 
 class Call:
     """`body` and `query` are models of the route's kinds, or None; a streamed body is a `Stream`.
 
-    Where anyone may call, there is no `now`.
+    Where anyone may call, there is no `now`. `visitor`: what the caller may do of an environment. `made`: what the call
+    made, for whoever may go on with that alone.
     """
 
-    __slots__ = ("body", "caller", "headers", "now", "query")
+    __slots__ = ("body", "caller", "headers", "made", "now", "query", "visitor")
 
     def __init__(
         self,
-        caller: Environment | ExecutorIdentity | Claims | None,
+        caller: Environment | PersonalToken | ExecutorIdentity | Claims | None,
         now: datetime | None,
         body: Any,
         query: Any,
         headers: Mapping[str, Any],
+        visitor: Visitor | None = None,
     ):
         self.caller = caller
+        self.visitor = visitor
+        self.made: str | None = None
         if now is not None:
             self.now = now
         self.body = body
@@ -38,6 +44,21 @@ class Call:
     def environment(self) -> Environment:
         """The environment whose key was sent."""
         assert isinstance(self.caller, Environment)
+        return self.caller
+
+    def may(self, action: str, resource: Resource) -> bool:
+        """Whether the caller may do that."""
+        return self.visitor is None or self.visitor.may(action, resource)
+
+    def require(self, action: str, resource: Resource) -> None:
+        """`Problem` 403 unless the caller may do that: for what the route's need cannot know."""
+        if self.visitor is not None:
+            self.visitor.require(action, resource)
+
+    @property
+    def person(self) -> PersonalToken:
+        """The personal or organization token that was sent."""
+        assert isinstance(self.caller, PersonalToken)
         return self.caller
 
     @property

@@ -14,8 +14,10 @@ from sojourn.control_plane.api.auth import Gate
 from sojourn.control_plane.api.bodies import Nothing
 from sojourn.control_plane.api.call import Answer, Call, Streamed
 from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.guard import Guard
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.routes import Route
+from sojourn.control_plane.api.visitor import Visitor
 
 Action = Callable[..., Any]
 Responder = Callable[..., None]
@@ -34,6 +36,7 @@ def add_routes(
     routes: tuple[Route, ...],
     resources: Mapping[str, object],
     gate: Gate,
+    guard: Guard,
     clock: Callable[[], datetime],
 ) -> None:
     """Adds every route of the table. `resources` by the names that actions begin with."""
@@ -42,12 +45,12 @@ def add_routes(
         name, _, responder = route.action.partition(".")
         action: Action = getattr(resources[name], responder)
         resource = made.setdefault(route.path, Resource())
-        setattr(resource, f"on_{route.method.lower()}", _responder(route, action, gate, clock))
+        setattr(resource, f"on_{route.method.lower()}", _responder(route, action, gate, guard, clock))
     for path, resource in made.items():
         app.add_route(path, resource)
 
 
-def _responder(route: Route, action: Action, gate: Gate, clock: Callable[[], datetime]) -> Responder:
+def _responder(route: Route, action: Action, gate: Gate, guard: Guard, clock: Callable[[], datetime]) -> Responder:
     """The function that Falcon calls: opens the gate, then reads, then acts."""
     opens = gate.opens(route.caller)
     body_of, query_of = route.body, route.query
@@ -56,19 +59,25 @@ def _responder(route: Route, action: Action, gate: Gate, clock: Callable[[], dat
 
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         env = req.env
-        now = caller = None
-        if opens is not None:
-            now = clock()
-            caller = opens(env, now)
-        body: Any = None
-        if body_of is not None:
-            body = read_body(bodies.read(req, limit), body_of, parse)
-        elif streams:
-            body = bodies.Stream(env)
-        query = _query(req.params, query_of) if query_of is not None else None
         if _SLASH in env["PATH_INFO"]:
             path = {name: value.replace(_SLASH, "/") for name, value in path.items()}
-        answer = action(Call(caller, now, body, query, env), **path)
+        now = caller = visitor = None
+        if opens is not None:
+            now = clock()
+            caller = opens(env, now, path)
+            if caller.__class__ is Visitor:
+                visitor, caller = caller, caller.environment
+                if route.counted:
+                    resp.set_headers(guard.count(visitor, now))
+        query = _query(req.params, query_of) if query_of is not None else None
+        call = Call(caller, now, None, query, env, visitor)
+        guard.check(route, call, path, body=False)
+        if body_of is not None:
+            call.body = read_body(bodies.read(req, limit), body_of, parse)
+            guard.check(route, call, path, body=True)
+        elif streams:
+            call.body = bodies.Stream(env)
+        answer = action(call, **path) if visitor is None else guard.act(route, call, path, action)
         if answer.__class__ is Answer:
             give(resp, answer)
         elif answer.__class__ is Streamed:

@@ -21,6 +21,8 @@ from sojourn.sdk.protocol import VERSION
 _REFERENCE = "#/components/schemas/{model}"
 _SECURITY: dict[Caller, list[dict[str, list[str]]]] = {
     Caller.ENVIRONMENT: [{"secretKey": []}],
+    Caller.PROJECT: [{"secretKey": []}, {"personalToken": []}],
+    Caller.PERSON: [{"personalToken": []}],
     Caller.EXECUTOR: [{"executorCredential": []}],
     Caller.ALLOCATION: [{"workloadIdentity": []}],
     Caller.ANYONE: [],
@@ -35,6 +37,9 @@ _PARAMETERS = {
     "batch": "A batch's id.",
     "queue": "A queue's id or, with `type`, a task's id or a queue's name; slashes are sent as %2F or %252F.",
     "key": "An idempotency key as it was sent; what a task's code wrote is hashed with its run.",
+    "id": "A secret key's id.",
+    "ref": "A project's ref, `proj_…`.",
+    "env": "An environment's slug: `dev`, `staging`, `prod` …",
     "hash": "What the token's `url` ends with.",
     "file": "A path of letters, digits, dots, dashes and underscores; slashes are sent as %2F.",
     "grant": "What the address that was given ends with.",
@@ -72,6 +77,13 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
             "schemas": _without_null(schemas.get("$defs", {})),
             "securitySchemes": {
                 "secretKey": {"type": "http", "scheme": "bearer", "description": "An environment's secret key."},
+                "publicToken": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "A public token, signed by an environment's root key; it may do what its scopes say.",
+                },
+                "personalToken": {"type": "http", "scheme": "bearer", "description": "A person's or organization's token."},
                 "executorCredential": {"type": "http", "scheme": "bearer", "description": "An executor's credential."},
                 "workloadIdentity": {
                     "type": "http",
@@ -89,7 +101,8 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": route.action.replace(".", "_"),
         "tags": [route.action.split(".")[0]],
         "summary": route.summary,
-        "security": _SECURITY[route.caller],
+        "security": [*_SECURITY[route.caller], *([{"publicToken": []}] if route.takes_tokens else [])],
+        **({"x-scope": route.needs.scope} if route.needs is not None and route.needs.scope else {}),
         "parameters": [*_path_parameters(route.path), *_query_parameters(route.query)],
         "responses": {str(status): _success(route) for status in route.statuses} | _refusals(route),
     }
@@ -145,8 +158,10 @@ def _refusals(route: Route) -> dict[str, Any]:
     schema: dict[str, Any] = {"application/json": {"schema": _ref(Refusal)}}
     if route.path == "/readyz":
         schema = {"application/json": {"schema": {"anyOf": [_ref(Refusal), _ref(route.reply or Refusal)]}}}
+    problem = {"application/problem+json": {"schema": _ref(Refusal)}}
     return {
-        str(status): {"description": ", ".join(codes), "content": schema} for status, codes in sorted(by_status.items())
+        str(status): {"description": ", ".join(codes), "content": problem if status == 429 else schema}
+        for status, codes in sorted(by_status.items())
     }
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sojourn.control_plane.api.encoding import to_json
-from sojourn.control_plane.engine.errors import EngineError
+from sojourn.control_plane.engine.errors import EngineError, ScopesExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,18 @@ CODES: dict[str, Code] = {
     "GRANT_REFUSED": Code(
         403, "The address is not valid, or not any more.", "ask for another one; an address is good for an hour"
     ),
+    "PERSONAL_TOKEN_REFUSED": Code(
+        401, "The personal token is missing or not valid.", "send `Authorization: Bearer tr_pat_…` or `tr_oat_…`"
+    ),
+    "PUBLIC_TOKEN_REFUSED": Code(401, "The public token is not valid.", "get a new one from your backend"),
+    "PUBLIC_TOKEN_SPENT": Code(
+        401, "The public token works once, and was used.", "get a new one from your backend for each request"
+    ),
+    "FORBIDDEN": Code(403, "Unauthorized", "use a key or a token with the scope that `nextStep` names"),
+    "SCOPES_EXCEEDED": Code(
+        403, "The scopes are more than the caller's own key has.", "leave out those that `deniedScopes` names"
+    ),
+    "RATE_LIMITED": Code(429, "Too many calls.", "wait until the moment that `reset` names, in ms since the epoch"),
     # what it was sent to
     "NOT_FOUND": Code(404, "There is nothing at this address.", "see /api/openapi.json for what there is"),
     "RUN_NOT_FOUND": Code(404, "There is no such run in this environment.", "check the id and the key's environment"),
@@ -88,11 +100,17 @@ CODES: dict[str, Code] = {
     "IDEMPOTENCY_KEY_NOT_FOUND": Code(
         404, "No run of that task holds the idempotency key.", "nothing is to be done, unless key or task are others"
     ),
+    "PROJECT_NOT_FOUND": Code(404, "Project not found", "check the project's ref, the environment, and whose key it is"),
+    "API_KEY_NOT_FOUND": Code(
+        404, "There is no such secret key of this environment.", "list the keys, and check the environment"
+    ),
     "METHOD_NOT_ALLOWED": Code(405, "This address has no such method.", "use a method that `Allow` names"),
     "PLACEMENT_OVER": Code(
         409, "No executor is expected of this allocation, or not any more.", "exit; nothing is to be done"
     ),
     "FREEZING_OFF": Code(409, "Runs of this task are not frozen.", "let the run wait in memory"),
+    "API_KEY_OVER": Code(409, "The secret key was replaced or revoked.", "make a new key"),
+    "ROOT_KEY_STAYS": Code(409, "An environment always has a root key.", "rotate it"),
     "STALE": Code(409, "The run has moved on without this executor.", "drop what was to be done"),
     # what the platform's rules refuse
     "TOO_MANY_TAGS": Code(422, "There are too many tags.", "use at most 10"),
@@ -117,6 +135,7 @@ CODES: dict[str, Code] = {
     "BATCH_OVER": Code(
         422, "The batch was given up: its items were not sent in time.", "make a new batch, and send its items at once"
     ),
+    "TOO_MANY_API_KEYS": Code(422, "The environment has as many secret keys as it may.", "revoke those of no use"),
     "QUEUE_FULL": Code(422, "As many runs wait as may.", "wait until some have run, or raise the limit"),
     "SCHEDULE_INVALID": Code(422, "The schedule cannot be used as it is asked for.", "correct what `field` names"),
     "SCHEDULE_DECLARED": Code(
@@ -138,7 +157,7 @@ CODES: dict[str, Code] = {
 
 
 class Problem(Exception):
-    """A refusal with a code of the table. Texts default to the code's own."""
+    """A refusal with a code of the table. Texts default to the code's own; `extra` goes before them in the body."""
 
     def __init__(
         self,
@@ -149,6 +168,8 @@ class Problem(Exception):
         next_step: str | None = None,
         details: Sequence[Mapping[str, Any]] = (),
         headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        media_type: str = "application/json",
     ):
         known = CODES[code]
         super().__init__(message or known.meaning)
@@ -159,6 +180,8 @@ class Problem(Exception):
         self.next_step = next_step or known.todo
         self.details = details
         self.headers = dict(headers or ())
+        self.extra = dict(extra or ())
+        self.media_type = media_type
 
     def body(self) -> bytes:
         """The answer's body."""
@@ -168,7 +191,7 @@ class Problem(Exception):
         wire["nextStep"] = self.next_step
         if self.details:
             wire["details"] = list(self.details)
-        return to_json(wire)
+        return to_json(wire | self.extra)
 
     def all_headers(self) -> dict[str, str]:
         """The headers that go with it: whether sending it again can help is said wherever clients would guess wrong."""
@@ -184,6 +207,9 @@ class Problem(Exception):
 
 def of_engine(error: EngineError) -> Problem:
     """What the engine refuses, as the API says it."""
+    if isinstance(error, ScopesExceeded):
+        denied = {"code": "scopes_exceed_key_access", "deniedScopes": list(error.denied)}
+        return Problem(error.code, error.message, field=error.field, extra=denied)
     return Problem(error.code, error.message, field=error.field, next_step=error.next_step)
 
 

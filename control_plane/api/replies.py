@@ -30,6 +30,16 @@ class Refusal(Reply):
     nextStep: str | None = Field(default=None, description="What to do about it.")
     details: list[Issue] | None = None
     requestId: str | None = Field(default=None, description="Of an internal error: where the server's log has its cause.")
+    param: str | None = Field(default=None, description="Of a scope that is missing: `access_token`.")
+    type: str | None = Field(default=None, description="Of a scope that is missing: `authorization`; of 429: an address.")
+    deniedScopes: list[str] | None = Field(default=None, description="Scopes that the caller's own key lacks.")
+    title: str | None = None
+    status: int | None = None
+    detail: str | None = None
+    reset: int | None = Field(default=None, description="Of 429: when a call is let in again, in ms since the epoch.")
+    limit: int | None = Field(default=None, description="Of 429: how many calls are let in at once.")
+    remaining: int | None = None
+    secondsUntilReset: int | None = None
 
 
 class TriggeredReply(Reply):
@@ -346,7 +356,7 @@ class TokenItem(Reply):
     """A token. `status`: WAITING, COMPLETED or TIMED_OUT; `timeoutAt`, also `completedAfter`: how long it is waited for."""
 
     id: str
-    url: str
+    url: str = Field(description="A POST to it completes the token; empty for whoever may only read it.")
     status: str
     completedAt: datetime | None = None
     completedAfter: datetime | None = None

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from sojourn.control_plane.api import bodies, replies
+from sojourn.control_plane.api import bodies, key_models, needs, project_replies, replies
 from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.needs import Need
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 
 KIB, MIB = 1024, 1024 * 1024
@@ -18,7 +19,9 @@ class Route:
     """`action` names a resource and its responder; `limit` is the body's size in bytes; `codes` are refusals of its
     own besides those that every route of its kind has. `forgiving`: NaN in the body becomes null. `streams`: the body is
     handed on as it arrives, and not read as JSON; it `takes` that media type, and where it is read line by line, each is
-    a `line`. The reply's, where it is no JSON: `gives`. `statuses`: those of success.
+    a `line`. The reply's, where it is no JSON: `gives`. `statuses`: those of success. `needs`: what restricted keys and
+    public tokens must be granted; a route that names none is for those that may do everything. `counted`: it counts
+    against the limit of calls.
     """
 
     method: str
@@ -37,6 +40,13 @@ class Route:
     takes: str = "application/octet-stream"
     line: type[BaseModel] | None = None
     statuses: tuple[int, ...] = (200,)
+    needs: Need | None = None
+    counted: bool = True
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether public tokens may come, too."""
+        return self.needs is not None and self.needs.tokens
 
     @property
     def all_codes(self) -> tuple[str, ...]:
@@ -44,6 +54,8 @@ class Route:
         codes = list(self.codes)
         if self.caller is not Caller.ANYONE:
             codes += [*_OF_CALLERS[self.caller], "UNAVAILABLE"]
+        if self.caller in (Caller.ENVIRONMENT, Caller.PROJECT) and self.counted:
+            codes.append("RATE_LIMITED")
         if self.body:
             codes += _OF_BODIES
         if self.streams:
@@ -54,7 +66,9 @@ class Route:
 
 
 _OF_CALLERS = {
-    Caller.ENVIRONMENT: ("UNAUTHORIZED",),
+    Caller.ENVIRONMENT: ("UNAUTHORIZED", "PUBLIC_TOKEN_REFUSED", "PUBLIC_TOKEN_SPENT", "FORBIDDEN"),
+    Caller.PROJECT: ("UNAUTHORIZED", "PUBLIC_TOKEN_REFUSED", "PERSONAL_TOKEN_REFUSED", "PROJECT_NOT_FOUND", "FORBIDDEN"),
+    Caller.PERSON: ("PERSONAL_TOKEN_REFUSED",),
     Caller.EXECUTOR: ("CREDENTIAL_REFUSED",),
     Caller.ALLOCATION: ("IDENTITY_REFUSED", "KEY_UNKNOWN"),
 }
@@ -74,6 +88,7 @@ _RUN = ("RUN_NOT_FOUND",)
 _TOKEN = ("WAITPOINT_NOT_FOUND",)
 _SCHEDULE = ("SCHEDULE_NOT_FOUND",)
 _BATCH = ("BATCH_NOT_FOUND",)
+_API_KEY = ("API_KEY_NOT_FOUND",)
 _WHOLE_BATCH = (
     "HEADERS_INVALID",
     "OPTION_UNSUPPORTED",
@@ -112,6 +127,7 @@ ROUTES: tuple[Route, ...] = (
             "QUEUE_FULL",
             "ENGINE_ERROR",
         ),
+        needs=needs.TRIGGER,
     ),
     Route(
         "GET",
@@ -122,6 +138,7 @@ ROUTES: tuple[Route, ...] = (
         replies.RunsReply,
         query=bodies.RunsQuery,
         codes=("CURSOR_INVALID",),
+        needs=needs.LIST_RUNS,
     ),
     Route(
         "GET",
@@ -131,6 +148,7 @@ ROUTES: tuple[Route, ...] = (
         "Retrieve a run",
         replies.RunReply,
         codes=(*_RUN, "PACKETS_UNAVAILABLE"),
+        needs=needs.READ_RUN,
     ),
     Route(
         "POST",
@@ -141,6 +159,7 @@ ROUTES: tuple[Route, ...] = (
         replies.IdReply,
         body=bodies.Nothing,
         codes=_RUN,
+        needs=needs.WRITE_RUN,
     ),
     Route(
         "POST",
@@ -151,6 +170,7 @@ ROUTES: tuple[Route, ...] = (
         replies.IdReply,
         body=bodies.ReplayBody,
         codes=(*_RUN, "HEADERS_INVALID", "REGION_UNKNOWN", "QUEUE_FULL", "ENGINE_ERROR"),
+        needs=needs.REPLAY_RUN,
     ),
     Route(
         "GET",
@@ -161,6 +181,7 @@ ROUTES: tuple[Route, ...] = (
         replies.ResultReply,
         query=bodies.ResultQuery,
         codes=(*_RUN, "RUN_NOT_FINISHED", *_PACKET),
+        needs=needs.READ_RUN,
     ),
     Route(
         "GET",
@@ -171,6 +192,7 @@ ROUTES: tuple[Route, ...] = (
         replies.LogsReply,
         query=bodies.LogsQuery,
         codes=_RUN,
+        needs=needs.READ_RUN,
     ),
     Route(
         "GET",
@@ -180,8 +202,18 @@ ROUTES: tuple[Route, ...] = (
         "A run's history and attempts",
         replies.TimelineReply,
         codes=_RUN,
+        needs=needs.READ_RUN,
     ),
-    Route("GET", "/api/v1/runs/{run}/why", "runs.why", _KEY, "Why a run does not run", replies.WhyReply, codes=_RUN),
+    Route(
+        "GET",
+        "/api/v1/runs/{run}/why",
+        "runs.why",
+        _KEY,
+        "Why a run does not run",
+        replies.WhyReply,
+        codes=_RUN,
+        needs=needs.READ_RUN,
+    ),
     Route(
         "POST",
         "/api/v1/runs/{run}/reschedule",
@@ -191,9 +223,17 @@ ROUTES: tuple[Route, ...] = (
         replies.RunReply,
         body=bodies.RescheduleBody,
         codes=(*_RUN, "RUN_NOT_DELAYED", "ENGINE_ERROR"),
+        needs=needs.WRITE_RUN,
     ),
     Route(
-        "GET", "/api/v1/runs/{run}/metadata", "runs.metadata", _KEY, "A run's metadata", replies.MetadataReply, codes=_RUN
+        "GET",
+        "/api/v1/runs/{run}/metadata",
+        "runs.metadata",
+        _KEY,
+        "A run's metadata",
+        replies.MetadataReply,
+        codes=_RUN,
+        needs=needs.READ_RUN,
     ),
     Route(
         "PUT",
@@ -205,6 +245,7 @@ ROUTES: tuple[Route, ...] = (
         body=bodies.MetadataBody,
         limit=2 * MIB,
         codes=(*_RUN, "HEADERS_INVALID", "METADATA_INVALID", "METADATA_TOO_LARGE"),
+        needs=needs.WRITE_METADATA,
     ),
     Route(
         "POST",
@@ -215,6 +256,7 @@ ROUTES: tuple[Route, ...] = (
         replies.MessageReply,
         body=bodies.TagsBody,
         codes=(*_RUN, "TOO_MANY_TAGS"),
+        needs=needs.WRITE_RUN,
     ),
     Route(
         "POST",
@@ -225,6 +267,7 @@ ROUTES: tuple[Route, ...] = (
         replies.IdReply,
         body=bodies.KeyResetBody,
         codes=("IDEMPOTENCY_KEY_NOT_FOUND",),
+        needs=needs.RESET_KEY,
     ),
     Route(
         "GET",
@@ -235,6 +278,7 @@ ROUTES: tuple[Route, ...] = (
         replies.QueuesReply,
         query=bodies.NumberedPageQuery,
         codes=("ENGINE_ERROR",),
+        needs=needs.LIST_QUEUES,
     ),
     Route(
         "PUT",
@@ -245,6 +289,8 @@ ROUTES: tuple[Route, ...] = (
         replies.UploadReply,
         body=bodies.Nothing,
         codes=("PARAMS_INVALID", "PACKETS_UNAVAILABLE"),
+        needs=needs.UPLOAD,
+        counted=False,
     ),
     Route(
         "GET",
@@ -254,6 +300,8 @@ ROUTES: tuple[Route, ...] = (
         "Where to read what was uploaded",
         replies.AddressReply,
         codes=("PARAMS_INVALID", "PACKETS_UNAVAILABLE"),
+        needs=needs.READ_UPLOAD,
+        counted=False,
     ),
     Route(
         "GET",
@@ -283,6 +331,7 @@ ROUTES: tuple[Route, ...] = (
         replies.QueueReply,
         query=bodies.QueueQuery,
         codes=_QUEUE,
+        needs=needs.READ_QUEUE,
     ),
     Route(
         "POST",
@@ -293,6 +342,7 @@ ROUTES: tuple[Route, ...] = (
         replies.QueueReply,
         body=bodies.PauseBody,
         codes=_QUEUE,
+        needs=needs.WRITE_QUEUE,
     ),
     Route(
         "POST",
@@ -303,6 +353,7 @@ ROUTES: tuple[Route, ...] = (
         replies.QueueReply,
         body=bodies.LimitBody,
         codes=(*_QUEUE, "QUEUE_LIMIT_TOO_HIGH"),
+        needs=needs.WRITE_QUEUE,
     ),
     Route(
         "POST",
@@ -313,6 +364,7 @@ ROUTES: tuple[Route, ...] = (
         replies.QueueReply,
         body=bodies.QueueBody,
         codes=(*_QUEUE, "QUEUE_NOT_OVERRIDDEN"),
+        needs=needs.WRITE_QUEUE,
     ),
     Route(
         "POST",
@@ -323,6 +375,7 @@ ROUTES: tuple[Route, ...] = (
         replies.QueueReply,
         body=bodies.RateBody,
         codes=_QUEUE,
+        needs=needs.WRITE_QUEUE,
     ),
     Route(
         "POST",
@@ -333,6 +386,7 @@ ROUTES: tuple[Route, ...] = (
         replies.QueueReply,
         body=bodies.RateResetBody,
         codes=_QUEUE,
+        needs=needs.WRITE_QUEUE,
     ),
     Route(
         "POST",
@@ -344,6 +398,7 @@ ROUTES: tuple[Route, ...] = (
         body=bodies.DeployBody,
         limit=50 * MIB,
         codes=("MANIFEST_INVALID", "ARCHIVE_INVALID"),
+        needs=needs.DEPLOY,
     ),
     Route(
         "GET",
@@ -353,6 +408,8 @@ ROUTES: tuple[Route, ...] = (
         "The version that new runs start on",
         replies.DeploymentReply,
         codes=("DEPLOYMENT_NOT_FOUND",),
+        needs=needs.READ_DEPLOYMENTS,
+        counted=False,
     ),
     Route(
         "POST",
@@ -364,6 +421,7 @@ ROUTES: tuple[Route, ...] = (
         body=bodies.TokenBody,
         limit=10 * KIB,
         codes=("TOO_MANY_TAGS", "ENGINE_ERROR"),
+        needs=needs.CREATE_WAITPOINT,
     ),
     Route(
         "GET",
@@ -374,6 +432,7 @@ ROUTES: tuple[Route, ...] = (
         replies.TokensReply,
         query=bodies.TokensQuery,
         codes=("CURSOR_INVALID",),
+        needs=needs.LIST_WAITPOINTS,
     ),
     Route(
         "GET",
@@ -383,6 +442,7 @@ ROUTES: tuple[Route, ...] = (
         "Retrieve a token",
         replies.TokenReply,
         codes=_TOKEN,
+        needs=needs.READ_WAITPOINT,
     ),
     Route(
         "POST",
@@ -394,6 +454,7 @@ ROUTES: tuple[Route, ...] = (
         body=bodies.CompleteBody,
         limit=MAX_PAYLOAD_BYTES + 1 * KIB,
         codes=_TOKEN,
+        needs=needs.WRITE_WAITPOINT,
     ),
     Route(
         "POST",
@@ -415,6 +476,7 @@ ROUTES: tuple[Route, ...] = (
         replies.ScheduleReply,
         body=bodies.NewScheduleBody,
         codes=("SCHEDULE_INVALID", "ENGINE_ERROR"),
+        needs=needs.CREATE_SCHEDULE,
     ),
     Route(
         "GET",
@@ -424,6 +486,7 @@ ROUTES: tuple[Route, ...] = (
         "List schedules, newest first",
         replies.SchedulesReply,
         query=bodies.NumberedPageQuery,
+        needs=needs.LIST_SCHEDULES,
     ),
     Route(
         "GET",
@@ -433,6 +496,7 @@ ROUTES: tuple[Route, ...] = (
         "Retrieve a schedule",
         replies.ScheduleReply,
         codes=_SCHEDULE,
+        needs=needs.READ_SCHEDULE,
     ),
     Route(
         "PUT",
@@ -443,6 +507,7 @@ ROUTES: tuple[Route, ...] = (
         replies.ScheduleReply,
         body=bodies.ScheduleBody,
         codes=(*_SCHEDULE, "SCHEDULE_INVALID", "SCHEDULE_DECLARED"),
+        needs=needs.WRITE_SCHEDULE,
     ),
     Route(
         "DELETE",
@@ -452,6 +517,7 @@ ROUTES: tuple[Route, ...] = (
         "Delete a schedule; its runs stay",
         replies.IdReply,
         codes=(*_SCHEDULE, "SCHEDULE_DECLARED"),
+        needs=needs.WRITE_SCHEDULE,
     ),
     Route(
         "POST",
@@ -462,6 +528,7 @@ ROUTES: tuple[Route, ...] = (
         replies.ScheduleReply,
         body=bodies.Nothing,
         codes=_SCHEDULE,
+        needs=needs.WRITE_SCHEDULE,
     ),
     Route(
         "POST",
@@ -472,6 +539,7 @@ ROUTES: tuple[Route, ...] = (
         replies.ScheduleReply,
         body=bodies.Nothing,
         codes=_SCHEDULE,
+        needs=needs.WRITE_SCHEDULE,
     ),
     Route(
         "POST",
@@ -482,6 +550,7 @@ ROUTES: tuple[Route, ...] = (
         replies.BackfilledReply,
         body=bodies.BackfillBody,
         codes=(*_SCHEDULE, "SCHEDULE_INVALID", "QUEUE_FULL"),
+        needs=needs.WRITE_SCHEDULE,
     ),
     Route(
         "GET",
@@ -503,6 +572,7 @@ ROUTES: tuple[Route, ...] = (
         limit=128 * KIB,
         codes=("HEADERS_INVALID", "OPTION_UNSUPPORTED", "PARENT_IS_OVER", "BATCH_DIFFERS", "QUEUE_FULL", "ENGINE_ERROR"),
         statuses=(200, 202),
+        needs=needs.CREATE_BATCH,
     ),
     Route(
         "POST",
@@ -523,6 +593,7 @@ ROUTES: tuple[Route, ...] = (
             "BATCH_OVER",
             "ENGINE_ERROR",
         ),
+        needs=needs.FILL_BATCH,
     ),
     Route(
         "POST",
@@ -535,6 +606,7 @@ ROUTES: tuple[Route, ...] = (
         limit=1_000_000,
         codes=_WHOLE_BATCH,
         statuses=(202,),
+        needs=needs.WHOLE_BATCH,
     ),
     Route(
         "POST",
@@ -546,6 +618,7 @@ ROUTES: tuple[Route, ...] = (
         body=bodies.WholeBatchBody,
         limit=1_000_000,
         codes=_WHOLE_BATCH,
+        needs=needs.WHOLE_BATCH,
     ),
     Route(
         "POST",
@@ -557,8 +630,18 @@ ROUTES: tuple[Route, ...] = (
         body=bodies.TaskBatchBody,
         limit=1_000_000,
         codes=("PARAMS_INVALID", *_WHOLE_BATCH),
+        needs=needs.TASK_BATCH,
     ),
-    Route("GET", "/api/v2/batches/{batch}", "batches.retrieve", _KEY, "Retrieve a batch", replies.BatchReply, codes=_BATCH),
+    Route(
+        "GET",
+        "/api/v2/batches/{batch}",
+        "batches.retrieve",
+        _KEY,
+        "Retrieve a batch",
+        replies.BatchReply,
+        codes=_BATCH,
+        needs=needs.READ_BATCH,
+    ),
     Route(
         "GET",
         "/api/v1/batches/{batch}",
@@ -567,6 +650,7 @@ ROUTES: tuple[Route, ...] = (
         "Retrieve a batch, in the words of the version before",
         replies.BatchCountedReply,
         codes=_BATCH,
+        needs=needs.READ_BATCH,
     ),
     Route(
         "GET",
@@ -577,6 +661,117 @@ ROUTES: tuple[Route, ...] = (
         replies.BatchResultsReply,
         query=bodies.BatchResultsQuery,
         codes=_BATCH,
+        needs=needs.READ_BATCH,
+    ),
+    Route(
+        "GET",
+        "/api/v1/keys",
+        "keys.list",
+        _KEY,
+        "List secret keys: those that open, and those that ended within 30 days",
+        key_models.KeysReply,
+        needs=needs.MANAGE_KEYS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/keys",
+        "keys.create",
+        _KEY,
+        "Create a secret key, which is shown this once",
+        key_models.KeyMadeReply,
+        body=key_models.NewKeyBody,
+        codes=("SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
+        needs=needs.MANAGE_KEYS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/keys/{id}/rotate",
+        "keys.rotate",
+        _KEY,
+        "Create a key in place of another, which opens for a day more, or as long as is said",
+        key_models.KeyMadeReply,
+        body=key_models.RotateBody,
+        codes=(*_API_KEY, "API_KEY_OVER", "SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
+        needs=needs.MANAGE_KEYS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/keys/{id}/revoke",
+        "keys.revoke",
+        _KEY,
+        "End a key at once",
+        key_models.KeyReply,
+        body=bodies.Nothing,
+        codes=(*_API_KEY, "ROOT_KEY_STAYS", "SCOPES_EXCEEDED"),
+        needs=needs.MANAGE_KEYS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/auth/jwt/claims",
+        "public_tokens.claims",
+        _KEY,
+        "What a public token says of the environment, for whoever signs with its root key",
+        key_models.ClaimsReply,
+        body=bodies.Nothing,
+        needs=needs.HAND_ON,
+        counted=False,
+    ),
+    Route(
+        "POST",
+        "/api/v1/auth/public-tokens",
+        "public_tokens.create",
+        _KEY,
+        "Create a public token, with scopes that the key has",
+        key_models.PublicTokenReply,
+        body=key_models.PublicTokenBody,
+        codes=("SCOPES_EXCEEDED",),
+        needs=needs.HAND_ON,
+    ),
+    Route(
+        "POST",
+        "/api/v1/auth/jwt",
+        "public_tokens.create_jwt",
+        _KEY,
+        "The same in the words of older clients",
+        key_models.PublicTokenReply,
+        body=key_models.JwtBody,
+        codes=("SCOPES_EXCEEDED",),
+        needs=needs.HAND_ON,
+    ),
+    Route(
+        "GET",
+        "/api/v2/whoami",
+        "projects.whoami",
+        Caller.PERSON,
+        "Whose token it is, and what the dashboard's address is",
+        project_replies.WhoamiReply,
+        query=project_replies.WhoamiQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/projects",
+        "projects.list",
+        Caller.PERSON,
+        "List the organization's projects",
+        project_replies.ProjectsReply,
+    ),
+    Route(
+        "GET",
+        "/api/v1/projects/{ref}",
+        "projects.retrieve",
+        Caller.PERSON,
+        "Retrieve a project",
+        project_replies.ProjectReply,
+        codes=("PROJECT_NOT_FOUND",),
+    ),
+    Route(
+        "GET",
+        "/api/v1/projects/{ref}/{env}",
+        "projects.environment",
+        Caller.PERSON,
+        "An environment's root key, and where it is used",
+        project_replies.EnvironmentReply,
+        codes=("PROJECT_NOT_FOUND",),
     ),
     Route("GET", "/api/openapi.json", "page.openapi", _ANYONE, "This page, for programs", None),
     Route("GET", "/healthz", "health.live", _ANYONE, "Whether the process answers", replies.LiveReply),

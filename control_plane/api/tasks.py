@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from sojourn.control_plane.api.bodies import (
 from sojourn.control_plane.api.body import parse
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.public_tokens import HandleTokens
 from sojourn.control_plane.domain import duration, ids
 from sojourn.control_plane.domain.debounce import SHORTEST_DELAY, Debounce
 from sojourn.control_plane.engine.packets import Packets, Text
@@ -53,15 +55,17 @@ Uploads = Callable[[str], Text]
 class Tasks:
     """What can be done with a task."""
 
-    def __init__(self, triggering: Triggering, packets: Packets):
+    def __init__(self, triggering: Triggering, packets: Packets, handles: HandleTokens):
         self._triggering = triggering
         self._packets = packets
+        self._handles = handles
 
     def trigger(self, call: Call, task: str) -> Answer:
-        """Stores a run and answers with its id."""
+        """Stores a run and answers with its id, and a public token that reads it."""
         request = trigger_request(call, task, uploads_of(self._packets, call.environment))
         made = self._triggering.trigger(call.environment, request, call.now)
-        return Answer(b'{"id":"%s","isCached":%s}' % (made.id.encode(), b"true" if made.cached else b"false"))
+        body = b'{"id":"%s","isCached":%s}' % (made.id.encode(), b"true" if made.cached else b"false")
+        return Answer(body, headers=self._handles.of_run(call, made.id, made.cached))
 
 
 def uploads_of(packets: Packets, environment: Environment) -> Uploads:
@@ -148,11 +152,17 @@ def task_id(text: str) -> str:
 
 
 def request_key(call: Call) -> str | None:
-    """The key under which a client sends one logical request, so that a repetition of it counts once."""
+    """The key under which a client sends one logical request, so that a repetition of it counts once.
+
+    It is bound to the address: the same key sent to another one is another request.
+    """
     key = call.header("x-trigger-request-idempotency-key")
-    if key is not None and not _VISIBLE.fullmatch(key):
+    if key is None:
+        return None
+    if not _VISIBLE.fullmatch(key):
         raise Problem("HEADERS_INVALID", field="x-trigger-request-idempotency-key")
-    return key
+    path: str = call.headers.get("PATH_INFO", "")
+    return hashlib.sha256(f"{path}\n{key}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def source(call: Call) -> str:

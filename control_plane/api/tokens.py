@@ -10,14 +10,18 @@ from typing import Any
 from sojourn.control_plane.api import present
 from sojourn.control_plane.api.bodies import CompleteBody, TokenBody, TokensQuery
 from sojourn.control_plane.api.body import Stream, parse_if_json
-from sojourn.control_plane.api.call import Call
+from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.cursor import Cursors
+from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.public_tokens import HandleTokens
 from sojourn.control_plane.api.runs import ends_of, span, values
 from sojourn.control_plane.api.tasks import packet_text, request_key, tags_of
 from sojourn.control_plane.domain import duration
+from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.tokens import PREFIX, TokenRequest
 from sojourn.control_plane.engine.tokens import Tokens as TokenCases
+from sojourn.control_plane.store.records import Waitpoint
 from sojourn.control_plane.store.waits import TokenFilters
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 
@@ -28,16 +32,18 @@ _SUCCESS = {"success": True}
 class Tokens:
     """What can be done with tokens."""
 
-    def __init__(self, tokens: TokenCases, cursors: Cursors, clock: Callable[[], datetime]):
+    def __init__(self, tokens: TokenCases, cursors: Cursors, handles: HandleTokens, clock: Callable[[], datetime]):
         self._tokens = tokens
         self._cursors = cursors
+        self._handles = handles
         self._clock = clock
 
-    def create(self, call: Call) -> dict[str, Any]:
-        """A new token, or the one that its idempotency key leads to."""
+    def create(self, call: Call) -> Answer:
+        """A new token, or the one that its idempotency key leads to; and a public token that completes it."""
         request = replace(token_request(call.body, call.now), request_key=request_key(call))
         made = self._tokens.create(call.environment, request, call.now)
-        return {"id": made.token.id, "isCached": made.cached, "url": made.url}
+        wire = {"id": made.token.id, "isCached": made.cached, "url": made.url}
+        return Answer(to_json(wire), headers=self._handles.of_waitpoint(call, made.token.id, made.cached))
 
     def page(self, call: Call) -> dict[str, Any]:
         """A page of tokens, newest first, with signed cursors to go on from."""
@@ -46,14 +52,14 @@ class Tokens:
         page = self._tokens.page(environment, filters_of(query, call.now), after, before, query.size)
         ends = {"next": page.next, "previous": page.previous}
         return {
-            "data": [present.token_item(token, self._tokens.url(token)) for token in page.tokens],
+            "data": [present.token_item(token, self._url(call, token)) for token in page.tokens],
             "pagination": {name: self._cursors.make(environment.id, end) for name, end in ends.items() if end},
         }
 
     def retrieve(self, call: Call, token: str) -> dict[str, Any]:
         """A token with what it was completed with."""
         found = self._tokens.find(call.environment, token)
-        return present.token(found, self._tokens.url(found))
+        return present.token(found, self._url(call, found))
 
     def complete(self, call: Call, token: str) -> dict[str, Any]:
         """Completes a token; one that is complete stays as it is."""
@@ -73,6 +79,10 @@ class Tokens:
             output = "{}"
         self._tokens.call_back(found, output, self._clock())
         return _SUCCESS
+
+    def _url(self, call: Call, token: Waitpoint) -> str:
+        """Its callback URL, which completes it: nothing for whoever may only read it."""
+        return self._tokens.url(token, call.now) if call.may("write", Resource("waitpoints", token.id)) else ""
 
 
 def token_request(body: TokenBody, now: datetime) -> TokenRequest:

@@ -36,7 +36,7 @@ def credentials(data_dir: Path, access: Access, api_url: str, now: datetime) -> 
     path = data_dir / CREDENTIALS
     known = _known(path)
     made = access.create_installation(now)
-    token = made.personal_token or known.get("pat") or access.create_personal_token(made.organization_id, now)
+    token = made.personal_token or known.get("pat") or access.personal_tokens.create(made.organization_id, now)[1]
     found = {
         "api_url": api_url,
         "dashboard_url": api_url + "/",

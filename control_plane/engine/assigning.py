@@ -34,7 +34,6 @@ class Assigning:
         self._credentials = credentials
         self._packets = packets
         self._terms = terms
-        self._keys: dict[str, str] = {}
 
     def assignment(self, run: Run, now: datetime) -> dict[str, Any]:
         """Everything that an executor and the user's code need for one attempt.
@@ -64,16 +63,11 @@ class Assigning:
             "maxDuration": run.max_duration,
             "variables": {},
             "apiUrl": self._terms.api_url,
-            "secretKey": self._secret_key(environment),
+            "secretKey": self._access.keys.root(environment.id, now),
             "lease": self._terms.lease,
             "heartbeat": self._terms.heartbeat,
             "waiting": self._terms.waiting.within(environment.id, environment.slug).for_task(task.may_freeze),
         }
-
-    def _secret_key(self, environment: Environment) -> str:
-        if environment.id not in self._keys:
-            self._keys[environment.id] = self._access.root_key(environment.id)
-        return self._keys[environment.id]
 
 
 def _run(run: Run, version: Version) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sojourn.control_plane.engine.errors import (
     ParentIsOver,
     QueueFull,
 )
-from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, Triggering, TriggerRequest
+from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, REQUEST_LIFE, Triggering, TriggerRequest
 from sojourn.control_plane.store.batches import Batches as StoredBatches
 from sojourn.control_plane.store.batches import BatchItem, Flawed
 from sojourn.control_plane.store.database import Deadlock, Row, Unstorable
@@ -55,10 +55,13 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class MadeBatch:
-    """`cached`: an idempotency key led to one that is whole already. One that is not takes its items now."""
+    """`cached`: an idempotency key led to one that is whole already. One that is not takes its items now; `found`: the
+    key led to it all the same.
+    """
 
     batch: Batch
     cached: bool
+    found: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +216,7 @@ class Batches:
 
     def _made_before(self, environment: Environment, request: BatchRequest, now: datetime) -> MadeBatch | None:
         if request.request_key is not None:
+            self._batches.forget_request(environment.id, request.request_key, now - REQUEST_LIFE)
             made = self._batches.by_request(environment.id, request.request_key)
             if made is not None:
                 return MadeBatch(made, cached=False)
@@ -230,7 +234,7 @@ class Batches:
                 field="idempotencyKey",
                 next_step="send that batch's items, or use another key",
             )
-        return MadeBatch(holder, cached=holder.is_sealed)
+        return MadeBatch(holder, cached=holder.is_sealed, found=True)
 
     def _check_parent(self, environment: Environment, parent_id: str | None) -> None:
         parent = self._runs.find(environment.id, parent_id) if parent_id else None

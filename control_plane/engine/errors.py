@@ -34,11 +34,20 @@ EngineError
 ├── PacketMissing         there is nothing where a payload is said to be
 ├── PacketsUnavailable    the object store does not take, or give, a payload now
 ├── GrantRefused          an object's address is not valid, or not any more
+├── ApiKeyNotFound         no such secret key of this environment
+├── ApiKeyOver             a secret key that was replaced or revoked is to be replaced
+├── RootKeyStays           the root key is to be revoked
+├── TooManyApiKeys         the environment has as many secret keys as it may
+├── ScopesExceeded         somebody would hand on more than they have
+├── PublicTokenRefused     a public token is not valid
+├── PublicTokenSpent       a public token that works once was used
 ├── ImagesUnavailable      the object store does not take, or give, an image now
 └── Stale                  the run has moved on; the caller must drop it
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class EngineError(Exception):
@@ -231,6 +240,52 @@ class ScheduleDeclared(EngineError):
     """The schedule is declared by deployed code."""
 
     code = "SCHEDULE_DECLARED"
+
+
+class ApiKeyNotFound(EngineError):
+    """There is no such secret key of this environment."""
+
+    code = "API_KEY_NOT_FOUND"
+
+
+class ApiKeyOver(EngineError):
+    """The secret key was replaced or revoked."""
+
+    code = "API_KEY_OVER"
+
+
+class RootKeyStays(EngineError):
+    """An environment always has a root key."""
+
+    code = "ROOT_KEY_STAYS"
+
+
+class TooManyApiKeys(EngineError):
+    """The environment has as many secret keys as it may."""
+
+    code = "TOO_MANY_API_KEYS"
+
+
+class ScopesExceeded(EngineError):
+    """The scopes are more than the caller's own key has. `denied`: those that it lacks."""
+
+    code = "SCOPES_EXCEEDED"
+
+    def __init__(self, denied: Sequence[str]):
+        super().__init__(field="scopes")
+        self.denied = tuple(denied)
+
+
+class PublicTokenRefused(EngineError):
+    """The public token is not valid."""
+
+    code = "PUBLIC_TOKEN_REFUSED"
+
+
+class PublicTokenSpent(EngineError):
+    """The public token works once, and was used."""
+
+    code = "PUBLIC_TOKEN_SPENT"
 
 
 class ImagesUnavailable(EngineError):

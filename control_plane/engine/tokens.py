@@ -15,6 +15,7 @@ from hashlib import sha256
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.engine.errors import CallbackRefused, EngineError, WaitpointNotFound
 from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.triggering import REQUEST_LIFE
 from sojourn.control_plane.engine.waiting import Waiting, out_of_time
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Waitpoint
@@ -73,14 +74,16 @@ class Tokens:
         for _ in range(_TRIES):
             if self._waits.make_token(token, request.request_key):
                 self._begin(token, now)
-                return MadeToken(token, self.url(token), cached=False)
+                return MadeToken(token, self.url(token, now), cached=False)
+            if request.request_key is not None:
+                self._waits.forget_request(environment.id, request.request_key, now - REQUEST_LIFE)
             found = self._made_before(environment, token, request.request_key)
             if found is not None:
-                return MadeToken(found, self.url(found), cached=False)
+                return MadeToken(found, self.url(found, now), cached=False)
             if token.idempotency_key is not None:
                 holder = self._waits.token_by_key(environment.id, token.idempotency_key)
                 if holder is not None:
-                    return MadeToken(holder, self.url(holder), cached=True)
+                    return MadeToken(holder, self.url(holder, now), cached=True)
         raise EngineError("the token could not be stored: try again")
 
     def find(self, environment: Environment, token_id: str) -> Waitpoint:
@@ -101,12 +104,16 @@ class Tokens:
         self._complete(self.find(environment, token_id), "api", output, now)
 
     def by_callback(self, token_id: str, given: str) -> Waitpoint:
-        """The token that a callback URL stands for. `WaitpointNotFound`, `CallbackRefused`."""
+        """The token that a callback URL stands for. `WaitpointNotFound`, `CallbackRefused`.
+
+        Root keys that were replaced since the token was made count for it; those that were revoked do not.
+        """
         token = self._waits.any_token(token_id) if ids.is_id(token_id, PREFIX) else None
         if token is None:
             raise WaitpointNotFound
-        right = self._hash(token)
-        if not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), right.encode()):
+        keys = self._access.keys.roots_since(token.environment_id, token.created_at)
+        shown = given.encode("utf-8", "surrogatepass")
+        if not any(hmac.compare_digest(shown, _hash(token, key.text).encode()) for key in keys):
             raise CallbackRefused
         return token
 
@@ -114,9 +121,10 @@ class Tokens:
         """Completes a token that `by_callback` gave."""
         self._complete(token, "callback", output, now)
 
-    def url(self, token: Waitpoint) -> str:
+    def url(self, token: Waitpoint, now: datetime) -> str:
         """A POST to it completes the token, without a key."""
-        return f"{self._api_url}/api/v1/waitpoints/tokens/{token.id}/callback/{self._hash(token)}"
+        key = self._access.keys.root(token.environment_id, now)
+        return f"{self._api_url}/api/v1/waitpoints/tokens/{token.id}/callback/{_hash(token, key)}"
 
     def _complete(self, token: Waitpoint, by: str, output: str | None, now: datetime) -> None:
         media_type = None if output is None else "application/json"
@@ -138,10 +146,6 @@ class Tokens:
         else:
             self._index.ring("waker")
 
-    def _hash(self, token: Waitpoint) -> str:
-        message = token.id.removeprefix(f"{PREFIX}_")
-        return hmac.new(self._access.root_key(token.environment_id).encode(), message.encode(), sha256).hexdigest()
-
     def _new(self, environment: Environment, request: TokenRequest, now: datetime) -> Waitpoint:
         expires = now + request.key_ttl if request.idempotency_key and request.key_ttl is not None else None
         return Waitpoint(
@@ -162,3 +166,8 @@ class Tokens:
             created_at=now,
             completed_at=None,
         )
+
+
+def _hash(token: Waitpoint, key: str) -> str:
+    message = token.id.removeprefix(f"{PREFIX}_")
+    return hmac.new(key.encode(), message.encode(), sha256).hexdigest()

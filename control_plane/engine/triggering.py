@@ -24,6 +24,8 @@ from sojourn.control_plane.store.runs import Runs
 from sojourn.sdk.protocol import SnapshotStatus
 
 DEFAULT_IDEMPOTENCY_SECONDS = 30 * 24 * 3600
+#: How long a request that is sent again counts once.
+REQUEST_LIFE = timedelta(days=1)
 #: Names of queues that a process keeps in mind.
 _NAMED_AT_MOST = 100_000
 _RELEASED_AT_ONCE = 200
@@ -200,17 +202,18 @@ class Triggering:
         known = self._held(environment, request, now)
         if known is not None:
             return known
-        if request.idempotency_key:
+        if request.request_key or request.idempotency_key:  # one whose time was over is free now
             if self._combiner.submit(document) is not None:
                 return Triggered(document["id"], cached=False)
-            holder = self._runs.by_idempotency_key(environment.id, request.task, request.idempotency_key)
-            if holder:
-                return Triggered(holder.id, cached=True)
+            known = self._held(environment, request, now)
+            if known is not None:
+                return known
         raise self._refusal(environment, request)
 
     def _held(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered | None:
-        """The run that the request's keys stand for. An idempotency key whose time is over is free then."""
+        """The run that the request's keys stand for. A key whose time is over is free then."""
         if request.request_key:
+            self._runs.forget_request(environment.id, request.request_key, now - REQUEST_LIFE)
             made = self._runs.by_request(environment.id, request.request_key)
             if made:
                 return Triggered(made, cached=False)

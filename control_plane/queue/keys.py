@@ -53,6 +53,11 @@ def offer(name: str) -> str:
     return f"sojourn:offer:{name}"
 
 
+def bucket(name: str) -> str:
+    """A text that lapses by itself: when, in ms, the bucket of whoever calls the API is full again."""
+    return f"sojourn:calls:{name}"
+
+
 def run_channel(organization: str, run: str) -> str:
     """Where it is published that something happened to a run."""
     return f"sojourn:{{{organization}}}:run:{run}"

@@ -12,8 +12,8 @@ import redis
 
 from sojourn.control_plane.domain.fairness import PATIENCE, RESIDENT
 
-#: Scripts over the index of organizations: no organization's keys, so no tree.
-_INDEX_ONLY = frozenset({"choose", "leave_index", "tell"})
+#: Scripts over the index of organizations, or over no organization at all: none of an organization's keys, so no tree.
+_INDEX_ONLY = frozenset({"choose", "leave_index", "take", "tell"})
 NAMES = (
     "ack",
     "choose",
@@ -30,6 +30,7 @@ NAMES = (
     "open",
     "release",
     "restore",
+    "take",
     "tell",
     "unpark",
 )

@@ -161,6 +161,15 @@ class Batches:
         )
         return sum(row["n"] for row in rows)
 
+    def forget_request(self, environment_id: str, request_key: str, before: datetime) -> None:
+        """Frees the key of a request that came before then."""
+        self._database.rows(
+            "UPDATE batches SET request_key = NULL WHERE environment_id = %s AND request_key = %s AND created_at <= %s",
+            environment_id,
+            request_key,
+            before,
+        )
+
     # --- read
 
     def find(self, environment_id: str, batch_id: str) -> Batch | None:

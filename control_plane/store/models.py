@@ -80,6 +80,10 @@ class ApiKey(Table):
     created_at = DateTimeTZField()
     expires_at = DateTimeTZField(null=True)
     revoked_at = DateTimeTZField(null=True)
+    name = TextField(null=True)
+    scopes: Any = ArrayField(TextField, null=True)
+    last_used_at = DateTimeTZField(null=True)
+    replaced_by = TextField(null=True)
 
     class Meta:
         table_name = "api_keys"
@@ -92,9 +96,25 @@ class PersonalToken(Table):
     hint = TextField()
     created_at = DateTimeTZField()
     revoked_at = DateTimeTZField(null=True)
+    kind = TextField()
+    name = TextField(null=True)
+    expires_at = DateTimeTZField(null=True)
+    last_used_at = DateTimeTZField(null=True)
 
     class Meta:
         table_name = "personal_tokens"
+
+
+class SpentToken(Table):
+    hash = TextField(primary_key=True)
+    environment_id = TextField()
+    request_key = TextField(null=True)
+    repeated = BooleanField()
+    made = TextField(null=True)
+    expires_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "spent_tokens"
 
 
 class DashboardSession(Table):
@@ -462,6 +482,7 @@ TABLES = (
     ApiKey,
     PersonalToken,
     DashboardSession,
+    SpentToken,
     Version,
     Task,
     Queue,

@@ -29,6 +29,56 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A secret key's row, without anything that opens. `scopes` None: it may do everything.
+
+    `replaced_by`: the key that a rotation made in its place; it opens until `expires_at` all the same.
+    """
+
+    id: str
+    environment_id: str
+    is_root: bool
+    hint: str
+    name: str | None
+    scopes: list[str] | None
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+    replaced_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalToken:
+    """A token's row, without anything that opens. `kind` is personal or organization."""
+
+    id: str
+    organization_id: str
+    kind: str
+    hint: str
+    name: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project with its organization's names."""
+
+    id: str
+    ref: str
+    slug: str
+    name: str
+    created_at: datetime
+    organization_id: str
+    organization_slug: str
+    organization_name: str
+    organization_created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """A run's row. Texts in `payload`, `output` and `metadata` are JSON unless their type says otherwise."""
 

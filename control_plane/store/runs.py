@@ -202,6 +202,18 @@ class Runs:
             )
         )
 
+    def forget_request(self, environment_id: str, request_key: str, before: datetime) -> bool:
+        """Frees the key of a request that came before then; whether a run had it."""
+        return bool(
+            self._database.rows(
+                "UPDATE runs SET request_key = NULL WHERE environment_id = %s AND request_key = %s AND created_at <= %s"
+                " RETURNING id",
+                environment_id,
+                request_key,
+                before,
+            )
+        )
+
     # --- read
 
     def find(self, environment_id: str, run_id: str) -> Run | None:

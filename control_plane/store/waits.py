@@ -232,6 +232,15 @@ class Waits:
         """The token that holds a key."""
         return self._token("environment_id = %s AND idempotency_key = %s", environment_id, key)
 
+    def forget_request(self, environment_id: str, request_key: str, before: datetime) -> None:
+        """Frees the key of a request that came before then."""
+        self._database.rows(
+            "UPDATE waitpoints SET request_key = NULL WHERE environment_id = %s AND request_key = %s AND created_at <= %s",
+            environment_id,
+            request_key,
+            before,
+        )
+
     def token_by_request(self, environment_id: str, request_key: str) -> Waitpoint | None:
         """The token that a request made."""
         return self._token("environment_id = %s AND request_key = %s", environment_id, request_key)

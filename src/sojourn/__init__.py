@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sojourn import testing
+    from sojourn.sdk.auth import auth
     from sojourn.sdk.batch import BatchHandle, batch
     from sojourn.sdk.batches import BatchState
     from sojourn.sdk.client import Client, configure
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         WaitpointTimeoutError,
     )
     from sojourn.sdk.idempotency_keys import IdempotencyKey, idempotency_keys
+    from sojourn.sdk.keys import KeyState, keys
     from sojourn.sdk.logger import logger
     from sojourn.sdk.metadata import metadata
     from sojourn.sdk.options import Debounce, Queue, Rate, Retry
@@ -53,6 +55,7 @@ __all__ = [
     "CompleteTaskWithOutput",
     "Debounce",
     "IdempotencyKey",
+    "KeyState",
     "MetadataError",
     "OutOfMemoryError",
     "Queue",
@@ -74,10 +77,12 @@ __all__ = [
     "Token",
     "TokenResult",
     "WaitpointTimeoutError",
+    "auth",
     "batch",
     "configure",
     "context",
     "idempotency_keys",
+    "keys",
     "locals",
     "logger",
     "metadata",
@@ -91,6 +96,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "sdk.auth": ("auth",),
     "sdk.batch": ("BatchHandle", "batch"),
     "sdk.batches": ("BatchState",),
     "sdk.client": ("Client", "configure"),
@@ -110,6 +116,7 @@ _PLACES = {
         "WaitpointTimeoutError",
     ),
     "sdk.idempotency_keys": ("IdempotencyKey", "idempotency_keys"),
+    "sdk.keys": ("KeyState", "keys"),
     "sdk.logger": ("logger",),
     "sdk.metadata": ("metadata",),
     "sdk.options": ("Debounce", "Queue", "Rate", "Retry"),

@@ -57,6 +57,21 @@ def test_a_token_from_its_making_to_its_completion(stack: Stack):
     assert "COMPLETED" in stack.cli("tokens", "retrieve", token).stdout
 
 
+def test_who_runs_the_stack_needs_no_key(stack: Stack):
+    made = json.loads(stack.cli("keys", "create", "--name", "rescue", "--env", "prod", "--direct", "--json").stdout)
+    assert made["id"] in stack.cli("keys", "list", "--env", "prod", "--direct").stdout
+    assert stack.cli("keys", "revoke", made["id"], "--env", "prod", "--direct").stdout == f"{made['id']} is revoked\n"
+    refused = stack.cli("keys", "create", "--scope", "see:runs", "--direct", check=False)
+    assert (refused.returncode, "no scope" in refused.stderr, "Traceback" in refused.stderr) == (2, True, False)
+    rotated = stack.cli("keys", "rotate", "--env", "prod", "--direct").stdout.split()[0]
+    status = json.loads(stack.cli("status", "--json").stdout)
+    assert status["environments"]["prod"]["secret_key"] == rotated
+    assert "runs" not in stack.cli("runs", "list", "--env", "prod", check=False).stderr
+    token = json.loads(stack.cli("access-tokens", "create", "--name", "laptop", "--json").stdout)
+    assert token["token"].startswith("tr_pat_") and token["id"] in stack.cli("access-tokens", "list").stdout
+    assert "revoked" in stack.cli("access-tokens", "revoke", token["id"]).stdout
+
+
 def test_a_queue_is_paused_and_limited_and_a_run_says_so(stack: Stack):
     stack.cli("queues", "pause", "task/echo")
     run = stack.cli("trigger", "echo", "--payload", "1").stdout.strip()

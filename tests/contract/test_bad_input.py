@@ -158,9 +158,9 @@ def test_a_revoked_or_expired_key_is_refused(tenant: Tenant, stranger: Tenant, p
     column = "UPDATE api_keys SET {} = %s WHERE environment_id = %s"
     for name, moment in (("expires_at", platform.clock()), ("revoked_at", platform.clock())):
         platform.database.rows(column.format(name), moment, stranger.environment)
-        assert platform.access.environment_by_key(stranger.key, later) is None
+        assert platform.access.keys.opened_by(stranger.key, later) is None
         platform.database.rows(column.format(name), None, stranger.environment)
-    assert platform.access.environment_by_key(stranger.key, later)
+    assert platform.access.keys.opened_by(stranger.key, later)
 
 
 def test_a_key_in_the_address_opens_nothing(tenant: Tenant, anonymous: testing.TestClient) -> None:

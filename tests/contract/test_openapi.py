@@ -67,6 +67,8 @@ def test_nobody_comes_in_without_what_the_table_asks_for(route: Route, anonymous
     else:
         expected = {
             Caller.ENVIRONMENT: "UNAUTHORIZED",
+            Caller.PROJECT: "UNAUTHORIZED",
+            Caller.PERSON: "PERSONAL_TOKEN_REFUSED",
             Caller.EXECUTOR: "CREDENTIAL_REFUSED",
             Caller.ALLOCATION: "IDENTITY_REFUSED",
         }[route.caller]
@@ -111,10 +113,13 @@ def _references(value: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def keys(platform: Platform, tenant: Tenant) -> dict[str, str]:
+def keys(platform: Platform, tenant: Tenant) -> dict[Caller, str]:
     version = tenant.deploy(["hello"])
     identity = ExecutorIdentity("executor_1", tenant.organization, tenant.environment, version["id"], "small-1x")
-    return {"/worker": platform.credentials.for_executor(identity), "": tenant.key}
+    return {
+        Caller.EXECUTOR: platform.credentials.for_executor(identity),
+        Caller.PERSON: platform.access.personal_tokens.create(tenant.organization, platform.clock())[1],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +133,10 @@ def one_line(context: Any, value: Any) -> bytes:
 
 
 @named
-def test_whatever_fits_the_page_is_answered_as_it_says(route: Route, page: Any, keys: dict[str, str]) -> None:
-    key = keys["/worker" if route.path.startswith("/worker") else ""]
+def test_whatever_fits_the_page_is_answered_as_it_says(
+    route: Route, page: Any, keys: dict[Caller, str], tenant: Tenant
+) -> None:
+    key = keys.get(route.caller, tenant.key)
 
     @settings(max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(case=page[route.path][route.method].as_strategy())

@@ -624,7 +624,7 @@ def test_a_crash_before_the_queue_is_told_loses_nothing(platform: Platform, tena
     try:
         with pytest.raises(InjectedFault):
             platform.batches.fill(
-                platform.access.environment_by_key(tenant.key, platform.clock()), batch,
+                platform.access.environment(tenant.environment, platform.clock()), batch,
                 list(_items([line(0), line(1)], platform)), platform.clock(),
             )  # fmt: skip
     finally:

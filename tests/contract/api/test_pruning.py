@@ -20,7 +20,7 @@ DAYS = 30
 def pruned(platform: Platform, now: datetime) -> None:
     Pruner(
         platform.access, platform.versions, platform.runs, platform.logs, platform.executors, platform.waits,
-        platform.stored_batches, log_days=0, run_days=DAYS,
+        platform.stored_batches, platform.spent_tokens, log_days=0, run_days=DAYS,
     ).run_once(now)  # fmt: skip
 
 

@@ -61,6 +61,36 @@ def test_a_request_that_is_repeated_counts_once(tenant: Tenant) -> None:
     assert not any(answer.json["isCached"] for answer in answers)
 
 
+def test_the_key_of_a_request_is_bound_to_its_address(tenant: Tenant) -> None:
+    headers = {"x-trigger-request-idempotency-key": "aaaaaaaa-0000-0000-0000-000000000002"}
+
+    def triggered(task: str) -> Any:
+        return tenant.client.simulate_post(f"/api/v1/tasks/{task}/trigger", json={}, headers=headers).json["id"]
+
+    assert triggered("first") == triggered("first") != triggered("second") == triggered("second")
+
+
+def test_the_key_of_a_request_holds_for_a_day(tenant: Tenant, platform: Platform) -> None:
+    headers = {"x-trigger-request-idempotency-key": "aaaaaaaa-0000-0000-0000-000000000003"}
+    for table, path, body in (
+        ("runs", "/api/v1/tasks/hello/trigger", {}),
+        ("batches", "/api/v3/batches", {"runCount": 1}),
+        ("waitpoints", "/api/v1/waitpoints/tokens", {}),
+    ):
+
+        def made(path: str = path, body: Any = body) -> str:
+            return str(tenant.client.simulate_post(path, json=body, headers=headers).json["id"])
+
+        first = made()
+        assert made() == first
+        platform.database.rows(
+            f"UPDATE {table} SET created_at = created_at - interval '25 hours' WHERE id = %s",
+            first,
+        )
+        second = made()
+        assert second != first and made() == second
+
+
 def test_a_full_queue_refuses_further_runs_and_stores_nothing(tenant: Tenant, platform: Platform) -> None:
     tenant.deploy(["fill"])
     tenant.trigger("fill")

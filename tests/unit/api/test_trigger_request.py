@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def test_every_option() -> None:
         idempotency_key="k",
         idempotency_ttl_seconds=60,
         idempotency_options={"key": "k", "scope": "global"},
-        request_key="11111111-2222-3333-4444-555555555555",
+        request_key=sha256(b"\n11111111-2222-3333-4444-555555555555").hexdigest(),
         tags=["b", "a"],
         metadata='{"m":1}',
         machine="micro",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,10 @@ from sojourn.sdk.protocol import MACHINES, RunStatus
 from sojourn.sdk.schedule_state import Backfill, ScheduleState
 from sojourn.sdk.tokens import TokenState
 from sojourn.sdk.trigger_options import TRIGGER_OPTIONS
+from tests.unit.sdk.test_client import Script
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-GUIDES = ("tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md", "batches.md")
+GUIDES = ("tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md", "batches.md", "keys.md")
 TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in GUIDES}
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -126,6 +128,25 @@ def test_the_guide_to_schedules(guide: dict[str, Any]) -> None:
         "lastTimestamp": "2026-01-01T07:30:00.000Z",
     }  # fmt: skip
     assert testing.run(guide["weekday_report"], payload).output == "2026-01-01 to 2026-01-02"
+
+
+def test_the_guide_to_keys(guide: dict[str, Any]) -> None:
+    key = {"id": "key_1", "hint": "h", "isRoot": False, "status": "ACTIVE", "createdAt": "2030-01-01T00:00:00Z", "key": "s"}
+    script = Script((200, key), (200, {"token": "a.b.c"}))
+    before = clients.use(script.client())
+    try:
+        for block in blocks("keys.md"):
+            exec(block, guide)
+        assert guide["key_for"]("billing") == "s"
+        assert guide["token_for"]("run_1") == guide["token_for_team"]("a") == guide["upload_token"]() == "a.b.c"
+    finally:
+        clients.use(before)
+    asked = [json.loads(request.body or b"{}") for request in script.sent]
+    assert asked[0]["scopes"] == ["trigger:tasks:send-mail", "read:runs"]
+    assert [each["scopes"] for each in asked[1:]] == [
+        ["read:runs:run_1"], ["read:tags:team:a", "read:tasks:report"], ["trigger:tasks:import-picture"],
+    ]  # fmt: skip
+    assert asked[3]["oneTimeUse"] is True
 
 
 def anchors(text: str) -> set[str]:

@@ -1,0 +1,130 @@
+"""What requests about secret keys and public tokens hold, and what they are answered."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from sojourn.control_plane.api.bodies import Nothing, Strict, Time, identifier
+from sojourn.control_plane.api.replies import Reply
+from sojourn.control_plane.domain import scopes
+
+MAX_SCOPES = 200
+
+
+def _scope(text: str) -> str:
+    if not scopes.is_scope(text):
+        raise ValueError("a scope is admin, or written action:type or action:type:id")
+    return text
+
+
+def _known_scope(text: str) -> str:
+    if not scopes.is_known(text):
+        actions, types = ", ".join(scopes.ACTIONS), ", ".join(scopes.TYPES)
+        raise ValueError(f"a scope is admin, or action:type or action:type:id; actions: {actions}; types: {types}")
+    return text
+
+
+_Scopes = Annotated[list[Annotated[str, AfterValidator(_scope)]], Field(min_length=1, max_length=MAX_SCOPES)]
+_KnownScopes = Annotated[list[Annotated[str, AfterValidator(_known_scope)]], Field(min_length=1, max_length=MAX_SCOPES)]
+_KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(identifier)]
+#: Seconds since the epoch.
+_Epoch = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class NewKeyBody(Strict):
+    """A key beside the root key."""
+
+    name: _KeyName | None = Field(default=None, description="For people.")
+    scopes: _KnownScopes | None = Field(
+        default=None, description="What it may do: `admin`, or `action:type[:id]` each. Absent: everything."
+    )
+    expires: Time | None = Field(default=None, description='When it ends: a duration ("90d") or an ISO date.')
+
+
+class RotateBody(Nothing):
+    """How long the old key opens."""
+
+    gracePeriod: Time | None = Field(
+        default=None, description='A duration of 30 days at most; "24h" if absent, "0s" ends it at once.'
+    )
+
+
+class Realtime(Strict):
+    """What feeds of runs leave out."""
+
+    skipColumns: Annotated[list[Annotated[str, StringConstraints(max_length=100)]], Field(max_length=50)] | None = None
+
+
+class PublicTokenBody(Strict):
+    """A public token."""
+
+    scopes: _Scopes = Field(description="`action:type[:id]` each, or `admin`; each within what the key may do.")
+    expirationTime: Time | _Epoch | None = Field(
+        default=None,
+        description='A duration ("1h"), a date, or seconds since the epoch; 30 days ahead at most. `15m` if absent.',
+    )
+    oneTimeUse: bool | None = Field(default=None, description="It works for one request.")
+    realtime: Realtime | None = None
+
+
+class JwtClaims(BaseModel):
+    """What the token is to say; claims of no meaning here are passed over."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    scopes: _Scopes | None = None
+
+
+class JwtBody(Nothing):
+    """A public token, as older clients ask for it."""
+
+    claims: JwtClaims | None = None
+    expirationTime: Time | _Epoch | None = Field(
+        default=None, description="As for `/api/v1/auth/public-tokens`; `1h` if absent."
+    )
+
+
+class KeyReply(Reply):
+    """A secret key, without its secret."""
+
+    id: str
+    hint: str = Field(description="Its prefix and last four characters.")
+    isRoot: bool = Field(description="It signs public tokens and may do everything.")
+    status: Literal["ACTIVE", "REPLACED", "EXPIRED", "REVOKED"] = Field(
+        description="A key that was replaced opens until `expiresAt`."
+    )
+    createdAt: datetime
+    name: str | None = None
+    scopes: list[str] | None = Field(default=None, description="Absent: it may do everything.")
+    expiresAt: datetime | None = None
+    lastUsedAt: datetime | None = Field(default=None, description="To the minute.")
+    revokedAt: datetime | None = None
+    replacedBy: str | None = Field(default=None, description="The id of the key that a rotation made in its place.")
+
+
+class KeyMadeReply(KeyReply):
+    """A new secret key. `key` is the secret, which is shown this once."""
+
+    key: str
+
+
+class KeysReply(Reply):
+    """Secret keys, root keys first."""
+
+    data: list[KeyReply]
+
+
+class ClaimsReply(Reply):
+    """Claims of a public token, besides its scopes."""
+
+    sub: str = Field(description="The environment's id.")
+    pub: bool
+
+
+class PublicTokenReply(Reply):
+    """A public token."""
+
+    token: str

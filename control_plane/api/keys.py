@@ -1,0 +1,109 @@
+"""Secret keys: listed, made, replaced, revoked by whoever may manage them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sojourn.control_plane.api.call import Call
+from sojourn.control_plane.api.encoding import timestamp
+from sojourn.control_plane.api.key_models import NewKeyBody, RotateBody
+from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.domain import duration
+from sojourn.control_plane.engine.keys import GRACE, MadeKey
+from sojourn.control_plane.engine.keys import Keys as KeyCases
+from sojourn.control_plane.store.records import ApiKey
+
+_LONGEST_GRACE = timedelta(days=30)
+
+
+class Keys:
+    """What can be done with an environment's secret keys."""
+
+    def __init__(self, keys: KeyCases):
+        self._keys = keys
+
+    def list(self, call: Call) -> dict[str, Any]:
+        """The keys that open, and those that ended not long ago."""
+        return {"data": [shown(key, call.now) for key in self._keys.list(call.environment, call.now)]}
+
+    def create(self, call: Call) -> dict[str, Any]:
+        """A new key."""
+        body: NewKeyBody = call.body
+        made = self._keys.create(
+            call.environment,
+            call.now,
+            name=body.name,
+            granted=body.scopes,
+            until=_end(body.expires, call.now) if body.expires else None,
+            held=_held(call),
+        )
+        return _made(made, call.now)
+
+    def rotate(self, call: Call, id: str) -> dict[str, Any]:
+        """A key in place of another."""
+        body: RotateBody = call.body
+        grace = GRACE if body.gracePeriod is None else _grace(body.gracePeriod)
+        return _made(self._keys.rotate(call.environment, id, grace, call.now, _held(call)), call.now)
+
+    def revoke(self, call: Call, id: str) -> dict[str, Any]:
+        """Ends a key."""
+        return shown(self._keys.revoke(call.environment, id, call.now, _held(call)), call.now)
+
+
+def shown(key: ApiKey, now: datetime) -> dict[str, Any]:
+    """A key as the API shows it."""
+    dates = {
+        "expiresAt": key.expires_at,
+        "lastUsedAt": key.last_used_at,
+        "revokedAt": key.revoked_at,
+    }
+    wire = {
+        "id": key.id,
+        "hint": key.hint,
+        "isRoot": key.is_root,
+        "status": status(key, now),
+        "createdAt": timestamp(key.created_at),
+        "name": key.name,
+        "scopes": key.scopes,
+        "replacedBy": key.replaced_by,
+        **{name: date and timestamp(date) for name, date in dates.items()},
+    }
+    return {name: value for name, value in wire.items() if value is not None}
+
+
+def status(key: ApiKey, now: datetime) -> str:
+    """Whether a key opens, and if it does, for how long."""
+    if key.revoked_at is not None:
+        return "REVOKED"
+    if key.expires_at is not None and key.expires_at <= now:
+        return "EXPIRED"
+    return "ACTIVE" if key.replaced_by is None else "REPLACED"
+
+
+def _made(made: MadeKey, now: datetime) -> dict[str, Any]:
+    return {**shown(made.key, now), "key": made.secret}
+
+
+def _held(call: Call) -> tuple[str, ...] | None:
+    return call.visitor.scopes if call.visitor else None
+
+
+def _end(text: str, now: datetime) -> datetime:
+    try:
+        end = duration.ahead(text, now)
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"expires: {error}", field="expires") from None
+    if end is None or end <= now:
+        raise Problem("BODY_INVALID", "expires: that is over already", field="expires")
+    return end
+
+
+def _grace(text: str) -> timedelta:
+    try:
+        grace = timedelta(seconds=duration.seconds(text))
+    except duration.BadTime as error:
+        raise Problem("BODY_INVALID", f"gracePeriod: {error}", field="gracePeriod") from None
+    if grace > _LONGEST_GRACE:
+        raise Problem("BODY_INVALID", "gracePeriod: 30 days at most", field="gracePeriod")
+    return grace

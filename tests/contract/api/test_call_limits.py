@@ -1,0 +1,104 @@
+"""How many calls the API takes: counted for an environment's keys together, and for each public token by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from falcon import testing
+
+from sojourn.control_plane import wsgi
+from sojourn.control_plane.wiring import Platform
+from tests.contract.api.conftest import connected, first_tenant
+from tests.support.postgres_server import Databases
+from tests.support.redis_server import start_redis
+
+RUNS = "/api/v1/runs"
+
+
+@pytest.fixture
+def limited(databases: Databases, redis_url: str, tmp_path: Path) -> Iterator[Platform]:
+    """Six calls by keys and three by each token, and hardly any more after that."""
+    with connected(databases, redis_url, tmp_path, api_rate="6:1/10000", public_token_rate="3:1/10000") as made:
+        yield made
+
+
+def statuses(client: testing.TestClient, count: int) -> list[int]:
+    return [client.simulate_get(RUNS).status_code for _ in range(count)]
+
+
+def test_calls_of_keys_are_counted_together_and_those_of_each_token_apart(limited: Platform) -> None:
+    tenant = first_tenant(limited)
+    key = tenant.client.simulate_post("/api/v1/keys", json={}).json["key"]
+    tokens = [
+        tenant.client.simulate_post("/api/v1/auth/public-tokens", json={"scopes": ["read:runs"], "expirationTime": life})
+        for life in ("1h", "2h")
+    ]
+    other = testing.TestClient(wsgi.create_app(limited), headers={"Authorization": f"Bearer {key}"})
+    assert [*statuses(other, 2), *statuses(tenant.client, 2)] == [200, 200, 200, 429]
+    for made in tokens:
+        holder = testing.TestClient(wsgi.create_app(limited), headers={"Authorization": f"Bearer {made.json['token']}"})
+        assert statuses(holder, 4) == [200, 200, 200, 429]
+
+
+def test_what_an_answer_says_of_the_limit(limited: Platform) -> None:
+    tenant = first_tenant(limited)
+    headers = [tenant.client.simulate_get(RUNS).headers for _ in range(7)]
+    assert [each["x-ratelimit-remaining"] for each in headers] == ["5", "4", "3", "2", "1", "0", "0"]
+    assert {each["x-ratelimit-limit"] for each in headers} == {"6"}
+    refused = tenant.client.simulate_get(RUNS)
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json["code"] == "RATE_LIMITED" and refused.json["nextStep"]
+    found: dict[str, Any] = refused.json
+    assert (found["title"], found["status"], found["limit"], found["remaining"]) == ("Rate Limit Exceeded", 429, 6, 0)
+    assert found["error"].startswith("Rate limit exceeded") and found["detail"] and found["type"].startswith("https://")
+    assert int(refused.headers["x-ratelimit-reset"]) == found["reset"]
+    ahead = found["reset"] / 1000 - time.time()
+    assert 9_000 < ahead <= 10_001, "in ms since the epoch"
+    assert (
+        int(refused.headers["retry-after"]) == found["secondsUntilReset"] and 9_000 < found["secondsUntilReset"] <= 10_000
+    )
+
+
+def test_what_is_not_counted(limited: Platform) -> None:
+    tenant = first_tenant(limited)
+    statuses(tenant.client, 7)
+    assert tenant.client.simulate_post("/api/v1/auth/jwt/claims").status_code == 200
+    assert tenant.client.simulate_get("/api/v1/timezones").status_code == 200
+    assert tenant.client.simulate_get("/api/v1/deployments/current").status_code == 404
+    assert tenant.client.simulate_post("/api/v1/waitpoints/tokens/x/callback/y", body="1").status_code == 404
+    unknown = testing.TestClient(wsgi.create_app(limited), headers={"Authorization": "Bearer tr_dev_unknown"})
+    assert statuses(unknown, 1) == [401], "who is nobody has no bucket"
+
+
+def test_another_environment_has_its_own(limited: Platform) -> None:
+    tenant = first_tenant(limited)
+    assert statuses(tenant.client, 7)[-1] == 429
+    installation = limited.access.installation(limited.clock())
+    assert installation
+    prod = testing.TestClient(wsgi.create_app(limited), headers={"Authorization": f"Bearer {installation.keys['prod']}"})
+    assert statuses(prod, 1) == [200]
+
+
+def test_a_limit_can_be_off(databases: Databases, redis_url: str, tmp_path: Path) -> None:
+    with connected(databases, redis_url, tmp_path, api_rate="off") as made:
+        answer = first_tenant(made).client.simulate_get(RUNS)
+        assert answer.status_code == 200 and "x-ratelimit-limit" not in answer.headers
+
+
+def test_while_redis_is_away_nobody_is_counted(databases: Databases, tmp_path: Path) -> None:
+    server, path = start_redis(tmp_path)
+    try:
+        with connected(databases, f"unix://{path}", tmp_path, api_rate="2:1/10000") as made:
+            tenant = first_tenant(made)
+            assert statuses(tenant.client, 3) == [200, 200, 429]
+            server.kill()
+            server.wait()
+            assert statuses(tenant.client, 3) == [200] * 3
+            server, path = start_redis(tmp_path)
+    finally:
+        server.kill()
+        server.wait()

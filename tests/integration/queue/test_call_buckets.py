@@ -1,0 +1,93 @@
+"""Buckets of calls in a real Redis: counted by its own clock, shared, and no hindrance while it is away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import redis
+from tests.support.redis_server import start_redis
+
+from sojourn.control_plane.domain.allowance import Allowance
+from sojourn.control_plane.queue import keys
+from sojourn.control_plane.queue.call_buckets import CallBuckets
+
+#: One more comes in more time than any test takes.
+SLOW = Allowance(capacity=5, refill=1, seconds=10_000)
+LARGE = Allowance(capacity=5_000, refill=1, seconds=10_000)
+
+
+def test_so_many_and_no_more(redis_connection: redis.Redis) -> None:
+    buckets = CallBuckets(redis_connection)
+    taken = [buckets.take("a", SLOW) for _ in range(7)]
+    assert [each and (each.allowed, each.remaining) for each in taken] == [
+        (True, 4), (True, 3), (True, 2), (True, 1), (True, 0), (False, 0), (False, 0),
+    ]  # fmt: skip
+    last = taken[-1]
+    assert last and 9_900_000 < last.wait_ms <= 10_000_000
+    other = buckets.take("b", SLOW)
+    assert other and other.allowed, "each has a bucket of its own"
+
+
+def test_processes_share_a_bucket(redis_connection: redis.Redis) -> None:
+    first, second = CallBuckets(redis_connection), CallBuckets(redis_connection)
+    taken = [(first, second)[number % 2].take("a", SLOW) for number in range(6)]
+    assert [bool(each and each.allowed) for each in taken] == [True] * 5 + [False]
+
+
+def test_a_large_bucket_is_asked_for_rarely_and_gives_no_more_for_it(redis_connection: redis.Redis) -> None:
+    buckets = [CallBuckets(redis_connection, lambda: 0.0) for _ in range(3)]
+    before = int(redis_connection.info("commandstats").get("cmdstat_evalsha", {"calls": 0})["calls"])
+    taken = [each.take("a", LARGE) for _ in range(2_000) for each in buckets]
+    allowed = sum(bool(each and each.allowed) for each in taken)
+    assert allowed == LARGE.capacity
+    asked = int(redis_connection.info("commandstats")["cmdstat_evalsha"]["calls"]) - before
+    assert asked <= LARGE.capacity / LARGE.portion + (len(taken) - allowed) + len(buckets)
+
+
+def test_threads_share_a_portion(redis_connection: redis.Redis) -> None:
+    buckets, allowed = CallBuckets(redis_connection, lambda: 0.0), []
+
+    def call() -> None:
+        allowed.extend(taken.allowed for _ in range(1_000) if (taken := buckets.take("a", LARGE)))
+
+    threads = [threading.Thread(target=call) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert allowed.count(True) == LARGE.capacity
+
+
+def test_what_comes_back_in_time_is_no_key_any_more(redis_connection: redis.Redis) -> None:
+    buckets = CallBuckets(redis_connection)
+    fast = Allowance(capacity=1, refill=1_000, seconds=1)
+    buckets.take("a", fast)
+    until = time.monotonic() + 20
+    while redis_connection.exists(keys.bucket("a")):
+        assert time.monotonic() < until
+    again = buckets.take("a", fast)
+    assert again and again.allowed
+
+
+def test_without_redis_nobody_is_counted_and_nobody_waits(tmp_path: Path) -> None:
+    server, path = start_redis(tmp_path)
+    now = 0.0
+    buckets = CallBuckets(redis.Redis(unix_socket_path=str(path), socket_timeout=0.5), lambda: now)
+    try:
+        for _ in range(5):
+            assert buckets.take("a", SLOW)
+        refused = buckets.take("a", SLOW)
+        assert refused and not refused.allowed
+        server.kill()
+        server.wait()
+        assert buckets.take("a", SLOW) is None
+        server, path = start_redis(tmp_path)
+        assert buckets.take("a", SLOW) is None, "it is left alone for a while"
+        now = 10.0
+        assert buckets.take("a", SLOW), "then it is asked again"
+    finally:
+        server.kill()
+        server.wait()
+        buckets.close()
