@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sojourn.cli import access_tokens, batches, deploy, keys, queues, runs, schedules, stack, tokens
+from sojourn.cli import access_tokens, batches, deploy, keys, limits, queues, runs, schedules, stack, tokens
 from sojourn.sdk.protocol import VERSION
 
 
@@ -25,6 +25,7 @@ queues.add(main)
 tokens.add(main)
 schedules.add(main)
 keys.add(main)
+limits.add(main)
 access_tokens.add(main)
 
 if __name__ == "__main__":

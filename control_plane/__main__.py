@@ -1,4 +1,4 @@
-"""`python -m sojourn.control_plane stack | migrate | fsck | doctor | code | keys | tokens`: what the command line starts.
+"""`python -m sojourn.control_plane stack | migrate | fsck | doctor | code | keys | …`: what the command line starts.
 
 Exit codes: 0 done; 1 something was found; 2 the settings or the machine do not allow it.
 """
@@ -28,12 +28,13 @@ from sojourn.control_plane.store.seal import SealBroken
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _LOG_BYTES = 1024 * 1024
+_ADMINISTERED = ("keys", "tokens", "limits")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command."""
     parser = argparse.ArgumentParser(prog="python -m sojourn.control_plane", description=__doc__)
-    parser.add_argument("command", choices=["stack", "migrate", "fsck", "doctor", "code", "keys", "tokens"])
+    parser.add_argument("command", choices=["stack", "migrate", "fsck", "doctor", "code", "keys", "tokens", "limits"])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--port", type=int)
     parser.add_argument("--ready-fd", type=int, help="where the stack says that it is ready, as one line of JSON")
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--repair", action="store_true", help="fsck: sweep first")
     given, rest = parser.parse_known_args(arguments)
     given.rest = rest
-    if given.rest and given.command not in ("keys", "tokens"):
+    if given.rest and given.command not in _ADMINISTERED:
         parser.error(f"there is no {given.rest[0]}")
     try:
         config = load(**_given(given))
@@ -186,13 +187,13 @@ def _code(config: Config, given: argparse.Namespace) -> int:
 
 
 def _administer(config: Config, given: argparse.Namespace) -> int:
-    """Keys and tokens, without one that opens the API."""
-    from sojourn.control_plane import administration
+    """What is done on the database itself, without a key that opens the API."""
+    from sojourn.control_plane import administration, sharing
     from sojourn.control_plane.wiring import connect
 
-    platform = connect(_running(config, given), application="sojourn-keys")
+    platform = connect(_running(config, given), application=f"sojourn-{given.command}")
+    done = {"keys": administration.keys, "tokens": administration.tokens, "limits": sharing.limits}[given.command]
     try:
-        done = administration.keys if given.command == "keys" else administration.tokens
         print(json.dumps(done(platform, given.rest)))
     finally:
         platform.close()
@@ -225,8 +226,7 @@ _COMMANDS = {
     "fsck": _fsck,
     "doctor": _doctor,
     "code": _code,
-    "keys": _administer,
-    "tokens": _administer,
+    **dict.fromkeys(_ADMINISTERED, _administer),
 }
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def keys(platform: Platform, arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--expires", help="create: when it ends, as a duration or a date")
     parser.add_argument("--grace", help="rotate: how long the old one opens, 24h unless given")
     given, now = parser.parse_args(arguments), platform.clock()
-    environment = _environment(platform, given.environment, now)
+    environment = environment_named(platform, given.environment)
     try:
         return _ACTIONS[given.do](platform, environment, given, now)
     except (EngineError, duration.BadTime) as error:
@@ -92,8 +92,8 @@ def _root(platform: Platform, environment: Environment, now: datetime) -> str:
     return next(key.id for key in platform.keys.list(environment, now) if key.is_root and key.replaced_by is None)
 
 
-def _environment(platform: Platform, named: str | None, now: datetime) -> Environment:
-    """By its id, or by its slug where only one has it."""
+def environment_named(platform: Platform, named: str | None) -> Environment:
+    """An environment by its id, or by its slug where only one has it. `SettingError`."""
     found = [
         environment
         for organization in platform.versions.organizations()

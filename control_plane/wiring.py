@@ -44,6 +44,7 @@ from sojourn.control_plane.engine.recovery import Recovery
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
 from sojourn.control_plane.engine.schedules import Schedules
+from sojourn.control_plane.engine.shares import Shares
 from sojourn.control_plane.engine.shredding import Shredding
 from sojourn.control_plane.engine.steering import Steering
 from sojourn.control_plane.engine.ticking import Ticking
@@ -74,6 +75,7 @@ from sojourn.control_plane.store.queues import Queues as StoredQueues
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.schedules import Schedules as StoredSchedules
 from sojourn.control_plane.store.seal import Seal
+from sojourn.control_plane.store.shares import Shares as StoredShares
 from sojourn.control_plane.store.spent_tokens import SpentTokens
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
@@ -138,6 +140,7 @@ class Platform:
     expiring: Expiring
     deployments: Deployments
     limiting: Limiting
+    shares: Shares
     recovery: Recovery
     turns: Turns
     checks: Checks
@@ -303,6 +306,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             verify=archive.tree_hash,
         ),
         limiting=limiting,
+        shares=Shares(StoredShares(database), limiting),
         recovery=Recovery(runs, versions, index, limiting),
         turns=turns,
         checks=Checks(
