@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from sojourn.cli import output, profile
+from sojourn.cli.environment import environment_options
 from sojourn.cli.output import clean
-from sojourn.cli.runs import environment_options
 
 #: Lines of a batch's flaws that are printed.
 _SHOWN = 20

@@ -43,7 +43,8 @@ def _add_set(limits: click.Group) -> None:
         "--burst", type=click.FloatRange(1, 100), help="Stretches the limit of an environment, over several queues."
     )
     @click.option("--weight", type=click.FloatRange(0.01, 100), help="Turns beside others of the same kind; 1 is usual.")
-    @click.option("--pause/--resume", default=None, help="An environment starts no run, or goes on.")
+    @click.option("--pause", is_flag=True, help="An environment starts no run.")
+    @click.option("--resume", is_flag=True, help="A paused environment goes on.")
     @_DIRECTORY
     def set_(data_dir: str | None, as_json: bool, **given: Any) -> None:
         """Change what an organization, an environment or a queue may have; at once."""
@@ -57,10 +58,7 @@ def _arguments(given: dict[str, Any]) -> list[str]:
     for name in ("organization", "environment", "queue", "limit", "burst", "weight"):
         if given[name] is not None:
             found += [f"--{name}", str(given[name])]
-    if given["no_limit"]:
-        found.append("--no-limit")
-    if given["pause"] is not None:
-        found.append("--pause" if given["pause"] else "--resume")
+    found += [f"--{name.replace('_', '-')}" for name in ("no_limit", "pause", "resume") if given[name]]
     return found
 
 

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import click
 
-from sojourn.cli import access_tokens, batches, deploy, keys, limits, queues, runs, schedules, stack, tokens
+from sojourn.cli import (
+    access_tokens,
+    batches,
+    bulk,
+    deploy,
+    deployments,
+    envvars,
+    keys,
+    limits,
+    queues,
+    runs,
+    schedules,
+    stack,
+    tokens,
+)
 from sojourn.sdk.protocol import VERSION
 
 
@@ -19,7 +33,10 @@ def main() -> None:
 
 stack.add(main)
 deploy.add(main)
+deployments.add(main)
+envvars.add(main)
 runs.add(main)
+bulk.add(main)
 batches.add(main)
 queues.add(main)
 tokens.add(main)

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from sojourn.cli import output, profile
+from sojourn.cli.environment import environment_options
 from sojourn.cli.output import USAGE, fail
-from sojourn.cli.runs import environment_options
 from sojourn.sdk.queues import address
 
 

@@ -10,10 +10,14 @@ from typing import Any
 
 import click
 
-from sojourn.cli import output, profile
+from sojourn.cli import bulk, output, profile
+from sojourn.cli.environment import environment_options as environment_options
 from sojourn.cli.output import FAILED, OK, USAGE, clean, fail
+from sojourn.cli.run_filters import filter_options, filters_of
 from sojourn.sdk.client import Client
 from sojourn.sdk.protocol import FINAL_STATUSES
+from sojourn.sdk.run import Runs
+from sojourn.sdk.run_filters import query_of
 
 
 def add(group: click.Group) -> None:
@@ -26,12 +30,7 @@ def add(group: click.Group) -> None:
 
     _add_list(runs)
     _add_single(runs)
-
-
-def environment_options(function: Any) -> Any:
-    """Which environment of which stack."""
-    function = click.option("--data-dir", help="The stack to talk to, if it is not the default one.")(function)
-    return click.option("--env", "environment", default="dev", show_default=True, help="The environment.")(function)
+    _add_ending(runs)
 
 
 def _add_trigger(group: click.Group) -> None:
@@ -82,36 +81,15 @@ def _add_trigger(group: click.Group) -> None:
 
 def _add_list(runs: click.Group) -> None:
     @output.command(runs, "list")
-    @click.option("--status", help="Only these statuses, separated by commas.")
-    @click.option("--task", help="Only runs of these tasks, separated by commas.")
-    @click.option("--region", help="Only runs of these regions, separated by commas.")
-    @click.option("--schedule", help="Only runs of these schedules, separated by commas.")
-    @click.option("--batch", help="Only runs of these batches, separated by commas.")
+    @filter_options()
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
+    @click.option("--after", help="Go on after this page: its `pagination.next`.")
     @environment_options
-    def list_(
-        status: str | None,
-        task: str | None,
-        region: str | None,
-        schedule: str | None,
-        batch: str | None,
-        limit: int,
-        environment: str,
-        data_dir: str | None,
-        as_json: bool,
-    ) -> None:
+    def list_(limit: int, after: str | None, environment: str, data_dir: str | None, as_json: bool, **given: Any) -> None:
         """The newest runs."""
-        query: dict[str, Any] = {"page[size]": limit}
-        if status:
-            query["filter[status]"] = status.upper()
-        if task:
-            query["filter[taskIdentifier]"] = task
-        if region:
-            query["filter[region]"] = region
-        if schedule:
-            query["filter[schedule]"] = schedule
-        if batch:
-            query["filter[batch]"] = batch
+        query: dict[str, Any] = {"page[size]": limit, **query_of(filters_of(given))}
+        if after:
+            query["page[after]"] = after
         page = profile.client(environment, data_dir).list_runs(query)
         if as_json:
             output.show_json(page)
@@ -121,6 +99,8 @@ def _add_list(runs: click.Group) -> None:
             for r in page["data"]
         ]
         output.table(("status", "task", "run", "duration", "triggered"), rows)
+        if "next" in page["pagination"]:
+            click.echo(f"more: --after {page['pagination']['next']}")
 
 
 def _add_single(runs: click.Group) -> None:
@@ -169,24 +149,71 @@ def _add_single(runs: click.Group) -> None:
         else:
             _print_lines(client, run, None, as_json)
 
+
+def _add_ending(runs: click.Group) -> None:
     @output.command(runs, "cancel")
-    @click.argument("run")
+    @click.argument("run", nargs=-1)
+    @filter_options()
+    @_bulk_options
     @environment_options
-    def cancel(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
-        """Cancel a run; one that is over stays as it is."""
+    def cancel(
+        run: tuple[str, ...], environment: str, data_dir: str | None, as_json: bool, detach: bool, **given: Any
+    ) -> None:
+        """Cancel RUN, or several, or all that the filters find; those that are over stay as they are."""
         client = profile.client(environment, data_dir)
-        client.cancel(run)
-        found = client.retrieve(run)
+        if not _is_single(run, given):
+            begun = Runs(client).bulk_cancel(
+                run or None, name=given["name"], everything=given["everything"], **filters_of(given)
+            )
+            bulk.follow(client, begun, detach, as_json)
+            return
+        client.cancel(run[0])
+        found = client.retrieve(run[0])
         output.show_json(found) if as_json else click.echo(f"{found['id']} is {found['status']}")
 
     @output.command(runs, "replay")
-    @click.argument("run")
-    @click.option("--region", help="Another region than the run's.")
+    @click.argument("run", nargs=-1)
+    @filter_options("--region")
+    @click.option("--of-region", "region", help="Only runs of these regions, separated by commas.")
+    @click.option("--region", "to_region", help="Another region for the new runs than the old ones'.")
+    @_bulk_options
     @environment_options
-    def replay(run: str, region: str | None, environment: str, data_dir: str | None, as_json: bool) -> None:
-        """A new run of the same task with the same payload."""
-        made = profile.client(environment, data_dir).replay(run, region)
+    def replay(
+        run: tuple[str, ...],
+        to_region: str | None,
+        environment: str,
+        data_dir: str | None,
+        as_json: bool,
+        detach: bool,
+        **given: Any,
+    ) -> None:
+        """New runs of the same tasks with the same payloads: of RUN, or several, or all that the filters find."""
+        client = profile.client(environment, data_dir)
+        if not _is_single(run, given):
+            begun = Runs(client).bulk_replay(
+                run or None,
+                name=given["name"],
+                to_region=to_region,
+                everything=given["everything"],
+                **filters_of(given),
+            )
+            bulk.follow(client, begun, detach, as_json)
+            return
+        made = client.replay(run[0], to_region)
         output.show_json(made) if as_json else click.echo(made["id"])
+
+
+def _bulk_options(function: Any) -> Any:
+    function = click.option("--detach", is_flag=True, help="Of many runs: do not wait until all are done.")(function)
+    function = click.option("--name", help="Of many runs: what the bulk action is called.")(function)
+    return click.option("--all", "everything", is_flag=True, help="Every run there is.")(function)
+
+
+def _is_single(run: tuple[str, ...], given: dict[str, Any]) -> bool:
+    """Whether one run is named and nothing else."""
+    if len(run) + len(filters_of(given)) + given["everything"] == 0:
+        fail("which runs? name them, or give filters such as --task and --period, or --all", USAGE)
+    return len(run) == 1 and not filters_of(given) and not given["everything"]
 
 
 def _show_reasons(found: dict[str, Any]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from sojourn.cli import output, profile
+from sojourn.cli.environment import environment_options
 from sojourn.cli.output import clean
-from sojourn.cli.runs import environment_options
 
 
 def add(group: click.Group) -> None:

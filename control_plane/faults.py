@@ -16,6 +16,7 @@ from dataclasses import dataclass
 POINTS = {
     "trigger.after_store": "a run is stored, and not queued yet",
     "batch.after_store": "items of a batch and their runs are stored, and none is queued yet",
+    "bulk.after_act": "a page of runs was cancelled, or a run replayed, for a bulk action, and it is not counted yet",
     "claim.after_dequeue": "a run left the queue, and is not claimed yet",
     "claim.after_claim": "a run is claimed, and its executor was not told",
     "attempt.after_settle": "an outcome is stored, and the queue does not know",

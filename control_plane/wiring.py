@@ -20,6 +20,7 @@ from sojourn.control_plane.engine.attempts import Attempts, Timing
 from sojourn.control_plane.engine.backfilling import Backfilling
 from sojourn.control_plane.engine.batch_items import BatchItems
 from sojourn.control_plane.engine.batches import Batches
+from sojourn.control_plane.engine.bulk_actions import BulkActions
 from sojourn.control_plane.engine.cancelling import Cancelling
 from sojourn.control_plane.engine.checks import Checks
 from sojourn.control_plane.engine.claiming import Claiming
@@ -51,6 +52,7 @@ from sojourn.control_plane.engine.ticking import Ticking
 from sojourn.control_plane.engine.tokens import Tokens
 from sojourn.control_plane.engine.triggering import Triggering
 from sojourn.control_plane.engine.turns import Turns
+from sojourn.control_plane.engine.variables import Variables
 from sojourn.control_plane.engine.waiting import Waiting
 from sojourn.control_plane.isolation import sandbox
 from sojourn.control_plane.queue.call_buckets import CallBuckets
@@ -62,6 +64,7 @@ from sojourn.control_plane.queue.wakeups import Wakeups
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.annotations import Annotations
 from sojourn.control_plane.store.batches import Batches as StoredBatches
+from sojourn.control_plane.store.bulk_actions import BulkActions as StoredBulkActions
 from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database
@@ -72,11 +75,13 @@ from sojourn.control_plane.store.object_s3 import S3Objects
 from sojourn.control_plane.store.objects import Objects
 from sojourn.control_plane.store.packets import Packets as StoredPackets
 from sojourn.control_plane.store.queues import Queues as StoredQueues
+from sojourn.control_plane.store.run_lists import RunLists
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.schedules import Schedules as StoredSchedules
 from sojourn.control_plane.store.seal import Seal
 from sojourn.control_plane.store.shares import Shares as StoredShares
 from sojourn.control_plane.store.spent_tokens import SpentTokens
+from sojourn.control_plane.store.variables import Variables as StoredVariables
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs, PostgresLogs
@@ -94,6 +99,7 @@ class Platform:
     clock: DatabaseClock
     access: Access
     runs: Runs
+    run_lists: RunLists
     versions: Versions
     executors: Executors
     cluster_keys: ClusterKeys
@@ -130,6 +136,9 @@ class Platform:
     backfilling: Backfilling
     batches: Batches
     stored_batches: StoredBatches
+    bulk_actions: BulkActions
+    stored_bulk_actions: StoredBulkActions
+    variables: Variables
     freezing: Freezing
     shredding: Shredding
     packets: Packets
@@ -201,10 +210,12 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     cancelling = Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease)
     stored_schedules = StoredSchedules(database)
     schedules = Schedules(database, stored_schedules, versions, index, seal.derive("schedules"))
-    stored_batches = StoredBatches(database)
+    stored_batches, stored_bulk_actions = StoredBatches(database), StoredBulkActions(database)
+    run_lists, replaying = RunLists(database), Replaying(runs, triggering)
     how_runs_wait = waiting_terms_of(config)
     terms = Terms(config.heartbeat_seconds, config.lease_seconds, config.api_url, how_runs_wait)
-    assigning = Assigning(access, versions, credentials, packets, terms)
+    stored_variables = StoredVariables(database, seal)
+    assigning = Assigning(access, versions, credentials, packets, terms, stored_variables)
     checkpoints = Checkpoints(database, runs, seal)
     annotating = Annotating(runs, Annotations(database))
     freezing = Freezing(
@@ -229,6 +240,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         clock=clock,
         access=access,
         runs=runs,
+        run_lists=run_lists,
         versions=versions,
         executors=executors,
         cluster_keys=cluster_keys,
@@ -246,7 +258,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         identities=Identities(executors, cluster_keys, versions, credentials, index, shim_settings(config)),
         triggering=triggering,
         cancelling=cancelling,
-        replaying=Replaying(runs, triggering),
+        replaying=replaying,
         results=Results(runs, mailbox),
         explaining=Explaining(runs, waits, limiting, loads, index),
         steering=Steering(runs, index),
@@ -280,6 +292,9 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             at_once=at_once,
         ),
         stored_batches=stored_batches,
+        bulk_actions=BulkActions(stored_bulk_actions, run_lists, access, cancelling, replaying, index, known_regions),
+        stored_bulk_actions=stored_bulk_actions,
+        variables=Variables(database, stored_variables),
         tokens=Tokens(waits, waiting, access, index, config.api_url),
         schedules=schedules,
         stored_schedules=stored_schedules,

@@ -13,6 +13,7 @@ import redis
 
 from sojourn.control_plane.api.auth import Gate
 from sojourn.control_plane.api.batches import Batches
+from sojourn.control_plane.api.bulk_actions import BulkActions
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.deployments import Deployments
 from sojourn.control_plane.api.edge import add_routes, keep_encoded_slashes
@@ -32,6 +33,8 @@ from sojourn.control_plane.api.runs import Runs
 from sojourn.control_plane.api.schedules import Schedules
 from sojourn.control_plane.api.tasks import Tasks
 from sojourn.control_plane.api.tokens import Tokens
+from sojourn.control_plane.api.traces import Traces
+from sojourn.control_plane.api.variables import Variables
 from sojourn.control_plane.api.worker import Worker
 from sojourn.control_plane.domain import allowance
 from sojourn.control_plane.engine.errors import EngineError
@@ -94,6 +97,7 @@ def resources(platform: Platform) -> dict[str, object]:
         "packets": Packets(platform.packets, platform.grants, platform.clock),
         "runs": Runs(
             platform.runs,
+            platform.run_lists,
             platform.versions,
             platform.executors,
             platform.checkpoints,
@@ -108,7 +112,11 @@ def resources(platform: Platform) -> dict[str, object]:
             platform.stored_schedules,
             platform.packets,
             cursors,
+            platform.stored_bulk_actions,
         ),
+        "traces": Traces(platform.runs, platform.run_lists, platform.versions, platform.waits, platform.logs),
+        "bulk_actions": BulkActions(platform.bulk_actions, cursors),
+        "variables": Variables(platform.variables, platform.config.api_url),
         "queues": Queues(platform.queues),
         "tokens": Tokens(platform.tokens, cursors, handles, platform.clock),
         "schedules": Schedules(platform.schedules, platform.backfilling),
@@ -116,7 +124,7 @@ def resources(platform: Platform) -> dict[str, object]:
         "keys": Keys(platform.keys),
         "projects": Projects(platform.access, platform.config.api_url),
         "public_tokens": PublicTokens(platform.public_tokens),
-        "deployments": Deployments(platform.deployments, platform.versions),
+        "deployments": Deployments(platform.deployments, platform.versions, cursors),
         "page": Page(),
         "health": Health(
             {

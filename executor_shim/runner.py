@@ -169,11 +169,11 @@ class Runner:
 
     def _deliver(self, attempt: Attempt, message: dict[str, Any]) -> None:
         """Results of waits. A process that was frozen first becomes one of its own: its image may be thawed again."""
-        variables = message.get("variables") or {}
-        if variables:
-            os.environ.update(variables)
-            if self._environment is not None:
-                self._environment.update(variables)
+        variables, gone = message.get("variables") or {}, message.get("gone") or ()
+        for environment in (os.environ, self._environment or {}):
+            environment.update(variables)
+            for name in gone:
+                environment.pop(name, None)
         if message.get("thawed"):
             thaw.renew()
             attempt.thawed()

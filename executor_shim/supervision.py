@@ -107,13 +107,14 @@ class Supervision:
         """As `run`, of a process that was thawed and is stopped still; `done`: its waits that are over."""
         child, assignment = self._child, self._assignment
         child.process.limit_memory(assignment.get("memoryBytes"))
-        child.variables = assignment.get("variables") or {}
+        before, child.variables = child.variables or {}, assignment.get("variables") or {}
         self._waits.restore(self._kept["waits"])
         access = {
             "SOJOURN_API_URL": assignment.get("apiUrl") or "",
             "SOJOURN_SECRET_KEY": assignment.get("secretKey") or "",
         }
-        first = {"variables": {**child.variables, **access}, "thawed": True}
+        gone = sorted(before.keys() - child.variables.keys())
+        first = {"variables": {**child.variables, **access}, "gone": gone, "thawed": True}
         for part in portions(self._waits.deliver(done)):
             child.tell({"type": "done", "run": self._run, "done": part, **first})
             first = {}

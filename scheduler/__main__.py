@@ -15,6 +15,7 @@ from sojourn.control_plane.domain import keeping, resting
 from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.database import AdvisoryLock, StoreUnavailable
 from sojourn.control_plane.wiring import Platform, connect, shim_settings, waiting_terms_of
+from sojourn.scheduler.bulker import Bulker
 from sojourn.scheduler.canceller import Canceller
 from sojourn.scheduler.closer import Closer
 from sojourn.scheduler.dispatcher import Dispatcher
@@ -137,6 +138,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         Waker(platform.waiting, config.sweep_seconds),
         Canceller(platform.cancelling, config.sweep_seconds),
         Closer(platform.batches, config.sweep_seconds),
+        Bulker(platform.bulk_actions, config.sweep_seconds),
         reaper,
         Undertaker(placement, reaper, platform.placing, platform.index),
         Shredder(platform.shredding),
@@ -150,6 +152,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
             platform.waits,
             platform.stored_batches,
             platform.spent_tokens,
+            platform.stored_bulk_actions,
             log_days=config.log_retention_days,
             run_days=config.run_retention_days,
         ),

@@ -1,4 +1,4 @@
-"""Pruner: forgets log lines, finished runs, waitpoints, batches, executors and keys that are older than their retention."""
+"""Pruner: forgets log lines, finished runs, waitpoints, batches, bulk actions, executors, keys after their retention."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.batches import Batches
+from sojourn.control_plane.store.bulk_actions import BulkActions
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.spent_tokens import SpentTokens
@@ -34,6 +35,7 @@ class Pruner:
         waits: Waits,
         batches: Batches,
         spent_tokens: SpentTokens,
+        bulk_actions: BulkActions,
         *,
         log_days: int,
         run_days: int,
@@ -46,12 +48,13 @@ class Pruner:
         self._waits = waits
         self._batches = batches
         self._spent_tokens = spent_tokens
+        self._bulk_actions = bulk_actions
         self._log_days = log_days
         self._run_days = run_days
         self._more = False
 
     def run_once(self, now: datetime) -> Counts:
-        lines = executors = runs = waitpoints = batches = 0
+        lines = executors = runs = waitpoints = batches = bulk_actions = 0
         if self._log_days:
             lines = self._logs.prune(now - timedelta(days=self._log_days), _AT_ONCE)
             executors = self._executors.forget(now - timedelta(days=self._log_days), _AT_ONCE)
@@ -62,11 +65,21 @@ class Pruner:
                     runs += self._runs.remove_finished(environment.id, before, _AT_ONCE)
                     waitpoints += self._waits.remove_old(environment.id, before, now, _AT_ONCE)
                     batches += self._batches.remove_old(environment.id, before, _AT_ONCE)
+                    bulk_actions += self._bulk_actions.remove_old(environment.id, before, _AT_ONCE)
         keys = self._access.keys.forget_ended(now - _KEYS_KEPT, _AT_ONCE)
         tokens = self._spent_tokens.forget_over(now, _AT_ONCE)
-        self._more = _AT_ONCE in (lines, executors, keys, tokens) or max(runs, waitpoints, batches) >= _AT_ONCE
-        counts = {"lines": lines, "runs": runs, "waitpoints": waitpoints, "batches": batches, "executors": executors}
-        return counts | {"keys": keys, "tokens": tokens}
+        self._more = _AT_ONCE in (lines, executors, keys, tokens)
+        self._more = self._more or max(runs, waitpoints, batches, bulk_actions) >= _AT_ONCE
+        return {
+            "lines": lines,
+            "runs": runs,
+            "waitpoints": waitpoints,
+            "batches": batches,
+            "bulk_actions": bulk_actions,
+            "executors": executors,
+            "keys": keys,
+            "tokens": tokens,
+        }
 
     def interval(self, now: datetime) -> float:
         return 1 if self._more else 60

@@ -128,6 +128,18 @@ class Client:
         """A run's history and attempts."""
         return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/timeline")
 
+    def events(self, run_id: str) -> dict[str, Any]:
+        """What happened in a run: `{events}`, a span each."""
+        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/events")
+
+    def trace(self, run_id: str) -> dict[str, Any]:
+        """The same as a tree: `{trace: {traceId, rootSpan}}`."""
+        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/trace")
+
+    def span(self, run_id: str, span_id: str) -> dict[str, Any]:
+        """One of these spans."""
+        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/spans/{quote(span_id, safe='')}")
+
     def why(self, run_id: str) -> dict[str, Any]:
         """What keeps a run from running: `{id, status, isWaiting, reasons}`."""
         return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/why")
@@ -152,6 +164,62 @@ class Client:
     def reset_idempotency_key(self, task_id: str, key: str) -> dict[str, Any]:
         """Frees an idempotency key, as it was sent: `{id: key}`."""
         return self.request("POST", f"/api/v1/idempotencyKeys/{quote(key, safe='')}/reset", {"taskIdentifier": task_id})
+
+    # --- bulk actions
+
+    def create_bulk_action(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Cancels or replays many runs in the background: `{id}`; `wanted` in the wire's words."""
+        return self.request("POST", "/api/v1/bulk-actions", dict(wanted))
+
+    def retrieve_bulk_action(self, action_id: str) -> dict[str, Any]:
+        """How far a bulk action has come."""
+        return self.request("GET", f"/api/v1/bulk-actions/{quote(action_id, safe='')}")
+
+    def list_bulk_actions(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A page of bulk actions: `{data, pagination: {next?, previous?}}`; `query` in the wire's words."""
+        return self.request("GET", "/api/v1/bulk-actions" + (f"?{urlencode(query)}" if query else ""))
+
+    def abort_bulk_action(self, action_id: str) -> dict[str, Any]:
+        """Ends a bulk action that is under way: `{id}`."""
+        return self.request("POST", f"/api/v1/bulk-actions/{quote(action_id, safe='')}/abort")
+
+    # --- environment variables, of the key's own environment unless others are named
+
+    def list_variables(self, project: str = "current", environment: str = "current") -> list[dict[str, Any]]:
+        """Variables: `{name, value, isSecret}` each; a secret's value is not shown."""
+        found: list[dict[str, Any]] = self.request("GET", _variables(project, environment))["data"]
+        return found
+
+    def retrieve_variable(self, name: str, project: str = "current", environment: str = "current") -> dict[str, Any]:
+        """A variable."""
+        return self.request("GET", f"{_variables(project, environment)}/{quote(name, safe='')}")
+
+    def create_variable(
+        self, variable: Mapping[str, Any], project: str = "current", environment: str = "current"
+    ) -> dict[str, Any]:
+        """Sets a variable: `{name, value, isSecret?}`; one that is there gets the new value."""
+        return self.request("POST", _variables(project, environment), dict(variable))
+
+    def update_variable(
+        self, name: str, value: str, project: str = "current", environment: str = "current"
+    ) -> dict[str, Any]:
+        """Gives a variable another value."""
+        return self.request("PUT", f"{_variables(project, environment)}/{quote(name, safe='')}", {"value": value})
+
+    def delete_variable(self, name: str, project: str = "current", environment: str = "current") -> dict[str, Any]:
+        """Deletes a variable."""
+        return self.request("DELETE", f"{_variables(project, environment)}/{quote(name, safe='')}")
+
+    def import_variables(
+        self, wanted: Mapping[str, Any], project: str = "current", environment: str = "current"
+    ) -> dict[str, Any]:
+        """Sets many variables: `{variables, override?, isSecret?}`; `variables` a mapping, or the text of a dotenv file."""
+        path = f"{_variables(project, environment)}/import"
+        if not isinstance(wanted["variables"], str):
+            return self.request("POST", path, dict(wanted))
+        boundary, form = _form({name: _told(value) for name, value in wanted.items()})
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        return self._exchange("POST", path, form, headers=headers)[0]
 
     # --- queues; `kind` says how one is named: `id`, `task` or `custom`
 
@@ -280,6 +348,19 @@ class Client:
             body["externalId"] = external_id
         return self.request("POST", "/api/v1/deployments", body, timeout=120)
 
+    def list_deployments(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A page of versions: `{data, pagination: {next?}}`; `query` in the wire's words."""
+        return self.request("GET", "/api/v1/deployments" + (f"?{urlencode(query)}" if query else ""))
+
+    def retrieve_deployment(self, name: str) -> dict[str, Any]:
+        """A version by its id or number."""
+        return self.request("GET", f"/api/v1/deployments/{quote(name, safe='')}")
+
+    def promote_deployment(self, name: str, allow_rollbacks: bool = False) -> dict[str, Any]:
+        """Lets new runs start on a version: `{id, version, shortCode}`."""
+        query = "?allowRollbacks=true" if allow_rollbacks else ""
+        return self.request("POST", f"/api/v1/deployments/{quote(name, safe='')}/promote{query}")
+
     def current_deployment(self) -> dict[str, Any]:
         """The version that new runs start on, with its tasks."""
         return self.request("GET", "/api/v1/deployments/current")
@@ -392,6 +473,24 @@ class Client:
 
 def _schedule(schedule_id: str) -> str:
     return f"/api/v1/schedules/{quote(schedule_id, safe='')}"
+
+
+def _variables(project: str, environment: str) -> str:
+    return f"/api/v1/projects/{quote(project, safe='')}/envvars/{quote(environment, safe='')}"
+
+
+def _told(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _form(fields: Mapping[str, str]) -> tuple[str, bytes]:
+    """A form of texts, and the boundary between its parts."""
+    boundary = uuid.uuid4().hex
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields.items()
+    ]
+    return boundary, ("".join(parts) + f"--{boundary}--\r\n").encode()
 
 
 def _queue(name: str) -> str:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from sojourn.sdk import batch_calls
 from sojourn.sdk.batch_calls import Wanted, item_of
+from sojourn.sdk.bulk_actions import BulkActionState
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
@@ -17,6 +18,7 @@ from sojourn.sdk.errors import ConfigurationError, RunTimeoutError
 from sojourn.sdk.inside import blocking, in_loop, wait_for
 from sojourn.sdk.protocol import MAX_WAITS
 from sojourn.sdk.result import Results, TaskResult
+from sojourn.sdk.run_filters import RunFilters, document_of, query_of
 from sojourn.sdk.trigger_options import idempotency_key, trigger_options
 
 if TYPE_CHECKING:
@@ -252,29 +254,39 @@ class Runs:
         """A run, with its payload and output."""
         return Run.of(self._client.retrieve_whole(run_id))
 
-    def list(
-        self,
-        *,
-        status: str | Sequence[str] | None = None,
-        task: str | Sequence[str] | None = None,
-        tag: str | Sequence[str] | None = None,
-        version: str | Sequence[str] | None = None,
-        region: str | Sequence[str] | None = None,
-        schedule: str | Sequence[str] | None = None,
-        batch: str | Sequence[str] | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Run]:
-        """Runs, newest first, page after page as they are asked for. Several values of a filter: any fits."""
+    def list(self, *, limit: int | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
+        """Runs, newest first, page after page as they are asked for, without payloads and outputs.
+
+        Several values of a filter, in a list or with commas between: any fits.
+        """
         query: dict[str, Any] = {"page[size]": _PAGE if limit is None else max(min(limit, _PAGE), 1)}
-        filters = (
-            ("status", status), ("taskIdentifier", task), ("tag", tag), ("version", version), ("region", region),
-            ("schedule", schedule),
-            ("batch", batch),
-        )  # fmt: skip
-        for name, value in filters:
-            if value is not None:
-                query[f"filter[{name}]"] = value if isinstance(value, str) else ",".join(value)
-        return self._pages(query, limit)
+        return self._pages(query | query_of(filters), limit)
+
+    def bulk_cancel(
+        self,
+        run_ids: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+        everything: bool = False,
+        **filters: Unpack[RunFilters],
+    ) -> BulkActionState:
+        """Begins to cancel many runs in the background: up to 500 by their ids, or those that the filters find now.
+
+        Without ids and filters it takes `everything=True`. `bulk_actions` says how far it has come.
+        """
+        return self._bulk("cancel", run_ids, name, everything, filters)
+
+    def bulk_replay(
+        self,
+        run_ids: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+        to_region: str | None = None,
+        everything: bool = False,
+        **filters: Unpack[RunFilters],
+    ) -> BulkActionState:
+        """Begins to replay many runs, as `bulk_cancel` does, each once; `to_region`: in another region than theirs."""
+        return self._bulk("replay", run_ids, name, everything, filters, to_region)
 
     def cancel(self, run_id: str) -> None:
         """Cancels a run; one that is over stays as it is."""
@@ -333,6 +345,16 @@ class Runs:
         name = task if isinstance(task, str) else task.id
         self._client.reset_idempotency_key(name, idempotency_key(key, written_in))
 
+    def events(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+        """What happened in a run: its attempts, waits, log lines and the runs below it, in the order of their beginning."""
+        events: Sequence[Mapping[str, Any]] = self._client.events(run_id)["events"]
+        return events
+
+    def trace(self, run_id: str) -> Mapping[str, Any]:
+        """The same as a tree: `{traceId, rootSpan: {id, runId, data, children}}`."""
+        trace: Mapping[str, Any] = self._client.trace(run_id)["trace"]
+        return trace
+
     def result(self, run_id: str, timeout: float | None = None) -> TaskResult:
         """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""
         return wait_for_result(self._given, run_id, "the run", timeout)
@@ -346,6 +368,24 @@ class Runs:
             if not page.get("next") or page["next"] == after:
                 return
             after = page["next"]
+
+    def _bulk(
+        self,
+        action: str,
+        run_ids: Sequence[str] | None,
+        name: str | None,
+        everything: bool,
+        filters: Mapping[str, Any],
+        region: str | None = None,
+    ) -> BulkActionState:
+        wanted = document_of(filters)
+        if [run_ids is not None, bool(wanted), everything].count(True) != 1:
+            raise ConfigurationError("give ids or filters, or everything=True: which runs are meant?")
+        wire: dict[str, Any] = {"action": action, "name": name, "targetRegion": region}
+        wire |= {"filter": wanted} if run_ids is None else {"runIds": [*run_ids]}
+        client = self._client
+        made = client.create_bulk_action({name: value for name, value in wire.items() if value is not None})
+        return BulkActionState(client.retrieve_bulk_action(made["id"]))
 
     def _pages(self, query: dict[str, Any], limit: int | None) -> Iterator[Run]:
         left = limit

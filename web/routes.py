@@ -17,7 +17,7 @@ def add_pages(app: falcon.App, platform: Platform) -> None:
     pages = Pages()
     sessions = Sessions(platform.access, platform.clock, config.api_url, config.host)
     table = {
-        "/": RunsPage(pages, sessions, platform.access, platform.runs, platform.versions),
+        "/": RunsPage(pages, sessions, platform.access, platform.run_lists, platform.versions),
         "/runs/{run}": RunPage(
             pages,
             sessions,

@@ -9,7 +9,7 @@ import falcon
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run
-from sojourn.control_plane.store.runs import RunFilters, Runs
+from sojourn.control_plane.store.run_lists import RunFilters, RunLists
 from sojourn.control_plane.store.versions import Versions
 from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
 from sojourn.web.pages import Pages
@@ -21,11 +21,11 @@ _SIZE = 25
 class RunsPage:
     """`GET /`; with `fragment=1` the table alone, for the page to renew itself."""
 
-    def __init__(self, pages: Pages, sessions: Sessions, access: Access, runs: Runs, versions: Versions):
+    def __init__(self, pages: Pages, sessions: Sessions, access: Access, lists: RunLists, versions: Versions):
         self._pages = pages
         self._sessions = sessions
         self._access = access
-        self._runs = runs
+        self._lists = lists
         self._versions = versions
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -39,7 +39,7 @@ class RunsPage:
         environments = self._access.environments(self._sessions.organization(req))
         environment = chosen(environments, _single(req, "env"))
         status, task = _single(req, "status"), _single(req, "task")[:256]
-        page = self._runs.page(
+        page = self._lists.page(
             environment.id,
             RunFilters(
                 statuses=[status] if status in RunStatus.__members__ else (),

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from sojourn.control_plane.api.naming import is_named, slug_of
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.visitor import Visitor
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
@@ -25,10 +26,6 @@ _PERSONAL = re.compile(r"Bearer +(tr_[po]at_[A-Za-z0-9]{8,200})")
 _PUBLIC_TOKEN = re.compile(r"Bearer +([A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,14000}\.[A-Za-z0-9_-]{1,200})")
 _CREDENTIAL = re.compile(r"Bearer +([A-Za-z0-9_=-]{1,2000}\.[0-9a-f]{64})")
 _IDENTITY = re.compile(r"Bearer +([A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,4000}\.[A-Za-z0-9_-]{1,2000})")
-
-
-#: Other words for environments' slugs.
-_SLUGS = {"stg": "staging", "production": "prod", "development": "dev"}
 
 
 class Caller(StrEnum):
@@ -81,13 +78,12 @@ class Gate:
         """
         if _PERSONAL.fullmatch(env.get("HTTP_AUTHORIZATION", "")):
             organization = self.person(env, now, path).organization_id
-            found = self._access.environment_of(organization, path["ref"], environment_slug(path.get("env", "")))
+            found = self._access.environment_of(organization, path["ref"], slug_of(path.get("env", "")))
             if found is None:
                 raise Problem("PROJECT_NOT_FOUND")
             return Visitor(found)
         visitor = self.environment(env, now, path)
-        own = visitor.environment
-        if path["ref"] != own.project_ref or environment_slug(path.get("env", own.slug)) != own.slug:
+        if not is_named(visitor.environment, path["ref"], path.get("env")):
             raise Problem("PROJECT_NOT_FOUND")
         return visitor
 
@@ -115,8 +111,3 @@ class Gate:
         if not found:
             raise Problem("IDENTITY_REFUSED")
         return self._identities.claims(found[1], now)
-
-
-def environment_slug(named: str) -> str:
-    """The slug of an environment, which clients also name by other words."""
-    return _SLUGS.get(named, named)

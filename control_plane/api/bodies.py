@@ -28,6 +28,8 @@ IMAGE = (
 )
 #: Items of a batch that is filled line by line; of one for clients that do not say "large"; of one in a single body.
 MAX_BATCH_RUNS, MAX_USUAL_BATCH, MAX_WHOLE_BATCH = 100_000, 1_000, 500
+#: Runs that a bulk action names by their ids.
+MAX_BULK_RUNS = 500
 #: Seconds of head start, either way.
 MAX_PRIORITY = 31_536_000
 
@@ -422,6 +424,80 @@ class TagsBody(Strict):
     tags: Tag | list[Tag] = Field(description="A run has at most 10; blank ones are dropped.")
 
 
+class VariableBody(Strict):
+    """A variable. A secret is shown to nobody but runs, and stays one."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+    value: str = Field(description="65536 bytes at most.")
+    isSecret: bool | None = None
+
+
+class ValueBody(Strict):
+    """Another value for a variable."""
+
+    value: str = Field(description="65536 bytes at most.")
+
+
+class ImportBody(Strict):
+    """Variables that are set together, all or none."""
+
+    variables: dict[str, str] = Field(description="Values by names; in a form: the text of a dotenv file.")
+    override: bool | None = Field(default=None, description="`true`: those that are there get the new value.")
+    isSecret: bool | None = None
+    parentVariables: dict[str, str] | None = Field(default=None, description="Accepted from clients and not used.")
+    source: dict[str, Any] | None = Field(default=None, description="Accepted from clients and not used.")
+
+
+_Words = Annotated[
+    list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier)]],
+    Field(max_length=100),
+]
+_OneOrMore = Name | _Words
+_Moment = Time | Annotated[int, Field(ge=0, le=10**15)]
+
+
+class BulkQueue(Strict):
+    """A queue: a task's own, by the task's id, or one by its name."""
+
+    type: Literal["task", "custom"]
+    name: Name
+
+
+class BulkFilter(Strict):
+    """Which runs: all that is named has to fit, and of several values any. `{}` is every run."""
+
+    status: _OneOrMore | None = Field(default=None, description="Of either vocabulary. To cancel: those that are not over.")
+    taskIdentifier: _OneOrMore | None = None
+    version: _OneOrMore | None = None
+    since: _Moment | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
+    until: _Moment | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
+    period: Time | None = Field(default=None, description="The last so long, like 7d.")
+    bulkAction: _OneOrMore | None = None
+    tag: _OneOrMore | None = None
+    schedule: _OneOrMore | None = None
+    isTest: bool | None = None
+    batch: _OneOrMore | None = None
+    queue: BulkQueue | Annotated[list[BulkQueue], Field(max_length=100)] | None = None
+    machine: MachineName | Annotated[list[MachineName], Field(max_length=100)] | None = None
+    region: _OneOrMore | None = None
+
+
+class BulkActionBody(Strict):
+    """What is to be done, and to which runs: those that a filter finds among all that there are now, or these."""
+
+    action: Literal["cancel", "replay"]
+    filter: BulkFilter | None = None
+    runIds: Annotated[list[Name], Field(min_length=1, max_length=MAX_BULK_RUNS)] | None = None
+    name: Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(identifier)] | None = None
+    targetRegion: Name | None = Field(default=None, description="Where replays go, if not where the runs went.")
+
+    @model_validator(mode="after")
+    def _says_it_one_way(self) -> BulkActionBody:
+        if (self.filter is None) == (self.runIds is None):
+            raise ValueError("needs either filter or runIds")
+        return self
+
+
 class Query(BaseModel):
     """Query parameters: texts that are read as their types; unknown ones are refused."""
 
@@ -431,8 +507,18 @@ class Query(BaseModel):
 _Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(identifier)]
 
 
-class PageQuery(Query):
+class ListQuery(Query):
     """A page of a list, newest first."""
+
+    size: Annotated[int, Field(ge=1, le=100)] = Field(default=25, alias="page[size]")
+    after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
+    before: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        default=None, alias="page[before]"
+    )
+
+
+class PageQuery(ListQuery):
+    """A page of a list, newest first, of a span of time."""
 
     created_from: Time | None = Field(
         default=None, alias="filter[createdAt][from]", description="A date or ms since the epoch."
@@ -441,11 +527,6 @@ class PageQuery(Query):
         default=None, alias="filter[createdAt][to]", description="A date or ms since the epoch."
     )
     period: Time | None = Field(default=None, alias="filter[createdAt][period]", description="The last so long, like 7d.")
-    size: Annotated[int, Field(ge=1, le=100)] = Field(default=25, alias="page[size]")
-    after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
-    before: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
-        default=None, alias="page[before]"
-    )
 
 
 class RunsQuery(PageQuery):
@@ -461,6 +542,15 @@ class RunsQuery(PageQuery):
     batch: _Listed | None = Field(default=None, alias="filter[batch]")
     is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
     schedule: _Listed | None = Field(default=None, alias="filter[schedule]")
+    bulk_action: _Listed | None = Field(
+        default=None, alias="filter[bulkAction]", description="Runs that a bulk action has cancelled, or made."
+    )
+
+
+class ProjectRunsQuery(RunsQuery):
+    """Which runs, of which of the project's environments."""
+
+    env: _Listed | None = Field(default=None, alias="filter[env]", description="A slug; of several the first counts.")
 
 
 class TokensQuery(PageQuery):
@@ -490,6 +580,23 @@ class BatchResultsQuery(Query):
     after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)] | None = Field(
         default=None, description="The `next` of the answer before."
     )
+
+
+class DeploymentsQuery(Query):
+    """Which versions, newest first."""
+
+    status: _Listed | None = Field(default=None, description="Statuses, with commas between; all there are is DEPLOYED.")
+    period: Time | None = Field(default=None, description="The last so long, like 7d.")
+    since: Time | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
+    until: Time | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
+    size: Annotated[int, Field(ge=1, le=100)] = Field(default=20, alias="page[size]")
+    after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
+
+
+class PromoteQuery(Query):
+    """Whether it may be an older version than the current one."""
+
+    allowRollbacks: Literal["true", "false"] | None = None
 
 
 class QueueQuery(Query):

@@ -1,4 +1,4 @@
-"""Deployments: a version is uploaded whole, in one request; the current one is shown."""
+"""Deployments: a version is uploaded whole, in one request; versions are listed, shown, made current again."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from typing import Any
 
 from sojourn.control_plane.api.bodies import DeployBody
 from sojourn.control_plane.api.call import Call
+from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.runs import filters_told, span_of, values
 from sojourn.control_plane.api.tasks import external_id
 from sojourn.control_plane.engine.deployments import Deployments as Deploying
-from sojourn.control_plane.store.records import Task
+from sojourn.control_plane.store.records import Task, Version
 from sojourn.control_plane.store.versions import Versions
+
+PREFIX = "deployment"
+#: A version is deployed whole, or not at all.
+_STATUS = "DEPLOYED"
 
 
 class Deployments:
     """What can be done with an environment's versions."""
 
-    def __init__(self, deploying: Deploying, versions: Versions):
+    def __init__(self, deploying: Deploying, versions: Versions, cursors: Cursors):
         self._deploying = deploying
         self._versions = versions
+        self._cursors = cursors
 
     def deploy(self, call: Call) -> dict[str, Any]:
         """Stores a version and makes it current."""
@@ -53,20 +60,76 @@ class Deployments:
         if version is None:
             raise Problem("DEPLOYMENT_NOT_FOUND")
         return {
-            "id": version.id,
-            "status": "DEPLOYED",
-            "version": version.number,
-            "shortCode": version.content_hash[:8],
+            **_item(version),
             "contentHash": version.content_hash,
-            "runtime": "python",
-            "runtimeVersion": version.python_version,
             "sdkVersion": version.sdk_version,
             **({"image": version.image} if version.image else {}),
             **({"externalId": version.external_id} if version.external_id else {}),
-            "createdAt": timestamp(version.created_at),
-            "deployedAt": timestamp(version.created_at),
             "tasks": [_task(task) for task in self._versions.tasks(version.id)],
         }
+
+    def page(self, call: Call) -> dict[str, Any]:
+        """A page of versions, newest first."""
+        environment, query = call.environment, call.query
+        told = filters_told(query)
+        after = self._cursors.read(environment.id, query.after, "page[after]", PREFIX, told) if query.after else None
+        since, until = span_of(query.since, query.until, query.period, call.now, _bad)
+        statuses = values(query.status, "status")
+        if statuses and _STATUS not in statuses:
+            return {"data": [], "pagination": {}}
+        found, more = self._versions.page(
+            environment.id, after=after, created_from=since, created_to=until, size=query.size
+        )
+        following = {"next": self._cursors.make(environment.id, found[-1].id, told)} if more else {}
+        return {"data": [_item(version) for version in found], "pagination": following}
+
+    def retrieve(self, call: Call, deployment: str) -> dict[str, Any]:
+        """A version, by its id or number, as tools that have deployed it ask for it."""
+        version = self._versions.named(call.environment.id, deployment)
+        if version is None:
+            raise Problem("DEPLOYMENT_NOT_FOUND", "There is no such deployment in this environment.")
+        tasks = [
+            {
+                "id": f"{version.id}/{task.slug}",
+                "slug": task.slug,
+                "filePath": task.file_path,
+                "exportName": task.export_name,
+            }
+            for task in self._versions.tasks(version.id)
+        ]
+        return {
+            "id": version.id,
+            "status": _STATUS,
+            "contentHash": version.content_hash,
+            "shortCode": version.content_hash[:8],
+            "version": version.number,
+            **({"imageReference": version.image} if version.image else {}),
+            "imagePlatform": "linux",
+            "worker": {"id": version.id, "version": version.number, "tasks": tasks},
+        }
+
+    def promote(self, call: Call, deployment: str) -> dict[str, Any]:
+        """Makes a version current that was deployed before."""
+        allowed = call.query.allowRollbacks == "true"
+        version = self._deploying.promote(call.environment, deployment, call.now, allow_older=allowed)
+        return {"id": version.id, "version": version.number, "shortCode": version.content_hash[:8]}
+
+
+def _bad(name: str, why: str) -> Problem:
+    return Problem("QUERY_INVALID", f"{why}.", field=name)
+
+
+def _item(version: Version) -> dict[str, Any]:
+    return {
+        "id": version.id,
+        "status": _STATUS,
+        "version": version.number,
+        "shortCode": version.content_hash[:8],
+        "runtime": "python",
+        "runtimeVersion": version.python_version,
+        "createdAt": timestamp(version.created_at),
+        "deployedAt": timestamp(version.created_at),
+    }
 
 
 def _task(task: Task) -> dict[str, Any]:

@@ -151,6 +151,12 @@ LIST_SCHEDULES = Need("read", "schedules", _all("schedules"))
 CREATE_SCHEDULE = Need("write", "schedules", _all("schedules"))
 READ_SCHEDULE = Need("read", "schedules:<id>", _one("schedules", "schedule"))
 WRITE_SCHEDULE = Need("write", "schedules:<id>", _one("schedules", "schedule"))
+BULK = Need("write", "runs", _all("runs"), tokens=False)
+LIST_BULK = Need("read", "runs", _all("runs"))
+READ_VARIABLES = Need("read", "envvars", _all("envvars"), tokens=False)
+WRITE_VARIABLES = Need("write", "envvars", _all("envvars"), tokens=False)
+#: Secrets in clear are for whoever may do more than write them.
+OPEN_VARIABLES = Need("manage", "envvars", _all("envvars"), tokens=False)
 MANAGE_KEYS = Need("manage", "apiKeys", _all("apiKeys"), tokens=False)
 #: Any secret key: what it hands on is within its own scopes.
 HAND_ON = Need("", "", _anybody, tokens=False)

@@ -37,6 +37,10 @@ CODES: dict[str, Code] = {
         400, "The environment's limit is lower.", "use at most the environment's limit, or a `percent` of it"
     ),
     "QUEUE_NOT_OVERRIDDEN": Code(400, "The queue's limit is the declared one.", "nothing is to be done"),
+    "VARIABLE_INVALID": Code(400, "The variable cannot be set.", "correct what `field` names"),
+    "DEPLOYMENT_OLDER": Code(
+        400, "The version is older than the current one.", "send `allowRollbacks=true` to go back to it"
+    ),
     "RUN_NOT_DELAYED": Code(400, "The run does not wait for a date.", "trigger another with the delay that it should have"),
     "BODY_TOO_SLOW": Code(408, "The body did not arrive in time.", "send the request again"),
     "LENGTH_REQUIRED": Code(411, "The length of the body is not said.", "send Content-Length"),
@@ -78,6 +82,14 @@ CODES: dict[str, Code] = {
     # what it was sent to
     "NOT_FOUND": Code(404, "There is nothing at this address.", "see /api/openapi.json for what there is"),
     "RUN_NOT_FOUND": Code(404, "There is no such run in this environment.", "check the id and the key's environment"),
+    "SPAN_NOT_FOUND": Code(404, "The run has no such span.", "take a `spanId` from the run's events or its trace"),
+    "BULK_ACTION_NOT_FOUND": Code(
+        404, "There is no such bulk action in this environment.", "check the id and the key's environment"
+    ),
+    "ENVIRONMENT_NOT_FOUND": Code(
+        404, "The key opens no such environment.", "name the key's own project and environment, or say `current` for both"
+    ),
+    "VARIABLE_NOT_FOUND": Code(404, "There is no such variable in this environment.", "check the name, or create it"),
     "RUN_NOT_FINISHED": Code(404, "The run is not over yet.", "ask again, with ?wait=30 to be answered when it is"),
     "DEPLOYMENT_NOT_FOUND": Code(404, "Nothing is deployed in this environment.", "deploy with `sojourn deploy`"),
     "ARCHIVE_NOT_FOUND": Code(404, "There is no such archive for this executor.", "deploy the version again"),
@@ -136,6 +148,13 @@ CODES: dict[str, Code] = {
         422, "The batch was given up: its items were not sent in time.", "make a new batch, and send its items at once"
     ),
     "TOO_MANY_API_KEYS": Code(422, "The environment has as many secret keys as it may.", "revoke those of no use"),
+    "BULK_ACTION_OVER": Code(422, "The bulk action is complete.", "nothing is to be done"),
+    "TOO_MANY_BULK_ACTIONS": Code(
+        422, "As many bulk actions are under way as may.", "wait until some are complete, or abort some"
+    ),
+    "TOO_MANY_VARIABLES": Code(
+        422, "The environment would have too many variables.", "delete some, or keep values elsewhere"
+    ),
     "QUEUE_FULL": Code(422, "As many runs wait as may.", "wait until some have run, or raise the limit"),
     "SCHEDULE_INVALID": Code(422, "The schedule cannot be used as it is asked for.", "correct what `field` names"),
     "SCHEDULE_DECLARED": Code(

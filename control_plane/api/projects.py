@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sojourn.control_plane.api.auth import environment_slug
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.encoding import timestamp
+from sojourn.control_plane.api.naming import slug_of
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Project
@@ -45,7 +45,7 @@ class Projects:
 
     def environment(self, call: Call, ref: str, env: str) -> dict[str, Any]:
         """What opens one of its environments."""
-        found = self._access.environment_of(call.person.organization_id, ref, environment_slug(env))
+        found = self._access.environment_of(call.person.organization_id, ref, slug_of(env))
         if found is None:
             raise Problem("PROJECT_NOT_FOUND")
         return {

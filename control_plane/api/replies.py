@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 
 class Reply(BaseModel):
@@ -233,6 +233,7 @@ class RunReply(RunFields):
     frozenMs: int | None = None
     executor: ExecutorName | None = None
     schedule: ScheduleOfRun | None = None
+    bulkActionIds: list[str] | None = Field(default=None, description="Bulk actions that have cancelled or made it.")
     payload: Any = None
     payloadPresignedUrl: str | None = Field(default=None, description="For an hour, in place of a large `payload`.")
     output: Any = None
@@ -695,6 +696,218 @@ class DeploymentReply(Reply):
     createdAt: datetime
     deployedAt: datetime
     tasks: list[TaskItem]
+
+
+class DeploymentItem(Reply):
+    """A version in a list."""
+
+    id: str
+    status: str
+    version: str
+    shortCode: str
+    runtime: str
+    runtimeVersion: str
+    createdAt: datetime
+    deployedAt: datetime
+
+
+class DeploymentsReply(Reply):
+    """A page of versions, newest first."""
+
+    data: list[DeploymentItem]
+    pagination: Pagination
+
+
+class WorkerTask(Reply):
+    """A task of a version."""
+
+    id: str
+    slug: str
+    filePath: str
+    exportName: str
+
+
+class DeployedWorker(Reply):
+    """What a version brought."""
+
+    id: str
+    version: str
+    tasks: list[WorkerTask]
+
+
+class DeploymentDetailReply(Reply):
+    """A version by itself."""
+
+    id: str
+    status: str
+    contentHash: str
+    shortCode: str
+    version: str
+    imageReference: str | None = None
+    imagePlatform: str
+    worker: DeployedWorker
+
+
+class PromotedReply(Reply):
+    """The version that is current now."""
+
+    id: str
+    version: str
+    shortCode: str
+
+
+class SpanEvent(Reply):
+    """Something that happened at a moment of a span."""
+
+    name: str
+    time: datetime
+    properties: dict[str, Any]
+
+
+class SpanStyle(Reply):
+    """How a span is shown."""
+
+    icon: str
+
+
+class RunEvent(Reply):
+    """A span of a run; times in ns. `parentId` and `attemptNumber` may be null."""
+
+    spanId: str
+    parentId: str | None
+    runId: str
+    message: str
+    startTime: str
+    duration: int
+    isError: bool
+    isPartial: bool
+    isCancelled: bool
+    level: str
+    kind: str
+    attemptNumber: int | None
+    taskSlug: str
+    events: list[SpanEvent]
+    style: SpanStyle
+
+
+class RunEventsReply(Reply):
+    """A run, its attempts, waits, log lines and the runs below it, in the order of their beginning."""
+
+    events: list[RunEvent]
+
+
+class SpanData(Reply):
+    """What a span tells; `duration` in ns, 0 while it goes on (`isPartial`)."""
+
+    message: str
+    taskSlug: str
+    startTime: datetime
+    duration: int
+    isError: bool
+    isPartial: bool
+    isCancelled: bool
+    level: str
+    events: list[SpanEvent] | None = None
+    workerVersion: str | None = None
+    queueName: str | None = None
+    machinePreset: str | None = None
+    properties: dict[str, Any] | None = None
+
+
+class TraceSpan(Reply):
+    """A span with those inside it."""
+
+    id: str
+    parentId: str | None = None
+    runId: str
+    data: SpanData
+    children: list[TraceSpan]
+
+
+class RunTrace(Reply):
+    """The same `traceId` for all runs below one root."""
+
+    traceId: str
+    rootSpan: TraceSpan
+
+
+class TraceReply(Reply):
+    """A run as a tree of spans."""
+
+    trace: RunTrace
+
+
+class TriggeredRun(Reply):
+    """A run that was triggered in a span."""
+
+    runId: str
+    taskIdentifier: str
+    status: str
+    createdAt: datetime
+
+
+class SpanReply(Reply):
+    """A span by itself. `parentId` may be null; `entityType`: run, attempt, wait or log."""
+
+    spanId: str
+    parentId: str | None
+    runId: str
+    message: str
+    isError: bool
+    isPartial: bool
+    isCancelled: bool
+    level: str
+    startTime: datetime
+    durationMs: float
+    entityType: str
+    properties: dict[str, Any] | None = None
+    events: list[SpanEvent] | None = None
+    triggeredRuns: list[TriggeredRun] | None = None
+
+
+class BulkCounts(Reply):
+    """Runs: all that there are to act on, 0 until they are counted; those that were acted on; those that could not be."""
+
+    total: int
+    success: int
+    failure: int
+
+
+class BulkActionReply(Reply):
+    """How far a bulk action has come. `type`: CANCEL or REPLAY; `status`: PENDING, COMPLETED or ABORTED."""
+
+    id: str
+    name: str | None = None
+    type: str
+    status: str
+    counts: BulkCounts
+    createdAt: datetime
+    completedAt: datetime | None = None
+
+
+class BulkActionsReply(Reply):
+    """A page of bulk actions, newest first."""
+
+    data: list[BulkActionReply]
+    pagination: Pagination
+
+
+class VariableReply(Reply):
+    """A variable; the value of a secret reads `<redacted>`."""
+
+    name: str
+    value: str
+    isSecret: bool
+
+
+class VariablesReply(RootModel[list[VariableReply]]):
+    """Variables by their names."""
+
+
+class ResolvedReply(Reply):
+    """What a run is given: values by names."""
+
+    variables: dict[str, str]
 
 
 class LiveReply(Reply):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,9 +11,11 @@ from sojourn.control_plane.api import present
 from sojourn.control_plane.api.bodies import (
     AnOperation,
     KeyResetBody,
+    ListQuery,
     MetadataBody,
     Operations,
     PageQuery,
+    Query,
     ReplayBody,
     RescheduleBody,
     RunsQuery,
@@ -19,6 +23,7 @@ from sojourn.control_plane.api.bodies import (
 )
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
+from sojourn.control_plane.api.naming import check_named
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import request_key, tags_of
 from sojourn.control_plane.domain import duration, ids
@@ -30,11 +35,13 @@ from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
 from sojourn.control_plane.engine.steering import Steering
+from sojourn.control_plane.store.bulk_actions import BulkActions
 from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Run
-from sojourn.control_plane.store.runs import RunFilters, attempts_of
+from sojourn.control_plane.store.run_lists import RunFilters, RunLists
 from sojourn.control_plane.store.runs import Runs as StoredRuns
+from sojourn.control_plane.store.runs import attempts_of
 from sojourn.control_plane.store.schedules import Schedules
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
@@ -46,6 +53,7 @@ _MAX_VALUES = 100
 _MAX_CHECKPOINTS = 200
 #: The same of its waits.
 _MAX_WAITS = 200
+_MAX_BULK_ACTIONS = 100
 
 
 class Runs:
@@ -54,6 +62,7 @@ class Runs:
     def __init__(
         self,
         runs: StoredRuns,
+        lists: RunLists,
         versions: Versions,
         executors: Executors,
         checkpoints: Checkpoints,
@@ -68,8 +77,10 @@ class Runs:
         schedules: Schedules,
         packets: Packets,
         cursors: Cursors,
+        bulk_actions: BulkActions,
     ):
         self._runs = runs
+        self._lists = lists
         self._versions = versions
         self._executors = executors
         self._checkpoints = checkpoints
@@ -84,19 +95,25 @@ class Runs:
         self._schedules = schedules
         self._packets = packets
         self._cursors = cursors
+        self._bulk_actions = bulk_actions
 
     def page(self, call: Call) -> dict[str, Any]:
         """A page of runs, newest first, with signed cursors to go on from."""
         environment, query = call.environment, call.query
         after, before = ends_of(query, self._cursors, environment.id, "run")
         filters = filters_of(query, call.now)
-        page = self._runs.page(environment.id, filters, after=after, before=before, size=query.size)
+        page = self._lists.page(environment.id, filters, after=after, before=before, size=query.size)
         current = speaks_current(call)
-        ends = {"next": page.next, "previous": page.previous}
         return {
             "data": [present.list_item(run, environment, self._version(run), current) for run in page.runs],
-            "pagination": {name: self._cursors.make(environment.id, end) for name, end in ends.items() if end},
+            "pagination": pagination(query, self._cursors, environment.id, page.next, page.previous),
         }
+
+    def page_of_project(self, call: Call, ref: str) -> dict[str, Any]:
+        """The same for a project's environment, named by `filter[env]`; the key's own where it is not."""
+        named = values(call.query.env, "filter[env]")
+        check_named(call.environment, ref, named[0] if named else None)
+        return self.page(call)
 
     def retrieve(self, call: Call, run: str) -> dict[str, Any]:
         """A run with its payload, output, error and relatives."""
@@ -151,7 +168,7 @@ class Runs:
         schedule = self._schedules.find(found.environment_id, found.schedule_id) if found.schedule_id else None
         current = speaks_current(call)
         version, now = self._version(found), call.now
-        return present.retrieved(
+        wire = present.retrieved(
             found,
             version,
             related,
@@ -162,6 +179,8 @@ class Runs:
             schedule,
             lambda name: self._packets.url(name, now),
         )
+        bulk_actions = self._bulk_actions.of_run(found.id, _MAX_BULK_ACTIONS)
+        return wire | ({"bulkActionIds": bulk_actions} if bulk_actions else {})
 
     def cancel(self, call: Call, run: str) -> dict[str, Any]:
         """Cancels a run; one that is over stays as it is."""
@@ -230,13 +249,29 @@ def _start(text: str, now: datetime) -> datetime:
         raise Problem("BODY_INVALID", f"delay: {error}", field="delay") from None
 
 
-def ends_of(query: PageQuery, cursors: Cursors, environment_id: str, kind: str) -> tuple[str | None, str | None]:
+def ends_of(query: ListQuery, cursors: Cursors, environment_id: str, kind: str) -> tuple[str | None, str | None]:
     """The ids that a page is to come after, or before."""
     if query.after and query.before:
         raise Problem("QUERY_INVALID", "Use page[after] or page[before], not both.", field="page[before]")
-    after = cursors.read(environment_id, query.after, "page[after]", kind) if query.after else None
-    before = cursors.read(environment_id, query.before, "page[before]", kind) if query.before else None
+    told = filters_told(query)
+    after = cursors.read(environment_id, query.after, "page[after]", kind, told) if query.after else None
+    before = cursors.read(environment_id, query.before, "page[before]", kind, told) if query.before else None
     return after, before
+
+
+def pagination(
+    query: ListQuery, cursors: Cursors, environment_id: str, following: str | None, previous: str | None
+) -> dict[str, str]:
+    """The cursors of a page's ends, those that there are; they hold for the filters that the page was asked for with."""
+    told = filters_told(query)
+    ends = {"next": following, "previous": previous}
+    return {name: cursors.make(environment_id, end, told) for name, end in ends.items() if end}
+
+
+def filters_told(query: Query) -> str:
+    """What a list is narrowed to, as it was asked for."""
+    told = query.model_dump(exclude_none=True, exclude={"size", "after", "before"})
+    return json.dumps(told, sort_keys=True)
 
 
 def run_id(text: str) -> str:
@@ -273,6 +308,7 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
         regions=values(query.region, "filter[region]"),
         schedules=values(query.schedule, "filter[schedule]"),
         batches=values(query.batch, "filter[batch]"),
+        bulk_actions=values(query.bulk_action, "filter[bulkAction]"),
         is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,
         created_to=until,
@@ -289,21 +325,31 @@ def values(text: str | None, field: str) -> list[str]:
 
 def span(query: PageQuery, now: datetime) -> tuple[datetime | None, datetime | None]:
     """When what is listed was created: from, and to."""
-    since = _date(query.created_from, "filter[createdAt][from]")
-    until = _date(query.created_to, "filter[createdAt][to]")
-    if query.period:
+
+    def refuse(name: str, why: str) -> Problem:
+        return Problem("QUERY_INVALID", f"{why}.", field=f"filter[createdAt][{name}]")
+
+    return span_of(query.created_from, query.created_to, query.period, now, refuse)
+
+
+def span_of(
+    begin: str | None, end: str | None, period: str | None, now: datetime, refuse: Callable[[str, str], Problem]
+) -> tuple[datetime | None, datetime | None]:
+    """A span of time, out of the texts of its ends and of how long it is at most; `refuse` says what cannot be used."""
+
+    def date(name: str, text: str | None) -> datetime | None:
         try:
-            last = now - timedelta(seconds=duration.seconds(query.period))
+            return duration.date(text) if text else None
         except duration.BadTime as error:
-            raise Problem("QUERY_INVALID", f"{error}.", field="filter[createdAt][period]") from None
+            raise refuse(name, str(error)) from None
+
+    since, until = date("from", begin), date("to", end)
+    if period:
+        try:
+            last = now - timedelta(seconds=duration.seconds(period))
+        except duration.BadTime as error:
+            raise refuse("period", str(error)) from None
         since = max(since, last) if since else last
     if since and until and since > until:
-        raise Problem("QUERY_INVALID", "The span begins after its end.", field="filter[createdAt][to]")
+        raise refuse("to", "The span begins after its end")
     return since, until
-
-
-def _date(text: str | None, field: str) -> datetime | None:
-    try:
-        return duration.date(text) if text else None
-    except duration.BadTime as error:
-        raise Problem("QUERY_INVALID", f"{error}.", field=field) from None

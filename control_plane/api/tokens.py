@@ -15,7 +15,7 @@ from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.public_tokens import HandleTokens
-from sojourn.control_plane.api.runs import ends_of, span, values
+from sojourn.control_plane.api.runs import ends_of, pagination, span, values
 from sojourn.control_plane.api.tasks import packet_text, request_key, tags_of
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.scopes import Resource
@@ -50,10 +50,9 @@ class Tokens:
         environment, query = call.environment, call.query
         after, before = ends_of(query, self._cursors, environment.id, PREFIX)
         page = self._tokens.page(environment, filters_of(query, call.now), after, before, query.size)
-        ends = {"next": page.next, "previous": page.previous}
         return {
             "data": [present.token_item(token, self._url(call, token)) for token in page.tokens],
-            "pagination": {name: self._cursors.make(environment.id, end) for name, end in ends.items() if end},
+            "pagination": pagination(query, self._cursors, environment.id, page.next, page.previous),
         }
 
     def retrieve(self, call: Call, token: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sojourn.control_plane.engine.credentials import Credentials
 from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run, Version
+from sojourn.control_plane.store.variables import Variables
 from sojourn.control_plane.store.versions import Versions
 from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES
 
@@ -28,12 +29,21 @@ class Terms:
 class Assigning:
     """Builds assignments (JSON, camelCase) out of a run and what it is pinned to."""
 
-    def __init__(self, access: Access, versions: Versions, credentials: Credentials, packets: Packets, terms: Terms):
+    def __init__(
+        self,
+        access: Access,
+        versions: Versions,
+        credentials: Credentials,
+        packets: Packets,
+        terms: Terms,
+        variables: Variables,
+    ):
         self._access = access
         self._versions = versions
         self._credentials = credentials
         self._packets = packets
         self._terms = terms
+        self._variables = variables
 
     def assignment(self, run: Run, now: datetime) -> dict[str, Any]:
         """Everything that an executor and the user's code need for one attempt.
@@ -61,7 +71,7 @@ class Assigning:
             "token": self._credentials.for_run(run.id, run.executor_id),
             "memoryBytes": machine.memory_bytes,
             "maxDuration": run.max_duration,
-            "variables": {},
+            "variables": {each.name: each.value for each in self._variables.all(environment.id)},
             "apiUrl": self._terms.api_url,
             "secretKey": self._access.keys.root(environment.id, now),
             "lease": self._terms.lease,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -9,15 +10,18 @@ from sojourn.control_plane.domain.failure import internal_error
 from sojourn.control_plane.domain.lifecycle import Event, move
 from sojourn.control_plane.engine.errors import RunNotFound
 from sojourn.control_plane.engine.indexing import Index
-from sojourn.control_plane.store.records import Environment, Run
+from sojourn.control_plane.store.records import Environment, Moved, Run
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.sdk.protocol import ErrorCode, RunStatus, SnapshotStatus
 
 #: A cancel that meets a moving run looks again this often before it gives the caller the run as it is.
 _TRIES = 10
 _CHILDREN_AT_ONCE = 100
+#: What is below a run is cancelled while its caller waits, up to so many; the rest, perhaps very much, by the canceller.
+_BELOW_AT_ONCE = 200
 #: How long ago a cancellation may have been cut off for the sweep to find it.
 _LOOK_BACK = timedelta(days=1)
+_OVER = (SnapshotStatus.FINISHED, SnapshotStatus.PENDING_CANCEL)
 
 
 class Cancelling:
@@ -34,8 +38,8 @@ class Cancelling:
         What it has triggered is cancelled too, also by a call that repeats one that was cut off on the way.
         """
         run = self._cancel(self._find(environment, run_id), reason, now)
-        if run.status == RunStatus.CANCELED:
-            self._cancel_below(run.id, now)
+        if run.status == RunStatus.CANCELED and self._cancel_below(run.id, now, _BELOW_AT_ONCE) >= _BELOW_AT_ONCE:
+            self._index.ring("canceller")
         return run
 
     def cancel_first(self, environment: Environment, run_id: str, reason: str, now: datetime) -> Run:
@@ -45,18 +49,46 @@ class Cancelling:
             self._index.ring("canceller")
         return run
 
-    def sweep(self, now: datetime, limit: int) -> int:
-        """Goes on where a cancellation was cut off: runs that live though what triggered them was cancelled; how many."""
-        return sum(self._cancel_below(parent, now) for parent in self._runs.cancelled_parents(now - _LOOK_BACK, limit))
+    def cancel_all(self, environment: Environment, run_ids: Sequence[str], reason: str, now: datetime) -> list[Run]:
+        """Many, in one statement but for those that move meanwhile: the runs that there are, after it.
+
+        What is below is left to the canceller.
+        """
+        runs = self._runs.find_all(environment.id, run_ids)
+        wishes = {run.id: self._wish(run, reason, now) for run in runs if run.snapshot_status not in _OVER}
+        moved = {each.id: each for each in self._runs.move_all(wishes.values())}
+        self._index.settled(list(moved.values()), now)
+        after = []
+        for run in runs:
+            if run.id in moved:
+                after.append(_after(run, moved[run.id], wishes[run.id]))
+            else:
+                after.append(self._cancel(run, reason, now))
+        if any(run.status == RunStatus.CANCELED for run in after):
+            self._index.ring("canceller")
+        return after
+
+    def sweep(self, now: datetime, limit: int, since: datetime | None = None) -> int:
+        """Goes on where a cancellation was cut off: runs that live though what triggered them was cancelled; how many.
+
+        `since`: no older cancellation is looked at; a day's, if absent.
+        """
+        cancelled = 0
+        for parent in self._runs.cancelled_parents(since or now - _LOOK_BACK, limit):
+            cancelled += self._cancel_below(parent, now, limit - cancelled)
+            if cancelled >= limit:
+                break
+        return cancelled
 
     def _cancel(self, run: Run, reason: str, now: datetime) -> Run:
         for _ in range(_TRIES):
-            if run.snapshot_status in (SnapshotStatus.FINISHED, SnapshotStatus.PENDING_CANCEL):
+            if run.snapshot_status in _OVER:
                 return run
-            moved = self._runs.move(self._wish(run, reason, now))
+            wish = self._wish(run, reason, now)
+            moved = self._runs.move(wish)
             if moved:
                 self._index.settled([moved], now)
-                return replace(run, status=moved.status, snapshot=moved.snapshot, snapshot_status=moved.snapshot_status)
+                return _after(run, moved, wish)
             run = self._runs.any(run.id) or run
         return run
 
@@ -76,10 +108,13 @@ class Cancelling:
             changes |= {"lease_until": now + self._grace}
         return Move(run.id, run.snapshot, Event.CANCEL, now, source=source, changes=changes, description=reason)
 
-    def _cancel_below(self, run_id: str, now: datetime) -> int:
-        """Everything below a run that lives; how many."""
+    def _cancel_below(self, run_id: str, now: datetime, limit: int) -> int:
+        """What lives below a run, and a few more than `limit` at most; how many.
+
+        Where it breaks off, what is left has a parent that was cancelled, so that the sweep finds it.
+        """
         parents, seen = [run_id], {run_id}
-        while parents:
+        while parents and len(seen) <= limit:
             parent = parents[-1]
             children = [each for each in self._runs.children(parent, _CHILDREN_AT_ONCE) if each.id not in seen]
             if not children:
@@ -89,3 +124,14 @@ class Cancelling:
                 seen.add(child.id)
                 parents.append(child.id)
         return len(seen) - 1
+
+
+def _after(run: Run, moved: Moved, wish: Move) -> Run:
+    """A run as it stands after its cancellation."""
+    return replace(
+        run,
+        status=moved.status,
+        snapshot=moved.snapshot,
+        snapshot_status=moved.snapshot_status,
+        error=wish.changes["error"],
+    )

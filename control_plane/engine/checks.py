@@ -86,6 +86,24 @@ _STORE: tuple[tuple[str, str, str], ...] = (
         " WHERE b.status = 'COMPLETED' AND r.snapshot_status <> 'FINISHED'",
     ),
     (
+        "I8",
+        "the bulk action has not cancelled, or made, as many runs as it says",
+        "SELECT b.id FROM bulk_actions b WHERE b.succeeded <>"
+        " (SELECT count(*) FROM bulk_action_runs x WHERE x.bulk_action_id = b.id)",
+    ),
+    (
+        "I11",
+        "lists that are narrowed by a value of it miss it",
+        "SELECT r.id FROM runs r, facets_of(r) f"
+        " WHERE NOT EXISTS (SELECT FROM run_facets x WHERE x.key = f.key AND x.run_id = r.id)",
+    ),
+    (
+        "I11",
+        "lists are narrowed by values that it has not, or it is not there",
+        "SELECT x.run_id AS id FROM run_facets x WHERE NOT EXISTS"
+        " (SELECT FROM runs r, facets_of(r) f WHERE r.id = x.run_id AND f.key = x.key)",
+    ),
+    (
         "I16",
         "it is frozen, or to be thawed, and has no checkpoint that was recorded",
         "SELECT r.id FROM runs r LEFT JOIN checkpoints c ON c.id = r.checkpoint_id AND c.run_id = r.id"
@@ -140,6 +158,12 @@ _STORE: tuple[tuple[str, str, str], ...] = (
         "it is an item of a batch of another environment",
         "SELECT r.id FROM batches b JOIN batch_items i ON i.batch_id = b.id JOIN runs r ON r.id = i.run_id"
         " WHERE r.environment_id <> b.environment_id OR r.organization_id <> b.organization_id",
+    ),
+    (
+        "I19",
+        "a bulk action of another environment has cancelled or made it",
+        "SELECT r.id FROM bulk_actions b JOIN bulk_action_runs x ON x.bulk_action_id = b.id JOIN runs r ON r.id = x.run_id"
+        " WHERE r.environment_id <> b.environment_id",
     ),
     (
         "I19",

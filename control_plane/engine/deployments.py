@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.control_plane.domain import ids, manifest
-from sojourn.control_plane.engine.errors import ArchiveInvalid, ManifestInvalid
+from sojourn.control_plane.engine.errors import ArchiveInvalid, DeploymentNotFound, DeploymentOlder, ManifestInvalid
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.limits import Limiting
 from sojourn.control_plane.engine.schedules import Schedules
@@ -115,17 +115,47 @@ class Deployments:
             deployed = self._same_as_current(environment, parsed, content_hash, image, external_id) or self._insert(
                 environment, parsed, content_hash, image, external_id, now
             )
-        if not deployed.cached:
-            self._limiting.push(environment.organization_id, now)
-            self._index.ring("keeper")
-            self._index.ring("ticker")
-            self._index.ring("opener")
-        self._release(environment, now)
+        if deployed.cached:
+            self._release(environment, now)
+        else:
+            self._tell(environment, now)
         return deployed
+
+    def promote(self, environment: Environment, name: str, now: datetime, *, allow_older: bool = False) -> Version:
+        """New runs start on that version (its number or id) from now on, and the schedules are those that it declares.
+
+        `DeploymentNotFound`; `DeploymentOlder` for one that is older than the current one, unless that is allowed. Limits
+        of queues stay as the newest deployment has declared them.
+        """
+        with self._database.transaction():
+            self._versions.lock_environment(environment.id)
+            version = self._versions.named(environment.id, name)
+            if version is None:
+                raise DeploymentNotFound
+            current = self._versions.current(environment.id)
+            if current is not None and version.id == current.id:
+                return version
+            if current is not None and _order(version) < _order(current) and not allow_older:
+                raise DeploymentOlder(
+                    f"{version.number} is older than {current.number}, the current version",
+                    next_step="send `allowRollbacks=true` to go back to it",
+                )
+            self._versions.make_current(environment.id, version.id)
+            self._schedules.declare(environment, self._versions.tasks(version.id), now)
+        self._tell(environment, now)
+        return version
 
     def archive(self, content_hash: str) -> bytes | None:
         """The archive that executors fetch."""
         return self._archives.get(content_hash)
+
+    def _tell(self, environment: Environment, now: datetime) -> None:
+        """Another version is current: whoever has to know is told."""
+        self._limiting.push(environment.organization_id, now)
+        self._index.ring("keeper")
+        self._index.ring("ticker")
+        self._index.ring("opener")
+        self._release(environment, now)
 
     def _check_archive(self, content_hash: str, archive: bytes) -> None:
         try:
@@ -188,3 +218,7 @@ class Deployments:
 
     def _id(self, prefix: str, now: datetime) -> str:
         return ids.make(prefix, now, self._random(ids.RANDOM_BYTES))
+
+
+def _order(version: Version) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.number.split("."))

@@ -13,6 +13,14 @@ EngineError
 ├── MetadataInvalid        an operation does not fit a run's metadata
 ├── MetadataTooLarge       a run's metadata would be larger than it may
 ├── TooManyTags            a run would have more tags than it may
+├── BulkActionNotFound     no such bulk action in this environment
+├── BulkActionOver         a bulk action that was to be aborted is complete
+├── TooManyBulkActions     as many bulk actions are under way as may
+├── VariableNotFound       no such variable in this environment
+├── VariableInvalid        a variable's name or value cannot be used
+├── TooManyVariables       the environment would have more, or larger, variables than it may
+├── DeploymentNotFound     no such version in this environment
+├── DeploymentOlder        an older version than the current one was to take its place
 ├── KeyNotHeld             no run of that task holds that idempotency key
 ├── ManifestInvalid        a deployment's manifest cannot be used
 ├── ArchiveInvalid         a deployment's archive is not what its hash says
@@ -316,3 +324,51 @@ class Stale(EngineError):
     """The run has moved on without this executor."""
 
     code = "STALE"
+
+
+class BulkActionNotFound(EngineError):
+    """There is no such bulk action in this environment."""
+
+    code = "BULK_ACTION_NOT_FOUND"
+
+
+class BulkActionOver(EngineError):
+    """The bulk action is complete."""
+
+    code = "BULK_ACTION_OVER"
+
+
+class TooManyBulkActions(EngineError):
+    """As many bulk actions are under way as may."""
+
+    code = "TOO_MANY_BULK_ACTIONS"
+
+
+class VariableNotFound(EngineError):
+    """There is no such variable in this environment."""
+
+    code = "VARIABLE_NOT_FOUND"
+
+
+class VariableInvalid(EngineError):
+    """The variable cannot be set."""
+
+    code = "VARIABLE_INVALID"
+
+
+class TooManyVariables(EngineError):
+    """The environment would have more variables than it may."""
+
+    code = "TOO_MANY_VARIABLES"
+
+
+class DeploymentNotFound(EngineError):
+    """There is no such version in this environment."""
+
+    code = "DEPLOYMENT_NOT_FOUND"
+
+
+class DeploymentOlder(EngineError):
+    """The version is older than the current one."""
+
+    code = "DEPLOYMENT_OLDER"

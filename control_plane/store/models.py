@@ -464,6 +464,62 @@ class GonePacket(Table):
         table_name = "gone_packets"
 
 
+class RunFacet(Table):
+    key = BigIntegerField()
+    run_id = TextField()
+
+    class Meta:
+        table_name = "run_facets"
+        primary_key = CompositeKey("key", "run_id")
+
+
+class BulkAction(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    environment_id = TextField()
+    type = TextField()
+    status = TextField()
+    name = TextField(null=True)
+    region = TextField(null=True)
+    filter = BinaryJSONField(null=True)
+    run_ids: Any = ArrayField(TextField, null=True)
+    upto = TextField()
+    reached = TextField(null=True)
+    page: Any = ArrayField(TextField, null=True)
+    total = BigIntegerField(null=True)
+    succeeded = BigIntegerField()
+    failed = BigIntegerField()
+    request_key = TextField(null=True)
+    created_at = DateTimeTZField()
+    completed_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "bulk_actions"
+
+
+class BulkActionRun(Table):
+    bulk_action_id = TextField()
+    run_id = TextField()
+
+    class Meta:
+        table_name = "bulk_action_runs"
+        primary_key = CompositeKey("bulk_action_id", "run_id")
+
+
+class EnvironmentVariable(Table):
+    environment_id = TextField()
+    name = TextField()
+    sealed = TextField()
+    bytes = IntegerField()
+    is_secret = BooleanField()
+    created_at = DateTimeTZField()
+    updated_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "environment_variables"
+        primary_key = CompositeKey("environment_id", "name")
+
+
 class ClusterKey(Table):
     cluster = TextField()
     kid = TextField()
@@ -498,5 +554,9 @@ TABLES = (
     BatchItem,
     Debounce,
     GonePacket,
+    RunFacet,
+    BulkAction,
+    BulkActionRun,
+    EnvironmentVariable,
     ClusterKey,
 )

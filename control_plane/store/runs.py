@@ -85,33 +85,6 @@ def requeue(
     return Move(run.id, run.snapshot, Event.REQUEUE, at, shows=shows, changes=changes, error=error, description=description)
 
 
-@dataclass(frozen=True, slots=True)
-class RunFilters:
-    """What a list of runs is narrowed to; empty means everything. Times are inclusive."""
-
-    statuses: Sequence[str] = ()
-    tasks: Sequence[str] = ()
-    versions: Sequence[str] = ()
-    tags: Sequence[str] = ()
-    queues: Sequence[str] = ()
-    machines: Sequence[str] = ()
-    regions: Sequence[str] = ()
-    schedules: Sequence[str] = ()
-    batches: Sequence[str] = ()
-    is_test: bool | None = None
-    created_from: datetime | None = None
-    created_to: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Runs, newest first; `next` and `previous` are the ids to go on from."""
-
-    runs: list[Run]
-    next: str | None
-    previous: str | None
-
-
 class Runs:
     """The one place where runs are written."""
 
@@ -221,6 +194,13 @@ class Runs:
         rows = self._database.rows("SELECT * FROM runs WHERE id = %s AND environment_id = %s", run_id, environment_id)
         return build(Run, rows[0]) if rows else None
 
+    def find_all(self, environment_id: str, run_ids: Sequence[str]) -> list[Run]:
+        """Those runs that this environment has."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE environment_id = %s AND id = ANY(%s) ORDER BY id", environment_id, list(run_ids)
+        )
+        return [build(Run, row) for row in rows]
+
     def any(self, run_id: str) -> Run | None:
         """A run whatever its environment: for the platform's own use, never for an answer to a user."""
         rows = self._database.rows("SELECT * FROM runs WHERE id = %s", run_id)
@@ -254,34 +234,6 @@ class Runs:
             environment_id,
         )
         return {(row["task"], row["idempotency_key"]): row["id"] for row in rows}
-
-    def page(
-        self,
-        environment_id: str,
-        filters: RunFilters,
-        *,
-        after: str | None = None,
-        before: str | None = None,
-        size: int = 25,
-    ) -> Page:
-        """A page of runs, newest first: those after (older than) or before (newer than) a run's id."""
-        where, parameters = _conditions(filters)
-        if after:
-            where, parameters = [*where, "id < %s"], [*parameters, after]
-        if before:
-            where, parameters = [*where, "id > %s"], [*parameters, before]
-        order = "ASC" if before else "DESC"
-        rows = self._database.rows(
-            f"SELECT * FROM runs WHERE {' AND '.join(['environment_id = %s', *where])}"  # noqa: S608
-            f" ORDER BY id {order} LIMIT {int(size) + 1}",
-            environment_id,
-            *parameters,
-        )
-        more, runs = len(rows) > size, [build(Run, row) for row in rows[:size]]
-        if before:
-            runs.reverse()
-            return Page(runs, runs[-1].id if runs else None, runs[0].id if more else None)
-        return Page(runs, runs[-1].id if more else None, runs[0].id if runs and after else None)
 
     def children(self, run_id: str, limit: int) -> list[Run]:
         """Children of a run that are not over, oldest first."""
@@ -479,38 +431,3 @@ def attempts_of(history: Sequence[Snapshot]) -> list[Attempt]:
                 last.number, last.started_at, row.created_at, row.event, row.error, last.executor_id, last.warm
             )
     return found
-
-
-def _conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
-    where: list[str] = []
-    parameters: list[Any] = []
-    for column, values in (
-        ("status", filters.statuses),
-        ("task", filters.tasks),
-        ("queue", filters.queues),
-        ("machine", filters.machines),
-        ("region", filters.regions),
-        ("schedule_id", filters.schedules),
-        ("batch_id", filters.batches),
-    ):
-        if values:
-            where.append(f"{column} = ANY(%s)")
-            parameters.append(list(values))
-    if filters.versions:
-        where.append(
-            "version_id IN (SELECT v.id FROM versions v WHERE v.environment_id = runs.environment_id"
-            " AND v.number = ANY(%s))"
-        )
-        parameters.append(list(filters.versions))
-    if filters.tags:
-        where.append("tags && %s")
-        parameters.append(list(filters.tags))
-    for condition, value in (
-        ("is_test = %s", filters.is_test),
-        ("created_at >= %s", filters.created_from),
-        ("created_at <= %s", filters.created_to),
-    ):
-        if value is not None:
-            where.append(condition)
-            parameters.append(value)
-    return where, parameters

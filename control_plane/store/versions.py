@@ -50,6 +50,39 @@ class Versions:
         )
         return build(Version, rows[0]) if rows else None
 
+    def named(self, environment_id: str, name: str) -> Version | None:
+        """The version of an environment with that number or that id."""
+        if not name.isprintable():
+            return None
+        rows = self._database.rows(
+            "SELECT * FROM versions WHERE environment_id = %s AND (number = %s OR id = %s)", environment_id, name, name
+        )
+        return build(Version, rows[0]) if rows else None
+
+    def page(
+        self,
+        environment_id: str,
+        *,
+        after: str | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        size: int = 20,
+    ) -> tuple[list[Version], bool]:
+        """An environment's versions older than `after`, newest first, and whether there are more."""
+        rows = self._database.rows(
+            "SELECT * FROM versions WHERE environment_id = %s AND (%s IS NULL OR id < %s)"
+            " AND (%s IS NULL OR created_at >= %s) AND (%s IS NULL OR created_at <= %s) ORDER BY id DESC LIMIT %s",
+            environment_id,
+            after,
+            after,
+            created_from,
+            created_from,
+            created_to,
+            created_to,
+            size + 1,
+        )
+        return [build(Version, row) for row in rows[:size]], len(rows) > size
+
     def tasks(self, version_id: str) -> list[Task]:
         """A version's tasks by their ids."""
         rows = self._database.rows("SELECT * FROM tasks WHERE version_id = %s ORDER BY slug", version_id)

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
     from sojourn import testing
     from sojourn.sdk.auth import auth
+    from sojourn.sdk.aio import AsyncClient
     from sojourn.sdk.batch import BatchHandle, batch
     from sojourn.sdk.batches import BatchState
+    from sojourn.sdk.bulk_actions import BulkActionState, bulk_actions
     from sojourn.sdk.client import Client, configure
     from sojourn.sdk.context import context
     from sojourn.sdk.decision import RetryAt, RetryIn, Skip
+    from sojourn.sdk.envvars import EnvVar, envvars
     from sojourn.sdk.errors import (
         AbortTaskRunError,
         ApiError,
@@ -48,12 +51,15 @@ if TYPE_CHECKING:
 __all__ = [
     "AbortTaskRunError",
     "ApiError",
+    "AsyncClient",
     "BatchHandle",
     "BatchNotSealedError",
     "BatchState",
+    "BulkActionState",
     "Client",
     "CompleteTaskWithOutput",
     "Debounce",
+    "EnvVar",
     "IdempotencyKey",
     "KeyState",
     "MetadataError",
@@ -79,8 +85,10 @@ __all__ = [
     "WaitpointTimeoutError",
     "auth",
     "batch",
+    "bulk_actions",
     "configure",
     "context",
+    "envvars",
     "idempotency_keys",
     "keys",
     "locals",
@@ -97,11 +105,14 @@ __all__ = [
 
 _PLACES = {
     "sdk.auth": ("auth",),
+    "sdk.aio": ("AsyncClient",),
     "sdk.batch": ("BatchHandle", "batch"),
     "sdk.batches": ("BatchState",),
+    "sdk.bulk_actions": ("BulkActionState", "bulk_actions"),
     "sdk.client": ("Client", "configure"),
     "sdk.context": ("context",),
     "sdk.decision": ("RetryAt", "RetryIn", "Skip"),
+    "sdk.envvars": ("EnvVar", "envvars"),
     "sdk.errors": (
         "AbortTaskRunError",
         "ApiError",

@@ -55,7 +55,8 @@ def _apply_next(database: Database) -> int | None:
         have = current(database)
         if have > latest():
             raise SchemaTooNew(f"the database's schema is number {have}; this release knows {latest()}")
-        number, sql = next(((number, sql) for number, sql in migrations() if number > have), (None, ""))
+        applied = {row["number"] for row in database.rows("SELECT number FROM schema_migrations")}
+        number, sql = next(((number, sql) for number, sql in migrations() if number not in applied), (None, ""))
         if number is not None:
             database.rows(sql.replace("%", "%%"))
             database.rows("INSERT INTO schema_migrations (number) VALUES (%s)", number)

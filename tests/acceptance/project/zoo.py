@@ -162,3 +162,8 @@ def measures_twice(payload):
     first = measures.trigger({"text": "never"}, **options)
     told = measures.trigger_and_wait(payload, **options).unwrap()
     return {"same": len(told) == len(payload["text"]), "first": len(first.result().unwrap())}
+
+
+@task(retry=ONCE)
+def variables(names):
+    return {name: os.environ.get(name) for name in names}

@@ -20,7 +20,7 @@ DAYS = 30
 def pruned(platform: Platform, now: datetime) -> None:
     Pruner(
         platform.access, platform.versions, platform.runs, platform.logs, platform.executors, platform.waits,
-        platform.stored_batches, platform.spent_tokens, log_days=0, run_days=DAYS,
+        platform.stored_batches, platform.spent_tokens, platform.stored_bulk_actions, log_days=0, run_days=DAYS,
     ).run_once(now)  # fmt: skip
 
 
@@ -70,3 +70,24 @@ def test_a_batch_is_kept_as_long_as_its_runs(platform: Platform, tenant: Tenant)
     pruned(platform, now + timedelta(days=DAYS + 1))
     assert not is_there(over) and not is_there(more) and is_there(open_)
     assert platform.database.rows("SELECT 1 FROM batch_items WHERE batch_id = ANY(%s)", [over, more]) == []
+
+
+def test_a_bulk_action_is_kept_as_long_as_its_runs(platform: Platform, tenant: Tenant) -> None:
+    run = tenant.trigger("hello")
+
+    def begun(**body: Any) -> str:
+        return str(tenant.client.simulate_post("/api/v1/bulk-actions", json={"action": "cancel", **body}).json["id"])
+
+    def there() -> list[str]:
+        return [each["id"] for each in tenant.client.simulate_get("/api/v1/bulk-actions").json["data"]]
+
+    over = begun(runIds=[run])
+    while platform.bulk_actions.work(platform.clock()):
+        pass
+    open_ = begun(filter={})
+    now = platform.clock()
+    pruned(platform, now + timedelta(days=DAYS - 1))
+    assert there() == [open_, over]
+    pruned(platform, now + timedelta(days=DAYS + 1))
+    assert there() == [open_]
+    assert platform.database.rows("SELECT FROM bulk_action_runs") == []

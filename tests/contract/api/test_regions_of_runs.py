@@ -127,7 +127,7 @@ def test_what_was_there_before_regions_goes_on_after_an_upgrade(tenant: Tenant, 
     run = tenant.trigger("older")
     database = platform.database
     for table in ("runs", "executors"):
-        database.rows(f"ALTER TABLE {table} DROP COLUMN region")
+        database.rows(f"ALTER TABLE {table} DROP COLUMN region CASCADE")
     database.rows(next(text for _, text in migrations() if "COLUMN region" in text))
     assert region(tenant, run) == "default"
     while (order := next_order(platform)).run.id != run:

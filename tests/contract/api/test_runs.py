@@ -259,7 +259,7 @@ def test_filters(platform: Platform, tenant: Tenant, query: dict[str, str], fits
         {"filter[tag]": ",".join(str(n) for n in range(500))},
         {"filter[tag]": "a\x00"},
         {"sort": "payload"},
-        {"filter[bulkAction]": "bulk_1"},
+        {"filter[bulkAction]": "a\x00"},
         {"page[after]": "run_1"},
         {"page[after]": "' OR 1=1 --"},
         {"page[after]": "x" * 10_000},

@@ -90,3 +90,8 @@ def test_one_that_was_not_is_left_as_it_is(process: UserProcess) -> None:
     told = dice(process)
     assert told["thrown"] == told["expected"]
     assert (told["colour"], told["key"]) == ("blue", "tr_dev_old")
+
+
+def test_a_variable_that_was_deleted_meanwhile_is_gone(process: UserProcess) -> None:
+    told = dice(process, thawed=True, variables={"SOJOURN_SECRET_KEY": "tr_dev_new"}, gone=["COLOUR", "NEVER_THERE"])
+    assert (told["colour"], told["key"]) == (None, "tr_dev_new")

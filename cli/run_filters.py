@@ -1,0 +1,50 @@
+"""Which runs are meant, on the command line: the filters of `runs list`, `runs cancel` and `runs replay`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from sojourn.sdk.run_filters import RunFilters
+
+_OPTIONS = (
+    ("--status", "status", "Only these statuses, separated by commas."),
+    ("--task", "task", "Only runs of these tasks, separated by commas."),
+    ("--version", "version", "Only runs on these versions, separated by commas."),
+    ("--tag", "tag", "Only runs with one of these tags, separated by commas."),
+    ("--queue", "queue", "Only runs of these queues, separated by commas; task/<task> is a task's own."),
+    ("--machine", "machine", "Only runs on these machines, separated by commas."),
+    ("--region", "region", "Only runs of these regions, separated by commas."),
+    ("--schedule", "schedule", "Only runs of these schedules, separated by commas."),
+    ("--batch", "batch", "Only runs of these batches, separated by commas."),
+    ("--bulk-action", "bulk_action", "Only runs that these bulk actions have cancelled or made."),
+    ("--test", "is_test", "true: only test runs; false: no test runs."),
+    ("--period", "period", "Only runs of the last so long, like 7d."),
+    ("--from", "created_from", "Only runs since this date."),
+    ("--to", "created_to", "Only runs until this date."),
+)
+
+
+def filter_options(*without: str) -> Any:
+    """The options, but for some."""
+
+    def decorate(function: Any) -> Any:
+        for word, name, help_text in reversed(_OPTIONS):
+            if word not in without:
+                kind = click.Choice(["true", "false"]) if name == "is_test" else None
+                function = click.option(word, name, type=kind, help=help_text)(function)
+        return function
+
+    return decorate
+
+
+def filters_of(given: dict[str, Any]) -> RunFilters:
+    """The filters among a command's options."""
+    found: Any = {name: given[name] for _, name, _ in _OPTIONS if given.get(name) is not None}
+    if "status" in found:
+        found["status"] = found["status"].upper()
+    if "is_test" in found:
+        found["is_test"] = found["is_test"] == "true"
+    filters: RunFilters = found
+    return filters

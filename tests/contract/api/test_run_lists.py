@@ -1,0 +1,304 @@
+"""Lists of runs: every filter finds what it says, page by page, whatever leads; facets follow the runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sojourn.control_plane.api.replies import RunsReply
+from sojourn.control_plane.domain import ids
+from sojourn.control_plane.store.records import Run
+from sojourn.control_plane.store.run_lists import RunFilters
+from sojourn.control_plane.wiring import Platform
+from tests.contract.api.conftest import Tenant
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+TASKS, TAGS, MACHINES, REGIONS = ("a", "b"), ("x", "y", "z"), ("micro", "small-1x"), ("default", "far")
+
+
+@pytest.fixture(scope="module")
+def versions(tenant: Tenant) -> list[dict[str, Any]]:
+    return [tenant.deploy(["a", "b"], source) for source in ("one", "two")]
+
+
+@pytest.fixture(autouse=True)
+def empty(platform: Platform) -> Iterator[None]:
+    yield
+    for table in ("bulk_action_runs", "bulk_actions", "snapshots", "runs"):
+        platform.database.rows(f"DELETE FROM {table}")
+
+
+def page(tenant: Tenant, **query: Any) -> list[str]:
+    """The ids that a list gives, page after page to its end, and back again to its beginning."""
+    found, params = [], {"page[size]": "3", **query}
+    while True:
+        answer = tenant.client.simulate_get("/api/v1/runs", params=params)
+        assert answer.status_code == 200, answer.text
+        RunsReply.model_validate(answer.json)
+        found.append([each["id"] for each in answer.json["data"]])
+        if "next" not in answer.json["pagination"]:
+            break
+        params = {"page[size]": "3", **query, "page[after]": answer.json["pagination"]["next"]}
+    for expected in reversed(found[:-1]):
+        back = {"page[size]": "3", **query, "page[before]": answer.json["pagination"]["previous"]}
+        answer = tenant.client.simulate_get("/api/v1/runs", params=back)
+        assert [each["id"] for each in answer.json["data"]] == expected
+    assert "previous" not in answer.json["pagination"]
+    return list(itertools.chain.from_iterable(found))
+
+
+def test_each_filter(tenant: Tenant, stranger: Tenant, platform: Platform, versions: list[dict[str, Any]]) -> None:
+    mine = [tenant.trigger("a", tags=["x"]) for _ in range(4)]
+    other = tenant.trigger(
+        "b", tags=["x", "y"], queue={"name": "mail"}, machine="micro", test=True, lockToVersion=versions[0]["version"]
+    )
+    stranger.trigger("a", tags=["x"])
+    platform.database.rows("UPDATE runs SET version_id = %s WHERE id = %s", versions[0]["id"], other)
+    platform.database.rows(
+        "UPDATE runs SET status = 'COMPLETED', snapshot_status = 'FINISHED', finished_at = now() WHERE id = %s", mine[0]
+    )
+    for query, expected in (
+        ({}, [*mine, other]),
+        ({"filter[taskIdentifier]": "a"}, mine),
+        ({"filter[taskIdentifier]": "a,b,a"}, [*mine, other]),
+        ({"filter[taskIdentifier]": "c"}, []),
+        ({"filter[taskIdentifier]": ",".join(["a", "b", *map(str, range(98))])}, [*mine, other]),
+        ({"filter[taskIdentifier]": ",".join(["a", *map(str, range(98))]), "filter[tag]": "x,y"}, mine),
+        ({"filter[tag]": "y"}, [other]),
+        ({"filter[tag]": "y,x"}, [*mine, other]),
+        ({"filter[queue]": "mail"}, [other]),
+        ({"filter[queue]": "task/a"}, mine),
+        ({"filter[machine]": "micro"}, [other]),
+        ({"filter[region]": "default"}, [*mine, other]),
+        ({"filter[region]": "far"}, []),
+        ({"filter[isTest]": "true"}, [other]),
+        ({"filter[isTest]": "false"}, mine),
+        ({"filter[version]": versions[0]["version"]}, [other]),
+        ({"filter[version]": versions[1]["version"]}, []),
+        ({"filter[version]": "20200101.1"}, []),
+        ({"filter[status]": "COMPLETED"}, mine[:1]),
+        ({"filter[status]": "COMPLETED,QUEUED"}, [*mine, other]),
+        ({"filter[status]": "INTERRUPTED"}, []),
+        ({"filter[schedule]": "sched_none"}, []),
+        ({"filter[batch]": "batch_none"}, []),
+        ({"filter[bulkAction]": "bulk_none"}, []),
+        ({"filter[createdAt][period]": "1h"}, [*mine, other]),
+        ({"filter[createdAt][to]": "2020-01-01"}, []),
+        ({"filter[taskIdentifier]": "a", "filter[status]": "QUEUED", "filter[tag]": "x"}, mine[1:]),
+    ):
+        assert page(tenant, **query) == sorted(expected, reverse=True), query
+
+
+def test_a_list_shows_no_payloads(tenant: Tenant, platform: Platform) -> None:
+    tenant.trigger("a", payload={"secret": 1})
+    (run,) = platform.run_lists.page(tenant.environment, RunFilters()).runs
+    assert run.payload is None and run.output is None
+
+
+def test_a_cursor_holds_for_its_filters_alone(tenant: Tenant, sibling: Tenant) -> None:
+    for _ in range(2):
+        tenant.trigger("a")
+    query = {"filter[taskIdentifier]": "a", "page[size]": "1"}
+    cursor = tenant.client.simulate_get("/api/v1/runs", params=query).json["pagination"]["next"]
+    for client, params in (
+        (tenant.client, {"page[size]": "1"}),
+        (tenant.client, {**query, "filter[taskIdentifier]": "b"}),
+        (tenant.client, {**query, "filter[status]": "QUEUED"}),
+        (sibling.client, query),
+    ):
+        answer = client.simulate_get("/api/v1/runs", params={**params, "page[after]": cursor})
+        assert (answer.status_code, answer.json["code"]) == (400, "CURSOR_INVALID")
+    again = tenant.client.simulate_get("/api/v1/runs", params={**query, "page[size]": "50", "page[after]": cursor})
+    assert len(again.json["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"filter[status]": "NOPE"}, "filter[status]"),
+        ({"filter[machine]": "huge"}, "filter[machine]"),
+        ({"filter[isTest]": "maybe"}, "filter[isTest]"),
+        ({"filter[createdAt][from]": "soon"}, "filter[createdAt][from]"),
+        ({"filter[createdAt][period]": "x"}, "filter[createdAt][period]"),
+        ({"filter[createdAt][from]": "2026-01-02", "filter[createdAt][to]": "2026-01-01"}, "filter[createdAt][to]"),
+        ({"filter[tag]": ",".join(map(str, range(101)))}, "filter[tag]"),
+        ({"page[size]": "0"}, "page[size]"),
+        ({"page[size]": "101"}, "page[size]"),
+        ({"filter[nope]": "x"}, "filter[nope]"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tenant: Tenant, query: dict[str, str], field: str) -> None:
+    answer = tenant.client.simulate_get("/api/v1/runs", params=query)
+    assert (answer.status_code, answer.json["code"], answer.json["field"]) == (400, "QUERY_INVALID", field)
+
+
+def test_a_projects_list(tenant: Tenant, stranger: Tenant, platform: Platform) -> None:
+    run = tenant.trigger("a")
+    installation = platform.access.installation(platform.clock())
+    assert installation
+    path = f"/api/v1/projects/{installation.project_ref}/runs"
+    for params in ({}, {"filter[env]": "dev"}, {"filter[env]": "dev,prod"}, {"filter[env]": "current"}):
+        answer = tenant.client.simulate_get(path, params=params)
+        assert [each["id"] for each in answer.json["data"]] == [run]
+    for client, params in ((tenant.client, {"filter[env]": "prod"}), (stranger.client, {})):
+        answer = client.simulate_get(path, params=params)
+        assert (answer.status_code, answer.json["code"]) == (404, "ENVIRONMENT_NOT_FOUND")
+
+
+# --- facets
+
+
+def facets(platform: Platform, tenant: Tenant, run: str, *known: tuple[str, str]) -> tuple[set[int], set[int]]:
+    """The keys that a run has, and those that it should have: of a facet's name and a value each."""
+    rows = platform.database.rows("SELECT key FROM run_facets WHERE run_id = %s", run)
+    keys = platform.database.rows(
+        "SELECT facet_key(k.value, %s, k.facet) AS key FROM unnest(%s::text[], %s::text[]) AS k (facet, value)",
+        tenant.environment,
+        [facet for facet, _ in known],
+        [value for _, value in known],
+    )
+    return {row["key"] for row in rows}, {row["key"] for row in keys}
+
+
+def test_facets_follow_the_run(tenant: Tenant, platform: Platform, versions: list[dict[str, Any]]) -> None:
+    run = tenant.trigger("a", tags=["x"])
+    known = {("task", "a"), ("queue", "task/a"), ("machine", "small-1x"), ("region", "default"), ("tag", "x")}
+    found, expected = facets(platform, tenant, run, *known)
+    assert found == expected and len(found) == 5
+    assert tenant.client.simulate_post(f"/api/v1/runs/{run}/tags", json={"tags": ["y", "x"]}).status_code == 200
+    platform.database.rows(
+        "UPDATE runs SET version_id = %s, machine = 'micro', region = 'far' WHERE id = %s", versions[0]["id"], run
+    )
+    changed = known - {("machine", "small-1x"), ("region", "default")}
+    changed |= {("tag", "y"), ("machine", "micro"), ("region", "far"), ("version", versions[0]["id"])}
+    found, expected = facets(platform, tenant, run, *changed)
+    assert found == expected and len(found) == 7
+    platform.database.rows("DELETE FROM runs WHERE id = %s", run)
+    assert facets(platform, tenant, run) == (set(), set())
+
+
+def test_runs_that_wait_for_their_version_change_their_queue(platform: Platform, tenant: Tenant) -> None:
+    run = tenant.trigger("later")
+    found, queue = facets(platform, tenant, run, ("queue", "task/later"))
+    assert queue < found
+    tenant.deploy(["a", "b", "later"])
+    assert page(tenant, **{"filter[queue]": "task/later", "filter[status]": "QUEUED"}) == [run]
+    platform.database.rows("UPDATE runs SET queue = 'mail' WHERE id = %s", run)
+    assert page(tenant, **{"filter[queue]": "mail"}) == [run]
+    assert page(tenant, **{"filter[queue]": "task/later"}) == []
+
+
+# --- against a list of the test's own
+
+
+def insert(platform: Platform, tenant: Tenant, version: str, number: int, drawn: tuple[Any, ...]) -> Run:
+    task, tags, machine, region, status, is_test, versioned = drawn
+    at = START + timedelta(seconds=number)
+    run_id = ids.make("run", at, number.to_bytes(ids.RANDOM_BYTES, "big"))
+    standing = {"QUEUED": "QUEUED", "DELAYED": "DELAYED"}.get(status, "FINISHED")
+    platform.database.rows(
+        "INSERT INTO runs (id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, queue,"
+        " machine, region, max_attempts, tags, source, is_test, version_id, created_at, updated_at, available_at,"
+        " finished_at)"
+        " SELECT %s, organization_id, project_id, id, %s, %s, 1, %s, %s, %s, %s, 3, %s, 'api', %s, %s, %s, %s, %s, %s"
+        " FROM environments WHERE id = %s",
+        run_id,
+        task,
+        status,
+        standing,
+        f"task/{task}",
+        machine,
+        region,
+        list(tags),
+        is_test,
+        version if versioned else None,
+        at,
+        at,
+        at,
+        at if standing == "FINISHED" else None,
+        tenant.environment,
+    )
+    found = platform.runs.find(tenant.environment, run_id)
+    assert found
+    return found
+
+
+STATUSES = ("QUEUED", "DELAYED", "COMPLETED", "FAILED", "CANCELED")
+RUNS = st.lists(
+    st.tuples(
+        st.sampled_from(TASKS),
+        st.frozensets(st.sampled_from(TAGS)),
+        st.sampled_from(MACHINES),
+        st.sampled_from(REGIONS),
+        st.sampled_from(STATUSES),
+        st.booleans(),
+        st.booleans(),
+    ),
+    max_size=12,
+)
+SOME = st.frozensets
+MOMENTS = st.none() | st.integers(0, 12).map(lambda n: START + timedelta(seconds=n))
+FILTERS = st.builds(
+    RunFilters,
+    statuses=SOME(st.sampled_from(STATUSES)).map(sorted),
+    tasks=SOME(st.sampled_from((*TASKS, "none"))).map(sorted),
+    tags=SOME(st.sampled_from(TAGS)).map(sorted),
+    machines=SOME(st.sampled_from(MACHINES)).map(sorted),
+    regions=SOME(st.sampled_from(REGIONS)).map(sorted),
+    is_test=st.none() | st.booleans(),
+    created_from=MOMENTS,
+    created_to=MOMENTS,
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(drawn=RUNS, filters=FILTERS, versioned=st.booleans(), size=st.integers(1, 5))
+def test_any_filters_find_what_they_say(
+    platform: Platform,
+    tenant: Tenant,
+    versions: list[dict[str, Any]],
+    drawn: list[Any],
+    filters: RunFilters,
+    versioned: bool,
+    size: int,
+) -> None:
+    platform.database.rows("DELETE FROM runs")
+    runs = [insert(platform, tenant, versions[0]["id"], number, each) for number, each in enumerate(drawn)]
+    if versioned:
+        filters = replace(filters, versions=[versions[0]["version"], "20200101.1"])
+    expected = [run.id for run in reversed(runs) if fits(run, filters)]
+    found: list[str] = []
+    after = None
+    while True:
+        listed = platform.run_lists.page(tenant.environment, filters, after=after, size=size)
+        found += [run.id for run in listed.runs]
+        if listed.next is None:
+            break
+        after = listed.next
+    assert found == expected
+    beyond = ids.make("run", START + timedelta(days=1), bytes(ids.RANDOM_BYTES))
+    assert platform.run_lists.count(tenant.environment, filters, beyond) == len(expected)
+    again = RunFilters.of_document(filters.document())
+    assert [run.id for run in platform.run_lists.below(tenant.environment, again, beyond, 100)] == expected
+
+
+def fits(run: Run, filters: RunFilters) -> bool:
+    """The same rules, one by one."""
+    return (
+        (not filters.statuses or run.status in filters.statuses)
+        and (not filters.tasks or run.task in filters.tasks)
+        and (not filters.tags or bool(set(run.tags) & set(filters.tags)))
+        and (not filters.machines or run.machine in filters.machines)
+        and (not filters.regions or run.region in filters.regions)
+        and (not filters.versions or run.version_id is not None)
+        and (filters.is_test is None or run.is_test == filters.is_test)
+        and (filters.created_from is None or run.created_at >= filters.created_from)
+        and (filters.created_to is None or run.created_at <= filters.created_to)
+    )
