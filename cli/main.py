@@ -18,6 +18,7 @@ from sojourn.cli import (
     schedules,
     stack,
     tokens,
+    webhooks,
 )
 from sojourn.sdk.protocol import VERSION
 
@@ -44,6 +45,7 @@ schedules.add(main)
 keys.add(main)
 limits.add(main)
 access_tokens.add(main)
+webhooks.add(main)
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sojourn.control_plane.domain import allowance, buckets, keeping, waiting_terms
+from sojourn.control_plane.domain import addresses, allowance, buckets, keeping, waiting_terms
 
 
 class SettingError(ValueError):
@@ -155,6 +155,14 @@ def _networks() -> tuple[Callable[[str], str], str]:
         return text
 
     return read, "IPv4 networks such as 10.1.0.0/16, with commas between"
+
+
+def _webhook_networks() -> tuple[Callable[[str], str], str]:
+    def read(text: str) -> str:
+        addresses.read(text)
+        return text
+
+    return read, f"any of {', '.join(addresses.WORDS)}, and networks such as 10.1.0.0/16, with commas between"
 
 
 def _object_store() -> tuple[Callable[[str], str], str]:
@@ -318,6 +326,12 @@ SETTINGS: tuple[Setting, ...] = (
         1800.0,
         "How long a batch waits for its next item before it is given up.",
     ),
+    _setting(
+        "webhook_networks",
+        _webhook_networks(),
+        "public,private",
+        "Where messages to webhooks may go. Link-local addresses, where clouds have metadata, are named as networks alone.",
+    ),
     _setting("dispatch_seconds", _number(0.5, 600), 10.0, "How long a run may be out of the queue and not claimed."),
     _setting("placement_seconds", _number(1, 3600), 60.0, "How long a placed executor may take to show up."),
     _setting("idle_timeout_seconds", _number(0, 86400), 60.0, "How long an executor without a run stays warm."),
@@ -445,6 +459,7 @@ if TYPE_CHECKING:
         lease_seconds: float
         sweep_seconds: float
         batch_patience_seconds: float
+        webhook_networks: str
         dispatch_seconds: float
         placement_seconds: float
         idle_timeout_seconds: float

@@ -26,6 +26,8 @@ POINTS = {
     "wait.after_complete": "a waitpoint is completed, and no run was told",
     "ticking.before_commit": "ticks became runs, and nothing of it is committed",
     "ticking.after_store": "runs of ticks are stored, and not queued yet",
+    "endings.after_store": "runs that call hooks of ends are stored, and not queued yet",
+    "courier.after_send": "a message was sent to a webhook, and nobody has noted it",
     "freezing.after_upload": "an image is in the object store, and the database does not know",
     "freezing.after_suspend": "a run is suspended, and whether its wait is over was not looked at again",
     "freezing.after_continue": "a thawed run may go on, and its executor was not told",

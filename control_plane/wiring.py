@@ -11,7 +11,7 @@ import redis
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.config import Config, SettingError
-from sojourn.control_plane.domain import buckets, regions, waiting_terms
+from sojourn.control_plane.domain import addresses, buckets, regions, waiting_terms
 from sojourn.control_plane.domain.regions import BadRegions, Regions
 from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 from sojourn.control_plane.engine.annotating import Annotating
@@ -26,7 +26,9 @@ from sojourn.control_plane.engine.checks import Checks
 from sojourn.control_plane.engine.claiming import Claiming
 from sojourn.control_plane.engine.credentials import Credentials
 from sojourn.control_plane.engine.debouncing import Debouncing
+from sojourn.control_plane.engine.delivering import Delivering
 from sojourn.control_plane.engine.deployments import ArchiveStore, Deployments
+from sojourn.control_plane.engine.endings import Endings
 from sojourn.control_plane.engine.expiring import Expiring
 from sojourn.control_plane.engine.explaining import Explaining
 from sojourn.control_plane.engine.freezing import Freezing
@@ -54,6 +56,7 @@ from sojourn.control_plane.engine.triggering import Triggering
 from sojourn.control_plane.engine.turns import Turns
 from sojourn.control_plane.engine.variables import Variables
 from sojourn.control_plane.engine.waiting import Waiting
+from sojourn.control_plane.engine.webhooks import Webhooks
 from sojourn.control_plane.isolation import sandbox
 from sojourn.control_plane.queue.call_buckets import CallBuckets
 from sojourn.control_plane.queue.fair_queue import FairQueue
@@ -69,6 +72,7 @@ from sojourn.control_plane.store.checkpoints import Checkpoints
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.debounces import Debounces
+from sojourn.control_plane.store.endings import Endings as StoredEndings
 from sojourn.control_plane.store.executors import ClusterKeys, Executors
 from sojourn.control_plane.store.object_directory import DirectoryObjects
 from sojourn.control_plane.store.object_s3 import S3Objects
@@ -84,6 +88,7 @@ from sojourn.control_plane.store.spent_tokens import SpentTokens
 from sojourn.control_plane.store.variables import Variables as StoredVariables
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
+from sojourn.control_plane.store.webhooks import Webhooks as StoredWebhooks
 from sojourn.control_plane.telemetry.logs import Logs, PostgresLogs
 from sojourn.sdk import archive
 
@@ -147,6 +152,9 @@ class Platform:
     outcomes: Outcomes
     placing: Placing
     expiring: Expiring
+    endings: Endings
+    webhooks: Webhooks
+    delivering: Delivering
     deployments: Deployments
     limiting: Limiting
     shares: Shares
@@ -212,10 +220,11 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     schedules = Schedules(database, stored_schedules, versions, index, seal.derive("schedules"))
     stored_batches, stored_bulk_actions = StoredBatches(database), StoredBulkActions(database)
     run_lists, replaying = RunLists(database), Replaying(runs, triggering)
+    stored_webhooks = StoredWebhooks(database)
     how_runs_wait = waiting_terms_of(config)
     terms = Terms(config.heartbeat_seconds, config.lease_seconds, config.api_url, how_runs_wait)
     stored_variables = StoredVariables(database, seal)
-    assigning = Assigning(access, versions, credentials, packets, terms, stored_variables)
+    assigning = Assigning(runs, access, versions, credentials, packets, terms, stored_variables)
     checkpoints = Checkpoints(database, runs, seal)
     annotating = Annotating(runs, Annotations(database))
     freezing = Freezing(
@@ -310,6 +319,9 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         outcomes=outcomes,
         placing=Placing(runs, access, versions, index, claiming, credentials, known_regions),
         expiring=Expiring(runs, index),
+        endings=Endings(StoredEndings(database), index),
+        webhooks=Webhooks(database, stored_webhooks, index, seal, addresses.read(config.webhook_networks)),
+        delivering=Delivering(database, stored_webhooks, runs, versions, access, seal),
         deployments=Deployments(
             database,
             versions,

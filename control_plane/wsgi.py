@@ -21,7 +21,7 @@ from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.guard import Guard
 from sojourn.control_plane.api.health import Health
 from sojourn.control_plane.api.keys import Keys
-from sojourn.control_plane.api.openapi import Page
+from sojourn.control_plane.api.openapi import Page, document
 from sojourn.control_plane.api.origins import Origins
 from sojourn.control_plane.api.packets import Packets
 from sojourn.control_plane.api.problems import CODES, Problem, of_engine, of_status
@@ -35,6 +35,7 @@ from sojourn.control_plane.api.tasks import Tasks
 from sojourn.control_plane.api.tokens import Tokens
 from sojourn.control_plane.api.traces import Traces
 from sojourn.control_plane.api.variables import Variables
+from sojourn.control_plane.api.webhooks import Webhooks
 from sojourn.control_plane.api.worker import Worker
 from sojourn.control_plane.domain import allowance
 from sojourn.control_plane.engine.errors import EngineError
@@ -84,7 +85,7 @@ def create_app(platform: Platform) -> App:
         platform.runs.find,
     )
     add_routes(app, ROUTES, resources(platform), gate, guard, platform.clock)
-    add_pages(app, platform)
+    add_pages(app, platform, document)
     return app
 
 
@@ -120,6 +121,7 @@ def resources(platform: Platform) -> dict[str, object]:
         "queues": Queues(platform.queues),
         "tokens": Tokens(platform.tokens, cursors, handles, platform.clock),
         "schedules": Schedules(platform.schedules, platform.backfilling),
+        "webhooks": Webhooks(platform.webhooks),
         "batches": Batches(platform.batches, platform.packets, handles, platform.clock),
         "keys": Keys(platform.keys),
         "projects": Projects(platform.access, platform.config.api_url),

@@ -11,13 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from sojourn.control_plane.config import Config, SettingError, load
-from sojourn.control_plane.domain import keeping, resting
+from sojourn.control_plane.domain import addresses, keeping, resting
 from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.database import AdvisoryLock, StoreUnavailable
 from sojourn.control_plane.wiring import Platform, connect, shim_settings, waiting_terms_of
 from sojourn.scheduler.bulker import Bulker
 from sojourn.scheduler.canceller import Canceller
 from sojourn.scheduler.closer import Closer
+from sojourn.scheduler.courier import Courier
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.expirer import Expirer
 from sojourn.scheduler.keeper import Keeper
@@ -25,12 +26,14 @@ from sojourn.scheduler.leader import Leader
 from sojourn.scheduler.opener import Opener
 from sojourn.scheduler.placement.base import Placement
 from sojourn.scheduler.placement.local import LocalPlacement
+from sojourn.scheduler.posting import Poster
 from sojourn.scheduler.pruner import Pruner
 from sojourn.scheduler.reaper import Reaper
 from sojourn.scheduler.service import Loop, Service
 from sojourn.scheduler.shredder import Shredder
 from sojourn.scheduler.stager import Stager
 from sojourn.scheduler.sweeper import Sweeper
+from sojourn.scheduler.teller import Teller
 from sojourn.scheduler.ticker import Ticker
 from sojourn.scheduler.undertaker import Undertaker
 from sojourn.scheduler.waker import Waker
@@ -139,6 +142,12 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         Canceller(platform.cancelling, config.sweep_seconds),
         Closer(platform.batches, config.sweep_seconds),
         Bulker(platform.bulk_actions, config.sweep_seconds),
+        Teller(platform.endings),
+        Courier(
+            platform.delivering,
+            Poster(addresses.read(config.webhook_networks)),
+            partial(platform.index.ring, "courier"),
+        ),
         reaper,
         Undertaker(placement, reaper, platform.placing, platform.index),
         Shredder(platform.shredding),

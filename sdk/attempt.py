@@ -3,7 +3,8 @@
 Order: payload converted; middleware (project's, then the task's) outermost; `on_start_attempt`; the task; its value
 written as JSON; then, outside the middleware, `on_success` or, after a failure that is final, `on_failure`; then
 `on_complete`. Project hooks come before the task's, `catch_error` the other way round. Errors in `on_success`,
-`on_failure` and `on_complete` are logged and change nothing.
+`on_failure` and `on_complete` are logged and change nothing. `on_end` hooks have a run of their own, with nothing around
+them.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from sojourn.sdk.logger import logger
 from sojourn.sdk.middleware import Around, MiddlewareError
 from sojourn.sdk.options import Retry
 from sojourn.sdk.outcome import describe, failure, internal
-from sojourn.sdk.payload import read_payload
+from sojourn.sdk.payload import given_payload, read_payload
 from sojourn.sdk.protocol import ErrorCode
 from sojourn.sdk.result import TaskResult
+from sojourn.sdk.run_end import RunEnd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class Attempt:
         self._unit_random = unit_random or _draw
         self._cancel_budget = cancel_budget
         self._context = RunContext(assignment)
+        self._is_hook = "end" in assignment
         self._interrupt = Interrupt()
         self._calls = Calls(self._interrupt)
         self._cancelling = threading.Lock()
@@ -146,6 +149,8 @@ class Attempt:
         return outcomes.cancelled() if self._interrupt.requested else outcome
 
     def _attempt(self, task: Task) -> Outcome:
+        if self._is_hook:
+            return self._tell_end(task)
         offered = self._offered()
         try:
             arguments = self._read_payload(task)
@@ -168,6 +173,21 @@ class Attempt:
         self._after("on_success", task, {**offered, "output": value})
         self._after("on_complete", task, {**offered, "result": result})
         return outcomes.success(text)
+
+    def _tell_end(self, task: Task) -> Outcome:
+        """This run is the platform's: `on_end` hooks are told how another one ended, and again if one of them fails."""
+        told = self._assignment["end"]
+        try:
+            self._payload = given_payload(task, told.get("payload"), told.get("payloadType"))
+            offered = {**self._offered(), "end": RunEnd(told)}
+            for hook in self._hooks("on_end", task):
+                self._calls.step(hook, fitting(hook, offered))
+        except RunCancelledError:
+            raise
+        except BaseException as error:
+            self._interrupt.check()
+            return self._try_again(None, error, describe(error)) or failure(describe(error), skipped=retrying.never(error))
+        return outcomes.success("null")
 
     def _read_payload(self, task: Task) -> tuple[list[Any], dict[str, Any]]:
         """The task's arguments, by position and by name."""
@@ -240,12 +260,18 @@ class Attempt:
         if replaced is not None:
             error, code = replaced, None
         told = describe(error) if code is None else internal(code, f"{type(error).__name__}: {error}", error)
+        again = self._try_again(decided, error, told)
+        if again is not None:
+            return again
+        skipped = isinstance(decided, Skip) or retrying.never(error)
+        return self._final_failure(task, told, error, offered, skipped=skipped)
+
+    def _try_again(self, decided: Any, error: BaseException, told: dict[str, Any]) -> Outcome | None:
+        """The failure that another attempt follows; None where none does."""
         wait = self._pause(decided, error)
         if wait is None:
-            skipped = isinstance(decided, Skip) or retrying.never(error)
-            return self._final_failure(task, told, error, offered, skipped=skipped)
-        retry = {"delay": round(wait * 1000), "timestamp": round((time.time() + wait) * 1000)}
-        return failure(told, retry)
+            return None
+        return failure(told, {"delay": round(wait * 1000), "timestamp": round((time.time() + wait) * 1000)})
 
     def _catch(self, task: Task, error: BaseException, offered: dict[str, Any]) -> Any:
         """The first answer of a `catch_error` hook; None for the task's own policy."""
@@ -284,7 +310,7 @@ class Attempt:
     def _run_cancel_hooks(self, reason: str) -> None:
         task = self._registry.tasks.get(self._assignment["task"]["id"])
         offered = {**self._offered(), "reason": reason}
-        for hook in self._hooks("on_cancel", task) if task is not None else ():
+        for hook in self._hooks("on_cancel", task) if task is not None and not self._is_hook else ():
             self._quietly(hook, offered, call_apart)
 
     @staticmethod

@@ -305,6 +305,44 @@ class Client:
         """The names of time zones that schedules can have."""
         return self.request("GET", "/api/v1/timezones" + ("?excludeUtc=true" if exclude_utc else ""))
 
+    # --- webhooks
+
+    def create_webhook(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """A new webhook, with its `secret`; `wanted` in the wire's words."""
+        return self.request("POST", "/api/v1/webhooks", dict(wanted))
+
+    def retrieve_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """A webhook."""
+        return self.request("GET", _webhook(webhook_id))
+
+    def list_webhooks(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A page of webhooks: `{data, pagination: {currentPage, totalPages, count}}`; `query`: `page`, `perPage`."""
+        return self.request("GET", "/api/v1/webhooks" + (f"?{urlencode(query)}" if query else ""))
+
+    def update_webhook(self, webhook_id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """A webhook becomes what is wanted; its secret stays."""
+        return self.request("PUT", _webhook(webhook_id), dict(wanted))
+
+    def delete_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """Deletes a webhook, and what is told of its messages."""
+        return self.request("DELETE", _webhook(webhook_id))
+
+    def switch_webhook(self, webhook_id: str, enabled: bool) -> dict[str, Any]:
+        """Enables or disables a webhook."""
+        return self.request("POST", f"{_webhook(webhook_id)}/{'enable' if enabled else 'disable'}")
+
+    def rotate_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """A webhook with a new `secret`."""
+        return self.request("POST", f"{_webhook(webhook_id)}/rotate-secret")
+
+    def webhook_deliveries(self, webhook_id: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A page of a webhook's messages: `{data, pagination}`; `query`: `filter[status]`, `page`, `perPage`."""
+        return self.request("GET", f"{_webhook(webhook_id)}/deliveries" + (f"?{urlencode(query)}" if query else ""))
+
+    def redeliver(self, webhook_id: str, delivery_id: str) -> dict[str, Any]:
+        """Sends a message again."""
+        return self.request("POST", f"{_webhook(webhook_id)}/deliveries/{quote(delivery_id, safe='')}/redeliver")
+
     # --- batches
 
     def create_batch(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -469,6 +507,10 @@ class Client:
 
             self._transport = HttpTransport(self.api_url)
         return self._transport
+
+
+def _webhook(webhook_id: str) -> str:
+    return f"/api/v1/webhooks/{quote(webhook_id, safe='')}"
 
 
 def _schedule(schedule_id: str) -> str:

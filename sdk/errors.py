@@ -12,6 +12,7 @@ SojournError
 ├── BatchNotSealedError        a batch has not all of its items, although they were sent
 ├── WaitpointTimeoutError      nobody completed a token in time
 ├── PastDateError              `wait.until` was given a date that is over
+├── WebhookVerificationError   a message to a webhook is not the platform's, or is old
 ├── OutsideRunError            something that exists only inside a run was used outside one
 └── ApiError                   the API refused, or could not be reached
     ├── ApiConnectionError     no answer
@@ -122,6 +123,12 @@ class PastDateError(SojournError):
     """The date to wait for is over."""
 
     code = "PAST_DATE"
+
+
+class WebhookVerificationError(SojournError):
+    """The message is not the platform's."""
+
+    code = "WEBHOOK_VERIFICATION_ERROR"
 
 
 class OutsideRunError(SojournError):

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     Hook = Callable[..., Any]
 
 NAMES = (
-    "on_start_attempt", "on_success", "on_failure", "on_complete", "on_cancel", "on_wait", "on_resume", "catch_error",
-    "middleware",
+    "on_start_attempt", "on_success", "on_failure", "on_complete", "on_cancel", "on_wait", "on_resume", "on_end",
+    "catch_error", "middleware",
 )  # fmt: skip
 
 
@@ -77,6 +77,10 @@ class Decorators:
     def on_resume(self, hook: Hook) -> Hook:
         """When it goes on after that; raising fails the wait. Gets payload, ctx, signal, wait."""
         return self.hooks.add("on_resume", hook)
+
+    def on_end(self, hook: Hook) -> Hook:
+        """When the run's end is stored, whichever it is, in a run of its own. Gets payload, ctx, signal, end (a RunEnd)."""
+        return self.hooks.add("on_end", hook)
 
     def catch_error(self, hook: Hook) -> Hook:
         """After a failed attempt, to decide about the next. Gets payload, ctx, signal, error."""

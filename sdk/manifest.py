@@ -59,7 +59,7 @@ def describe(known: Registry, directory: Path, modules: list[ModuleType]) -> dic
     return {
         "sdk": VERSION,
         "python": platform.python_version(),
-        "tasks": [_task(task, directory) for task in tasks],
+        "tasks": [_task(task, directory) | _hooks(known, task) for task in tasks],
         "queues": _queues([value for module in modules for value in vars(module).values() if isinstance(value, Queue)]),
     }
 
@@ -120,6 +120,11 @@ def _task(task: Task, directory: Path) -> dict[str, Any]:
     if task.schedule is not None:
         made["schedule"] = task.schedule.to_wire()
     return made if task.freeze else made | {"freeze": False}
+
+
+def _hooks(known: Registry, task: Task) -> dict[str, Any]:
+    """What the platform has to know of hooks: whether it is to call some."""
+    return {"onEnd": True} if known.hooks.of("on_end") or task.hooks.of("on_end") else {}
 
 
 def _queue(queue: Queue) -> dict[str, Any]:

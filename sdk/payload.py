@@ -49,6 +49,17 @@ def read_payload(task: Task, text: str | None, media_type: str | None) -> Payloa
         raise PayloadError(f"payload: cannot be read as {hint!r}: {type(error).__name__}: {error}") from error
 
 
+def given_payload(task: Task, text: str | None, media_type: str | None) -> Any:
+    """The payload as the task takes it, or just as it was given where it does not fit the task."""
+    try:
+        return read_payload(task, text, media_type).value
+    except (PayloadError, TaskDefinitionError):
+        try:
+            return _parse(text, media_type)
+        except PayloadError:
+            return text
+
+
 def _parse(text: str | None, media_type: str | None) -> Any:
     if text is None or media_type == "text/plain":
         return text

@@ -14,7 +14,7 @@ from sojourn.sdk import logger as loggers
 from sojourn.sdk.attempt import Attempt
 from sojourn.sdk.conditions import Condition
 from sojourn.sdk.metadata import metadata_of
-from sojourn.sdk.protocol import MACHINES
+from sojourn.sdk.protocol import MACHINES, RunStatus
 from sojourn.sdk.registry import Registry
 from sojourn.sdk.result import TaskResult
 from sojourn.sdk.task import Task
@@ -95,6 +95,8 @@ def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mappi
             delays.append(outcome["retry"]["delay"] / 1000)
             run = {**given["run"], "metadata": metadata_of(attempt.context)}
             given = {**given, "run": run, "attempt": {"number": len(delays) + 1, "startedAt": now_text()}}
+        if known.hooks.of("on_end") or task.hooks.of("on_end"):
+            _tell_end(known, task, given, outcome, waits)
     finally:
         loggers.send_to(before)
         log_handler.remove(handler)
@@ -102,6 +104,33 @@ def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mappi
     run_id = given["run"]["id"]
     told = (tuple(delays), tuple(lines), tuple(waits.waited), metadata_of(attempt.context))
     return Ended(outcome["ok"], run_id, task.id, output, outcome.get("error"), len(delays) + 1, *told)
+
+
+def _tell_end(
+    known: Registry, task: Task, given: Mapping[str, Any], outcome: Mapping[str, Any], waits: PlayedWaits
+) -> None:
+    """Calls `on_end` hooks once, as the platform would; what one raises is a line of the run's log."""
+    end = {
+        "id": given["run"]["id"],
+        "task": task.id,
+        "status": RunStatus.COMPLETED if outcome["ok"] else RunStatus.FAILED,
+        "payload": given["run"]["payload"],
+        "payloadType": given["run"]["payloadType"],
+        "output": outcome.get("output"),
+        "error": outcome.get("error"),
+        "attempts": given["attempt"]["number"],
+        "tags": given["run"]["tags"],
+        "createdAt": given["run"]["createdAt"],
+        "startedAt": given["run"]["startedAt"],
+        "finishedAt": now_text(),
+    }
+    hook = {**given, "run": {**given["run"], "id": f"{end['id']}_hook"}, "attempt": {**given["attempt"], "number": 1}}
+    waits.attempt = Attempt(known, {**hook, "end": end}, lambda: 0.0, port=waits)
+    told = waits.attempt.run()
+    if waits.failure is not None:
+        raise waits.failure
+    if not told["ok"]:
+        loggers.logger.error(f"an on_end hook raised {told['error'].get('name')}: {told['error'].get('message')}")
 
 
 def _assignment(task: Task, payload: str | None, run_fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ HEAD = """# The wire
 
 <!-- Written by tools/wire_page.py from control_plane/api/routes.py: change the table, then run it. -->
 
-The API speaks JSON in UTF-8 over HTTP. `/api/openapi.json` says the same for programs.
+The API speaks JSON in UTF-8 over HTTP. `/api/openapi.json` says the same for programs; `/reference`
+has every field, for people.
 
 - **Keys.** `Authorization: Bearer tr_…` holds the secret key of one environment, or in its place a public token that its
   root key signed; everything that either can see or do is in that environment. A key or token with scopes needs the one
@@ -89,12 +90,19 @@ def _fields(name: str, schemas: dict[str, Any], seen: set[str]) -> list[str]:
     required = set(schema.get("required", ()))
     lines = ["", f"| `{name}` | type | |", "|---|---|---|"]
     for field, inner in properties.items():
-        mark = "" if field in required else "?"
-        lines.append(f"| `{field}`{mark} | {_type(inner)} | {_cell(inner.get('description', ''))} |")
+        mark, told = ("", inner) if field in required else ("?", _without_null(inner))
+        lines.append(f"| `{field}`{mark} | {_type(told)} | {_cell(inner.get('description', ''))} |")
     for inner_name in _references(properties):
         if inner_name not in seen:
             lines += _fields(inner_name, schemas, seen)
     return lines
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """That it is optional says already that it may be null."""
+    left = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name != "anyOf"}
+    return (left[0] if len(left) == 1 else {"anyOf": left}) | rest if left else schema
 
 
 def _references(value: Any) -> list[str]:

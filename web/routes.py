@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import falcon
 
 from sojourn.control_plane.wiring import Platform
 from sojourn.web.pages import Pages, Static
+from sojourn.web.reference import ReferencePage
 from sojourn.web.run import RunPage
 from sojourn.web.runs import RunsPage
 from sojourn.web.session import Refused, Sessions
 
 
-def add_pages(app: falcon.App, platform: Platform) -> None:
-    """Adds the pages to the application. All but the static files need a session."""
+def add_pages(app: falcon.App, platform: Platform, api: Callable[[], Mapping[str, Any]]) -> None:
+    """Adds the pages to the application. All but the static files and the API's reference need a session.
+
+    `api` gives the OpenAPI page.
+    """
     config = platform.config
     pages = Pages()
     sessions = Sessions(platform.access, platform.clock, config.api_url, config.host)
@@ -31,6 +38,7 @@ def add_pages(app: falcon.App, platform: Platform) -> None:
             platform.packets,
             platform.clock,
         ),
+        "/reference": ReferencePage(pages, api),
         "/static/{name}": Static(),
     }
     for path, resource in table.items():

@@ -313,6 +313,25 @@ class BackfillBody(Strict):
     end: Time = Field(alias="to", description="An ISO date.")
 
 
+_Url = Annotated[str, StringConstraints(min_length=1, max_length=2_048), AfterValidator(identifier)]
+_Event = Literal[
+    "run.completed", "run.failed", "run.crashed", "run.canceled", "run.expired", "run.timed_out", "run.system_failure"
+]  # fmt: skip
+
+
+class WebhookBody(Strict):
+    """What a webhook is to be; what is absent takes its default, also where the webhook is there already."""
+
+    url: _Url = Field(description="Where messages are posted to: http:// or https://.")
+    events: Annotated[list[_Event], Field(min_length=1, max_length=20)] | None = Field(
+        default=None, description="What to be told of; every end if absent."
+    )
+    tasks: Annotated[list[Name], Field(max_length=100)] | None = Field(
+        default=None, description="Of whose runs; all tasks' if absent or empty."
+    )
+    description: Annotated[str, StringConstraints(max_length=256), AfterValidator(identifier)] | None = None
+
+
 QueueType = Literal["id", "task", "custom"]
 
 
@@ -541,6 +560,9 @@ class RunsQuery(PageQuery):
     region: _Listed | None = Field(default=None, alias="filter[region]")
     batch: _Listed | None = Field(default=None, alias="filter[batch]")
     is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
+    hooks: Literal["true", "false"] | None = Field(
+        default=None, alias="filter[hooks]", description="Runs that call hooks of others; else they are left out."
+    )
     schedule: _Listed | None = Field(default=None, alias="filter[schedule]")
     bulk_action: _Listed | None = Field(
         default=None, alias="filter[bulkAction]", description="Runs that a bulk action has cancelled, or made."
@@ -551,6 +573,9 @@ class ProjectRunsQuery(RunsQuery):
     """Which runs, of which of the project's environments."""
 
     env: _Listed | None = Field(default=None, alias="filter[env]", description="A slug; of several the first counts.")
+    hooks: Literal["true", "false"] | None = Field(
+        default=None, alias="filter[hooks]", description="Runs that call hooks of others; else they are left out."
+    )
 
 
 class TokensQuery(PageQuery):
@@ -566,6 +591,12 @@ class NumberedPageQuery(Query):
 
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     per_page: Annotated[int, Field(ge=1)] = Field(default=25, alias="perPage", description="More than 100 counts as 100.")
+
+
+class DeliveriesQuery(NumberedPageQuery):
+    """A page of messages to a webhook."""
+
+    status: Literal["PENDING", "DELIVERED", "FAILED"] | None = Field(default=None, alias="filter[status]")
 
 
 class TimezonesQuery(Query):

@@ -157,6 +157,8 @@ READ_VARIABLES = Need("read", "envvars", _all("envvars"), tokens=False)
 WRITE_VARIABLES = Need("write", "envvars", _all("envvars"), tokens=False)
 #: Secrets in clear are for whoever may do more than write them.
 OPEN_VARIABLES = Need("manage", "envvars", _all("envvars"), tokens=False)
+READ_WEBHOOKS = Need("read", "webhooks", _all("webhooks"), tokens=False)
+MANAGE_WEBHOOKS = Need("manage", "webhooks", _all("webhooks"), tokens=False)
 MANAGE_KEYS = Need("manage", "apiKeys", _all("apiKeys"), tokens=False)
 #: Any secret key: what it hands on is within its own scopes.
 HAND_ON = Need("", "", _anybody, tokens=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -33,6 +33,8 @@ _PARAMETERS = {
     "content_hash": "The hash of the version's tree.",
     "checkpoint": "A checkpoint's id.",
     "schedule": "A schedule's id.",
+    "webhook": "A webhook's id.",
+    "message": "A message's id, as its header `webhook-id` has it.",
     "token": "A token's id.",
     "batch": "A batch's id.",
     "action": "A bulk action's id.",
@@ -48,6 +50,10 @@ _PARAMETERS = {
     "file": "A path of letters, digits, dots, dashes and underscores; slashes are sent as %2F.",
     "grant": "What the address that was given ends with.",
 }
+
+
+#: What the HTTP server refuses before the application hears of it.
+_BY_THE_SERVER = {"description": "The address is too long: at most 8,190 bytes.", "content": {"text/html": {"schema": {}}}}
 
 
 class Page:
@@ -69,7 +75,7 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
     models: dict[type[BaseModel], None] = {Refusal: None}
     for route in routes:
         models |= {model: None for model in (route.body, route.line, route.reply) if model}
-    _, schemas = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
+    _, found = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
@@ -78,7 +84,7 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
         "info": {"title": "Sojourn", "version": VERSION, "description": "Durable functions: the platform's API."},
         "paths": paths,
         "components": {
-            "schemas": _without_null(schemas.get("$defs", {})),
+            "schemas": _schemas(found.get("$defs", {}), {Refusal, *(route.reply for route in routes if route.reply)}),
             "securitySchemes": {
                 "secretKey": {"type": "http", "scheme": "bearer", "description": "An environment's secret key."},
                 "publicToken": {
@@ -98,6 +104,38 @@ def document(routes: Iterable[Route] = ROUTES) -> dict[str, Any]:
             },
         },
     }
+
+
+def _schemas(found: Mapping[str, Any], replies: Iterable[type[BaseModel]]) -> dict[str, Any]:
+    """An answer's optional fields are left out and never null; in a body null is as good as absent."""
+    of_replies: set[str] = set()
+    open_names = {model.__name__ for model in replies}
+    while open_names:
+        name = open_names.pop()
+        of_replies.add(name)
+        open_names |= _named_in(found[name]) - of_replies
+    return {
+        name: _without_null(schema) if name in of_replies else _without_defaults(schema) for name, schema in found.items()
+    }
+
+
+def _named_in(schema: Any) -> set[str]:
+    """The models that a schema refers to."""
+    if isinstance(schema, list):
+        return {name for item in schema for name in _named_in(item)}
+    if not isinstance(schema, Mapping):
+        return set()
+    own = {schema["$ref"].rsplit("/", 1)[1]} if isinstance(schema.get("$ref"), str) else set()
+    return own | {name for value in schema.values() for name in _named_in(value)}
+
+
+def _without_defaults(schema: Any) -> Any:
+    """A default of null says nothing."""
+    if isinstance(schema, list):
+        return [_without_defaults(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {name: _without_defaults(value) for name, value in schema.items() if not (name == "default" and value is None)}
 
 
 def _operation(route: Route) -> dict[str, Any]:
@@ -160,11 +198,15 @@ def _refusals(route: Route) -> dict[str, Any]:
         by_status.setdefault(CODES[code].status, []).append(code)
     by_status.setdefault(400, ["BAD_REQUEST"])
     schema: dict[str, Any] = {"application/json": {"schema": _ref(Refusal)}}
+    if route.query:
+        by_status.setdefault(CODES["URI_TOO_LONG"].status, [])
     if route.path == "/readyz":
         schema = {"application/json": {"schema": {"anyOf": [_ref(Refusal), _ref(route.reply or Refusal)]}}}
     problem = {"application/problem+json": {"schema": _ref(Refusal)}}
     return {
         str(status): {"description": ", ".join(codes), "content": problem if status == 429 else schema}
+        if codes
+        else _BY_THE_SERVER
         for status, codes in sorted(by_status.items())
     }
 

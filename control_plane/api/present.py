@@ -151,6 +151,11 @@ def retrieved(
     return wire
 
 
+def numbers(page: int, size: int, count: int) -> dict[str, int]:
+    """Where a page is among others."""
+    return {"currentPage": page, "totalPages": -(-count // size), "count": count}
+
+
 def placed(executor_id: str, executor: Executor | None) -> dict[str, Any]:
     """An executor, with its names in the cluster where it is on one."""
     if executor is None:
@@ -440,15 +445,30 @@ def timeline(
     attempts: Sequence[Attempt],
     checkpoints: Sequence[Checkpoint],
     waits: Sequence[Wait],
+    hook: Run | None = None,
 ) -> dict[str, Any]:
-    """A run's history, row by row, its attempts, its waits, and when it was frozen."""
-    return {
+    """A run's history, row by row, its attempts, its waits, when it was frozen, and how its hooks fared."""
+    wire = {} if hook is None else {"hook": _hook(hook)}
+    return wire | {
         "id": run.id,
         "snapshots": [_snapshot(row) for row in history],
         "attempts": [_attempt(attempt) for attempt in attempts],
         "checkpoints": [_checkpoint(each) for each in checkpoints],
         "waits": [_wait(each) for each in waits],
     }
+
+
+def _hook(run: Run) -> dict[str, Any]:
+    return _present(
+        {
+            "id": run.id,
+            "status": run.status,
+            "attempts": run.attempt,
+            "error": (run.error and is_final(run.status) and flat_error(run.error)) or None,
+            "createdAt": timestamp(run.created_at),
+            "finishedAt": run.finished_at and timestamp(run.finished_at),
+        }
+    )
 
 
 def log_line(line: Line) -> dict[str, Any]:
@@ -476,6 +496,10 @@ def _relatives(run: Run, related: Sequence[Run], versions: Mapping[str, str], cu
             found["parent"] = wire
         if other.parent_run_id == run.id:
             found.setdefault("children", []).append(wire)
+        if other.hook_of == run.id:
+            found["hook"] = wire
+        if other.id == run.hook_of:
+            found["hookOf"] = wire
     return found
 
 

@@ -102,6 +102,12 @@ CODES: dict[str, Code] = {
     "SCHEDULE_NOT_FOUND": Code(
         404, "There is no such schedule in this environment.", "check the id and the key's environment"
     ),
+    "WEBHOOK_NOT_FOUND": Code(
+        404, "There is no such webhook in this environment.", "check the id and the key's environment"
+    ),
+    "DELIVERY_NOT_FOUND": Code(
+        404, "There is no such message to this webhook.", "check both ids, or list the webhook's deliveries"
+    ),
     "BATCH_NOT_FOUND": Code(404, "There is no such batch in this environment.", "check the id and the key's environment"),
     "QUEUE_NOT_FOUND": Code(
         404, "There is no such queue in this environment.", "check `type`, the name or id, and the key's environment"
@@ -135,6 +141,7 @@ CODES: dict[str, Code] = {
         422, "That version was never deployed to this environment.", "deploy it, or leave `lockToVersion` out"
     ),
     "REGION_UNKNOWN": Code(422, "There is no such region.", "use one that `error` lists, or leave `region` out"),
+    "RUN_NOT_REPLAYABLE": Code(422, "The run calls the hooks of another one.", "replay the run whose hooks they are"),
     "PARENT_IS_OVER": Code(422, "The run that triggers this one has ended.", "trigger it without a parent"),
     "BATCH_ITEM_INVALID": Code(
         422, "An item does not say which one it is.", "give each line an `index` below `runCount` and a `task`"
@@ -160,6 +167,7 @@ CODES: dict[str, Code] = {
     "SCHEDULE_DECLARED": Code(
         422, "The schedule is declared by deployed code.", "change the code and deploy, or deactivate the schedule"
     ),
+    "WEBHOOK_INVALID": Code(422, "The webhook cannot be used as it is asked for.", "correct what `field` names"),
     "MANIFEST_INVALID": Code(422, "The manifest cannot be used.", "correct what `field` names and deploy again"),
     "ARCHIVE_INVALID": Code(422, "The archive cannot be used.", "deploy again with this release's `sojourn deploy`"),
     # what is wrong here

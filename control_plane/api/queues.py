@@ -31,7 +31,7 @@ class Queues:
         query: NumberedPageQuery = call.query
         size = min(query.per_page, _MAX_PAGE)
         states, count = self._queues.page(call.environment, (query.page - 1) * size, size)
-        numbers = {"currentPage": query.page, "totalPages": -(-count // size), "count": count}
+        numbers = present.numbers(query.page, size, count)
         return {"data": [present.queue(state) for state in states], "pagination": numbers}
 
     def retrieve(self, call: Call, queue: str) -> dict[str, Any]:

@@ -149,11 +149,13 @@ class RelatedRun(RunFields):
 
 
 class RelatedRuns(Reply):
-    """A run's relatives."""
+    """A run's relatives. `hook` calls the hooks of the run's end; `hookOf`: the run whose end this one tells."""
 
     root: RelatedRun | None = None
     parent: RelatedRun | None = None
     children: list[RelatedRun] | None = None
+    hook: RelatedRun | None = None
+    hookOf: RelatedRun | None = None
 
 
 class ExecutorName(Reply):
@@ -335,14 +337,29 @@ class CheckpointItem(Reply):
     thawedAt: datetime | None = None
 
 
+class HookItem(Reply):
+    """The run that calls the `on_end` hooks of a run that has ended."""
+
+    id: str
+    status: str
+    attempts: int
+    error: FlatError | None = None
+    createdAt: datetime
+    finishedAt: datetime | None = None
+
+
 class TimelineReply(Reply):
-    """A run's history, oldest first, its attempts, and the newest of its waits and freezes, 200 of each."""
+    """A run's history, oldest first, its attempts, and the newest of its waits and freezes, 200 of each.
+
+    `hook`: where its task has hooks of ends, and it has ended.
+    """
 
     id: str
     snapshots: list[SnapshotItem]
     attempts: list[AttemptItem]
     checkpoints: list[CheckpointItem]
     waits: list[WaitItem]
+    hook: HookItem | None = None
 
 
 class TokenMadeReply(Reply):
@@ -540,6 +557,60 @@ class SchedulesReply(Reply):
     """A page of schedules, newest first."""
 
     data: list[ScheduleReply]
+    pagination: NumberedPages
+
+
+class WebhookReply(Reply):
+    """A webhook. `tasks`: absent for all. `failures`: attempts that failed in a row."""
+
+    id: str
+    url: str
+    description: str | None = None
+    events: list[str]
+    tasks: list[str] | None = None
+    enabled: bool
+    disabledAt: datetime | None = None
+    disabledReason: str | None = None
+    failures: int
+    failingSince: datetime | None = None
+    previousSecretUntil: datetime | None = None
+    createdAt: datetime
+    updatedAt: datetime
+
+
+class WebhookSecretReply(WebhookReply):
+    """A webhook with its new secret, which is shown this once."""
+
+    secret: str
+
+
+class WebhooksReply(Reply):
+    """A page of webhooks, newest first."""
+
+    data: list[WebhookReply]
+    pagination: NumberedPages
+
+
+class DeliveryReply(Reply):
+    """A message to a webhook. `responseStatus` and `error`: of its last attempt; `nextAttemptAt`: while it is PENDING."""
+
+    id: str
+    run: str
+    event: str
+    status: str
+    attempts: int
+    responseStatus: int | None = None
+    error: str | None = None
+    createdAt: datetime
+    attemptedAt: datetime | None = None
+    deliveredAt: datetime | None = None
+    nextAttemptAt: datetime | None = None
+
+
+class DeliveriesReply(Reply):
+    """A page of messages, newest first."""
+
+    data: list[DeliveryReply]
     pagination: NumberedPages
 
 

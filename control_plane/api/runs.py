@@ -217,7 +217,8 @@ class Runs:
         history = self._runs.history(found.id)
         checkpoints = self._checkpoints.of_run(found.id, _MAX_CHECKPOINTS)
         waits = self._waits.begun(found.id, _MAX_WAITS)
-        return present.timeline(found, history, attempts_of(history), checkpoints, waits)
+        hook = self._runs.hook_run(found)
+        return present.timeline(found, history, attempts_of(history), checkpoints, waits, hook)
 
     def _find(self, call: Call, run: str) -> Run:
         found = self._runs.find(call.environment.id, run_id(run))
@@ -309,6 +310,7 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
         schedules=values(query.schedule, "filter[schedule]"),
         batches=values(query.batch, "filter[batch]"),
         bulk_actions=values(query.bulk_action, "filter[bulkAction]"),
+        hooks=query.hooks == "true",
         is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,
         created_to=until,

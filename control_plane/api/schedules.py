@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from math import ceil
 from typing import Any
 
 from sojourn.control_plane.api import present
@@ -38,7 +37,7 @@ class Schedules:
         found, count = self._schedules.page(call.environment, number, size)
         return {
             "data": [present.schedule(schedule, call.environment) for schedule in found],
-            "pagination": {"currentPage": number, "totalPages": ceil(count / size), "count": count},
+            "pagination": present.numbers(number, size, count),
         }
 
     def retrieve(self, call: Call, schedule: str) -> dict[str, Any]:

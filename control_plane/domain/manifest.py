@@ -87,6 +87,7 @@ def _task(task: Any, path: str) -> dict[str, Any]:
         "payload_schema": schema,
         "may_freeze": _flag(task, "freeze", f"{path}.freeze"),
         "schedule": _schedule(task.get("schedule"), f"{path}.schedule"),
+        "on_end": _flag(task, "onEnd", f"{path}.onEnd"),
     }
 
 

@@ -19,6 +19,7 @@ TYPES = (
     "batch",
     "queues",
     "schedules",
+    "webhooks",
     "deployments",
     "envvars",
     "apiKeys",

@@ -14,6 +14,8 @@ graceful_timeout = 5
 timeout = 60
 backlog = 1_024
 limit_request_field_size = 16_384
+# Filters of lists may be long.
+limit_request_line = 8_190
 accesslog = None
 loglevel = "warning"
 

@@ -11,9 +11,10 @@ from sojourn.control_plane.engine.credentials import Credentials
 from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run, Version
+from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.variables import Variables
 from sojourn.control_plane.store.versions import Versions
-from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES
+from sojourn.sdk.protocol import DEFAULT_MACHINE, MACHINES, RunStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Assigning:
 
     def __init__(
         self,
+        runs: Runs,
         access: Access,
         versions: Versions,
         credentials: Credentials,
@@ -38,6 +40,7 @@ class Assigning:
         terms: Terms,
         variables: Variables,
     ):
+        self._runs = runs
         self._access = access
         self._versions = versions
         self._credentials = credentials
@@ -62,9 +65,10 @@ class Assigning:
             "run": _run(run, version),
             "attempt": {"number": run.attempt, "startedAt": _iso(now)},
             "task": {"id": task.slug, "filePath": task.file_path, "exportName": task.export_name},
-            "retry": task.retry,
+            "retry": task.retry if run.hook_of is None else {},
             "queue": {"id": run.queue, "name": run.queue.removeprefix("task/")},
             **_surroundings(environment, version),
+            **({} if run.hook_of is None else self._end(run.hook_of)),
             **({"batch": {"id": run.batch_id}} if run.batch_id else {}),
             "machine": {"name": machine.name, "cpu": machine.cpu, "memory": machine.memory, "centsPerMs": 0},
             "snapshot": run.snapshot,
@@ -78,6 +82,12 @@ class Assigning:
             "heartbeat": self._terms.heartbeat,
             "waiting": self._terms.waiting.within(environment.id, environment.slug).for_task(task.may_freeze),
         }
+
+    def _end(self, run_id: str) -> dict[str, Any]:
+        """What the hooks of another run's end are told."""
+        ended = self._runs.any(run_id)
+        assert ended is not None  # it is kept until its hooks are told
+        return {"end": _end(self._packets.with_output(self._packets.with_payload(ended)))}
 
 
 def _run(run: Run, version: Version) -> dict[str, Any]:
@@ -102,6 +112,25 @@ def _run(run: Run, version: Version) -> dict[str, Any]:
         "region": run.region,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _end(run: Run) -> dict[str, Any]:
+    told = {
+        "id": run.id,
+        "task": run.task,
+        "status": run.status,
+        "payload": run.payload,
+        "payloadType": run.payload_type,
+        "error": run.error,
+        "attempts": run.attempt,
+        "tags": run.tags,
+        "createdAt": _iso(run.created_at),
+        "startedAt": run.executed_at and _iso(run.executed_at),
+        "finishedAt": run.finished_at and _iso(run.finished_at),
+    }
+    if run.status == RunStatus.COMPLETED:
+        told |= {"output": run.output, "outputType": run.output_type}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def _surroundings(environment: Environment, version: Version) -> dict[str, Any]:

@@ -237,6 +237,8 @@ class Checks:
             yield Violation("I5", row["id"], "its executor's lease lapsed long ago")
         for row in self._database.rows("SELECT id FROM schedules WHERE due_at < %s LIMIT 1000", overdue):
             yield Violation("I5", row["id"], "it is a schedule that is due for long, and nobody looked at it")
+        for row in self._database.rows("SELECT run_id AS id FROM run_ends WHERE ended_at < %s LIMIT 1000", overdue):
+            yield Violation("I5", row["id"], "it ended long ago, and nobody made the run that calls its hooks")
 
     def _images(self) -> Iterator[Violation]:
         """I16: what frozen runs go on from is in the object store, whole."""

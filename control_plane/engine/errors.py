@@ -4,6 +4,7 @@ EngineError
 ├── RunNotFound            no such run in this environment
 ├── VersionNotFound        the version to lock to was never deployed here
 ├── RegionUnknown          the region that a run is to go to is not configured
+├── NotReplayable          a run that calls another one's hooks is made by the platform alone
 ├── ParentIsOver           a child was triggered by a run that has ended
 ├── QueueFull              the environment has as many waiting runs as it may
 ├── QueueNotFound          no such queue in this environment
@@ -49,6 +50,9 @@ EngineError
 ├── ScopesExceeded         somebody would hand on more than they have
 ├── PublicTokenRefused     a public token is not valid
 ├── PublicTokenSpent       a public token that works once was used
+├── WebhookNotFound        no such webhook in this environment
+├── WebhookInvalid         a webhook's address cannot be used
+├── DeliveryNotFound       no such message to that webhook
 ├── ImagesUnavailable      the object store does not take, or give, an image now
 └── Stale                  the run has moved on; the caller must drop it
 """
@@ -86,6 +90,12 @@ class RegionUnknown(EngineError):
     """There is no such region."""
 
     code = "REGION_UNKNOWN"
+
+
+class NotReplayable(EngineError):
+    """The run calls the hooks of another one, and is made by the platform alone."""
+
+    code = "RUN_NOT_REPLAYABLE"
 
 
 class ParentIsOver(EngineError):
@@ -294,6 +304,24 @@ class PublicTokenSpent(EngineError):
     """The public token works once, and was used."""
 
     code = "PUBLIC_TOKEN_SPENT"
+
+
+class WebhookNotFound(EngineError):
+    """There is no such webhook in this environment."""
+
+    code = "WEBHOOK_NOT_FOUND"
+
+
+class WebhookInvalid(EngineError):
+    """The webhook cannot be used as it is asked for."""
+
+    code = "WEBHOOK_INVALID"
+
+
+class DeliveryNotFound(EngineError):
+    """There is no such message to this webhook."""
+
+    code = "DELIVERY_NOT_FOUND"
 
 
 class ImagesUnavailable(EngineError):

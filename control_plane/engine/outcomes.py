@@ -320,7 +320,9 @@ class Outcomes:
         return _failure(run.id, run.snapshot, RunStatus.SYSTEM_FAILURE, error, 0, now)
 
     def _options(self, run: Run) -> RetryOptions:
-        task = self._versions.task(run.version_id, run.task) if run.version_id else None
+        if run.version_id is None or run.hook_of is not None:
+            return RetryOptions.from_manifest(None)  # a hook is tried again as hooks are, not as its task is
+        task = self._versions.task(run.version_id, run.task)
         return RetryOptions.from_manifest(task.retry if task else None)
 
 

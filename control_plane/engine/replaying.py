@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sojourn.control_plane.engine.errors import RunNotFound
+from sojourn.control_plane.engine.errors import NotReplayable, RunNotFound
 from sojourn.control_plane.engine.triggering import Triggered, Triggering, TriggerRequest
 from sojourn.control_plane.store.records import Environment
 from sojourn.control_plane.store.runs import Runs
@@ -26,10 +26,12 @@ class Replaying:
         region: str | None = None,
         request_key: str | None = None,
     ) -> Triggered:
-        """The new run; `RunNotFound` for one that this environment does not have. `region`: another than the run's."""
+        """The new run. `RunNotFound`; `NotReplayable` for one that calls hooks. `region`: another than the run's."""
         run = self._runs.find(environment.id, run_id)
         if run is None:
             raise RunNotFound
+        if run.hook_of is not None:
+            raise NotReplayable
         request = TriggerRequest(
             task=run.task,
             payload=run.payload,

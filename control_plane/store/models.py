@@ -158,6 +158,7 @@ class Task(Table):
     payload_schema = BinaryJSONField(null=True)
     may_freeze = BooleanField(null=True)
     schedule = BinaryJSONField(null=True)
+    on_end = BooleanField(null=True)
 
     class Meta:
         table_name = "tasks"
@@ -250,6 +251,7 @@ class Run(Table):
     external_deployment_id = TextField(null=True)
     metadata_call = BigIntegerField(null=True)
     metadata_requests: Any = ArrayField(TextField, null=True)
+    hook_of = TextField(null=True)
 
     class Meta:
         table_name = "runs"
@@ -520,6 +522,58 @@ class EnvironmentVariable(Table):
         primary_key = CompositeKey("environment_id", "name")
 
 
+class RunEnd(Table):
+    run_id = TextField(primary_key=True)
+    version_id = TextField()
+    ended_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "run_ends"
+
+
+class Webhook(Table):
+    id = TextField(primary_key=True)
+    organization_id = TextField()
+    environment_id = TextField()
+    url = TextField()
+    description = TextField(null=True)
+    events: Any = ArrayField(TextField)
+    tasks: Any = ArrayField(TextField)
+    secret_sealed = TextField()
+    previous_sealed = TextField(null=True)
+    previous_until = DateTimeTZField(null=True)
+    failures = IntegerField()
+    failing_since = DateTimeTZField(null=True)
+    disabled_at = DateTimeTZField(null=True)
+    disabled_reason = TextField(null=True)
+    created_at = DateTimeTZField()
+    updated_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "webhooks"
+
+
+class WebhookDelivery(Table):
+    id = TextField(primary_key=True)
+    webhook_id = TextField()
+    environment_id = TextField()
+    run_id = TextField()
+    event = TextField()
+    status = TextField()
+    attempts = IntegerField()
+    due_at = DateTimeTZField()
+    give_up_at = DateTimeTZField()
+    taken_until = DateTimeTZField(null=True)
+    response_status = IntegerField(null=True)
+    error = TextField(null=True)
+    created_at = DateTimeTZField()
+    attempted_at = DateTimeTZField(null=True)
+    delivered_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "webhook_deliveries"
+
+
 class ClusterKey(Table):
     cluster = TextField()
     kid = TextField()
@@ -558,5 +612,8 @@ TABLES = (
     BulkAction,
     BulkActionRun,
     EnvironmentVariable,
+    RunEnd,
+    Webhook,
+    WebhookDelivery,
     ClusterKey,
 )

@@ -142,6 +142,7 @@ class Run:
     schedule_id: str | None = None
     scheduled_at: datetime | None = None
     external_deployment_id: str | None = None
+    hook_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,7 @@ class Task:
     payload_schema: dict[str, Any] | None
     may_freeze: bool | None
     schedule: dict[str, Any] | None = None
+    on_end: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,10 @@ _DATES = ("created_from", "created_to")
 
 @dataclass(frozen=True, slots=True)
 class RunFilters:
-    """What a list of runs is narrowed to; empty means everything. Times are inclusive. `versions` are their numbers."""
+    """What a list of runs is narrowed to; empty means everything. Times are inclusive. `versions` are their numbers.
+
+    `hooks`: those that call hooks of others, which are in no list else.
+    """
 
     statuses: Sequence[str] = ()
     tasks: Sequence[str] = ()
@@ -42,6 +45,7 @@ class RunFilters:
     schedules: Sequence[str] = ()
     batches: Sequence[str] = ()
     bulk_actions: Sequence[str] = ()
+    hooks: bool = False
     is_test: bool | None = None
     created_from: datetime | None = None
     created_to: datetime | None = None
@@ -191,7 +195,7 @@ class RunLists:
 
 def conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
     """What holds for each run `r` that fits, but for its environment; `versions` are ids here."""
-    where: list[str] = []
+    where: list[str] = ["r.hook_of IS NOT NULL" if filters.hooks else "r.hook_of IS NULL"]
     parameters: list[Any] = []
     for condition, values in (
         ("r.status = ANY(%s)", filters.statuses),

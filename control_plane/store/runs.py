@@ -257,16 +257,24 @@ class Runs:
         return [str(row["id"]) for row in rows]
 
     def related(self, run: Run, limit: int = 100) -> list[Run]:
-        """A run's root and parent, if it has them, and its children, newest first."""
+        """A run's root and parent, if it has them, its children, and what its hooks join it to; newest first."""
         rows = self._database.rows(
-            "SELECT * FROM runs WHERE environment_id = %s AND (id = ANY(%s) OR parent_run_id = %s)"
+            "SELECT * FROM runs WHERE environment_id = %s AND (id = ANY(%s) OR parent_run_id = %s OR hook_of = %s)"
             " ORDER BY id DESC LIMIT %s",
             run.environment_id,
-            [other for other in (run.root_run_id, run.parent_run_id) if other],
+            [other for other in (run.root_run_id, run.parent_run_id, run.hook_of) if other],
+            run.id,
             run.id,
             limit,
         )
         return [build(Run, row) for row in rows]
+
+    def hook_run(self, run: Run) -> Run | None:
+        """The run that calls the hooks of this one's end."""
+        rows = self._database.rows(
+            "SELECT * FROM runs WHERE hook_of = %s AND environment_id = %s", run.id, run.environment_id
+        )
+        return build(Run, rows[0]) if rows else None
 
     def held_by(self, executor_id: str) -> list[Run]:
         """The runs that an executor has and that are not over."""
@@ -385,13 +393,15 @@ class Runs:
 
         Their large payloads and outputs are to be removed from the object store then.
 
-        One that was waited for is kept for its result until those runs are over, too.
+        One that was waited for is kept for its result until those runs are over, too, and one whose hooks are to be called.
         """
         rows = self._database.rows(
             "WITH gone AS (DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE environment_id = %s"
             " AND snapshot_status = 'FINISHED' AND finished_at < %s AND NOT EXISTS (SELECT 1 FROM waitpoints p"
             " JOIN run_waits w ON w.waitpoint_id = p.id JOIN runs r ON r.id = w.run_id"
             " WHERE p.run_id = runs.id AND p.kind = 'run' AND r.snapshot_status <> 'FINISHED')"
+            " AND NOT EXISTS (SELECT 1 FROM run_ends e WHERE e.run_id = runs.id)"
+            " AND NOT EXISTS (SELECT 1 FROM runs h WHERE h.hook_of = runs.id AND h.snapshot_status <> 'FINISHED')"
             " ORDER BY id LIMIT %s) RETURNING id, payload, payload_type, output, output_type),"
             " history AS (DELETE FROM snapshots s USING gone WHERE s.run_id = gone.id),"
             " lines AS (DELETE FROM run_logs l USING gone WHERE l.run_id = gone.id),"
@@ -400,6 +410,7 @@ class Runs:
             " debounced AS (DELETE FROM debounces d USING gone WHERE d.run_id = gone.id),"
             " packets AS (INSERT INTO gone_packets SELECT payload FROM gone WHERE payload_type = 'application/store'"
             " UNION SELECT output FROM gone WHERE output_type = 'application/store' ON CONFLICT DO NOTHING),"
+            " told AS (DELETE FROM webhook_deliveries d USING gone WHERE d.run_id = gone.id),"
             " frozen AS (DELETE FROM checkpoints c USING gone WHERE c.run_id = gone.id AND c.removed_at IS NOT NULL)"
             " SELECT count(*) AS n FROM gone",
             environment_id,

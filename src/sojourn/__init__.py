@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         SojournError,
         SubtaskUnwrapError,
         WaitpointTimeoutError,
+        WebhookVerificationError,
     )
     from sojourn.sdk.idempotency_keys import IdempotencyKey, idempotency_keys
     from sojourn.sdk.keys import KeyState, keys
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from sojourn.sdk.queues import QueueState, queues
     from sojourn.sdk.result import TaskResult
     from sojourn.sdk.run import Run, RunHandle, runs
+    from sojourn.sdk.run_end import RunEnd
     from sojourn.sdk.run_locals import locals
     from sojourn.sdk.schedule import Schedule
     from sojourn.sdk.scheduled_payload import ScheduledPayload
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from sojourn.sdk.tasks import task, tasks
     from sojourn.sdk.tokens import Token, TokenResult
     from sojourn.sdk.wait import wait
+    from sojourn.sdk.webhooks import webhooks
 
 __all__ = [
     "AbortTaskRunError",
@@ -72,6 +75,7 @@ __all__ = [
     "RetryIn",
     "Run",
     "RunCancelledError",
+    "RunEnd",
     "RunHandle",
     "RunTimeoutError",
     "Schedule",
@@ -83,6 +87,7 @@ __all__ = [
     "Token",
     "TokenResult",
     "WaitpointTimeoutError",
+    "WebhookVerificationError",
     "auth",
     "batch",
     "bulk_actions",
@@ -101,6 +106,7 @@ __all__ = [
     "tasks",
     "testing",
     "wait",
+    "webhooks",
 ]
 
 _PLACES = {
@@ -125,6 +131,7 @@ _PLACES = {
         "SojournError",
         "SubtaskUnwrapError",
         "WaitpointTimeoutError",
+        "WebhookVerificationError",
     ),
     "sdk.idempotency_keys": ("IdempotencyKey", "idempotency_keys"),
     "sdk.keys": ("KeyState", "keys"),
@@ -134,6 +141,7 @@ _PLACES = {
     "sdk.queues": ("QueueState", "queues"),
     "sdk.result": ("TaskResult",),
     "sdk.run": ("Run", "RunHandle", "runs"),
+    "sdk.run_end": ("RunEnd",),
     "sdk.run_locals": ("locals",),
     "sdk.schedule": ("Schedule",),
     "sdk.scheduled_payload": ("ScheduledPayload",),
@@ -141,6 +149,7 @@ _PLACES = {
     "sdk.tasks": ("task", "tasks"),
     "sdk.tokens": ("Token", "TokenResult"),
     "sdk.wait": ("wait",),
+    "sdk.webhooks": ("webhooks",),
 }
 
 

@@ -12,9 +12,13 @@ import pytest
 import schemathesis
 from falcon.inspect import inspect_routes
 from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
+    ignored_auth,
+    negative_data_rejection,
+    response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
 )
@@ -30,7 +34,14 @@ from tests.contract.api.conftest import Tenant, anonymous, app, platform, tenant
 
 __all__ = ["anonymous", "app", "platform", "tenant"]
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    ignored_auth,
+]
 named = pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.action)
 
 
@@ -146,3 +157,25 @@ def test_whatever_fits_the_page_is_answered_as_it_says(
         case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=CHECKS)
 
     answered()
+
+
+#: What is read byte by byte, or line by line: nothing that is sent there is wrong as a whole.
+_TAKES_ANYTHING = {"tokens.call_back", "batches.fill", "worker.store_image"}
+
+
+@pytest.mark.parametrize(
+    "route",
+    [route for route in ROUTES if (route.body or route.query) and route.action not in _TAKES_ANYTHING],
+    ids=lambda route: route.action,
+)
+def test_whatever_does_not_fit_the_page_is_refused(
+    route: Route, page: Any, keys: dict[Caller, str], tenant: Tenant
+) -> None:
+    key = keys.get(route.caller, tenant.key)
+
+    @settings(max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(case=page[route.path][route.method].as_strategy(GenerationMode.NEGATIVE))
+    def refused(case: schemathesis.Case) -> None:
+        case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=[*CHECKS, negative_data_rejection])
+
+    refused()

@@ -13,8 +13,8 @@ from sojourn.control_plane.nomad_access import NomadAccess, nomad_access, nomad_
 from sojourn.control_plane.nomad_client import nomad_client
 
 EVERYTHING = {
-    "NOMAD_ADDR": "https://u:private@nomad.example:4646/",
-    "NOMAD_TOKEN": "private-token",
+    "NOMAD_ADDR": "https://u:hidden@nomad.example:4646/",
+    "NOMAD_TOKEN": "hidden-token",
     "NOMAD_NAMESPACE": "runs",
     "NOMAD_REGION": "eu",
     "NOMAD_CACERT": "/ca.pem",
@@ -27,8 +27,8 @@ EVERYTHING = {
 
 def test_every_variable_of_nomad_s_is_understood() -> None:
     assert nomad_access(load(EVERYTHING)) == NomadAccess(
-        address="https://u:private@nomad.example:4646",
-        token="private-token",
+        address="https://u:hidden@nomad.example:4646",
+        token="hidden-token",
         namespace="runs",
         region="eu",
         ca_cert="/ca.pem",
@@ -61,14 +61,14 @@ def test_only_the_scheduler_s_environment_leads_to_the_cluster() -> None:
     config = load(EVERYTHING)
     others = to_environment(config)
     assert not [name for name in others if name.startswith("NOMAD_")]
-    assert "private" not in str(others)
+    assert "hidden" not in str(others)
     assert load(others).placement == "nomad"
     assert load(to_environment(config, scheduler=True)) == config
 
 
 def test_nothing_secret_is_printed() -> None:
     config = load(EVERYTHING)
-    assert "private" not in repr(config) + repr(nomad_access(config)) + str(nomad_access(config))
+    assert "hidden" not in repr(config) + repr(nomad_access(config)) + str(nomad_access(config))
 
 
 def test_the_namespace_is_our_own_unless_named() -> None:
@@ -94,12 +94,12 @@ def test_a_proxy_is_never_asked_for_this_machine(address: str, asked: bool) -> N
     assert nomad_client(NomadAccess(address)).session.trust_env is asked
 
 
-ENTRY = {"address": "https://u:private@eu.example:4646/"}
+ENTRY = {"address": "https://u:hidden@eu.example:4646/"}
 PLACES = {"SOJOURN_NOMAD_PLACES": "7", "SOJOURN_NOMAD_SUBMISSIONS": "3"}
 
 
 def test_further_clusters_have_all_that_the_first_has(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("private-eu\n")
+    (tmp_path / "token").write_text("hidden-eu\n")
     options = {
         "token_file": str(tmp_path / "token"), "namespace": "runs", "region": "europe", "cacert": "/ca.pem",
         "client_cert": "/c.pem", "client_key": "/k.pem", "tls_server_name": "server.europe.nomad", "skip_verify": True,
@@ -110,8 +110,8 @@ def test_further_clusters_have_all_that_the_first_has(tmp_path: Path) -> None:
     first, eu, us = nomad_clusters(config).values()
     assert (first.name, first.access, first.places, first.submissions) == ("default", nomad_access(config), 7, 3)
     assert eu.access == NomadAccess(
-        address="https://u:private@eu.example:4646",
-        token="private-eu",
+        address="https://u:hidden@eu.example:4646",
+        token="hidden-eu",
         namespace="runs",
         region="europe",
         ca_cert="/ca.pem",
@@ -121,13 +121,13 @@ def test_further_clusters_have_all_that_the_first_has(tmp_path: Path) -> None:
         skip_verify=True,
     )
     assert (us.name, us.access, us.places, us.submissions) == ("us-1", NomadAccess("http://us"), 2, 3)
-    assert "private" not in repr((first, eu, us)) + repr(config)
+    assert "hidden" not in repr((first, eu, us)) + repr(config)
 
 
 def test_a_token_may_be_in_a_variable_that_no_other_process_inherits() -> None:
     entry = {"eu-1": {**ENTRY, "token_variable": "NOMAD_TOKEN_EU"}}
     config = load(EVERYTHING | {"SOJOURN_NOMAD_CLUSTERS": json.dumps(entry)})
-    assert nomad_clusters(config, {"NOMAD_TOKEN_EU": "private-eu"})["eu-1"].access.token == "private-eu"
+    assert nomad_clusters(config, {"NOMAD_TOKEN_EU": "hidden-eu"})["eu-1"].access.token == "hidden-eu"
     assert token_variables(config) == {"NOMAD_TOKEN_EU"}
     others = to_environment(config)
     assert not any("eu-1" in value for value in others.values())
@@ -142,10 +142,10 @@ def test_a_token_may_be_in_a_variable_that_no_other_process_inherits() -> None:
         ({"default": ENTRY}, "default: it takes another name"),
         ({"e|u": ENTRY}, "it takes another name"),
         ({"eu": {}}, "eu.address: it takes a URL"),
-        ({"eu": {"address": "u:private@eu"}}, "eu.address: it takes a URL"),
-        ({"eu": {"address": "http://u:private@eu:port"}}, "eu.address: it takes a URL"),
-        ({"eu": {**ENTRY, "token": "private"}}, "eu: it takes of the options address, token_file, token_variable"),
-        ({"eu": {**ENTRY, "token_file": "/nowhere/private-no"}}, "eu.token_file: it takes the path of a file"),
+        ({"eu": {"address": "u:hidden@eu"}}, "eu.address: it takes a URL"),
+        ({"eu": {"address": "http://u:hidden@eu:port"}}, "eu.address: it takes a URL"),
+        ({"eu": {**ENTRY, "token": "hidden"}}, "eu: it takes of the options address, token_file, token_variable"),
+        ({"eu": {**ENTRY, "token_file": "/nowhere/hidden-no"}}, "eu.token_file: it takes the path of a file"),
         ({"eu": {**ENTRY, "token_file": 1}}, "eu.token_file: it takes the path of a file"),
         ({"eu": {**ENTRY, "token_variable": "EU_TOKEN"}}, "token_variable: it takes the name .* begins with NOMAD_"),
         ({"eu": {**ENTRY, "token_variable": "NOMAD_TOKEN_NONE"}}, "token_variable: .* that the scheduler has"),
@@ -161,4 +161,4 @@ def test_a_cluster_that_cannot_be_used_is_named_without_a_secret(clusters: Any, 
         nomad_clusters(load(EVERYTHING | {"SOJOURN_NOMAD_CLUSTERS": json.dumps(clusters)}))
     told = str(caught.value)
     assert told.startswith("SOJOURN_NOMAD_CLUSTERS cannot be") and len(told.splitlines()) == 1
-    assert "private" not in told
+    assert "hidden" not in told

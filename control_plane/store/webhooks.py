@@ -1,0 +1,231 @@
+"""Webhooks and the messages to them: stored, read, taken by whoever sends them, settled.
+
+The messages themselves are written by a trigger on runs, in the transaction of a run's end (see the migration).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from datetime import datetime
+
+from sojourn.control_plane.domain.delivering import Answer
+from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.records import build
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Who is told of ends. `tasks`: of which tasks, all if empty. Secrets are sealed.
+
+    The one before is good until `previous_until`. `failures`: attempts that failed in a row, since `failing_since`.
+    """
+
+    id: str
+    organization_id: str
+    environment_id: str
+    url: str
+    description: str | None
+    events: list[str]
+    tasks: list[str]
+    secret_sealed: str
+    previous_sealed: str | None
+    previous_until: datetime | None
+    failures: int
+    failing_since: datetime | None
+    disabled_at: datetime | None
+    disabled_reason: str | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A message to a webhook. `status`: PENDING, DELIVERED or FAILED; `response_status`, `error`: of the last attempt."""
+
+    id: str
+    webhook_id: str
+    environment_id: str
+    run_id: str
+    event: str
+    status: str
+    attempts: int
+    due_at: datetime
+    give_up_at: datetime
+    taken_until: datetime | None
+    response_status: int | None
+    error: str | None
+    created_at: datetime
+    attempted_at: datetime | None
+    delivered_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message that somebody sends now. `attempts` counts this one; `failing`: the webhook's last attempt failed."""
+
+    id: str
+    webhook_id: str
+    environment_id: str
+    run_id: str
+    event: str
+    attempts: int
+    give_up_at: datetime
+    url: str
+    secret_sealed: str
+    previous_sealed: str | None
+    previous_until: datetime | None
+    failing: bool
+
+
+_COLUMNS = tuple(field.name for field in fields(Webhook))
+#: An error is one line on a page.
+_ERROR_CHARS = 300
+
+
+class Webhooks:
+    """Every question names the environment, but for those of whoever sends, who serves all."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+    # --- as users see them
+
+    def find(self, environment_id: str, webhook_id: str) -> Webhook | None:
+        """A webhook of that environment; another environment's is not there."""
+        return self._one("id = %s AND environment_id = %s", webhook_id, environment_id)
+
+    def page(self, environment_id: str, offset: int, limit: int) -> tuple[list[Webhook], int]:
+        """Some webhooks, the newest first, and how many there are."""
+        rows = self._database.rows(
+            "SELECT * FROM webhooks WHERE environment_id = %s ORDER BY id DESC LIMIT %s OFFSET %s",
+            environment_id,
+            limit,
+            offset,
+        )
+        return [build(Webhook, row) for row in rows], self.count(environment_id)
+
+    def count(self, environment_id: str) -> int:
+        """How many webhooks there are."""
+        rows = self._database.rows("SELECT count(*) AS n FROM webhooks WHERE environment_id = %s", environment_id)
+        return int(rows[0]["n"])
+
+    def insert(self, webhook: Webhook) -> None:
+        """Stores a new webhook."""
+        marks = ", ".join(["%s"] * len(_COLUMNS))
+        self._database.rows(f"INSERT INTO webhooks ({', '.join(_COLUMNS)}) VALUES ({marks})", *astuple(webhook))  # noqa: S608
+
+    def lock(self, environment_id: str, webhook_id: str) -> Webhook | None:
+        """Inside a transaction: a webhook that nobody else changes meanwhile."""
+        return self._one("id = %s AND environment_id = %s FOR NO KEY UPDATE", webhook_id, environment_id)
+
+    def save(self, webhook: Webhook) -> None:
+        """Stores a webhook that is locked."""
+        marks = ", ".join(f"{name} = %s" for name in _COLUMNS)
+        self._database.rows(f"UPDATE webhooks SET {marks} WHERE id = %s", *astuple(webhook), webhook.id)  # noqa: S608
+
+    def delete(self, environment_id: str, webhook_id: str) -> bool:
+        """Deletes a webhook with its messages; whether it was there."""
+        return bool(
+            self._database.rows(
+                "WITH gone AS (DELETE FROM webhooks WHERE environment_id = %s AND id = %s RETURNING id),"
+                " told AS (DELETE FROM webhook_deliveries d USING gone WHERE d.webhook_id = gone.id) SELECT id FROM gone",
+                environment_id,
+                webhook_id,
+            )
+        )
+
+    def deliveries(self, webhook: Webhook, statuses: Sequence[str], offset: int, limit: int) -> tuple[list[Delivery], int]:
+        """Some messages, the newest first, and how many there are."""
+        where, given = "webhook_id = %s AND (%s OR status = ANY(%s))", (webhook.id, not statuses, list(statuses))
+        rows = self._database.rows(
+            f"SELECT * FROM webhook_deliveries WHERE {where} ORDER BY created_at DESC, id DESC LIMIT %s OFFSET %s",  # noqa: S608
+            *given,
+            limit,
+            offset,
+        )
+        count = self._database.rows(f"SELECT count(*) AS n FROM webhook_deliveries WHERE {where}", *given)  # noqa: S608
+        return [build(Delivery, row) for row in rows], int(count[0]["n"])
+
+    def send_again(self, webhook: Webhook, delivery_id: str, now: datetime, give_up_at: datetime) -> Delivery | None:
+        """A message is due now, whatever came of it before; None if there is no such one."""
+        rows = self._database.rows(
+            "UPDATE webhook_deliveries SET status = 'PENDING', due_at = %s, give_up_at = %s, delivered_at = NULL"
+            " WHERE id = %s AND webhook_id = %s RETURNING *",
+            now,
+            give_up_at,
+            delivery_id,
+            webhook.id,
+        )
+        return build(Delivery, rows[0]) if rows else None
+
+    # --- as whoever sends sees them
+
+    def take(self, now: datetime, until: datetime, most: int, failing: int, each: int) -> list[Taken]:
+        """Takes messages that are due (see `take_deliveries.sql`)."""
+        asked = {"now": now, "until": until, "most": most, "failing": failing, "each": each}
+        return [build(Taken, row) for row in self._database.call("take_deliveries", asked)]
+
+    def delivered(self, taken: Taken, answer: Answer, now: datetime) -> None:
+        """The receiver has the message, whoever else may have taken it meanwhile."""
+        self._database.rows(
+            "UPDATE webhook_deliveries SET status = 'DELIVERED', delivered_at = %s, response_status = %s, error = NULL,"
+            " taken_until = NULL WHERE id = %s AND status = 'PENDING'",
+            now,
+            answer.status,
+            taken.id,
+        )
+        self._database.rows(
+            "UPDATE webhooks SET failures = 0, failing_since = NULL WHERE id = %s AND failures > 0", taken.webhook_id
+        )
+
+    def not_delivered(self, taken: Taken, answer: Answer, due: datetime | None) -> bool:
+        """The message is due again, or given up; False if somebody else has taken it since."""
+        rows = self._database.rows(
+            "UPDATE webhook_deliveries SET status = %s, due_at = coalesce(%s, due_at), response_status = %s, error = %s,"
+            " taken_until = NULL WHERE id = %s AND status = 'PENDING' AND attempts = %s RETURNING id",
+            "FAILED" if due is None else "PENDING",
+            due,
+            answer.status,
+            (answer.error or f"it answered {answer.status}")[:_ERROR_CHARS],
+            taken.id,
+            taken.attempts,
+        )
+        return bool(rows)
+
+    def failed_once_more(self, webhook_id: str, now: datetime) -> Webhook | None:
+        """Counts a failure; the webhook, which is locked until the transaction's end, or None if it was deleted."""
+        rows = self._database.rows(
+            "UPDATE webhooks SET failures = failures + 1, failing_since = coalesce(failing_since, %s) WHERE id = %s"
+            " RETURNING *",
+            now,
+            webhook_id,
+        )
+        return build(Webhook, rows[0]) if rows else None
+
+    def disable(self, webhook_id: str, reason: str, now: datetime) -> None:
+        """Nothing is sent to the webhook any more, and no message is made for it, until it is enabled."""
+        self._database.rows(
+            "UPDATE webhooks SET disabled_at = %s, disabled_reason = %s, updated_at = %s WHERE id = %s",
+            now,
+            reason,
+            now,
+            webhook_id,
+        )
+
+    def give_up(self, now: datetime, limit: int) -> int:
+        """Messages whose time is over, as those of disabled webhooks, are not sent any more; how many."""
+        rows = self._database.rows(
+            "UPDATE webhook_deliveries SET status = 'FAILED', taken_until = NULL,"
+            " error = coalesce(error, 'it was not sent in time') WHERE id IN (SELECT id FROM webhook_deliveries"
+            " WHERE status = 'PENDING' AND give_up_at <= %s AND (taken_until IS NULL OR taken_until <= %s) LIMIT %s"
+            " FOR UPDATE SKIP LOCKED) RETURNING id",
+            now,
+            now,
+            limit,
+        )
+        return len(rows)
+
+    def _one(self, condition: str, *parameters: str) -> Webhook | None:
+        rows = self._database.rows(f"SELECT * FROM webhooks WHERE {condition}", *parameters)  # noqa: S608
+        return build(Webhook, rows[0]) if rows else None

@@ -1,0 +1,203 @@
+"""What one tenant has is not there for another: the same answer, by the same work, as for what nobody has.
+
+Every address of the table that names a thing is asked for by another organization and by another environment of the same
+project; then nothing of the owner's has changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.routes import ROUTES, Route
+from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.wiring import Platform
+from tests.contract.api.conftest import Tenant, anonymous, app, platform, sibling, stranger, tenant
+from tests.contract.wire.world import NDJSON, World, fill
+
+__all__ = ["anonymous", "app", "platform", "sibling", "stranger", "tenant"]
+
+NOBODYS = "0" * 26
+#: A thing of the owner's for each name in a path, and one like it that nobody has.
+THINGS = {
+    "run": ("{delayed}", f"run_{NOBODYS}"),
+    "batch": ("{pending}", f"batch_{NOBODYS}"),
+    "schedule": ("{schedule}", f"sched_{NOBODYS}"),
+    "token": ("{waiting}", f"waitpoint_{NOBODYS}"),
+    "queue": ("{queue}", f"queue_{NOBODYS}"),
+    "key": ("{key}", "nobodys-key"),
+    "webhook": ("{webhook}", f"webhook_{NOBODYS}"),
+    "message": ("{message}", "msg_" + "0" * 32),
+}
+#: What goes in, so that nothing but whose it is can be the reason for a refusal.
+BODIES: dict[str, Any] = {
+    "runs.reschedule": {"delay": "1h"},
+    "runs.change_metadata": {"metadata": {"theirs": 1}},
+    "runs.add_tags": {"tags": ["theirs"]},
+    "runs.reset_key": {"taskIdentifier": "wire"},
+    "queues.pause": {"type": "id", "action": "pause"},
+    "queues.override": {"type": "id", "concurrencyLimit": 1},
+    "queues.reset": {"type": "id"},
+    "queues.set_rate": {"type": "id", "limit": 1, "period": "1s"},
+    "queues.reset_rate": {"type": "id"},
+    "tokens.complete": {"data": "theirs"},
+    "schedules.update": {"task": "wire", "cron": "0 0 * * *"},
+    "schedules.backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"},
+    "webhooks.update": {"url": "https://example.com/"},
+    "batches.fill": b'{"index":1,"task":"wire"}',
+}
+#: Names in paths that are no secret: whoever calls names a task of its own.
+_OWN_WORDS = {"task"}
+ROUTES_OF_THINGS = [
+    route for route in ROUTES if route.caller is Caller.ENVIRONMENT and set(re.findall(r"{(\w+)}", route.path)) - _OWN_WORDS
+]
+
+
+@pytest.fixture(scope="module")
+def world(platform: Platform, tenant: Tenant, stranger: Tenant, sibling: Tenant) -> World:
+    made = World(platform, tenant)
+    made.names["webhook"] = made.done("POST", "/api/v1/webhooks", {"url": "https://example.com/hook"})["id"]
+    fill(made)
+    made.names["message"] = made.done("GET", "/api/v1/webhooks/{webhook}/deliveries")["data"][0]["id"]
+    for other in (stranger, sibling):  # what they may call is there, so that they are not told apart by having nothing
+        other.deploy(["wire", "other"])
+    return made
+
+
+@pytest.fixture(scope="module")
+def as_it_was(world: World) -> Iterator[None]:
+    """Whatever others ask, the owner finds everything as it was."""
+    reads = ["/api/v3/runs/{delayed}", "/api/v2/batches/{pending}", "/api/v1/schedules/{schedule}",
+             "/api/v1/waitpoints/tokens/{waiting}", "/api/v1/queues/{queue}", "/api/v1/webhooks/{webhook}",
+             "/api/v1/webhooks/{webhook}/deliveries"]  # fmt: skip
+    before = [world.done("GET", path) for path in reads]
+    yield
+    assert [world.done("GET", path) for path in reads] == before
+
+
+@contextmanager
+def counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The statements that are sent meanwhile."""
+    sent: list[str] = []
+    with monkeypatch.context() as patch:
+        for name in ("rows", "call"):
+            original = getattr(database, name)
+
+            def noted(what: str, *rest: Any, original: Any = original) -> Any:
+                sent.append(what)
+                return original(what, *rest)
+
+            patch.setattr(database, name, noted)
+        yield sent
+
+
+def named(path: str, world: World, which: int) -> str:
+    """An address with things of the owner's in it, or with nobody's."""
+    return re.sub(r"{(\w+)}", lambda name: THINGS[name[1]][which].format(**world.names), path)
+
+
+def asked(other: Tenant, route: Route, path: str) -> Any:
+    body = BODIES.get(route.action)
+    if isinstance(body, bytes):
+        return other.client.simulate_request(route.method, path, body=body, headers=NDJSON)
+    return other.client.simulate_request(route.method, path, **({} if body is None else {"json": body}))
+
+
+@pytest.mark.parametrize("who", ["stranger", "sibling"])
+@pytest.mark.parametrize("route", ROUTES_OF_THINGS, ids=lambda route: route.action)
+def test_b03_what_others_have_is_not_there(
+    who: str,
+    route: Route,
+    world: World,
+    as_it_was: None,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other: Tenant = request.getfixturevalue(who)
+    theirs, nobodys = named(route.path, world, 0), named(route.path, world, 1)
+    asked(other, route, nobodys)  # what a process looks up once is looked up
+    with counted(world.platform.database, monkeypatch) as for_nobodys:
+        missing = asked(other, route, nobodys)
+    with counted(world.platform.database, monkeypatch) as for_theirs:
+        hidden = asked(other, route, theirs)
+    assert missing.status_code in (404, 422), missing.text
+    assert (hidden.status_code, hidden.text) == (missing.status_code, missing.text)
+    drop = {"content-length"}
+    assert {k: v for k, v in hidden.headers.items() if k not in drop} == {
+        k: v for k, v in missing.headers.items() if k not in drop
+    }
+    assert for_theirs == for_nobodys != [], "the work done says nothing either"
+
+
+@pytest.mark.parametrize("who", ["stranger", "sibling"])
+def test_b03_lists_have_nothing_of_others(who: str, world: World, request: pytest.FixtureRequest) -> None:
+    other: Tenant = request.getfixturevalue(who)
+    ids = set(world.names.values())
+    for route in ROUTES:
+        if route.method == "GET" and route.caller is Caller.ENVIRONMENT and "{" not in route.path:
+            answer = other.client.simulate_get(route.path)
+            assert not any(name in answer.text for name in ids if len(name) > 20), route.path
+
+
+@pytest.mark.parametrize("who", ["stranger", "sibling"])
+def test_b07_a_cursor_opens_nothing_of_others(who: str, world: World, request: pytest.FixtureRequest) -> None:
+    other: Tenant = request.getfixturevalue(who)
+    for path in ("/api/v1/runs", "/api/v1/waitpoints/tokens"):
+        cursor = world.done("GET", f"{path}?page[size]=1")["pagination"]["next"]
+        answer = other.client.simulate_get(path, params={"page[after]": cursor})
+        assert (answer.status_code, answer.json["code"]) == (400, "CURSOR_INVALID")
+
+
+@pytest.mark.parametrize("who", ["stranger", "sibling"])
+def test_b06_a_key_is_its_environments(who: str, world: World, request: pytest.FixtureRequest) -> None:
+    other: Tenant = request.getfixturevalue(who)
+    options = {"options": {"idempotencyKey": world["key"]}}
+    answer = other.client.simulate_post("/api/v1/tasks/wire/trigger", json=options)
+    assert answer.status_code == 200 and not answer.json["isCached"]
+    again = world.done("POST", "/api/v1/tasks/wire/trigger", options)
+    assert again["isCached"] and again["id"] != answer.json["id"]
+
+
+@pytest.mark.parametrize("who", ["stranger", "sibling"])
+@pytest.mark.parametrize("option", ["parentRunId", "lockToVersion"])
+def test_b03_a_trigger_names_nothing_of_others(
+    who: str, option: str, world: World, platform: Platform, request: pytest.FixtureRequest
+) -> None:
+    """As a parent another tenant's run is nobody; its version is unknown."""
+    other: Tenant = request.getfixturevalue(who)
+    value = world["executing"] if option == "parentRunId" else "20010101.7"
+    platform.database.rows("UPDATE versions SET number = '20010101.7' WHERE number = %s AND environment_id = %s",
+                           world["version"], world.tenant.environment)  # fmt: skip
+    answer = other.client.simulate_post("/api/v1/tasks/wire/trigger", json={"options": {option: value}})
+    if option == "lockToVersion":
+        assert (answer.status_code, answer.json["code"]) == (422, "VERSION_NOT_FOUND")
+    else:
+        [run] = platform.database.rows("SELECT parent_run_id, depth FROM runs WHERE id = %s", answer.json["id"])
+        assert run == {"parent_run_id": None, "depth": 0}
+    platform.database.rows("UPDATE versions SET number = %s WHERE number = '20010101.7'", world["version"])
+
+
+#: What is no id of anything.
+NAMES = (
+    "run_%00", "..%2f..%2fetc", "run_' OR 1=1 --", "x" * 10_000, "run_" + "z" * 26, "RUN_" + NOBODYS, "%F0%9F%92%A9",
+    "batch_", "run_" + "u" * 26,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ["/api/v3/runs/{}", "/api/v2/batches/{}", "/api/v1/schedules/{}", "/api/v1/webhooks/{}"])
+@pytest.mark.parametrize("name", NAMES)
+def test_b03_ids_that_are_none(path: str, name: str, tenant: Tenant) -> None:
+    answer = tenant.client.simulate_get(path.format(name))
+    assert answer.status_code == 404 and answer.json["code"].endswith("NOT_FOUND")
+    assert name[:20] not in answer.text
+
+
+def test_b03_an_id_of_another_kind_is_none(world: World) -> None:
+    for path in ("/api/v3/runs/{schedule}", "/api/v1/schedules/{delayed}", "/api/v2/batches/{webhook}",
+                 "/api/v1/waitpoints/tokens/{delayed}", "/api/v1/webhooks/{queue}"):  # fmt: skip
+        assert world.call("GET", path).status_code == 404
