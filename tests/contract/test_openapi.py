@@ -149,7 +149,9 @@ def test_whatever_fits_the_page_is_answered_as_it_says(
 ) -> None:
     key = keys.get(route.caller, tenant.key)
 
-    @settings(max_examples=25, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=25, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
     @given(case=page[route.path][route.method].as_strategy())
     def answered(case: schemathesis.Case) -> None:
         if isinstance(case.body, dict) and "wait" in case.body:
@@ -173,7 +175,9 @@ def test_whatever_does_not_fit_the_page_is_refused(
 ) -> None:
     key = keys.get(route.caller, tenant.key)
 
-    @settings(max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=8, derandomize=True, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
     @given(case=page[route.path][route.method].as_strategy(GenerationMode.NEGATIVE))
     def refused(case: schemathesis.Case) -> None:
         case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=[*CHECKS, negative_data_rejection])
