@@ -119,7 +119,7 @@ def test_variables(client: Client, tmp_path: Path) -> None:
         variables.retrieve("A")
     with pytest.raises(BadRequestError, match="reserved"):
         variables.create("PATH", "/")
-    with pytest.raises(NotFoundError, match="no such environment"):
+    with pytest.raises(NotFoundError, match="Project not found"):
         EnvVars(client, environment="prod").list()
 
 
