@@ -18,6 +18,8 @@ from sojourn.sdk.trigger_options import trigger_options
 
 #: Items, and bytes of them, that are sent at once: what is lost on the way is sent again.
 _LINES, _BYTES = 1_000, 1024 * 1024
+#: Bytes of tasks' names that a new batch is told.
+_NAMES = 32 * 1024
 #: Times that everything is sent, if items are missing afterwards.
 _ROUNDS = 2
 
@@ -44,13 +46,20 @@ def trigger(wanted: Sequence[Wanted], wire: Mapping[str, Any], client: Client | 
     if not wanted:
         raise ConfigurationError("a batch has one item at least")
     portions = list(_portions(wanted))
-    parent = inside()
-    body = {"runCount": len(wanted), **wire} | ({"parentRunId": parent.run.id} if parent is not None else {})
-    speaker = client or default()
+    parent, speaker = inside(), client or default()
+    body = {"runCount": len(wanted), **_named(wanted), **wire}
+    if parent is not None and not speaker.has_token:
+        body["parentRunId"] = parent.run.id
     made = speaker.create_batch(body)
     if not made.get("isCached"):
         _send(speaker, made["id"], portions, len(wanted))
     return made
+
+
+def _named(wanted: Sequence[Wanted]) -> dict[str, list[str]]:
+    """The batch's tasks, which whoever may not trigger all has to name; so many names are for nobody else."""
+    tasks = sorted({each.task for each in wanted})
+    return {"taskIdentifiers": tasks} if len(json.dumps(tasks)) <= _NAMES else {}
 
 
 def retrieve(batch_id: str, client: Client | None) -> BatchState:

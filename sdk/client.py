@@ -61,6 +61,8 @@ class Client:
         if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
             raise ConfigurationError("the secret key has characters that no key has: copy it again, without spaces")
         self._has_key = key is not None
+        #: Whether a public token stands for a key: it triggers for itself, not for the run that the code is in.
+        self.has_token = key is not None and not key.startswith("tr_")
         self._headers = {
             "Authorization": f"Bearer {key}",
             "Content-Type": "application/json",

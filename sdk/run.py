@@ -111,10 +111,12 @@ class RunHandle:
 
 
 def trigger(task_id: str, payload: Any, options: Mapping[str, Any], client: Client | None = None) -> RunHandle:
-    """Asks for a run; inside a run, as its child."""
-    current = inside()
+    """Asks for a run; inside a run, as its child, unless a public token asks."""
+    current, speaker = inside(), client or default()
     wire = trigger_options(options, current.run.id if current is not None else None)
-    answer = (client or default()).trigger(task_id, payload, wire)
+    if speaker.has_token:
+        wire.pop("parentRunId", None)
+    answer = speaker.trigger(task_id, payload, wire)
     return RunHandle(answer["id"], task_id, bool(answer.get("isCached")), client, answer.get("publicAccessToken"))
 
 

@@ -167,8 +167,9 @@ class Waiting:
         await asyncio.sleep(0 if self._port.is_played else seconds)
 
     async def apart(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Calls what blocks in a thread, for code in an event loop."""
+        """Calls what blocks in a thread, for code in an event loop; in its context, so that `auth.with_token` holds."""
         import asyncio
+        import contextvars
 
         if self._port.is_played:
             return function(*arguments)
@@ -176,7 +177,8 @@ class Waiting:
             from concurrent.futures import ThreadPoolExecutor
 
             self._pool = ThreadPoolExecutor(_CALLS, "sojourn-call")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+        here = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, here.run, function, *arguments)
 
     # --- for who brings results
 

@@ -65,7 +65,9 @@ class Gate:
         if key is not None:
             opened = self._access.keys.opened_by(key[1], now)
             if opened is not None:
-                return Visitor(opened.environment, opened.scopes)
+                return Visitor(
+                    opened.environment, opened.scopes, expires_at=opened.expires_at, is_replaced=opened.is_replaced
+                )
         elif token := _PUBLIC_TOKEN.fullmatch(shown):
             found = self._tokens.verify(token[1], now)
             return Visitor(found.environment, found.scopes, found)

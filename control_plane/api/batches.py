@@ -23,6 +23,7 @@ from sojourn.control_plane.api.body import Stream, parse
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.edge import refusal
 from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.parents import require_parent
 from sojourn.control_plane.api.problems import Problem, of_engine
 from sojourn.control_plane.api.public_tokens import HandleTokens
 from sojourn.control_plane.api.tasks import (
@@ -68,7 +69,9 @@ class Batches:
 
     def create(self, call: Call) -> Answer:
         """A new batch that waits for its items, or the one that its idempotency key leads to."""
-        made = self._batches.create(call.environment, batch_request(call), call.now)
+        request = batch_request(call)
+        require_parent(call, request.parent_run_id)
+        made = self._batches.create(call.environment, request, call.now)
         wire: dict[str, Any] = {"id": made.batch.id, "runCount": made.batch.run_count, "isCached": made.cached}
         key = present.batch_key(made.batch)
         if key is not None:
@@ -82,6 +85,7 @@ class Batches:
         try:
             ndjson.check(call.headers)
             found = self._batches.find(call.environment, batch, call.now)
+            require_parent(call, found.parent_run_id)
             filled = self._fill(call, found, stream)
         except Exception:
             stream.leave()
@@ -156,6 +160,7 @@ class Batches:
             idempotency_ttl_seconds=ttl,
             request_key=request_key(call),
         )
+        require_parent(call, request.parent_run_id)
         made = self._batches.create(call.environment, request, call.now)
         if not made.cached:
             self._batches.fill(call.environment, made.batch.id, items, call.now)

@@ -178,7 +178,7 @@ class BatchBody(Strict):
 
     runCount: _Runs = Field(description="1000 at most; with the header `x-sojourn-batch: large` 100000.")
     taskIdentifiers: Annotated[list[Name], Field(min_length=1, max_length=MAX_BATCH_RUNS)] | None = Field(
-        default=None, description="Accepted from clients and not used."
+        default=None, description="Its items' tasks: named by whoever may not trigger all."
     )
     parentRunId: Name | None = None
     resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")

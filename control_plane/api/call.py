@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,17 +10,19 @@ from sojourn.control_plane.api.visitor import Visitor
 from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.engine.identities import Claims
-from sojourn.control_plane.store.records import Environment, PersonalToken
+from sojourn.control_plane.store.records import Environment, PersonalToken, Run
 
 
 class Call:
     """`body` and `query` are models of the route's kinds, or None; a streamed body is a `Stream`.
 
     Where anyone may call, there is no `now`. `visitor`: what the caller may do of an environment. `made`: what the call
-    made, for whoever may go on with that alone.
+    made, for whoever may go on with that alone. `find_run` finds a run of the caller's environment; only there for
+    callers who may do a part.
     """
 
-    __slots__ = ("body", "caller", "headers", "made", "now", "query", "visitor")
+    __slots__ = ("body", "caller", "find_run", "headers", "made", "now", "query", "visitor")
+    find_run: Callable[[str], Run | None]
 
     def __init__(
         self,

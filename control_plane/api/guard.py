@@ -65,8 +65,9 @@ class Guard:
             return
         if visitor.token is not None and not need.tokens:
             raise forbidden("use a secret key: public tokens are not taken here")
-        scopes, environment = visitor.scopes, visitor.environment
-        asked = Asked(need.action, path, call.query, call.body, scopes, lambda run: self._find_run(environment.id, run))
+        environment = visitor.environment
+        call.find_run = lambda run: self._find_run(environment.id, run)
+        asked = Asked(need.action, path, call.query, call.body, visitor.scopes, call.find_run)
         if not need.allows(asked, lambda resource: visitor.may(need.action, resource)):
             raise needs_scope(need.scope)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from sojourn.control_plane.api.bodies import Nothing, Strict, Time, identifier
 from sojourn.control_plane.api.replies import Reply
@@ -41,7 +41,17 @@ class NewKeyBody(Strict):
     scopes: _KnownScopes | None = Field(
         default=None, description="What it may do: `admin`, or `action:type[:id]` each. Absent: everything."
     )
-    expires: Time | None = Field(default=None, description='When it ends: a duration ("90d") or an ISO date.')
+    expires: Time | None = Field(
+        default=None, description='When it ends: a duration ("90d") or an ISO date; not after the key that makes it.'
+    )
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _are_said(cls, scopes: Any) -> Any:
+        """A client that has lost its scopes is not to get a key to everything."""
+        if scopes is None:
+            raise ValueError("null is no list: leave it out for a key that may do everything")
+        return scopes
 
 
 class RotateBody(Nothing):
@@ -64,7 +74,8 @@ class PublicTokenBody(Strict):
     scopes: _Scopes = Field(description="`action:type[:id]` each, or `admin`; each within what the key may do.")
     expirationTime: Time | _Epoch | None = Field(
         default=None,
-        description='A duration ("1h"), a date, or seconds since the epoch; 30 days ahead at most. `15m` if absent.',
+        description='A duration ("1h"), a date, or seconds since the epoch; 30 days ahead at most, and not after the end of'
+        " the key. `15m` if absent.",
     )
     oneTimeUse: bool | None = Field(default=None, description="It works for one request.")
     realtime: Realtime | None = None
@@ -76,6 +87,8 @@ class JwtClaims(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     scopes: _Scopes | None = None
+    otu: bool | None = Field(default=None, description="It works for one request.")
+    realtime: Realtime | None = None
 
 
 class JwtBody(Nothing):

@@ -9,6 +9,7 @@ from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.key_models import NewKeyBody, RotateBody
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.visitor import Visitor, forbidden
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.engine.keys import GRACE, MadeKey
 from sojourn.control_plane.engine.keys import Keys as KeyCases
@@ -30,13 +31,15 @@ class Keys:
     def create(self, call: Call) -> dict[str, Any]:
         """A new key."""
         body: NewKeyBody = call.body
+        visitor = _maker(call)
+        end = _end(body.expires, call.now) if body.expires else None
         made = self._keys.create(
             call.environment,
             call.now,
             name=body.name,
             granted=body.scopes,
-            until=_end(body.expires, call.now) if body.expires else None,
-            held=_held(call),
+            until=visitor.until(end),
+            held=visitor.scopes,
         )
         return _made(made, call.now)
 
@@ -44,7 +47,11 @@ class Keys:
         """A key in place of another."""
         body: RotateBody = call.body
         grace = GRACE if body.gracePeriod is None else _grace(body.gracePeriod)
-        return _made(self._keys.rotate(call.environment, id, grace, call.now, _held(call)), call.now)
+        visitor = _maker(call)
+        end = self._keys.find(call.environment, id).expires_at
+        if visitor.until(end) != end:
+            raise forbidden("use a key that does not end before the one that it is to replace")
+        return _made(self._keys.rotate(call.environment, id, grace, call.now, visitor.scopes), call.now)
 
     def revoke(self, call: Call, id: str) -> dict[str, Any]:
         """Ends a key."""
@@ -83,6 +90,14 @@ def status(key: ApiKey, now: datetime) -> str:
 
 def _made(made: MadeKey, now: datetime) -> dict[str, Any]:
     return {**shown(made.key, now), "key": made.secret}
+
+
+def _maker(call: Call) -> Visitor:
+    """Who makes a key. `Problem` 403 for who has a key that was replaced: whoever it leaked to would stay."""
+    assert call.visitor is not None
+    if call.visitor.is_replaced:
+        raise forbidden("use the key that replaced this one")
+    return call.visitor
 
 
 def _held(call: Call) -> tuple[str, ...] | None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
+from sojourn.control_plane.api.queues import ref_of
 from sojourn.control_plane.domain import scopes
 from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.store.records import Run
@@ -93,7 +93,9 @@ def _batch(asked: Asked, can: Can) -> bool:
 
 
 def _queue(asked: Asked, can: Can) -> bool:
-    return can(Resource("queues", unquote(asked.path["queue"])))
+    """By the name that the queue has, a task's own as `task/<its task>`, or by its id: as the address names it."""
+    queue = ref_of(asked.path["queue"], (asked.body or asked.query).type)
+    return can(Resource("queues", queue.id or queue.name))
 
 
 def _named_tasks(asked: Asked, can: Can) -> bool:
@@ -140,7 +142,7 @@ TASK_BATCH = Need("batchTrigger", "tasks:<id>", _one("tasks", "task"), repeats=T
 READ_BATCH = Need("read", "batch:<id>, or runs", _batch)
 LIST_QUEUES = Need("read", "queues", _all("queues"))
 READ_QUEUE = Need("read", "queues:<id>", _queue)
-WRITE_QUEUE = Need("write", "queues:<id>", _queue)
+WRITE_QUEUE = Need("write", "queues:<id>", _queue, reads_body=True)
 READ_DEPLOYMENTS = Need("read", "deployments", _all("deployments"))
 DEPLOY = Need("write", "deployments", _all("deployments"), tokens=False)
 CREATE_WAITPOINT = Need("write", "waitpoints", _all("waitpoints"), repeats=True)
@@ -148,9 +150,11 @@ LIST_WAITPOINTS = Need("read", "waitpoints", _all("waitpoints"))
 READ_WAITPOINT = Need("read", "waitpoints:<id>", _one("waitpoints", "token"))
 WRITE_WAITPOINT = Need("write", "waitpoints:<id>", _one("waitpoints", "token"))
 LIST_SCHEDULES = Need("read", "schedules", _all("schedules"))
-CREATE_SCHEDULE = Need("write", "schedules", _all("schedules"))
+#: The routes ask for the second themselves, when they know the task.
+CREATE_SCHEDULE = Need("write", "schedules, and trigger:tasks:<its task>", _all("schedules"), tokens=False)
 READ_SCHEDULE = Need("read", "schedules:<id>", _one("schedules", "schedule"))
-WRITE_SCHEDULE = Need("write", "schedules:<id>", _one("schedules", "schedule"))
+WRITE_SCHEDULE = Need("write", "schedules:<id>", _one("schedules", "schedule"), tokens=False)
+CHANGE_SCHEDULE = Need("write", "schedules:<id>, and trigger:tasks:<its task>", _one("schedules", "schedule"), tokens=False)
 BULK = Need("write", "runs", _all("runs"), tokens=False)
 LIST_BULK = Need("read", "runs", _all("runs"))
 READ_VARIABLES = Need("read", "envvars", _all("envvars"), tokens=False)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api.call import Call
-from sojourn.control_plane.api.key_models import JwtBody, PublicTokenBody
+from sojourn.control_plane.api.key_models import JwtBody, JwtClaims, PublicTokenBody
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.scopes import Resource
@@ -17,6 +17,8 @@ from sojourn.control_plane.engine.public_tokens import PublicTokens as TokenCase
 #: How long a token lives unless told otherwise: one that is asked for, one in the words of older clients.
 _LIFE, _JWT_LIFE = timedelta(minutes=15), timedelta(hours=1)
 _LONGEST = timedelta(days=30)
+#: Characters of a token that is made: what servers on the way let through in a header.
+_LARGEST = 8_000
 #: How long the tokens live that come with a run or a batch, and with a waitpoint.
 _OF_RUNS, _OF_WAITPOINTS = timedelta(hours=1), timedelta(days=1)
 
@@ -40,8 +42,9 @@ class PublicTokens:
     def create_jwt(self, call: Call) -> dict[str, Any]:
         """The same in the words of older clients."""
         body: JwtBody = call.body
-        granted = body.claims.scopes if body.claims else None
-        return self._made(call, granted or (), body.expirationTime, _JWT_LIFE)
+        claims = body.claims or JwtClaims()
+        skipped = claims.realtime.skipColumns if claims.realtime else None
+        return self._made(call, claims.scopes or (), body.expirationTime, _JWT_LIFE, claims.otu is True, skipped or ())
 
     def _made(
         self,
@@ -52,9 +55,15 @@ class PublicTokens:
         once: bool = False,
         skip_columns: Sequence[str] = (),
     ) -> dict[str, Any]:
-        check_handed_on(call.visitor.scopes if call.visitor else None, granted)
-        life = default if expiration is None else _life(expiration, call.now)
+        assert call.visitor is not None
+        check_handed_on(call.visitor.scopes, granted)
+        end = call.visitor.until(call.now + (default if expiration is None else _life(expiration, call.now)))
+        assert end is not None
+        life = end - call.now
         token = self._tokens.mint(call.environment, granted, life, call.now, once=once, skip_columns=skip_columns)
+        if len(token) > _LARGEST:
+            message = f"scopes: the token would have {len(token)} characters, and has {_LARGEST} at most"
+            raise Problem("BODY_INVALID", message, field="scopes", next_step="name whole collections, or make several")
         return {"token": token}
 
 
@@ -86,7 +95,8 @@ class HandleTokens:
         headers = {"x-trigger-jwt-claims": f'{{"sub":"{environment.id}","pub":true}}'}
         action = granted[0].partition(":")[0]
         if there is None or call.may(action, there):
-            headers["x-trigger-jwt"] = self._tokens.mint(environment, granted, life, call.now)
+            is_handle = life == _OF_RUNS
+            headers["x-trigger-jwt"] = self._tokens.mint(environment, granted, life, call.now, is_handle=is_handle)
         return headers
 
 

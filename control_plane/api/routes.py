@@ -721,7 +721,7 @@ ROUTES: tuple[Route, ...] = (
         replies.ScheduleReply,
         body=bodies.ScheduleBody,
         codes=(*_SCHEDULE, "SCHEDULE_INVALID", "SCHEDULE_DECLARED"),
-        needs=needs.WRITE_SCHEDULE,
+        needs=needs.CHANGE_SCHEDULE,
     ),
     Route(
         "DELETE",
@@ -764,7 +764,7 @@ ROUTES: tuple[Route, ...] = (
         replies.BackfilledReply,
         body=bodies.BackfillBody,
         codes=(*_SCHEDULE, "SCHEDULE_INVALID", "QUEUE_FULL"),
-        needs=needs.WRITE_SCHEDULE,
+        needs=needs.CHANGE_SCHEDULE,
     ),
     Route(
         "GET",

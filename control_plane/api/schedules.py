@@ -10,6 +10,7 @@ from sojourn.control_plane.api.bodies import BackfillBody, NewScheduleBody, Sche
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import cron, duration
+from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.domain.timetable import CatchUp, Overlap
 from sojourn.control_plane.engine.backfilling import Backfilling
 from sojourn.control_plane.engine.schedules import ScheduleRequest
@@ -28,6 +29,7 @@ class Schedules:
     def create(self, call: Call) -> dict[str, Any]:
         """A new schedule, or the one that its key leads to, changed."""
         body: NewScheduleBody = call.body
+        _require_trigger(call, body.task)
         made = self._schedules.create(call.environment, body.deduplicationKey, schedule_request(body), call.now)
         return present.schedule(made, call.environment)
 
@@ -46,6 +48,7 @@ class Schedules:
 
     def update(self, call: Call, schedule: str) -> dict[str, Any]:
         """The schedule becomes what is asked for."""
+        _require_trigger(call, call.body.task)
         changed = self._schedules.update(call.environment, schedule, schedule_request(call.body), call.now)
         return present.schedule(changed, call.environment)
 
@@ -66,6 +69,7 @@ class Schedules:
         """Makes the runs of a time that is past."""
         body: BackfillBody = call.body
         begin, end = _date(body.begin, "from"), _date(body.end, "to")
+        _require_trigger(call, self._schedules.find(call.environment, schedule).task)
         filled = self._backfilling.backfill(call.environment, schedule, begin, end, call.now)
         return {"ticks": filled.ticks, "created": filled.created}
 
@@ -86,6 +90,11 @@ def schedule_request(body: ScheduleBody) -> ScheduleRequest:
         catch_up=CatchUp(body.catchUp or CatchUp.LAST),
         external_id=body.externalId,
     )
+
+
+def _require_trigger(call: Call, task: str) -> None:
+    """A schedule triggers in the name of whoever made it so."""
+    call.require("trigger", Resource("tasks", task))
 
 
 def _date(text: str, field: str) -> datetime:

@@ -19,6 +19,7 @@ from sojourn.control_plane.api.bodies import (
 )
 from sojourn.control_plane.api.body import parse
 from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.parents import require_parent
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.public_tokens import HandleTokens
 from sojourn.control_plane.domain import duration, ids
@@ -63,6 +64,7 @@ class Tasks:
     def trigger(self, call: Call, task: str) -> Answer:
         """Stores a run and answers with its id, and a public token that reads it."""
         request = trigger_request(call, task, uploads_of(self._packets, call.environment))
+        require_parent(call, request.parent_run_id)
         made = self._triggering.trigger(call.environment, request, call.now)
         body = b'{"id":"%s","isCached":%s}' % (made.id.encode(), b"true" if made.cached else b"false")
         return Answer(body, headers=self._handles.of_run(call, made.id, made.cached))
@@ -154,7 +156,8 @@ def task_id(text: str) -> str:
 def request_key(call: Call) -> str | None:
     """The key under which a client sends one logical request, so that a repetition of it counts once.
 
-    It is bound to the address: the same key sent to another one is another request.
+    It is bound to the address: the same key sent to another one is another request; and to the public token, since what
+    it leads to is shown to whoever sends it.
     """
     key = call.header("x-trigger-request-idempotency-key")
     if key is None:
@@ -162,7 +165,9 @@ def request_key(call: Call) -> str | None:
     if not _VISIBLE.fullmatch(key):
         raise Problem("HEADERS_INVALID", field="x-trigger-request-idempotency-key")
     path: str = call.headers.get("PATH_INFO", "")
-    return hashlib.sha256(f"{path}\n{key}".encode("utf-8", "surrogatepass")).hexdigest()
+    token = call.visitor.token if call.visitor else None
+    bound = [path, key] if token is None else [path, key, token.hash]
+    return hashlib.sha256("\n".join(bound).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def source(call: Call) -> str:

@@ -50,8 +50,12 @@ class Tokens:
         environment, query = call.environment, call.query
         after, before = ends_of(query, self._cursors, environment.id, PREFIX)
         page = self._tokens.page(environment, filters_of(query, call.now), after, before, query.size)
+        urls = self._tokens.urls(page.tokens, call.now)
         return {
-            "data": [present.token_item(token, self._url(call, token)) for token in page.tokens],
+            "data": [
+                present.token_item(token, url if _completes(call, token) else "")
+                for token, url in zip(page.tokens, urls, strict=True)
+            ],
             "pagination": pagination(query, self._cursors, environment.id, page.next, page.previous),
         }
 
@@ -81,7 +85,11 @@ class Tokens:
 
     def _url(self, call: Call, token: Waitpoint) -> str:
         """Its callback URL, which completes it: nothing for whoever may only read it."""
-        return self._tokens.url(token, call.now) if call.may("write", Resource("waitpoints", token.id)) else ""
+        return self._tokens.url(token, call.now) if _completes(call, token) else ""
+
+
+def _completes(call: Call, token: Waitpoint) -> bool:
+    return call.may("write", Resource("waitpoints", token.id))
 
 
 def token_request(body: TokenBody, now: datetime) -> TokenRequest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import scopes
@@ -13,11 +14,20 @@ from sojourn.control_plane.store.records import Environment
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """`scopes` None: everything. `token`: the public token, where that was shown and no key."""
+    """`scopes` None: everything. `token`: the public token, where that was shown and no key.
+
+    `expires_at`: the key's end, if it has one. `is_replaced`: it is a key in whose place another is.
+    """
 
     environment: Environment
     scopes: tuple[str, ...] | None = None
     token: PublicToken | None = None
+    expires_at: datetime | None = None
+    is_replaced: bool = False
+
+    def until(self, end: datetime | None) -> datetime | None:
+        """When ends what is to end then: not after the key that makes it. None: never."""
+        return min((moment for moment in (end, self.expires_at) if moment is not None), default=None)
 
     def may(self, action: str, resource: Resource) -> bool:
         """Whether that may be done to that."""

@@ -49,8 +49,8 @@ class Keys:
         self._random = random
 
     def list(self, environment: Environment, now: datetime) -> list[ApiKey]:
-        """The keys that open, root keys first, and those that ended not long ago."""
-        return self._keys.all(environment.id, now - SHOWN_FOR, 2 * MAX_KEYS)
+        """The keys that open, root keys first, then those that ended not long ago."""
+        return self._keys.all(environment.id, now - SHOWN_FOR, 2 * MAX_KEYS, now)
 
     def create(
         self,
@@ -73,7 +73,7 @@ class Keys:
         self, environment: Environment, key_id: str, grace: timedelta, now: datetime, held: Sequence[str] | None = None
     ) -> MadeKey:
         """A key in place of another, like it, which opens for `grace` more. `ApiKeyNotFound`, `ApiKeyOver`."""
-        key = self._find(environment, key_id)
+        key = self.find(environment, key_id)
         check_handed_on(held, key.scopes)
         over = key.expires_at is not None and key.expires_at <= now
         if key.replaced_by is not None or key.revoked_at is not None or over:
@@ -87,12 +87,13 @@ class Keys:
 
     def revoke(self, environment: Environment, key_id: str, now: datetime, held: Sequence[str] | None = None) -> ApiKey:
         """Ends a key at once; one that has ended stays as it is. `ApiKeyNotFound`, `RootKeyStays`."""
-        check_handed_on(held, self._find(environment, key_id).scopes)
+        check_handed_on(held, self.find(environment, key_id).scopes)
         if not self._keys.revoke(environment.id, key_id, now):
             raise RootKeyStays(next_step="rotate it; a grace period of 0s ends the old one at once")
-        return self._find(environment, key_id)
+        return self.find(environment, key_id)
 
-    def _find(self, environment: Environment, key_id: str) -> ApiKey:
+    def find(self, environment: Environment, key_id: str) -> ApiKey:
+        """A key. `ApiKeyNotFound`."""
         key = self._keys.find(environment.id, key_id) if ids.is_id(key_id, PREFIX) else None
         if key is None:
             raise ApiKeyNotFound

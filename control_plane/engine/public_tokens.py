@@ -20,6 +20,7 @@ from jwt.algorithms import HMACAlgorithm
 
 from sojourn.control_plane.domain import ids, scopes
 from sojourn.control_plane.engine.errors import PublicTokenRefused, PublicTokenSpent
+from sojourn.control_plane.engine.triggering import REQUEST_LIFE
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment
 from sojourn.control_plane.store.spent_tokens import SpentTokens
@@ -69,8 +70,7 @@ class PublicTokens:
         """What a token grants. `PublicTokenRefused` says why it grants nothing, once its signature is right."""
         told = _unverified(text)
         environment = self._access.environment(told["sub"], now)
-        roots = self._access.keys.roots(told["sub"], now) if environment else []
-        if environment is None or not any(_is_signed(text, root.text) for root in roots):
+        if environment is None or not self._has_signed(environment, text, now):
             raise PublicTokenRefused("no key of this installation has signed the token, or none that still counts")
         return PublicToken(
             environment,
@@ -81,6 +81,11 @@ class PublicTokens:
             _skipped(told),
         )
 
+    def _has_signed(self, environment: Environment, text: str, now: datetime) -> bool:
+        """Whether a root key has, also one that is newer than what was looked up a moment ago."""
+        roots = self._access.keys.roots
+        return any(_is_signed(text, root.text) for anew in (False, True) for root in roots(environment.id, now, anew=anew))
+
     def mint(
         self,
         environment: Environment,
@@ -90,8 +95,9 @@ class PublicTokens:
         *,
         once: bool = False,
         skip_columns: Sequence[str] = (),
+        is_handle: bool = False,
     ) -> str:
-        """A new token."""
+        """A new token. `is_handle`: it comes with each run, and is not worth a query."""
         claims: dict[str, Any] = {"sub": environment.id, "pub": True, "scopes": list(granted)}
         if once:
             claims |= {"otu": True, "jti": os.urandom(12).hex()}
@@ -100,14 +106,17 @@ class PublicTokens:
         since = now.timestamp()
         claims |= {"iss": ISSUER, "aud": AUDIENCE, "iat": int(since), "exp": int(since + life.total_seconds())}
         payload = json.dumps(claims, separators=(",", ":")).encode()
-        return _JWS.encode(payload, self._access.keys.root(environment.id, now), algorithm=ALGORITHM)
+        keys = self._access.keys
+        root = keys.recent_root(environment.id, now) if is_handle else keys.root(environment.id, now)
+        return _JWS.encode(payload, root, algorithm=ALGORITHM)
 
     # --- tokens that work once
 
     def spend(self, token: PublicToken, request_key: str | None, now: datetime) -> bool:
         """Uses a token up. `PublicTokenSpent` if it was, but by the same request (`request_key`): then False."""
         until = token.expires_at + _LEEWAY
-        first = self._spent.spend(token.hash, token.environment.id, request_key, until)
+        since = now - REQUEST_LIFE
+        first = self._spent.spend(token.hash, token.environment.id, request_key, now, since, until)
         if first is None:
             raise PublicTokenSpent
         return first

@@ -123,8 +123,13 @@ class Tokens:
 
     def url(self, token: Waitpoint, now: datetime) -> str:
         """A POST to it completes the token, without a key."""
-        key = self._access.keys.root(token.environment_id, now)
-        return f"{self._api_url}/api/v1/waitpoints/tokens/{token.id}/callback/{_hash(token, key)}"
+        return self.urls([token], now)[0]
+
+    def urls(self, tokens: Sequence[Waitpoint], now: datetime) -> list[str]:
+        """Those of some tokens of one environment."""
+        key = self._access.keys.root(tokens[0].environment_id, now) if tokens else ""
+        path = f"{self._api_url}/api/v1/waitpoints/tokens"
+        return [f"{path}/{token.id}/callback/{_hash(token, key)}" for token in tokens]
 
     def _complete(self, token: Waitpoint, by: str, output: str | None, now: datetime) -> None:
         media_type = None if output is None else "application/json"

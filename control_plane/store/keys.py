@@ -21,22 +21,25 @@ SELECT {more}e.id, e.slug, e.type, e.paused, o.id AS organization_id, o.slug AS 
     p.name AS project_name
 FROM environments e JOIN projects p ON p.id = e.project_id JOIN organizations o ON o.id = e.organization_id
 """
-_OPENED = ENVIRONMENTS.format(more="k.id AS key_id, k.scopes, k.expires_at, k.last_used_at, ") + (
-    "JOIN api_keys k ON k.environment_id = e.id WHERE k.hash = %s AND k.revoked_at IS NULL"
+_OPENED = ENVIRONMENTS.format(more="k.id AS key_id, k.scopes, k.expires_at, k.replaced_by, k.last_used_at, ") + (
+    "JOIN api_keys k ON k.environment_id = e.id WHERE k.hash = ANY(%s) AND k.revoked_at IS NULL"
     " AND (k.expires_at IS NULL OR k.expires_at > %s)"
 )
+#: Goes before the hash of a key that may do a part: releases that know no scopes do not find it, and refuse it.
+_PART = "part:"
 #: How exactly it is known when a key was used last.
 _USED = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a key opens. `scopes` None: it may do everything there."""
+    """What a key opens. `scopes` None: it may do everything there. `is_replaced`: another is in its place."""
 
     environment: Environment
     key_id: str
     scopes: tuple[str, ...] | None
     expires_at: datetime | None
+    is_replaced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Keys:
         kept = self._opened.get(name, now)
         if kept is not None and (kept.expires_at is None or kept.expires_at > now):
             return kept
-        rows = self._database.rows(_OPENED, name, now)
+        rows = self._database.rows(_OPENED, [name, _PART + name], now)
         if not rows:
             self._opened.forget(name)
             return None
@@ -72,14 +75,16 @@ class Keys:
         if row["last_used_at"] is None or row["last_used_at"] < now - _USED:
             self._was_used(row["key_id"], now)
         scopes = None if row["scopes"] is None else tuple(row["scopes"])
-        return self._opened.keep(name, Opened(build(Environment, row), row["key_id"], scopes, row["expires_at"]), now)
+        replaced = row["replaced_by"] is not None
+        opened = Opened(build(Environment, row), row["key_id"], scopes, row["expires_at"], replaced)
+        return self._opened.keep(name, opened, now)
 
-    def roots(self, environment_id: str, now: datetime) -> list[RootKey]:
+    def roots(self, environment_id: str, now: datetime, *, anew: bool = False) -> list[RootKey]:
         """What may have signed a public token: the root key, then those that it replaced and that still open.
 
-        Empty for an environment that is not there.
+        Empty for an environment that is not there. `anew`: not as they were a moment ago.
         """
-        kept = self._roots.get(environment_id, now)
+        kept = None if anew else self._roots.get(environment_id, now)
         if kept is None:
             kept = self.roots_since(environment_id, now)
             if kept:
@@ -87,7 +92,11 @@ class Keys:
         return [key for key in kept if key.until is None or key.until > now]
 
     def root(self, environment_id: str, now: datetime) -> str:
-        """An environment's root key in clear."""
+        """An environment's root key in clear: always the one of this moment, since what it signs is to last."""
+        return self.roots(environment_id, now, anew=True)[0].text
+
+    def recent_root(self, environment_id: str, now: datetime) -> str:
+        """The root key as it was a moment ago: for what is made very often, and lives for minutes."""
         return self.roots(environment_id, now)[0].text
 
     def roots_since(self, environment_id: str, moment: datetime) -> list[RootKey]:
@@ -121,7 +130,7 @@ class Keys:
             key_id,
             environment_id,
             is_root,
-            hashed(secret),
+            hashed(secret) if scopes is None else _PART + hashed(secret),
             self._seal.close(secret, environment_id) if is_root else None,
             hint(secret),
             name,
@@ -178,14 +187,16 @@ class Keys:
         rows = self._database.rows("SELECT * FROM api_keys WHERE id = %s AND environment_id = %s", key_id, environment_id)
         return build(ApiKey, rows[0]) if rows else None
 
-    def all(self, environment_id: str, since: datetime, limit: int) -> list[ApiKey]:
-        """The keys that open, and those that have ended since then; root keys first, then the newest."""
+    def all(self, environment_id: str, since: datetime, limit: int, now: datetime) -> list[ApiKey]:
+        """The keys that open, then those that have ended since then; of each root keys first, then the newest."""
         rows = self._database.rows(
             "SELECT * FROM api_keys WHERE environment_id = %s"
             " AND coalesce(least(revoked_at, expires_at), 'infinity') > %s"
-            " ORDER BY is_root DESC, created_at DESC, id LIMIT %s",
+            " ORDER BY coalesce(least(revoked_at, expires_at), 'infinity') > %s DESC, is_root DESC, created_at DESC, id"
+            " LIMIT %s",
             environment_id,
             since,
+            now,
             limit,
         )
         return [build(ApiKey, row) for row in rows]

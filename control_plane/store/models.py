@@ -109,6 +109,7 @@ class SpentToken(Table):
     hash = TextField(primary_key=True)
     environment_id = TextField()
     request_key = TextField(null=True)
+    at = DateTimeTZField()
     repeated = BooleanField()
     made = TextField(null=True)
     expires_at = DateTimeTZField()

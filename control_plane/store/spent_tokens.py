@@ -13,16 +13,23 @@ class SpentTokens:
     def __init__(self, database: Database):
         self._database = database
 
-    def spend(self, hash: str, environment_id: str, request_key: str | None, until: datetime) -> bool | None:
-        """True: it was not used before. False: the request with that key used it, and comes again. None: others did."""
+    def spend(
+        self, hash: str, environment_id: str, request_key: str | None, now: datetime, since: datetime, until: datetime
+    ) -> bool | None:
+        """True: it was not used before. False: the request with that key used it after `since`, and comes again.
+
+        None: another did, or it did before then, so that what it made is not found by its key any more.
+        """
         rows = self._database.rows(
-            "INSERT INTO spent_tokens (hash, environment_id, request_key, expires_at) VALUES (%s, %s, %s, %s)"
-            " ON CONFLICT (hash) DO UPDATE SET repeated = true WHERE spent_tokens.request_key = excluded.request_key"
-            " RETURNING repeated",
+            "INSERT INTO spent_tokens (hash, environment_id, request_key, at, expires_at) VALUES (%s, %s, %s, %s, %s)"
+            " ON CONFLICT (hash) DO UPDATE SET repeated = true"
+            " WHERE spent_tokens.request_key = excluded.request_key AND spent_tokens.at > %s RETURNING repeated",
             hash,
             environment_id,
             request_key,
+            now,
             until,
+            since,
         )
         return not rows[0]["repeated"] if rows else None
 

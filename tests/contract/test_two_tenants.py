@@ -31,6 +31,10 @@ THINGS = {
     "token": ("{waiting}", f"waitpoint_{NOBODYS}"),
     "queue": ("{queue}", f"queue_{NOBODYS}"),
     "key": ("{key}", "nobodys-key"),
+    "id": ("{key_id}", f"key_{NOBODYS}"),
+    "span": ("{span}", "0" * 16),
+    "action": ("{action}", f"bulk_{NOBODYS}"),
+    "deployment": ("{deployment}", f"version_{NOBODYS}"),
     "webhook": ("{webhook}", f"webhook_{NOBODYS}"),
     "message": ("{message}", "msg_" + "0" * 32),
 }
@@ -51,8 +55,8 @@ BODIES: dict[str, Any] = {
     "webhooks.update": {"url": "https://example.com/"},
     "batches.fill": b'{"index":1,"task":"wire"}',
 }
-#: Names in paths that are no secret: whoever calls names a task of its own.
-_OWN_WORDS = {"task"}
+#: Names in paths that are no secret: whoever calls names a task, a project, a file of its own.
+_OWN_WORDS = {"task", "ref", "file"}
 ROUTES_OF_THINGS = [
     route for route in ROUTES if route.caller is Caller.ENVIRONMENT and set(re.findall(r"{(\w+)}", route.path)) - _OWN_WORDS
 ]

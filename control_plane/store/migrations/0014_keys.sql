@@ -19,6 +19,7 @@ CREATE TABLE spent_tokens (
     hash text PRIMARY KEY,
     environment_id text NOT NULL REFERENCES environments,
     request_key text,                                        -- the request that used it, so that a retry may
+    at timestamptz NOT NULL,                                 -- its use: a request key holds for so long, and no longer
     repeated boolean NOT NULL DEFAULT false,                 -- it did, so that the token is not given back any more
     made text,                                               -- the batch that it made, whose items it may send
     expires_at timestamptz NOT NULL

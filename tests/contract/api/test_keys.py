@@ -6,9 +6,10 @@ import hashlib
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import jwt
 import pytest
 from falcon import testing
 
@@ -19,7 +20,10 @@ from sojourn.control_plane.api.needs import HAND_ON
 from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.control_plane.config import SettingError
 from sojourn.control_plane.engine.keys import MAX_KEYS
+from sojourn.control_plane.engine.public_tokens import PublicTokens
+from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.recent import SECONDS
+from sojourn.control_plane.store.seal import Seal
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant
 
@@ -81,6 +85,7 @@ def test_keys_of_others_are_not_there(tenant: Tenant, sibling: Tenant, stranger:
     ("body", "field"),
     [
         ({"scopes": []}, "scopes"),
+        ({"scopes": None}, "scopes"),
         ({"scopes": ["read"]}, "scopes.0"),
         ({"scopes": ["see:runs"]}, "scopes.0"),
         ({"scopes": ["read:runs"] * 201}, "scopes"),
@@ -125,9 +130,6 @@ def test_a_revoked_key_opens_nothing(tenant: Tenant, app: wsgi.App) -> None:
 
 
 def test_other_processes_see_it_within_seconds(tenant: Tenant, platform: Platform) -> None:
-    from sojourn.control_plane.store.access import Access
-    from sojourn.control_plane.store.seal import Seal
-
     elsewhere = Access(platform.database, Seal(platform.config.master_key)).keys
     made, now = create(tenant), platform.clock()
     assert elsewhere.opened_by(made["key"], now)
@@ -205,6 +207,23 @@ def test_the_root_key_is_replaced_and_never_revoked(sibling: Tenant, app: wsgi.A
     assert client(app, new["key"]).simulate_get("/api/v1/runs").status_code == 200
 
 
+def test_what_another_process_makes_after_a_rotation_lasts(sibling: Tenant, platform: Platform) -> None:
+    """Also while it still honours the key that was replaced."""
+    now = platform.clock()
+    elsewhere = Access(platform.database, Seal(platform.config.master_key))
+    environment = elsewhere.environment(sibling.environment, now)
+    assert environment
+    before = platform.public_tokens.mint(environment, ["read:runs"], timedelta(hours=1), now)
+    public = PublicTokens(elsewhere, platform.spent_tokens)
+    assert public.verify(before, now), "the root keys are in its mind"
+    root = next(key for key in platform.keys.list(environment, now) if key.is_root and not key.replaced_by)
+    new = platform.keys.rotate(environment, root.id, timedelta(0), now)
+    assert elsewhere.keys.root(sibling.environment, now) == new.secret
+    made = public.mint(environment, ["read:runs"], timedelta(hours=1), now)
+    assert platform.public_tokens.verify(made, now), "here it counts"
+    assert public.verify(made, now), "and there"
+
+
 def test_there_is_a_bound_to_keys(stranger: Tenant, platform: Platform) -> None:
     platform.database.rows(
         "INSERT INTO api_keys (id, environment_id, is_root, hash, hint) SELECT 'k' || n, %s, false, 'h' || n, ''"
@@ -237,6 +256,9 @@ PLACES = {
 BODIES: dict[str, Any] = {
     "runs.reset_key": {"taskIdentifier": "hello"},
     "keys.create": {"scopes": ["manage:apiKeys"]},
+    "queues.pause": {"action": "pause"},
+    "queues.override": {"concurrencyLimit": 1},
+    "queues.set_rate": {"limit": 1, "period": "1s"},
     "batches.create": {"runCount": 1},
     "batches.trigger": {"items": [{"task": "hello"}]},
     "batches.trigger_runs": {"items": [{"task": "hello"}]},
@@ -344,6 +366,76 @@ def test_each_item_of_a_stream_is_looked_at(tenant: Tenant, app: wsgi.App) -> No
     assert fill("a", "a").json["sealed"] is True
 
 
+SCHEDULE = {"task": "tick", "cron": "0 0 * * *", "deduplicationKey": "of-a-part"}
+
+
+def test_a_schedule_triggers_no_task_that_its_maker_may_not(tenant: Tenant, app: wsgi.App) -> None:
+    tenant.deploy(["tick", "tock"])
+    one = client(app, create(tenant, scopes=["write:schedules", "trigger:tasks:tick"])["key"])
+    made = one.simulate_post("/api/v1/schedules", json=SCHEDULE)
+    assert made.status_code == 200, made.text
+    other = tenant.client.simulate_post("/api/v1/schedules", json={**SCHEDULE, "task": "tock", "deduplicationKey": "t"})
+    past = {"from": "2030-01-01T00:00:00Z", "to": "2030-01-02T00:00:00Z"}
+    path, others = (f"/api/v1/schedules/{each.json['id']}" for each in (made, other))
+    change = {"task": "tock", "cron": "0 0 * * *"}
+    for refused in (
+        one.simulate_post("/api/v1/schedules", json={**SCHEDULE, "task": "tock"}),
+        one.simulate_put(path, json=change),
+        one.simulate_post(f"{others}/backfill", json=past),
+    ):
+        assert (refused.status_code, refused.json["code"]) == (403, "unauthorized")
+        assert "trigger:tasks:tock" in refused.json["nextStep"]
+    assert one.simulate_put(path, json={**change, "task": "tick"}).status_code == 200
+    assert one.simulate_post(f"{path}/backfill", json=past).status_code != 403
+    token = tenant.client.simulate_post("/api/v1/auth/public-tokens", json={"scopes": ["admin"]}).json["token"]
+    assert client(app, token).simulate_post("/api/v1/schedules", json=SCHEDULE).status_code == 403
+    assert client(app, token).simulate_get(path).status_code == 200
+
+
+def test_nobodys_run_is_made_a_parent_by_who_may_not_write_to_it(tenant: Tenant, app: wsgi.App) -> None:
+    """Whoever reads the child would see the parent's tags and metadata."""
+    parent = tenant.trigger(tags=["team:a"])
+    mays = ["trigger:tasks:hello", "batchTrigger:tasks:hello"]
+    items = [{"task": "hello"}]
+    fields = {"runCount": 1, "taskIdentifiers": ["hello"], "parentRunId": parent}
+    theirs = tenant.client.simulate_post("/api/v3/batches", json=fields).json["id"]
+    for more, granted in (
+        ([], False),
+        ([f"read:runs:{parent}"], False),
+        (["write:runs"], True),
+        (["write:tags:team:a"], True),
+    ):
+        one = client(app, create(tenant, scopes=mays + more)["key"])
+        lines = {"body": '{"index":0,"task":"hello"}', "headers": {"Content-Type": "application/x-ndjson"}}
+        answers = [
+            one.simulate_post("/api/v1/tasks/hello/trigger", json={"options": {"parentRunId": parent}}),
+            one.simulate_post("/api/v3/batches", json=fields),
+            one.simulate_post("/api/v2/tasks/batch", json={"items": items, "parentRunId": parent}),
+            one.simulate_post(f"/api/v3/batches/{theirs}/items", **lines),
+        ]
+        for answer in answers:
+            assert (answer.status_code < 300, answer.status_code == 403) == (granted, not granted), answer.text
+            assert granted or f"write:runs:{parent}" in answer.json["nextStep"]
+        nowhere = {"options": {"parentRunId": "run_" + "0" * 26}}
+        assert one.simulate_post("/api/v1/tasks/hello/trigger", json=nowhere).status_code == 200, "it has no parent"
+
+
+def test_a_queue_is_who_its_address_says(tenant: Tenant, app: wsgi.App) -> None:
+    """A task's own queue is no queue of that name."""
+    tenant.deploy(["mail"])
+    tenant.trigger("hello", queue={"name": "mail"})
+    own, named = (client(app, create(tenant, scopes=[f"*:queues:{each}"])["key"]) for each in ("task/mail", "mail"))
+    pause = {"action": "pause"}
+    for one, may in ((own, "task"), (named, "custom")):
+        for type_ in ("task", "custom"):
+            status = 200 if type_ == may else 403
+            answer = one.simulate_post("/api/v1/queues/mail/pause", json={**pause, "type": type_})
+            assert answer.status_code == status, answer.text
+            assert one.simulate_get("/api/v1/queues/mail", params={"type": type_}).status_code == status
+    for type_ in ("task", "custom"):
+        tenant.client.simulate_post("/api/v1/queues/mail/pause", json={"action": "resume", "type": type_})
+
+
 def test_nobody_hands_on_more_than_they_have(tenant: Tenant, app: wsgi.App) -> None:
     manager = create(tenant, scopes=["manage:apiKeys", "read:runs"])
     key = client(app, manager["key"])
@@ -360,6 +452,54 @@ def test_nobody_hands_on_more_than_they_have(tenant: Tenant, app: wsgi.App) -> N
         assert key.simulate_post(f"{KEYS}/{id_}/revoke").json["code"] == "scopes_exceed_key_access"
     assert key.simulate_post(f"{KEYS}/{made.json['id']}/rotate").status_code == 200
     assert key.simulate_post(f"{KEYS}/{manager['id']}/rotate").status_code == 200
+
+
+def test_a_key_makes_nothing_that_outlives_it(tenant: Tenant, app: wsgi.App) -> None:
+    made = create(tenant, expires="1h")
+    one = client(app, made["key"])
+    bound = one.simulate_post(KEYS, json={}).json
+    assert bound["expiresAt"] == made["expiresAt"]
+    assert one.simulate_post(KEYS, json={"expires": "90d"}).json["expiresAt"] == made["expiresAt"]
+    assert one.simulate_post(KEYS, json={"expires": "1m"}).json["expiresAt"] < made["expiresAt"]
+    token = one.simulate_post("/api/v1/auth/public-tokens", json={"scopes": ["read:runs"], "expirationTime": "2d"})
+    end = jwt.decode(token.json["token"], options={"verify_signature": False})["exp"]
+    assert end <= datetime.fromisoformat(made["expiresAt"]).timestamp()
+    root = next(each for each in listed(tenant).values() if each["isRoot"] and each["status"] == "ACTIVE")
+    for id_ in (root["id"], create(tenant)["id"], create(tenant, expires="2h")["id"]):
+        assert one.simulate_post(f"{KEYS}/{id_}/rotate").status_code == 403
+    assert one.simulate_post(f"{KEYS}/{bound['id']}/rotate").json["expiresAt"] == made["expiresAt"]
+
+
+def test_a_key_that_was_replaced_makes_none(tenant: Tenant, app: wsgi.App) -> None:
+    old, other = create(tenant), create(tenant)
+    assert opens(app, old["key"])
+    new = tenant.client.simulate_post(f"{KEYS}/{old['id']}/rotate").json
+    for path in (KEYS, f"{KEYS}/{other['id']}/rotate"):
+        refused = client(app, old["key"]).simulate_post(path, json={})
+        assert (refused.status_code, "replaced" in refused.json["nextStep"]) == (403, True)
+        assert client(app, new["key"]).simulate_post(path, json={}).status_code == 200
+
+
+def test_keys_that_open_are_listed_before_those_that_ended(stranger: Tenant, platform: Platform) -> None:
+    oldest = create(stranger)
+    platform.database.rows(
+        "INSERT INTO api_keys (id, environment_id, is_root, hash, hint, revoked_at) SELECT 'k' || n, %s, false, 'h' || n,"
+        " '', now() FROM generate_series(1, %s) n",
+        stranger.environment,
+        2 * MAX_KEYS,
+    )
+    assert oldest["id"] in listed(stranger)
+    platform.database.rows("DELETE FROM api_keys WHERE hash LIKE 'h%%'")
+
+
+def test_a_release_that_knows_no_scopes_does_not_find_a_key_that_has_some(tenant: Tenant, platform: Platform) -> None:
+    """It would take it for a key to everything, while an upgrade is under way."""
+    made = create(tenant, scopes=["read:runs"])
+    replaced = tenant.client.simulate_post(f"{KEYS}/{made['id']}/rotate").json
+    for key in (made, replaced):
+        name = hashlib.sha256(key["key"].encode()).hexdigest()
+        assert not platform.database.rows("SELECT id FROM api_keys WHERE hash = %s", name)
+        assert platform.access.keys.opened_by(key["key"], platform.clock())
 
 
 # --- on the database itself

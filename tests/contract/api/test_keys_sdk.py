@@ -85,11 +85,12 @@ def test_a_token_triggers_once_also_when_its_request_is_sent_twice(
 def test_a_token_triggers_a_batch_once(client: Client, connect: Callable[[str], Client]) -> None:
     once = connect(Auth(client).create_batch_trigger_public_token("hello"))
     with pytest.raises(PermissionDeniedError):
-        batch.trigger([("hello", 1)], client=once)
-    many = connect(Auth(client).create_public_token(scopes=["batchTrigger:tasks"], one_time=True))
-    made = batch.trigger([("hello", n) for n in range(3)], client=many)
+        batch.trigger([("hello", 1), ("other", 2)], client=once)
+    made = batch.trigger([("hello", n) for n in range(3)], client=once)
     assert batch.retrieve(made.id, client=client).run_count == 3
     assert made.public_access_token and batch.retrieve(made.id, client=connect(made.public_access_token)).id == made.id
+    with pytest.raises(AuthenticationError, match="works once"):
+        batch.trigger([("hello", 1)], client=once)
 
 
 def test_a_waitpoint_token_comes_with_what_completes_it(client: Client, connect: Callable[[str], Client]) -> None:
@@ -162,6 +163,7 @@ def test_a_new_root_key_is_put_where_the_command_line_looks(
     kept = json.loads(file.read_text())["environments"]
     assert kept == {"dev": {"secret_key": made["key"]}, "prod": {"secret_key": "p"}}
     assert file.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr(profile, "client", lambda environment, data_dir: connect(made["key"]))
     assert json.loads(invoke("rotate", "--env", "none", "--data-dir", str(tmp_path), "--json").stdout)["isRoot"]
     assert json.loads(file.read_text())["environments"] == kept
 

@@ -74,6 +74,25 @@ def test_how_long_it_lives(tenant: Tenant, platform: Platform) -> None:
     assert told(tenant.client.simulate_post(JWT, json={}).json["token"])["scopes"] == []
 
 
+def test_older_clients_make_what_others_do(tenant: Tenant) -> None:
+    wanted = {"scopes": ["read:runs"], "otu": True, "realtime": {"skipColumns": ["payload"]}}
+    found = told(tenant.client.simulate_post(JWT, json={"claims": wanted}).json["token"])
+    assert {name: found[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize("path", [MINT, JWT])
+def test_no_token_is_made_that_no_server_lets_in(tenant: Tenant, app: wsgi.App, path: str) -> None:
+    scopes = [f"read:tags:{n:0400}" for n in range(20)]
+    for count, status in ((12, 200), (20, 400)):
+        body = {"scopes": scopes[:count]}
+        answer = tenant.client.simulate_post(path, json=body if path == MINT else {"claims": body})
+        assert answer.status_code == status
+        if status == 200:
+            assert holder(app, answer.json["token"]).simulate_get("/api/v1/runs").status_code == 403
+        else:
+            assert answer.json["field"] == "scopes" and "8000" in answer.json["error"]
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -327,6 +346,29 @@ def test_a_repetition_that_succeeded_is_not_undone_by_the_refusal_of_the_first(t
     tokens.give_back(token)
     with pytest.raises(Exception, match="works once"):
         tokens.spend(token, "other", now)
+
+
+def test_a_repetition_counts_as_long_as_its_key_holds(tenant: Tenant, platform: Platform) -> None:
+    """After that the key is free, and the request would make another run."""
+    tokens, now = platform.public_tokens, platform.clock()
+    token = tokens.verify(mint(tenant, "trigger:tasks:once", oneTimeUse=True, expirationTime="2d"), now)
+    assert tokens.spend(token, "key", now) is True
+    assert tokens.spend(token, "key", now + timedelta(hours=23)) is False
+    with pytest.raises(Exception, match="works once"):
+        tokens.spend(token, "key", now + timedelta(hours=25))
+
+
+def test_a_request_key_leads_no_other_token_to_a_run(tenant: Tenant, app: wsgi.App) -> None:
+    """It comes with a token that reads the run."""
+    key = {"x-trigger-request-idempotency-key": secrets.token_hex(8)}
+    first, other = (
+        holder(app, mint(tenant, "trigger:tasks:once", expirationTime=end)).simulate_post(TRIGGER, json={}, headers=key)
+        for end in ("1h", "2h")
+    )
+    by_key = tenant.client.simulate_post(TRIGGER, json={}, headers=key)
+    again = tenant.client.simulate_post(TRIGGER, json={}, headers=key)
+    assert len({first.json["id"], other.json["id"], by_key.json["id"]}) == 3
+    assert again.json == by_key.json
 
 
 def test_what_cannot_be_known_again_is_not_repeated(tenant: Tenant, app: wsgi.App) -> None:

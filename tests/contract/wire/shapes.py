@@ -364,3 +364,199 @@ class Refusal(Shape):
 
     error: Annotated[str, Field(min_length=1)]
     code: str
+
+
+class EventOfSpan(Shape):
+    name: str
+    time: datetime
+    properties: dict[str, Any]
+
+
+class Event(Shape):
+    """The client does not check it; the field's names are the wire's."""
+
+    spanId: str
+    parentId: str | None
+    runId: str | None
+    message: str
+    startTime: Annotated[str, Field(pattern="^[0-9]+$")]
+    duration: float
+    isError: bool
+    isPartial: bool
+    isCancelled: bool
+    level: Literal["TRACE", "DEBUG", "LOG", "INFO", "WARN", "ERROR"]
+    kind: str
+    attemptNumber: int | None
+    taskSlug: str
+    events: list[EventOfSpan]
+    style: dict[str, Any]
+
+
+class Events(Shape):
+    events: Annotated[list[Event], Field(min_length=1)]
+
+
+class SpanData(Shape):
+    message: str
+    taskSlug: str = ABSENT
+    taskPath: str = ABSENT
+    events: list[EventOfSpan] = ABSENT
+    startTime: datetime
+    duration: float
+    isError: bool
+    isPartial: bool
+    isCancelled: bool
+    level: str
+    workerVersion: str = ABSENT
+    queueName: str = ABSENT
+    machinePreset: str = ABSENT
+    properties: dict[str, Any] = ABSENT
+    output: Any = ABSENT
+
+
+class Span(Shape):
+    id: str
+    parentId: str = ABSENT
+    runId: str
+    data: SpanData
+    children: list[Span]
+
+
+class TraceOfRun(Shape):
+    traceId: str
+    rootSpan: Span
+
+
+class Trace(Shape):
+    trace: TraceOfRun
+
+
+class SpanDetail(Shape):
+    spanId: str
+    parentId: str | None
+    runId: str
+    message: str
+    isError: bool
+    isPartial: bool
+    isCancelled: bool
+    level: str
+    startTime: datetime
+    durationMs: float
+    properties: dict[str, Any] = ABSENT
+    events: list[EventOfSpan] = ABSENT
+    entityType: str = ABSENT
+
+
+class Counts(Shape):
+    total: Count
+    success: Count
+    failure: Count
+
+
+class BulkAction(Shape):
+    id: Annotated[str, Field(pattern="^bulk_")]
+    name: str = ABSENT
+    type: Literal["CANCEL", "REPLAY"]
+    status: Literal["PENDING", "COMPLETED", "ABORTED"]
+    counts: Counts
+    createdAt: datetime
+    completedAt: datetime = ABSENT
+
+
+class BulkActions(Shape):
+    data: list[BulkAction]
+    pagination: Pagination
+
+
+class Variable(Shape):
+    name: str
+    value: str
+    isSecret: bool
+
+
+class Resolved(Shape):
+    variables: dict[str, str]
+
+
+class DeploymentItems(Shape):
+    data: list[Deployment]
+    pagination: Pagination
+
+
+class WorkerTask(Shape):
+    id: str
+    slug: str
+    filePath: str
+    exportName: str = ABSENT
+
+
+class DeployedWorker(Shape):
+    id: str
+    version: str
+    tasks: list[WorkerTask]
+
+
+class DeploymentDetail(Shape):
+    """Without `worker` the client takes the deployment for a failed one."""
+
+    id: str
+    status: str
+    contentHash: str
+    shortCode: str
+    version: str
+    imagePlatform: str
+    imageReference: str = ABSENT
+    worker: DeployedWorker
+
+
+class Promoted(Shape):
+    id: str
+    version: str
+    shortCode: str
+
+
+class Claims(Shape):
+    sub: str
+    pub: Literal[True]
+
+
+class MadeToken(Shape):
+    token: Annotated[str, Field(pattern=r"^[\w-]+\.[\w-]+\.[\w-]+$")]
+
+
+class Upload(Shape):
+    presignedUrl: str
+    storagePath: str
+
+
+class Download(Shape):
+    presignedUrl: str
+
+
+class Organization(Shape):
+    id: str
+    title: str
+    slug: str
+    createdAt: datetime
+
+
+class Project(Shape):
+    id: str
+    externalRef: str
+    name: str
+    slug: str
+    createdAt: datetime
+    organization: Organization
+
+
+class Who(Shape):
+    userId: str
+    email: Annotated[str, Field(pattern=".@.")]
+    dashboardUrl: str
+
+
+class KeyOfEnvironment(Shape):
+    apiKey: str
+    name: str
+    apiUrl: str
+    projectId: str

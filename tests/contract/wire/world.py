@@ -52,6 +52,7 @@ def fill(world: World) -> World:
     _runs(world, executor(world.platform, world.tenant, version["id"], f"executor_{secrets.token_hex(4)}"))
     _batches(world)
     _others(world)
+    _acted_on(world, version["id"])
     return world
 
 
@@ -108,6 +109,20 @@ def _others(world: World) -> None:
     world.names["called"], world.names["callback"] = made["id"], made["url"].split("/", 3)[3]
     queues = world.done("GET", "/api/v1/queues?perPage=100")["data"]
     world.names["queue"] = next(each["id"] for each in queues if each["name"] == "wire/queue")
+
+
+def _acted_on(world: World, version: str) -> None:
+    platform = world.platform
+    environment = platform.access.environment(world.tenant.environment, platform.clock())
+    assert environment is not None
+    world.names |= {"deployment": version, "ref": environment.project_ref}
+    world.names["span"] = world.done("GET", "/api/v1/runs/{completed}/events")["events"][0]["spanId"]
+    nothing = {"action": "cancel", "runIds": [world["completed"]]}
+    for name in ("action", "stopped"):
+        world.names[name] = world.done("POST", "/api/v1/bulk-actions", nothing)["id"]
+    world.names["key_id"] = world.done("POST", "/api/v1/keys", {"name": "wire"})["id"]
+    person = platform.access.personal_tokens.create(world.tenant.organization, platform.clock())[1]
+    world.names["person"] = person
 
 
 def nulls(value: Any, path: str = "") -> set[str]:

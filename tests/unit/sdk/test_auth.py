@@ -19,7 +19,9 @@ from sojourn.sdk.keys import Keys, KeyState
 from sojourn.sdk.registry import Registry
 from sojourn.sdk.run import trigger
 from sojourn.sdk.task import Task
+from sojourn.sdk.wait import wait
 from tests.unit.sdk.test_client import TRIGGERED, Script
+from tests.unit.sdk.waiting_platform import Platform
 
 TOKEN = (200, {"token": "a.b.c"})
 KEY = {
@@ -143,6 +145,19 @@ def test_a_token_holds_for_a_coroutine_and_in_its_threads() -> None:
         return await asyncio.gather(one("a"), one("b"))
 
     assert asyncio.run(both()) == [(True, True)] * 2
+
+
+def test_a_token_holds_in_the_async_code_of_a_run(registry: Registry) -> None:
+    script = Script((200, {"success": True}))
+
+    async def work() -> None:
+        with Auth(script.client()).with_token("a.b.c"):
+            await wait.complete_token("waitpoint_1")
+
+    platform = Platform(registry, short=5.0)
+    platform.run(work)
+    assert platform.output is None
+    assert script.sent[0].headers["Authorization"] == "Bearer a.b.c"
 
 
 def test_in_a_loop_calls_are_awaited() -> None:

@@ -9,12 +9,14 @@ import pytest
 
 from sojourn import BatchNotSealedError, BatchState, batch, task, tasks, testing
 from sojourn.sdk import context as contexts
+from sojourn.sdk.auth import Auth
 from sojourn.sdk.client import ATTEMPTS, Client
 from sojourn.sdk.context import RunContext
 from sojourn.sdk.errors import ApiConnectionError, ConfigurationError, PayloadError, UnprocessableError
 from sojourn.sdk.exchange import Request, Response
+from sojourn.sdk.run import trigger
 from sojourn.sdk.task import Task
-from tests.unit.sdk.test_client import Script
+from tests.unit.sdk.test_client import TRIGGERED, Script
 
 MADE = (202, {"id": "batch_1", "runCount": 3, "isCached": False})
 SEALED = (200, {"id": "batch_1", "itemsAccepted": 3, "itemsDeduplicated": 0, "sealed": True})
@@ -44,7 +46,8 @@ def test_a_batch_on_the_wire() -> None:
     assert (handle.id, handle.run_count, handle.is_cached) == ("batch_1", 3, False)
     created, sent = script.sent
     assert (created.method, created.path) == ("POST", "/api/v3/batches")
-    assert json.loads(created.body or b"") == {"runCount": 3} and created.headers["x-sojourn-batch"] == "large"
+    assert json.loads(created.body or b"") == {"runCount": 3, "taskIdentifiers": ["mail"]}
+    assert created.headers["x-sojourn-batch"] == "large"
     assert (sent.method, sent.path) == ("POST", "/api/v3/batches/batch_1/items")
     assert sent.headers["Content-Type"] == "application/x-ndjson"
     assert lines(sent) == [
@@ -97,13 +100,32 @@ def test_all_is_sent_twice_at_most() -> None:
     assert len(script.sent) == 3
 
 
+def test_a_batch_of_too_many_tasks_to_name_names_none() -> None:
+    script = Script((202, {"id": "batch_1", "runCount": 200, "isCached": False}), SEALED)
+    batch.trigger([(f"{n:0250}", n) for n in range(200)], client=script.client())
+    assert json.loads(script.sent[0].body or b"") == {"runCount": 200}
+
+
 def test_a_batch_that_is_there_is_not_sent_again() -> None:
     script = Script((200, {"id": "batch_1", "runCount": 2, "isCached": True}))
     handle = tasks.batch_trigger("mail", [1, 2], client=script.client(), idempotency_key="k", idempotency_key_ttl="1h")
     assert handle.is_cached and len(script.sent) == 1
     assert json.loads(script.sent[0].body or b"") == {
-        "runCount": 2, "idempotencyKey": "k", "idempotencyKeyTTL": "3600s",
+        "runCount": 2, "taskIdentifiers": ["mail"], "idempotencyKey": "k", "idempotencyKeyTTL": "3600s",
     }  # fmt: skip
+
+
+def test_a_public_token_triggers_in_nobodys_name() -> None:
+    script = Script(MADE, SEALED, TRIGGERED)
+    before = contexts.enter(RunContext({"run": {"id": "run_9"}}))
+    try:
+        with Auth(script.client()).with_token("a.b.c"):
+            tasks.batch_trigger("mail", [1, 2, 3])
+            trigger("mail", None, {})
+    finally:
+        contexts.enter(before)
+    assert len(script.sent) == 3
+    assert not any(b"parentRunId" in (sent.body or b"") for sent in script.sent)
 
 
 def test_inside_a_run_the_batch_is_the_runs() -> None:
