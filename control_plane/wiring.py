@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -39,6 +40,7 @@ from sojourn.control_plane.engine.keys import Keys
 from sojourn.control_plane.engine.limits import Limiting
 from sojourn.control_plane.engine.opening import Opening
 from sojourn.control_plane.engine.outcomes import Outcomes
+from sojourn.control_plane.engine.outputs import Outputs
 from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.engine.placing import Placing
 from sojourn.control_plane.engine.public_tokens import PublicTokens
@@ -183,7 +185,8 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     counting = redis.Redis.from_url(config.redis_url, socket_timeout=0.5, socket_connect_timeout=0.5)
     seal = Seal(config.master_key)
     clock = DatabaseClock(database)
-    objects = object_store(config)
+    stored_packets = StoredPackets(database)
+    objects = object_store(config, stored_packets.are_stored)
     access, runs, versions = Access(database, seal), Runs(database), Versions(database)
     executors, cluster_keys = Executors(database), ClusterKeys(database)
     spent_tokens = SpentTokens(database)
@@ -197,8 +200,9 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     grants = Grants(seal.derive("grants"))
     limiting, turns = Limiting(queues, index), Turns(wakeups)
     waits = Waits(database)
-    packets = Packets(objects, grants, config.api_url)
-    waiting = Waiting(runs, waits, index, credentials, packets)
+    packets = Packets(objects, grants, stored_packets, config.api_url)
+    outputs = Outputs(packets, patience=min(_OUTPUTS_PATIENCE, config.lease_seconds / 10))
+    waiting = Waiting(runs, waits, index, credentials, outputs)
     index.on_awaited = waiting.runs_are_over
     outcomes = Outcomes(
         runs,
@@ -312,7 +316,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         checkpoints=checkpoints,
         objects=objects,
         freezing=freezing,
-        shredding=Shredding(checkpoints, StoredPackets(database), objects),
+        shredding=Shredding(checkpoints, stored_packets, objects),
         packets=packets,
         grants=grants,
         debouncing=debouncing,
@@ -342,11 +346,17 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     )
 
 
-def object_store(config: Config) -> Objects:
-    """Where checkpoints are kept."""
+#: Seconds that a heartbeat's answer waits for large outputs; of a short lease a tenth, as some answers look twice.
+_OUTPUTS_PATIENCE = 5.0
+
+
+def object_store(config: Config, is_used: Callable[[], bool]) -> Objects:
+    """Where checkpoints, and large payloads and outputs, are kept. `is_used`: whether there are any."""
     if config.object_store.startswith("s3://"):
         return S3Objects(buckets.read(config.object_store))
-    return DirectoryObjects(Path(config.object_store or Path(config.data_dir) / "objects"))
+    if config.object_store:
+        return DirectoryObjects(Path(config.object_store), is_used)
+    return DirectoryObjects(Path(config.data_dir) / "objects")
 
 
 def waiting_terms_of(config: Config) -> WaitingTerms:

@@ -12,6 +12,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -21,7 +22,7 @@ from sojourn.sdk.bulk_actions import BulkActions
 from sojourn.sdk.client import Client
 from sojourn.sdk.conditions import task_result
 from sojourn.sdk.envvars import EnvVars
-from sojourn.sdk.errors import RunTimeoutError
+from sojourn.sdk.errors import ApiError, RunTimeoutError
 from sojourn.sdk.exchange import Transport
 from sojourn.sdk.queues import Queues
 from sojourn.sdk.result import TaskResult
@@ -81,10 +82,19 @@ def _some(items: Iterator[T]) -> list[T]:
     return list(islice(items, _PAGE))
 
 
+def _retrieve(runs: Runs, run_id: str) -> Run:
+    """A run, with its payload and output as far as they can be had: whoever reads them must not block the loop."""
+    run = runs.retrieve(run_id)
+    for name in ("payload", "output"):
+        with suppress(ApiError):
+            getattr(run, name)
+    return run
+
+
 class AsyncRuns(_Over):
     """`runs`, awaited."""
 
-    retrieve = _apart(Runs.retrieve)
+    retrieve = _apart(_retrieve)
     list = _each(Runs.list)
     cancel = _apart(Runs.cancel)
     replay = _apart(Runs.replay)

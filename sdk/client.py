@@ -8,7 +8,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -90,12 +90,16 @@ class Client:
         return self.request("GET", f"/api/v3/runs/{quote(run_id, safe='')}")
 
     def retrieve_whole(self, run_id: str) -> dict[str, Any]:
-        """A run; a payload or an output that is so large that it lies elsewhere is fetched."""
+        """A run; a payload or an output that is so large that it lies elsewhere is fetched.
+
+        One that cannot be had now is left out: what is known of the run is told all the same.
+        """
         wire = self.retrieve(run_id)
         for name in ("payload", "output"):
             address = wire.get(f"{name}PresignedUrl")
             if address is not None:
-                wire[name] = self.read_address(address)
+                with suppress(ApiError):
+                    wire[name] = self.read_address(address)
         return wire
 
     def list_runs(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:

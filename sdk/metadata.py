@@ -83,6 +83,7 @@ class Changes:
 
     def _change(self, operation: dict[str, Any]) -> Changes:
         context = _inside()
+        _check(operation)
         held, operation = _held(context), _plain(operation)
         with held.lock:
             if self._whose == "run" or _is_own(context, self._whose):
@@ -147,6 +148,34 @@ def _is_own(context: RunContext, whose: str) -> bool:
     return relative is None or relative == run.id
 
 
+def _check(operation: dict[str, Any]) -> None:
+    """What the platform would refuse, when nobody listens any more."""
+    from sojourn.sdk.metadata_operations import BadOperation, path
+
+    if "key" in operation:
+        key = operation["key"]
+        if not isinstance(key, str) or not 0 < len(key) <= _KEY_CHARS or not _is_storable(key):
+            raise MetadataError(f"a key of the metadata is a text of 1 to {_KEY_CHARS:,} characters, without NUL")
+        try:
+            path(key)
+        except BadOperation as error:
+            raise MetadataError(f"the metadata cannot be changed so: {error}") from None
+    if operation["type"] == "increment":
+        by = operation["value"]
+        if isinstance(by, bool) or not isinstance(by, int | float):
+            raise MetadataError("the metadata is incremented by numbers")
+        if not -_LARGEST <= by <= _LARGEST:
+            raise MetadataError(f"the metadata is incremented by numbers up to {_LARGEST:g}")
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\x00" not in text
+
+
 def _plain(operation: dict[str, Any]) -> dict[str, Any]:
     """The operation as JSON has it: what was given may change afterwards."""
     import json
@@ -158,6 +187,8 @@ def _plain(operation: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+#: Characters of a key, and a number, that the API takes at most.
+_KEY_CHARS, _LARGEST = 1_000, 1e300
 #: Levels that the API takes; the metadata is three below its top.
 _DEEPEST = 125
 

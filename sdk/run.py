@@ -14,7 +14,7 @@ from sojourn.sdk.bulk_actions import BulkActionState
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
-from sojourn.sdk.errors import ConfigurationError, RunTimeoutError
+from sojourn.sdk.errors import ApiError, ConfigurationError, RunTimeoutError
 from sojourn.sdk.inside import blocking, in_loop, wait_for
 from sojourn.sdk.protocol import MAX_WAITS
 from sojourn.sdk.result import Results, TaskResult
@@ -32,7 +32,11 @@ _PAGE = 100
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run. Dates are aware; `output` and `payload` are parsed; `error` is `{message, name?, stackTrace?}`."""
+    """A run. Dates are aware; `error` is `{message, name?, stackTrace?}`.
+
+    `payload` and `output` are parsed. Large ones lie elsewhere, and are fetched when they are read first: `ApiError` where
+    that cannot be.
+    """
 
     id: str
     status: str
@@ -40,8 +44,6 @@ class Run:
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    payload: Any = None
-    output: Any = None
     error: dict[str, Any] | None = None
     attempt_count: int = 0
     version: str | None = None
@@ -55,10 +57,42 @@ class Run:
     is_failed: bool = False
     is_cancelled: bool = False
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    _client: Client | None = field(default=None, repr=False, compare=False)
+    _fetched: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def payload(self) -> Any:
+        """What it was triggered with."""
+        return self._body("payload")
+
+    @property
+    def output(self) -> Any:
+        """What it returned; None until then."""
+        return self._body("output")
+
+    def _body(self, name: str) -> Any:
+        address = self.raw.get(f"{name}PresignedUrl")
+        if address is None:
+            return self.raw.get(name)
+        if name not in self._fetched:
+            self._fetched[name] = self._fetch(name, address)
+        return self._fetched[name]
+
+    def _fetch(self, name: str, address: str) -> Any:
+        client = self._client or default()
+        try:
+            return client.read_address(address)
+        except ApiError as error:
+            if error.status is None or error.status >= 500:
+                raise
+        # An address is good for an hour.
+        wire = client.retrieve(self.id)
+        newer = wire.get(f"{name}PresignedUrl")
+        return wire.get(name) if newer is None else client.read_address(newer)
 
     @classmethod
-    def of(cls, wire: Mapping[str, Any]) -> Run:
-        """A run as the API has it; `raw` keeps what has no field here."""
+    def of(cls, wire: Mapping[str, Any], client: Client | None = None) -> Run:
+        """A run as the API has it; `raw` keeps what has no field here. `client`: what fetches the rest."""
         return cls(
             id=wire["id"],
             status=wire["status"],
@@ -66,8 +100,6 @@ class Run:
             created_at=_date(wire["createdAt"]),
             started_at=_date(wire["startedAt"]) if wire.get("startedAt") else None,
             finished_at=_date(wire["finishedAt"]) if wire.get("finishedAt") else None,
-            payload=wire.get("payload"),
-            output=wire.get("output"),
             error=wire.get("error"),
             attempt_count=wire.get("attemptCount", 0),
             version=wire.get("version"),
@@ -81,6 +113,7 @@ class Run:
             is_failed=bool(wire.get("isFailed")),
             is_cancelled=bool(wire.get("isCancelled")),
             raw=wire,
+            _client=client,
         )
 
 
@@ -103,7 +136,8 @@ class RunHandle:
 
     def retrieve(self) -> Run:
         """The run as it stands."""
-        return Run.of((self.client or default()).retrieve_whole(self.id))
+        client = self.client or default()
+        return Run.of(client.retrieve(self.id), client)
 
     def cancel(self) -> None:
         """Cancels it; one that is over stays as it is."""
@@ -253,8 +287,9 @@ class Runs:
         self._given = client
 
     def retrieve(self, run_id: str) -> Run:
-        """A run, with its payload and output."""
-        return Run.of(self._client.retrieve_whole(run_id))
+        """A run, with its payload and output; large ones are fetched when they are read."""
+        client = self._client
+        return Run.of(client.retrieve(run_id), client)
 
     def list(self, *, limit: int | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
         """Runs, newest first, page after page as they are asked for, without payloads and outputs.
@@ -307,7 +342,8 @@ class Runs:
 
     def reschedule(self, run_id: str, delay: str | float | timedelta | datetime) -> Run:
         """Another start for a run that is delayed: so long from now, or a date."""
-        return Run.of(self._client.reschedule(run_id, trigger_options({"delay": delay})["delay"]))
+        client = self._client
+        return Run.of(client.reschedule(run_id, trigger_options({"delay": delay})["delay"]), client)
 
     def metadata(self, run_id: str) -> Mapping[str, Any]:
         """A run's metadata as it stands."""

@@ -82,8 +82,8 @@ class RunPage:
             run=found,
             executor=self._executors.find(found.executor_id) if found.executor_id else None,
             version=version.number if version else "",
-            payload_url=self._address(found.payload, found.payload_type),
-            output_url=self._address(found.output, found.output_type),
+            payload_url=self._address(found, found.payload, found.payload_type),
+            output_url=self._address(found, found.output, found.output_type),
             over=found.snapshot_status == SnapshotStatus.FINISHED,
             took=found.finished_at - found.executed_at if found.finished_at and found.executed_at else None,
             waited=found.executed_at - found.created_at if found.executed_at else None,
@@ -99,12 +99,12 @@ class RunPage:
             more=following if len(lines) == _LINES else None,
         )
 
-    def _address(self, text: str | None, media_type: str | None) -> str | None:
+    def _address(self, run: Run, text: str | None, media_type: str | None) -> str | None:
         """Where a payload or an output is that does not lie beside the run."""
         if text is None or media_type != STORED:
             return None
         try:
-            return self._packets.url(text, self._clock())
+            return self._packets.url(run.environment_id, text, self._clock())
         except PacketsUnavailable:
             return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -27,24 +28,24 @@ from sojourn.control_plane.api.parents import require_parent
 from sojourn.control_plane.api.problems import Problem, of_engine
 from sojourn.control_plane.api.public_tokens import HandleTokens
 from sojourn.control_plane.api.tasks import (
-    Uploads,
     idempotency_headers,
     kept_key,
+    media_type,
     no_waiting,
     parent_id,
     request_key,
     run_request,
     source,
     task_id,
-    uploads_of,
 )
 from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.batch_items import Flaw, Item
 from sojourn.control_plane.engine.batches import Batches as BatchCases
 from sojourn.control_plane.engine.batches import BatchRequest, Filled, MadeBatch
 from sojourn.control_plane.engine.errors import PacketMissing
-from sojourn.control_plane.engine.packets import Packets
+from sojourn.control_plane.engine.packets import Packets, Text
 from sojourn.control_plane.engine.triggering import TriggerRequest
+from sojourn.control_plane.store.packets import STORED
 from sojourn.control_plane.store.records import Batch
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode
 
@@ -52,6 +53,8 @@ from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode
 LINE_LIMIT = MAX_PAYLOAD_BYTES + 512 * 1024
 #: Items, and bytes of them, that are stored at once.
 _AT_ONCE, _BYTES_AT_ONCE = 500, 4 * 1024 * 1024
+#: Bytes of an upload that an item names, beyond which it lies in the object store: thousands are held at once.
+_INLINE_UPLOAD = 4 * 1024
 #: Bytes of results in one answer.
 _RESULT_BYTES = 32 * 1024 * 1024
 _NO_OPTIONS = RunOptions()
@@ -150,7 +153,7 @@ class Batches:
     def _whole(self, call: Call, body: WholeBatchBody) -> MadeBatch:
         if body.resumeParentOnCompletion:
             raise no_waiting("resumeParentOnCompletion")
-        uploads = uploads_of(self._packets, call.environment)
+        uploads = _Uploads(self._packets, call.environment.id, call.now)
         items = [whole_item(place, value, source(call), call.now, uploads) for place, value in enumerate(body.items)]
         key, ttl = kept_key(*idempotency_headers(call), "idempotency-key-ttl")
         request = BatchRequest(
@@ -171,7 +174,7 @@ class Batches:
         accepted = repeated = 0
         if batch.is_sealed:
             return Filled(0, sum(1 for _ in _lines(stream, batch)), batch)
-        uploads = uploads_of(self._packets, call.environment)
+        uploads = _Uploads(self._packets, call.environment.id, call.now)
         for items in _portions(stream, batch, source(call), call.now, uploads):
             for item in items:
                 call.require("batchTrigger", Resource("tasks", item.request.task))
@@ -203,7 +206,7 @@ def batch_request(call: Call) -> BatchRequest:
     )
 
 
-def item_of(line: ndjson.Line, source: str, now: datetime, uploads: Uploads | None = None) -> Item:
+def item_of(line: ndjson.Line, source: str, now: datetime, uploads: _Uploads | None = None) -> Item:
     """A line's item, with its flaw if it cannot be triggered. `Problem` if it does not even say which item it is."""
     if not line.is_whole:
         return _unread(line, ErrorCode.PAYLOAD_TOO_LARGE, f"the item has more than {LINE_LIMIT} bytes")
@@ -224,7 +227,7 @@ def item_of(line: ndjson.Line, source: str, now: datetime, uploads: Uploads | No
     return _read(body.index, body, source, now, uploads)
 
 
-def whole_item(place: int, value: dict[str, Any], source: str, now: datetime, uploads: Uploads | None = None) -> Item:
+def whole_item(place: int, value: dict[str, Any], source: str, now: datetime, uploads: _Uploads | None = None) -> Item:
     """An item of a batch that is sent whole. `Problem` if it does not name its task."""
     try:
         body = BatchedRun.model_validate(value)
@@ -242,7 +245,7 @@ def _lines(stream: Stream, batch: Batch) -> Iterator[ndjson.Line]:
     return ndjson.lines(stream.chunks(batch.run_count * LINE_LIMIT), LINE_LIMIT)
 
 
-def _portions(stream: Stream, batch: Batch, source: str, now: datetime, uploads: Uploads) -> Iterator[list[Item]]:
+def _portions(stream: Stream, batch: Batch, source: str, now: datetime, uploads: _Uploads) -> Iterator[list[Item]]:
     items: list[Item] = []
     held = 0
     for line in _lines(stream, batch):
@@ -255,15 +258,56 @@ def _portions(stream: Stream, batch: Batch, source: str, now: datetime, uploads:
         yield items
 
 
-def _read(index: int, body: BatchItemBody | BatchedRun, source: str, now: datetime, uploads: Uploads | None) -> Item:
+def _read(index: int, body: BatchItemBody | BatchedRun, source: str, now: datetime, uploads: _Uploads | None) -> Item:
     options = body.options or _NO_OPTIONS
     try:
         key = kept_key(options.idempotencyKey, options.idempotencyKeyTTL, "options.idempotencyKeyTTL")
-        return Item(index, run_request(body.task, body.payload, options, key, now, source=source, uploads=uploads))
+        return Item(index, _request(body, options, key, now, source, uploads))
     except PacketMissing as error:
         return _flawed(index, body.task, of_engine(error))
     except Problem as problem:
         return _flawed(index, body.task, problem)
+
+
+def _request(
+    body: BatchItemBody | BatchedRun,
+    options: RunOptions,
+    key: tuple[str | None, int],
+    now: datetime,
+    source: str,
+    uploads: _Uploads | None,
+) -> TriggerRequest:
+    """An item's run. Its upload is not held until the others are read: a few lines may name gigabytes."""
+    if uploads is None or media_type(options.payloadType) != STORED:
+        return run_request(body.task, body.payload, options, key, now, source=source, uploads=uploads)
+    known = uploads.known.get(body.payload) if isinstance(body.payload, str) else None
+    if known is None:
+        request = run_request(body.task, body.payload, options, key, now, source=source, uploads=uploads)
+        if request.payload is None:
+            return request
+        known = uploads.known[body.payload] = uploads.kept(Text(request.payload, request.payload_type))
+    else:
+        request = run_request(body.task, None, options.model_copy(update={"payloadType": None}), key, now, source=source)
+    return replace(request, payload=known.text, payload_type=known.media_type)
+
+
+class _Uploads:
+    """What a batch's items name of an environment's uploads: each is read and kept once. `known`: by path, as runs have it.
+
+    Items that name the same path have the same payload, also where somebody writes it anew meanwhile.
+    """
+
+    def __init__(self, packets: Packets, environment_id: str, now: datetime):
+        self._packets = packets
+        self._environment_id = environment_id
+        self._now = now
+        self.known: dict[str, Text] = {}
+
+    def __call__(self, path: str) -> Text:
+        return self._packets.uploaded(self._environment_id, path)
+
+    def kept(self, payload: Text) -> Text:
+        return self._packets.kept(self._environment_id, payload, self._now, _INLINE_UPLOAD)
 
 
 def _flawed(index: int, task: str, problem: Problem) -> Item:

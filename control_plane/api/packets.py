@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -14,6 +16,8 @@ from sojourn.control_plane.engine.grants import Grants
 from sojourn.control_plane.engine.packets import MAX_UPLOAD_BYTES
 from sojourn.control_plane.engine.packets import Packets as StoredPackets
 from sojourn.control_plane.store.packets import served_type
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Packets:
@@ -65,4 +69,7 @@ def _plain(call: Call, chunks: Iterator[bytes]) -> Iterator[bytes]:
     if media_type(call.headers.get("CONTENT_TYPE")) != SUPER_JSON:
         return chunks
     value = unwrapped(b"".join(chunks).decode("utf-8", "replace"))
-    return iter([packet_text(value, "payload").encode()])
+    packet_text(value, "payload")  # may it be one?
+    # As it came, and not in ASCII, but for what UTF-8 has no bytes for: an upload has a limit of bytes.
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return iter([_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()])

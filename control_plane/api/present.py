@@ -117,7 +117,7 @@ def retrieved(
     waits: Sequence[Wait],
     current: bool,
     schedule: Schedule | None = None,
-    address: Callable[[str], str] = str,
+    address: Callable[[str], str | None] = str,
 ) -> dict[str, Any]:
     """A run by itself, with payload, output, error and its relatives. `versions`: numbers by version id.
 
@@ -174,12 +174,13 @@ def placed(executor_id: str, executor: Executor | None) -> dict[str, Any]:
     )
 
 
-def _packet(name: str, text: str | None, media_type: str | None, address: Callable[[str], str]) -> dict[str, Any]:
+def _packet(name: str, text: str | None, media_type: str | None, address: Callable[[str], str | None]) -> dict[str, Any]:
     """A payload or an output in a run, or where it can be read."""
     if text is None:
         return {}
     if media_type == STORED:
-        return {f"{name}PresignedUrl": address(text)}
+        url = address(text)
+        return {f"{name}PresignedUrl": url} if url else {}
     return {name: packet(text, media_type or "application/json")}
 
 

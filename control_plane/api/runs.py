@@ -177,7 +177,7 @@ class Runs:
             waits,
             current,
             schedule,
-            lambda name: self._packets.url(name, now),
+            lambda name: self._packets.url(found.environment_id, name, now),
         )
         bulk_actions = self._bulk_actions.of_run(found.id, _MAX_BULK_ACTIONS)
         return wire | ({"bulkActionIds": bulk_actions} if bulk_actions else {})

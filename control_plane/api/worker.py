@@ -46,6 +46,8 @@ from sojourn.control_plane.telemetry.logs import LEVELS, STREAMS, Line
 from sojourn.sdk.protocol import MAX_LOG_LINE_CHARS
 
 _MAX_LINES = _MAX_CHANGES = 10_000
+#: Changes that make no sense, of which it is told why.
+_MAX_REFUSED = 20
 _OPERATION: TypeAdapter[AnOperation] = TypeAdapter(AnOperation)
 _MAX_PROPERTIES_CHARS = 32 * 1024
 _MAX_NUMBER = 2_147_483_647
@@ -125,8 +127,8 @@ class Worker:
     def logs(self, call: Call) -> dict[str, Any]:
         """Keeps log lines, and makes changes of metadata."""
         body: LogsBody = call.body
-        lines, changes = log_lines(body.lines, 0, call.now), changes_of(body.changes)
-        refused = self._attempts.append_logs(call.executor, body.run, body.token, lines, changes)
+        lines, (changes, senseless) = log_lines(body.lines, 0, call.now), changes_of(body.changes)
+        refused = senseless + self._attempts.append_logs(call.executor, body.run, body.token, lines, changes)
         return {"refused": refused} if refused else {}
 
     def version(self, call: Call, content_hash: str) -> Answer:
@@ -227,23 +229,31 @@ def _line(item: Any, attempt: int, now: datetime) -> Line | None:
     )
 
 
-def changes_of(given: list[Any]) -> list[NumberedChange]:
-    """Changes of metadata that can be made, in the order of their numbers; what makes no sense is passed over."""
-    read = (_change(item) for item in given[:_MAX_CHANGES])
-    return sorted((each for each in read if each is not None), key=lambda each: each.number)
+def changes_of(given: list[Any]) -> tuple[list[NumberedChange], list[str]]:
+    """Changes of metadata that can be made, in the order of their numbers; of those that cannot be, why."""
+    changes, refused = [], []
+    for item in given[:_MAX_CHANGES]:
+        try:
+            changes.append(_change(item))
+        except ValueError as error:
+            refused.append(str(error))
+    if len(given) > _MAX_CHANGES:
+        refused.insert(0, f"{len(given) - _MAX_CHANGES} changes are too many at once")
+    return sorted(changes, key=lambda each: each.number), refused[:_MAX_REFUSED]
 
 
-def _change(item: Any) -> NumberedChange | None:
+def _change(item: Any) -> NumberedChange:
+    """`ValueError` says why it is none. (A `ValidationError` is one, too; its text repeats what was given.)"""
     if not isinstance(item, dict):
-        return None
-    number, whose = item.get("n"), item.get("whose")
+        raise ValueError("a change that is no object")
+    number, whose, operation = item.get("n"), item.get("whose"), item.get("operation")
+    named = " ".join(f"{operation.get(name)!r:.80}" for name in ("type", "key")) if isinstance(operation, dict) else ""
     if type(number) is not int or not 0 < number < 2**63 or whose not in RELATIVES:
-        return None
+        raise ValueError(f"{named}: its number, or whose metadata it changes, makes no sense")
     try:
-        operation = _OPERATION.validate_python(item.get("operation"))
-    except ValidationError:
-        return None
-    return NumberedChange(number, whose, operation_of(operation))
+        return NumberedChange(number, whose, operation_of(_OPERATION.validate_python(operation)))
+    except ValidationError as error:
+        raise ValueError(f"{named}: {error.errors(include_input=False)[0]['msg'][:200]}") from None
 
 
 def _number(value: Any) -> int | None:
@@ -288,6 +298,7 @@ def _suspension(body: SuspendBody) -> Suspension:
 
 
 def _completed(body: CompletionBody, now: datetime) -> Completed:
+    changes, refused = changes_of(body.changes)
     return Completed(
         run=body.run,
         snapshot=body.snapshot,
@@ -295,7 +306,8 @@ def _completed(body: CompletionBody, now: datetime) -> Completed:
         attempt=body.attempt,
         outcome=_outcome(body.outcome, int(body.usageMs)),
         lines=log_lines(body.logs, body.attempt, now),
-        changes=changes_of(body.changes),
+        changes=changes,
+        refused=refused,
     )
 
 

@@ -48,12 +48,13 @@ class Assigning:
         self._terms = terms
         self._variables = variables
 
-    def assignment(self, run: Run, now: datetime) -> dict[str, Any]:
+    def assignment(self, run: Run, now: datetime, *, goes_on: bool = False) -> dict[str, Any]:
         """Everything that an executor and the user's code need for one attempt.
 
+        `goes_on`: its process is there, and has read its payload, as a frozen one has.
         `PacketsUnavailable`, `PacketMissing`: its payload cannot be read, now or for good.
         """
-        if run.checkpoint_id is None:  # a frozen process has read it
+        if run.checkpoint_id is None and not goes_on:
             run = self._packets.with_payload(run)
         assert run.version_id and run.executor_id
         environment = self._access.environment(run.environment_id, now)

@@ -20,7 +20,7 @@ from sojourn.control_plane.engine.annotating import Annotating, NumberedChange
 from sojourn.control_plane.engine.assigning import Assigning
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
-from sojourn.control_plane.engine.errors import PacketMissing, Stale
+from sojourn.control_plane.engine.errors import PacketMissing, PacketsUnavailable, Stale
 from sojourn.control_plane.engine.freezing import Freezing
 from sojourn.control_plane.engine.indexing import CURRENT, Index, frozen_version, milliseconds
 from sojourn.control_plane.engine.outcomes import Outcome, Outcomes, Settled
@@ -44,7 +44,7 @@ _NOTED_AT_MOST = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """An attempt that an executor tells of."""
+    """An attempt that an executor tells of. `refused`: why changes of metadata, beside these, make no sense."""
 
     run: str
     snapshot: int
@@ -53,6 +53,7 @@ class Completed:
     outcome: Outcome
     lines: Sequence[Line] = ()
     changes: Sequence[NumberedChange] = ()
+    refused: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ class Attempts:
 
     def _settle(self, executor: ExecutorIdentity, completed: Completed, now: datetime) -> Settled:
         self._credentials.check_run(completed.token, completed.run, executor.executor)
-        if completed.changes:
+        if completed.changes or completed.refused:
             self._change_last(executor, completed)
         self._keep_last_lines(executor, completed)
         settled = self._outcomes.settle(completed.run, completed.snapshot, executor.executor, completed.outcome, now)
@@ -183,13 +184,17 @@ class Attempts:
     def _change_last(self, executor: ExecutorIdentity, completed: Completed) -> None:
         """Changes of metadata that cannot be made do not stand in the way of the run's end, either."""
         try:
-            refused = self._annotating.change_from_run(executor.environment, completed.run, completed.changes)
+            refused = (
+                self._annotating.change_from_run(executor.environment, completed.run, completed.changes)
+                if completed.changes
+                else []
+            )
         except (StoreUnavailable, Deadlock):
             raise
         except Exception:
             log.exception("the last %d changes of the metadata of %s are lost", len(completed.changes), completed.run)
             return
-        for why in refused:
+        for why in (*completed.refused, *refused):
             log.warning("the metadata of %s was not changed: %s", completed.run, why)
 
     def _keep_last_lines(self, executor: ExecutorIdentity, completed: Completed) -> None:
@@ -271,10 +276,14 @@ class Attempts:
     def _assigned(self, run: Run, now: datetime) -> dict[str, Any] | None:
         """The assignment of a run whose attempt has begun; None, and the run is over, if its payload is gone.
 
-        While the object store is away the executor's request fails. It asks again, and is given the same attempt.
+        While the object store is away it waits again: an executor that held it would lose it with its lease.
         """
         try:
             return self._assigning.assignment(run, now)
+        except PacketsUnavailable as away:
+            log.warning("%s waits again, since its payload cannot be read: %s", run.id, away)
+            self._outcomes.unread(run, str(away), self._clock())
+            return None
         except PacketMissing:
             error = internal_error(ErrorCode.TASK_INPUT_ERROR, "its payload is not in the object store any more")
             outcome = Outcome(ok=False, error=error, skipped_retrying=True)

@@ -25,6 +25,7 @@ from sojourn.control_plane.engine.errors import (
     ParentIsOver,
     QueueFull,
 )
+from sojourn.control_plane.engine.packets import is_large
 from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, REQUEST_LIFE, Triggering, TriggerRequest
 from sojourn.control_plane.store.batches import Batches as StoredBatches
 from sojourn.control_plane.store.batches import BatchItem, Flawed
@@ -146,7 +147,9 @@ class Batches:
     def _fill(self, environment: Environment, batch_id: str, items: Sequence[Item], now: datetime) -> Filled:
         if self._triggering.is_full(environment.organization_id):
             raise QueueFull("as many runs wait as may", next_step="send the items again when some have run")
-        items = [self._with_packet(environment, item, now) for item in items]
+        if any(is_large(item.request.payload) for item in items):
+            there = self._batches.there(batch_id, [item.position for item in items])
+            items = [item if item.position in there else self._with_packet(environment, item, now) for item in items]
         named = {item.request.queue for item in items} - {None}
         self._triggering.add_queues({(environment.id, str(name)) for name in named}, now)
         for _ in range(_TRIES):

@@ -8,19 +8,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.domain import debounce
 from sojourn.control_plane.domain.debounce import Debounce, Held, Join
 from sojourn.control_plane.engine.errors import EngineError
 from sojourn.control_plane.store.database import Database, Deadlock, Row
-from sojourn.control_plane.store.debounces import Debounces
+from sojourn.control_plane.store.debounces import Debounces, answered
 from sojourn.control_plane.store.runs import Runs
 from sojourn.sdk.protocol import RunStatus, SnapshotStatus
 
 #: Whoever removes old runs may hold what this waits for.
 _TRIES = 5
+#: For how long a client sends a request again: while the run waits longer than that, the repetition finds it waiting.
+_SENT_AGAIN = timedelta(seconds=60)
 #: What the last trigger's word counts for, if it says anything.
 _REPLACED = ("metadata", "tags", "machine", "max_attempts", "max_duration")
 
@@ -51,7 +53,7 @@ class Debouncing:
 
         `NotStored`. The document's delay is the wish's, whatever it says.
         """
-        covered = self._covered(wish, document, now)
+        covered = self.covered(wish, document, now)
         if covered is not None:
             return Debounced(covered)
         for _ in range(_TRIES):
@@ -66,11 +68,17 @@ class Debouncing:
         """The same, as a part of the caller's transaction where there is one."""
         environment, name, run_id = _place(wish, document)
         with self._database.transaction():
-            holder, first_at = self._debounces.hold(environment, name, run_id, now)
+            held = self._debounces.hold(environment, name, run_id, now)
+            holder, first_at, request = str(held["run_id"]), held["first_at"], document["request_key"]
+            known = answered(held["requests"], request)
+            if known is not None:
+                return Debounced(known)
             row = None if holder == run_id else self._debounces.standing(environment, holder)
             decision = debounce.decide(wish, _held(row, first_at, now), now)
             if isinstance(decision, Join):
                 self._join(decision, row, document, now)
+                if request is not None:
+                    self._debounces.remember(environment, name, request, holder)
                 return Debounced(holder)
             if holder != run_id:
                 self._debounces.lead(environment, name, run_id, now)
@@ -79,7 +87,7 @@ class Debouncing:
                 raise NotStored
             return Debounced(run_id, stored[run_id])
 
-    def _covered(self, wish: Debounce, document: Mapping[str, Any], now: datetime) -> str | None:
+    def covered(self, wish: Debounce, document: Mapping[str, Any], now: datetime) -> str | None:
         """The run that needs not be touched, since it starts late enough: of many triggers in a second, most find one."""
         if wish.trailing:
             return None
@@ -87,9 +95,17 @@ class Debouncing:
         row = self._debounces.look(environment, name)
         if row is None:
             return None
+        request = document["request_key"]
+        known = answered(row["requests"], request)
+        if known is not None:
+            return known
         decision = debounce.decide(wish, _held(row, row["first_at"], now), now)
         stays = isinstance(decision, Join) and decision.start_at == row["start_at"]
-        return str(row["id"]) if stays else None
+        if not stays:
+            return None
+        if request is not None and row["start_at"] - now < _SENT_AGAIN:
+            self._debounces.remember(environment, name, request, str(row["id"]), waits=False)
+        return str(row["id"])
 
     def _join(self, decision: Join, row: Row | None, document: Mapping[str, Any], now: datetime) -> None:
         assert row is not None

@@ -239,7 +239,9 @@ class Freezing:
         if run is None or not self._went_on(run, snapshot, executor.executor):
             raise Stale
         # What it waited for when it was frozen stands there until it is blocked again.
-        return Continued(self._assigning.assignment(run, now), self._waiting.done(run.id, run.wait_keys or ()))
+        return Continued(
+            self._assigning.assignment(run, now, goes_on=True), self._waiting.done(run.id, run.wait_keys or ())
+        )
 
     # ---
 

@@ -166,6 +166,12 @@ class Outcomes:
         error = internal_error(ErrorCode.CHECKPOINT_INVALID, "its key cannot be opened: the master key is another one now")
         return self._apply(self._give_up_checkpoint(run, 1, error, 0, now), now)
 
+    def unread(self, run: Run, reason: str, now: datetime) -> Moved | None:
+        """Its payload cannot be read now: it waits again, for as long as that lasts, and no attempt is charged."""
+        error = internal_error(_UNREAD, f"its payload cannot be read now: {reason}")
+        tries = 1 + _ended_so_before(self._runs.history(run.id), _UNREAD)
+        return self._apply(_uncharged_later(run, error, tries, now), now)
+
     def _apply(self, wish: Move, now: datetime) -> Moved | None:
         moved = self._runs.move(wish)
         if moved:
@@ -296,19 +302,12 @@ class Outcomes:
     def _without_room(self, run: Run, outcome: Outcome, now: datetime) -> Move:
         """Its executor had no memory, processes or disk for it: it is tried again, uncharged, and not for ever."""
         error = truncated(outcome.error or {})
-        tries = 1 + _without_room_before(self._runs.history(run.id))
+        tries = 1 + _ended_so_before(self._runs.history(run.id), NO_ROOM)
         if tries >= MAX_DEQUEUES:
             text = f"no executor had room for it in {tries} placements; the last time {error.get('message')}"
             given_up = internal_error(ErrorCode.TASK_RUN_DEQUEUED_MAX_RETRIES, text)
             return _failure(run.id, run.snapshot, RunStatus.SYSTEM_FAILURE, given_up, 0, now)
-        at = now + min(_NO_ROOM_PAUSE * 2 ** (tries - 1), _NO_ROOM_LONGEST)
-        changes = {
-            "available_at": at,
-            "queued_at": at,
-            "lease_until": None,
-            "max_attempts": min(run.max_attempts + 1, MAX_ATTEMPTS),
-        }
-        return Move(run.id, run.snapshot, Event.RETRY_LATER, now, changes=changes, error=error)
+        return _uncharged_later(run, error, tries, now)
 
     def _never_started(self, run: Run, now: datetime, reason: str | None) -> Move:
         if run.dequeues < MAX_DEQUEUES:
@@ -330,13 +329,25 @@ class Outcomes:
 MAX_DEQUEUES = 12
 #: Thaws of one image that fail before it is given up.
 MAX_THAWS = 3
-_NO_ROOM_PAUSE, _NO_ROOM_LONGEST = timedelta(seconds=1), timedelta(seconds=60)
+_PAUSE, _LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=60)
 
 
-def _without_room_before(history: Sequence[Snapshot]) -> int:
-    """How many attempts before this one found no room, one after the other."""
+def _ended_so_before(history: Sequence[Snapshot], code: ErrorCode) -> int:
+    """How many attempts before this one ended with that code, one after the other."""
     ends = (row for row in reversed(history) if row.event in _ENDS)
-    return sum(1 for _ in takewhile(lambda row: (row.error or {}).get("code") == NO_ROOM, ends))
+    return sum(1 for _ in takewhile(lambda row: (row.error or {}).get("code") == code, ends))
+
+
+def _uncharged_later(run: Run, error: Mapping[str, Any], tries: int, now: datetime) -> Move:
+    """An attempt that no code of the user's has seen is made again, after a pause that grows with the tries."""
+    at = now + min(_PAUSE * 2 ** min(tries - 1, _DOUBLED), _LONGEST_PAUSE)
+    changes = {
+        "available_at": at,
+        "queued_at": at,
+        "lease_until": None,
+        "max_attempts": min(run.max_attempts + 1, MAX_ATTEMPTS),
+    }
+    return Move(run.id, run.snapshot, Event.RETRY_LATER, now, changes=changes, error=error)
 
 
 #: An attempt is under way in a process.
@@ -350,6 +361,10 @@ def _thaws_before(history: Sequence[Snapshot], *codes: ErrorCode) -> int:
     return sum(1 for row in since if row.event == Event.REQUEUE and (row.error or {}).get("code") in counted)
 
 
+#: An attempt whose payload could not be read ends with this.
+_UNREAD = ErrorCode.TASK_EXECUTION_FAILED
+#: Doublings after which a pause is at its longest anyway.
+_DOUBLED = 10
 #: An executor whose node is not of the type that a frozen run needs hands it back with this.
 _OTHER_NODE = ErrorCode.COULD_NOT_FIND_EXECUTOR
 #: What a failed thaw is told with, if that says something about the image.

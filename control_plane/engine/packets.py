@@ -17,6 +17,7 @@ from sojourn.control_plane.engine.errors import PacketMissing, PacketsUnavailabl
 from sojourn.control_plane.engine.grants import Grants
 from sojourn.control_plane.store.objects import ObjectMissing, Objects, ObjectsUnavailable, Opened
 from sojourn.control_plane.store.packets import PACKETS, STORED, packet_name, served_type, type_of, upload_name
+from sojourn.control_plane.store.packets import Packets as StoredPackets
 from sojourn.control_plane.store.records import Run
 from sojourn.sdk.protocol import MAX_INLINE_BYTES
 
@@ -43,19 +44,24 @@ class Packets:
         self,
         objects: Objects,
         grants: Grants,
+        stored: StoredPackets,
         api_url: str,
         random: Callable[[int], bytes] = os.urandom,
     ):
         self._objects = objects
         self._grants = grants
+        self._stored = stored
         self._api_url = api_url.rstrip("/")
         self._random = random
 
     # --- written
 
-    def kept(self, environment_id: str, packet: Text, now: datetime) -> Text:
-        """A payload as its run has it: as it is, or if it is large the name of an object. `PacketsUnavailable`."""
-        data = _large(packet.text)
+    def kept(self, environment_id: str, packet: Text, now: datetime, inline: int = MAX_INLINE_BYTES) -> Text:
+        """A payload as its run has it: as it is, or of more than `inline` bytes the name of an object.
+
+        `PacketsUnavailable`.
+        """
+        data = _large(packet.text, inline)
         if data is None:
             return packet
         packet_id = ids.make("packet", now, self._random(ids.RANDOM_BYTES))
@@ -74,6 +80,10 @@ class Packets:
     def upload(self, name: str, data: Iterable[bytes]) -> int:
         """Stores what a client sends to the address that it was given; how many bytes. `PacketsUnavailable`."""
         return self._put(name, data)
+
+    def lost(self, name: str) -> None:
+        """A packet that no run took, after all, is removed by and by; one that a run has stays."""
+        self._stored.lost([name])
 
     # --- read
 
@@ -108,8 +118,16 @@ class Packets:
 
     # --- addresses
 
-    def url(self, name: str, now: datetime, method: str = "GET") -> str:
-        """Where an object can be read, or with PUT be written, for an hour: the store's own address if it has such."""
+    def url(self, environment_id: str, name: str, now: datetime) -> str | None:
+        """Where an environment's packet can be read for an hour; None for what is not the environment's."""
+        return self._url(name, now) if _is_own(environment_id, name) else None
+
+    def upload_url(self, environment_id: str, path: str, now: datetime, method: str) -> str:
+        """Where a client may write its upload, or read it. `ValueError` for what is no path."""
+        return self._url(upload_name(environment_id, path), now, method)
+
+    def _url(self, name: str, now: datetime, method: str = "GET") -> str:
+        """The store's own address if it has such."""
         # A client's upload is given back as the type that it was sent as, where the store knows that.
         media_type = served_type(name) if method == "GET" and name.startswith(PACKETS) else None
         try:
@@ -118,13 +136,9 @@ class Packets:
             raise PacketsUnavailable(f"{error}") from error
         return direct or f"{self._api_url}/api/v1/objects/{self._grants.make(method, name, now + URL_LIFE)}"
 
-    def upload_url(self, environment_id: str, path: str, now: datetime, method: str) -> str:
-        """Where a client may write its upload, or read it. `ValueError` for what is no path."""
-        return self.url(upload_name(environment_id, path), now, method)
-
     def _read(self, environment_id: str, name: str) -> Text:
-        if not name.startswith(f"{PACKETS}{environment_id}/"):
-            raise PacketMissing  # whatever has written that: it is nothing of this environment's
+        if not _is_own(environment_id, name):
+            raise PacketMissing
         opened = self._open(name)
         return Text(_text(opened).decode(), type_of(name))
 
@@ -143,12 +157,22 @@ class Packets:
             raise PacketsUnavailable(f"{error}") from error
 
 
-def _large(text: str) -> bytes | None:
-    """A text's bytes, if they are too many to lie beside a run."""
-    if 4 * len(text) <= MAX_INLINE_BYTES:
+def is_large(text: str | None) -> bool:
+    """Whether a payload is too large to lie beside a run."""
+    return text is not None and _large(text, MAX_INLINE_BYTES) is not None
+
+
+def _large(text: str, inline: int) -> bytes | None:
+    """A text's bytes, if they are more than that."""
+    if 4 * len(text) <= inline:
         return None
     data = text.encode()
-    return data if len(data) > MAX_INLINE_BYTES else None
+    return data if len(data) > inline else None
+
+
+def _is_own(environment_id: str, name: str) -> bool:
+    """Whether an object that a run names is its environment's; whoever has written another's, it is not read."""
+    return name.startswith(f"{PACKETS}{environment_id}/")
 
 
 def _text(opened: Opened) -> bytes:

@@ -54,13 +54,14 @@ class Recovery:
         self._index = index
         self._limiting = limiting
         self._cursors: dict[str, str] = {}
+        self._versionless: dict[str, str] = {}
         self._stretches_seen: dict[str, int] = {}
 
     def sweep(self, organization: str, now: datetime) -> Repaired:
         """One pass: leases that lapsed, a stretch of the runs that wait, a stretch of what the queue knows."""
         try:
             repaired = self._leases(organization, now) + self._missing(organization, now)
-            repaired += self._superfluous(organization, now)
+            repaired += self._superfluous(organization, now) + self._stranded(organization, now)
             # A change of limits, or a notice of due work, may have been lost on its way.
             self._index.queue.set_limits(organization, self._limiting.of(organization), milliseconds(now))
             self._index.queue.look_again(organization)
@@ -148,6 +149,17 @@ class Recovery:
                     self._index.drop(organization, run, known[run], now)
                     removed += 1
         return Repaired(removed=removed)
+
+    def _stranded(self, organization: str, now: datetime) -> Repaired:
+        """Runs that wait for a version which is there: it came while they were stored, or while others held them."""
+        waiting = self._runs.awaiting_versions(organization, self._versionless.get(organization, ""), _BATCH)
+        self._versionless[organization] = waiting[-1] if len(waiting) == _BATCH else ""
+        released = 0
+        for environment in sorted(self._runs.releasable(waiting)) if waiting else ():
+            moved = self._runs.release_versioned(environment, now, _BATCH)
+            self._index.settled(moved, now)
+            released += len(moved)
+        return Repaired(enqueued=released)
 
     def _stretches(self, organization: str, statuses: Sequence[str]) -> Iterator[list[Run]]:
         after = ""

@@ -17,7 +17,7 @@ from sojourn.control_plane.store.packets import PACKETS, UPLOADS, Packets
 log = logging.getLogger(__name__)
 
 _IMAGES = "checkpoints/"
-_AT_ONCE = 500
+_AT_ONCE, _SWEPT_AT_ONCE = 500, 10_000
 #: How old an image, or a broken upload, has to be before the store is swept of it: longer than any upload takes.
 UNUSED = timedelta(hours=1)
 #: How long a client's upload waits for the trigger that copies it.
@@ -61,8 +61,11 @@ class Shredding:
         self._packets.forget(names)
         return len(names)
 
-    def sweep(self, now: datetime) -> int:
-        """What crashes, and triggers that made no run, left in the object store; uploads that are old: how many."""
+    def sweep(self, now: datetime, limit: int = _SWEPT_AT_ONCE) -> int:
+        """What crashes, and triggers that made no run, left in the object store; uploads that are old: how many.
+
+        With `limit` of them it ends: the rest is left to the next sweep.
+        """
         before, removed = now - self._patience, 0
         kinds = (
             (_IMAGES, before, self._useless_images),
@@ -74,6 +77,8 @@ class Shredding:
                 old = (each.name for each in self._objects.list(prefix) if each.at < then)
                 for some in _batches(old):
                     for name in useless(some):
+                        if removed >= limit:
+                            return removed
                         self._objects.delete(name)
                         removed += 1
             return removed + self._objects.abandon(before)

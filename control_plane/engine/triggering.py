@@ -16,7 +16,7 @@ from sojourn.control_plane.engine.combining import Combiner
 from sojourn.control_plane.engine.debouncing import Debouncing, NotStored
 from sojourn.control_plane.engine.errors import EngineError, ParentIsOver, QueueFull, RegionUnknown, VersionNotFound
 from sojourn.control_plane.engine.indexing import Index
-from sojourn.control_plane.engine.packets import Packets, Text
+from sojourn.control_plane.engine.packets import Packets, Text, is_large
 from sojourn.control_plane.store.database import Row
 from sojourn.control_plane.store.queues import Queues
 from sojourn.control_plane.store.records import Environment, Moved, build
@@ -101,13 +101,32 @@ class Triggering:
     def trigger(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered:
         """Stores and queues a run, or finds the one that the request's keys already stand for."""
         self.check_room(environment)
-        request = self.with_packet(environment, request, now)
         document = self.document(environment, request, now)
+        if not is_large(request.payload):
+            return self._make(environment, request, document, now)
+        # What is answered with a run that is there needs no packet.
+        known = self._held(environment, request, now) or self._debounced(request, document, now)
+        if known is not None:
+            return known
+        request = self.with_packet(environment, request, now)
+        document |= {"payload": request.payload, "payload_type": request.payload_type}
+        made = self._make(environment, request, document, now)
+        if made.id != document["id"]:
+            self._packets.lost(document["payload"])
+        return made
+
+    def _make(
+        self, environment: Environment, request: TriggerRequest, document: dict[str, Any], now: datetime
+    ) -> Triggered:
         if request.debounce is not None:
             return self._trigger_debounced(environment, request, request.debounce, document, now)
         if self._combiner.submit(document) is not None:
             return Triggered(document["id"], cached=False)
         return self._known(environment, request, document, now)
+
+    def _debounced(self, request: TriggerRequest, document: dict[str, Any], now: datetime) -> Triggered | None:
+        known = self._debouncing.covered(request.debounce, document, now) if request.debounce is not None else None
+        return None if known is None else Triggered(known, cached=True)
 
     def with_packet(self, environment: Environment, request: TriggerRequest, now: datetime) -> TriggerRequest:
         """A request whose payload may lie beside a run: a large one is in the object store then. `PacketsUnavailable`."""
@@ -158,7 +177,8 @@ class Triggering:
         self._index.enqueue(queued, now)
         if any(row["snapshot_status"] == SnapshotStatus.DELAYED for row in stored):
             self._index.ring("stager")
-        for environment in {row["environment_id"] for row in stored if _waits_for_a_name(row)}:
+        waiting = [str(row["id"]) for row in stored if row["snapshot_status"] == SnapshotStatus.RUN_CREATED]
+        for environment in sorted(self._runs.releasable(waiting)) if waiting else ():
             self._release(environment, now)
 
     def _release(self, environment_id: str, now: datetime) -> None:
@@ -297,7 +317,3 @@ class Triggering:
 
     def _id(self, prefix: str, now: datetime) -> str:
         return ids.make(prefix, now, self._random(ids.RANDOM_BYTES))
-
-
-def _waits_for_a_name(row: Row) -> bool:
-    return row["snapshot_status"] == SnapshotStatus.RUN_CREATED and row["external_deployment_id"] is not None

@@ -20,7 +20,7 @@ from sojourn.control_plane.domain.lifecycle import OF_A_WAIT, Event
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
 from sojourn.control_plane.engine.errors import PacketMissing, PacketsUnavailable, Stale
 from sojourn.control_plane.engine.indexing import Index
-from sojourn.control_plane.engine.packets import Packets
+from sojourn.control_plane.engine.outputs import Outputs
 from sojourn.control_plane.store.records import Moved, Run, Wait
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.waits import Completion, Concerned, Ready, Waits
@@ -89,12 +89,12 @@ class WaitAnswer:
 class Waiting:
     """The use cases of waits."""
 
-    def __init__(self, runs: Runs, waits: Waits, index: Index, credentials: Credentials, packets: Packets):
+    def __init__(self, runs: Runs, waits: Waits, index: Index, credentials: Credentials, outputs: Outputs):
         self._runs = runs
         self._waits = waits
         self._index = index
         self._credentials = credentials
-        self._packets = packets
+        self._outputs = outputs
 
     # --- a run begins to wait
 
@@ -142,15 +142,27 @@ class Waiting:
             chosen.append(key)
         waits = self._waits.of_run(run_id, chosen) if chosen else []
         awaited = self._waits.awaited([wait.run_id for wait in waits if wait.run_id])
-        told = (self._readable(Done(wait.key, wait, awaited.get(wait.run_id or ""))) for wait in waits)
-        return [*(Done(key) for key in nowhere), *(done for done in told if done is not None)]
+        until = self._outputs.deadline()
+        told = [Done(key) for key in nowhere]
+        size = 0
+        for wait in waits:  # what lies in the object store has shown its size to nobody yet
+            done = self._readable(Done(wait.key, wait, awaited.get(wait.run_id or "")), until)
+            if done is not None:
+                told.append(done)
+                size += len(done.run.output or "") if done.run is not None else 0
+            if size > _AN_ANSWER:
+                break
+        return told
 
-    def _readable(self, done: Done) -> Done | None:
-        """A wait with the result that it is to be told with; None while the object store, which has that, is away."""
+    def _readable(self, done: Done, until: float) -> Done | None:
+        """A wait with the result that it is to be told with; None while the object store, which has that, is away or slow.
+
+        An answer that waited for the store would come after its executor has given the run up.
+        """
         if done.run is None:
             return done
         try:
-            return replace(done, run=self._packets.with_output(done.run))
+            return replace(done, run=self._outputs.with_output(done.run, until))
         except PacketsUnavailable as error:
             log.warning("the result of %s is told later: %s", done.run.id, error)
             return None

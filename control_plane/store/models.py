@@ -454,6 +454,7 @@ class Debounce(Table):
     name = TextField()
     run_id = TextField()
     first_at = DateTimeTZField()
+    requests: Any = ArrayField(TextField)
 
     class Meta:
         table_name = "debounces"

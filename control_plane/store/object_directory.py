@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -18,20 +19,34 @@ T = TypeVar("T")
 
 #: What a file is called while it is written; no object's name begins so.
 _PARTIAL = ".partial-"
+#: An empty file in a root that others mount: without it what is there may be the place where nothing is mounted yet.
+MARK = ".sojourn-objects"
+_NOT_MOUNTED = f"its directory is not there, or is empty and has no {MARK}: is its storage mounted?"
 #: Bytes after which a file's data is sent to the disk, so that the last wait for it is short.
 _FLUSH = 64 * CHUNK
 
 
 class DirectoryObjects(Objects):
-    """Files of mode 0600 in directories of mode 0700. Published by a rename, when their bytes are on the disk."""
+    """Files of mode 0600 in directories of mode 0700. Published by a rename, when their bytes are on the disk.
 
-    def __init__(self, root: Path):
+    `is_used`: whether objects are known to have been put there; None for a directory of the platform's own. Storage that
+    is mounted may be away, and its empty place says nothing about what is on it: the first object puts a mark beside it.
+    """
+
+    def __init__(self, root: Path, is_used: Callable[[], bool] | None = None):
         self._root = root
+        self._is_used = is_used
+        self._was_there = False
 
     def put(self, name: str, chunks: Iterable[bytes]) -> int:
         path = self._path(name)
         partial = path.with_name(f"{_PARTIAL}{secrets.token_hex(8)}")
         with _failures():
+            if self._is_used is not None and not _aside(self._is_marked):
+                if not self._is_there():
+                    raise ObjectsUnavailable(_NOT_MOUNTED)
+                _aside(_mark, self._root)
+                self._was_there = True
             _aside(_make_directories, self._root, path.parent)
             file = _aside(_create, partial)
         try:
@@ -46,10 +61,10 @@ class DirectoryObjects(Objects):
 
     def open(self, name: str) -> Opened:
         try:
-            file = open(self._path(name), "rb", buffering=0)  # noqa: SIM115
+            file = _aside(_open, self._path(name))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            if not self._root.is_dir():  # storage that is not mounted now says nothing about what is on it
-                raise ObjectsUnavailable("its directory is not there") from None
+            if not _aside(self._root.is_dir) or not self._is_there():
+                raise ObjectsUnavailable(_NOT_MOUNTED) from None
             raise ObjectMissing(name) from None
         except OSError as error:
             raise ObjectsUnavailable(_said(error)) from error
@@ -61,10 +76,13 @@ class DirectoryObjects(Objects):
     def delete(self, name: str) -> None:
         path = self._path(name)
         try:
-            path.unlink(missing_ok=True)
+            path.unlink()
+        except FileNotFoundError:
+            if not self._is_there():
+                raise ObjectsUnavailable(_NOT_MOUNTED) from None
         except (NotADirectoryError, IsADirectoryError):
             if self._root.exists() and not self._root.is_dir():
-                raise ObjectsUnavailable("its directory is not there") from None
+                raise ObjectsUnavailable(_NOT_MOUNTED) from None
             return
         except OSError as error:
             raise ObjectsUnavailable(_said(error)) from error
@@ -86,6 +104,18 @@ class DirectoryObjects(Objects):
                     self._remove_empty(path.parent)
                     removed += 1
         return removed
+
+    def _is_there(self) -> bool:
+        """Whether what the root shows is all that is stored. One of before this release has no mark, but objects."""
+        with _failures():
+            if self._is_used is None or _aside(self._is_marked):
+                return True
+            return not self._was_there and (_aside(_has_entries, self._root) or not self._is_used())
+
+    def _is_marked(self) -> bool:
+        found = (self._root / MARK).exists()
+        self._was_there = self._was_there or found
+        return found
 
     def _path(self, name: str) -> Path:
         return self._root / checked(name)
@@ -126,6 +156,23 @@ def _make_directories(root: Path, directory: Path) -> None:
     missing = [directory, *directory.parents]
     for path in reversed(missing[: missing.index(root) + 1]):
         path.mkdir(mode=0o700, parents=path == root, exist_ok=True)
+
+
+def _mark(root: Path) -> None:
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (root / MARK).touch(mode=0o600)
+
+
+def _has_entries(root: Path) -> bool:
+    try:
+        with os.scandir(root) as entries:
+            return next(entries, None) is not None
+    except FileNotFoundError:
+        return False
+
+
+def _open(path: Path) -> FileIO:
+    return open(path, "rb", buffering=0)
 
 
 def _create(partial: Path) -> BinaryIO:

@@ -27,10 +27,23 @@ class Packets:
     def __init__(self, database: Database):
         self._database = database
 
+    def are_stored(self) -> bool:
+        """Whether anything is known to be in the object store, images of checkpoints among it."""
+        rows = self._database.rows(
+            "SELECT EXISTS (SELECT FROM runs WHERE payload_type = 'application/store')"
+            " OR EXISTS (SELECT FROM runs WHERE output_type = 'application/store')"
+            " OR EXISTS (SELECT FROM checkpoints WHERE stored_at IS NOT NULL AND removed_at IS NULL) AS stored"
+        )
+        return bool(rows[0]["stored"])
+
     def gone(self, limit: int) -> list[str]:
         """Names that a run has lost, or whose run was deleted."""
         rows = self._database.rows("SELECT name FROM gone_packets ORDER BY name LIMIT %s", limit)
         return [str(row["name"]) for row in rows]
+
+    def lost(self, names: Sequence[str]) -> None:
+        """Those names may be done with."""
+        self._database.rows("INSERT INTO gone_packets SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING", list(names))
 
     def forget(self, names: Sequence[str]) -> None:
         """Those names are done with."""

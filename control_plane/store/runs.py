@@ -136,6 +136,29 @@ class Runs:
         rows = self._database.call("release_versioned", {"environment": environment_id, "at": at, "limit": limit})
         return [build(Moved, row) for row in rows]
 
+    def awaiting_versions(self, organization_id: str, after: str, limit: int) -> list[str]:
+        """Runs that wait for a version, in the order of their ids, from `after` on."""
+        rows = self._database.rows(
+            "SELECT id FROM runs WHERE organization_id = %s AND snapshot_status = 'RUN_CREATED' AND id > %s"
+            " ORDER BY id LIMIT %s",
+            organization_id,
+            after,
+            limit,
+        )
+        return [str(row["id"]) for row in rows]
+
+    def releasable(self, run_ids: Sequence[str]) -> set[str]:
+        """The environments of those runs whose version is there, though they wait for it."""
+        rows = self._database.rows(
+            "SELECT DISTINCT r.environment_id FROM runs r JOIN environments e ON e.id = r.environment_id"
+            " JOIN tasks t ON t.slug = r.task AND t.version_id = coalesce(r.locked_version_id, CASE"
+            " WHEN r.external_deployment_id IS NULL THEN e.current_version_id ELSE (SELECT x.id FROM versions x"
+            " WHERE x.environment_id = e.id AND x.external_id = r.external_deployment_id ORDER BY x.id DESC LIMIT 1) END)"
+            " WHERE r.id = ANY(%s) AND r.snapshot_status = 'RUN_CREATED'",
+            list(run_ids),
+        )
+        return {str(row["environment_id"]) for row in rows}
+
     def forget_idempotency_key(self, environment_id: str, task: str, key: str, now: datetime) -> bool:
         """Frees a key whose time is over; whether one was freed."""
         return bool(

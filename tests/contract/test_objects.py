@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from sojourn.control_plane.domain import buckets
-from sojourn.control_plane.store.object_directory import DirectoryObjects
+from sojourn.control_plane.store.object_directory import MARK, DirectoryObjects
 from sojourn.control_plane.store.object_s3 import S3Objects
 from sojourn.control_plane.store.objects import CHUNK, ObjectMissing, Objects, ObjectsUnavailable
 from tests.support.s3_server import CREDENTIALS, S3Server, s3_server
@@ -184,6 +184,42 @@ def test_a_directory_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ObjectsUnavailable, match="Not a directory"):
         DirectoryObjects(tmp_path / "file" / "objects").put("checkpoints/e/r/c", [b"x"])
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_place_where_nothing_is_mounted_says_nothing_about_what_is_stored(tmp_path: Path, restarted: bool) -> None:
+    mount = tmp_path / "mount"
+    mount.mkdir()
+    objects = DirectoryObjects(mount, lambda: False)
+    with pytest.raises(ObjectMissing):
+        objects.open("checkpoints/e/r/c")
+    objects.delete("checkpoints/e/r/c")
+    objects.put("checkpoints/e/r/c", [b"x"])
+    assert {path.name for path in mount.iterdir()} == {MARK, "checkpoints"} and names(objects) == ["checkpoints/e/r/c"]
+    mount.rename(tmp_path / "aside")
+    mount.mkdir()
+    if restarted:
+        objects = DirectoryObjects(mount, lambda: True)
+    for call in (objects.open, objects.delete, lambda name: objects.put(name, [b"y"])):
+        with pytest.raises(ObjectsUnavailable, match="mounted"):
+            call("checkpoints/e/r/c")
+    assert list(mount.iterdir()) == []
+    mount.rmdir()
+    (tmp_path / "aside").rename(mount)
+    assert read(objects, "checkpoints/e/r/c") == b"x"
+    objects.delete("checkpoints/e/r/c")
+    with pytest.raises(ObjectMissing):
+        objects.open("checkpoints/e/r/c")
+    objects.put("checkpoints/e/r/c", [b"y"])
+
+
+def test_a_directory_of_before_the_mark_is_known_by_its_objects(tmp_path: Path) -> None:
+    DirectoryObjects(tmp_path).put("checkpoints/e/r/c", [b"x"])
+    objects = DirectoryObjects(tmp_path, lambda: True)
+    with pytest.raises(ObjectMissing):
+        objects.open("checkpoints/e/r/d")
+    objects.put("checkpoints/e/r/d", [b"x"])
+    assert (tmp_path / MARK).exists()
 
 
 def test_a_directory_that_is_not_there_now_says_nothing_about_what_is_on_it(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ CREATE TABLE debounces (
     name text NOT NULL CHECK (name ~ '^[0-9a-f]{64}$'),
     run_id text NOT NULL,
     first_at timestamptz NOT NULL,                           -- when the run was triggered: `maxDelay` counts from it
+    requests text[] NOT NULL DEFAULT '{}',                   -- the newest that were answered with a run: "<request key> <run>"
     PRIMARY KEY (environment_id, name)
 );
 CREATE INDEX debounces_run ON debounces (run_id);
@@ -16,13 +17,16 @@ CREATE FUNCTION key_digest(text) RETURNS bytea LANGUAGE plpgsql IMMUTABLE STRICT
 BEGIN
     RETURN sha256(convert_to($1, 'UTF8'));
 END $$;
-DROP INDEX runs_idempotency;
-CREATE UNIQUE INDEX runs_idempotency ON runs (environment_id, task, key_digest(idempotency_key))
+CREATE UNIQUE INDEX runs_idempotency_digest ON runs (environment_id, task, key_digest(idempotency_key))
     WHERE idempotency_key IS NOT NULL;
 
 -- Payloads and outputs of type application/store are names of objects; a sweep asks which objects no run has.
 CREATE INDEX runs_stored_payload ON runs (payload) WHERE payload_type = 'application/store';
 CREATE INDEX runs_stored_output ON runs (output) WHERE output_type = 'application/store';
+
+-- From here on nobody reads runs: what takes long is done.
+DROP INDEX runs_idempotency;
+ALTER INDEX runs_idempotency_digest RENAME TO runs_idempotency;
 
 -- Names that a run has lost: what is there is removed by and by, unless another run has the name, too.
 CREATE TABLE gone_packets (

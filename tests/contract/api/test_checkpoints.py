@@ -147,6 +147,27 @@ def test_from_block_to_result(platform: Platform, tenant: Tenant, play: Play) ->
     assert [each for each in platform.checks.check(platform.clock()) if each.run == run] == []
 
 
+def test_a_thawed_run_goes_on_though_its_payload_cannot_be_read(
+    platform: Platform, tenant: Tenant, play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process has it in memory, and would be lost."""
+    player, run = began(play, tenant, payload="x" * 600_000)
+    frozen = player.freeze(soon(platform.clock()))
+    wait_is_over(platform)
+    other = play()
+    assert other.next()["work"]["run"]["id"] == run
+    assert other.image(frozen.checkpoint).content == frozen.image
+
+    def refuse(*_: Any) -> Any:
+        raise ObjectsUnavailable("it is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(platform.objects, "open", refuse)
+        assert [each["ok"] for each in other.go_on().values()] == [True]
+    assert other.complete({"ok": True, "output": "7"}) == {"result": "RUN_FINISHED"}
+    assert shown(tenant, run)["output"] == 7
+
+
 def test_an_idle_executor_is_handed_a_frozen_run(platform: Platform, tenant: Tenant, play: Play) -> None:
     player, _run = began(play, tenant)
     player.freeze(soon(platform.clock()))

@@ -198,6 +198,41 @@ def test_a_request_that_is_repeated_puts_nothing_off(platform: Platform, tenant:
     assert not any(answer.json["isCached"] for answer in answers)
 
 
+@pytest.mark.parametrize("mode", ["leading", "trailing"])
+@pytest.mark.parametrize("delay", ["30s", "45s"])
+def test_a_request_that_joined_a_run_and_is_repeated_when_that_has_begun_makes_no_other(
+    platform: Platform, tenant: Tenant, version: str, worker: testing.TestClient, key: str, mode: str, delay: str
+) -> None:
+    """Its answer was lost. With the shorter delay it needed not put the run off."""
+    debounce = {"key": key, "delay": "45s", "mode": mode}
+    run = trigger(tenant, key, 1, debounce=debounce)["id"]
+    body = {"payload": 2, "options": {"debounce": debounce | {"delay": delay}}}
+    headers = {"x-trigger-request-idempotency-key": secrets.token_hex(6)}
+
+    def repeated(**others: str) -> dict[str, Any]:
+        return dict(tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json=body, headers=headers | others).json)
+
+    joined = repeated()
+    assert (joined["id"], joined["isCached"]) == (run, True)
+    platform.expiring.queue_due(platform.clock() + timedelta(hours=1), 100)
+    work = ask(worker, wait=0, served=0)["work"]
+    assert work["run"]["id"] == run
+    assert repeated() == joined, "and with it no other request, whose run has begun"
+    other = trigger(tenant, key, 3, debounce=debounce)["id"]
+    assert other != run and repeated() == joined, "the key leads to another run now"
+    assert repeated(**{"x-trigger-request-idempotency-key": secrets.token_hex(6)})["id"] == other
+    ask(worker, wait=None, served=1, completion=completed(work, {"ok": True, "output": "1"}))
+
+
+def test_the_newest_requests_are_remembered(platform: Platform, tenant: Tenant, version: str, key: str) -> None:
+    for n in range(25):
+        headers = {"x-trigger-request-idempotency-key": f"{key}-{n}"}
+        body = {"payload": n, "options": {"debounce": {"key": key, "delay": "60s", "mode": "trailing"}}}
+        assert tenant.client.simulate_post("/api/v1/tasks/hello/trigger", json=body, headers=headers).status_code == 200
+    rows = platform.database.rows("SELECT requests FROM debounces")
+    assert [len(set(row["requests"])) for row in rows] == [20]
+
+
 def test_a_run_that_was_cancelled_is_not_joined(tenant: Tenant, version: str, key: str) -> None:
     first = trigger(tenant, key)
     tenant.client.simulate_post(f"/api/v2/runs/{first['id']}/cancel")

@@ -100,13 +100,25 @@ def test_of_thousands_of_changes_those_that_fit_are_made(tenant: Tenant, worker:
 @pytest.mark.parametrize(
     "bad",
     [7, {}, {**change(1), "n": "1"}, {**change(1), "n": -1}, {**change(1), "n": 2**63}, {**change(1), "whose": "all"},
-     {**change(1), "operation": {"type": "explode"}}, {**change(1), "operation": None}],
+     {**change(1), "operation": {"type": "explode"}}, {**change(1), "operation": None}, change(1, key=""),
+     change(1, key="k" * 1_001), change(1, key="a\x00"), change(1, value=10**301), change(1, kind="update")],
 )  # fmt: skip
-def test_what_makes_no_sense_is_passed_over(tenant: Tenant, worker: testing.TestClient, bad: Any) -> None:
+def test_what_makes_no_sense_is_passed_over_and_told(
+    tenant: Tenant, worker: testing.TestClient, caplog: pytest.LogCaptureFixture, bad: Any
+) -> None:
     work = begun(tenant, worker)
-    tell(worker, work, [bad, change(2)])
+    told = tell(worker, work, [bad, change(2)])["refused"]
+    assert len(told) == 1 and len(told[0]) < 400
     assert metadata(tenant, work["run"]["id"]) == {"n": 1}
     finish(worker, work, changes=[bad])
+    assert f"the metadata of {work['run']['id']} was not changed" in caplog.text
+
+
+def test_of_changes_that_make_no_sense_some_are_told(tenant: Tenant, worker: testing.TestClient) -> None:
+    work = begun(tenant, worker)
+    told = tell(worker, work, [*([7] * 12_000), change(1)])["refused"]
+    assert len(told) == 20 and told[0] == "2001 changes are too many at once"
+    finish(worker, work)
 
 
 def test_another_run_s_token_changes_nothing(tenant: Tenant, worker: testing.TestClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,10 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane.api.replies import AddressReply, RunReply, UploadReply
+from sojourn.control_plane.engine import outcomes, waiting
+from sojourn.control_plane.engine.packets import Text
 from sojourn.control_plane.store.objects import ObjectsUnavailable
+from sojourn.control_plane.store.packets import Packets as StoredPackets
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.client import Client
 from sojourn.sdk.exchange import Request, Response
@@ -241,6 +245,19 @@ def test_an_envelope_is_taken_off_an_upload(tenant: Tenant, anonymous: testing.T
     assert (refused.status_code, refused.json["code"]) == (400, "BODY_INVALID")
 
 
+def test_an_upload_in_an_envelope_grows_not(tenant: Tenant, anonymous: testing.TestClient) -> None:
+    """As ASCII a letter of two bytes has six."""
+    text = "é" * 1_000_000
+    grant = begin(tenant, "letters.json")["presignedUrl"].rpartition("/")[2]
+    body = json.dumps({"json": [text, "\ud800"]}, ensure_ascii=False).replace("\ud800", "\\ud800").encode()
+    headers = {"Content-Type": "application/super+json"}
+    answer = anonymous.simulate_put(f"/api/v1/objects/{grant}", body=body, headers=headers)
+    assert answer.status_code == 200 and answer.json["bytes"] < 2_001_000
+    made = stored_trigger(tenant, "letters.json")
+    assert made.status_code == 200, made.text
+    assert fetch(anonymous, retrieve(tenant, made.json["id"])["payloadPresignedUrl"]).json == [text, "\ud800"]
+
+
 def test_an_upload_may_be_large_and_text(tenant: Tenant, anonymous: testing.TestClient) -> None:
     upload(anonymous, begin(tenant, "big.txt")["presignedUrl"], LARGE.encode())
     run = stored_trigger(tenant, "big.txt").json["id"]
@@ -278,6 +295,61 @@ def test_paths_that_leave_their_place_are_refused(tenant: Tenant, name: str) -> 
     ):
         assert (answer.status_code, answer.json["code"]) == (400, "PARAMS_INVALID")
     assert stored_trigger(tenant, name).json["code"] == "BODY_INVALID"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_items_that_name_one_upload_read_it_and_keep_it_once(
+    platform: Platform,
+    tenant: Tenant,
+    anonymous: testing.TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+    streamed: bool,
+) -> None:
+    """500 lines are a few kilobytes: what they name is not held for each."""
+    upload(anonymous, begin(tenant, "shared.json")["presignedUrl"], json.dumps("é" * 100_000, ensure_ascii=False).encode())
+    upload(anonymous, begin(tenant, "small.json")["presignedUrl"], b'{"a": 1}')
+    opened, open_ = [], platform.objects.open
+    monkeypatch.setattr(platform.objects, "open", lambda name: opened.append(name) or open_(name))
+    before = set(names(platform))
+    options = {"payloadType": "application/store"}
+    paths = ["shared.json"] * 498 + ["small.json"] * 2
+    items = [{"task": "uploaded", "payload": path, "options": options} for path in paths]
+    if streamed:
+        batch = tenant.client.simulate_post("/api/v3/batches", json={"runCount": len(items)}).json["id"]
+        lines = "\n".join(json.dumps({"index": n, **item}) for n, item in enumerate(items))
+        answer = tenant.client.simulate_post(
+            f"/api/v3/batches/{batch}/items", body=lines, headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert answer.json["itemsAccepted"] == 500, answer.text
+    else:
+        batch = tenant.client.simulate_post("/api/v2/tasks/batch", json={"items": items}).json["id"]
+    assert len(opened) == 2 and len(set(names(platform)) - before) == 1
+    runs = tenant.client.simulate_get(f"/api/v2/batches/{batch}").json["runs"]
+    assert len(set(runs)) == 500
+    for run in (runs[0], runs[497]):
+        assert fetch(anonymous, retrieve(tenant, run)["payloadPresignedUrl"]).json == "é" * 100_000
+    assert retrieve(tenant, runs[499])["payload"] == {"a": 1}
+
+
+def test_items_that_are_sent_again_are_not_stored_again(platform: Platform, tenant: Tenant) -> None:
+    batch = tenant.client.simulate_post("/api/v3/batches", json={"runCount": 2}).json["id"]
+    path, headers = f"/api/v3/batches/{batch}/items", {"Content-Type": "application/x-ndjson"}
+    line = json.dumps({"index": 0, "task": "large", "payload": LARGE})
+    assert tenant.client.simulate_post(path, body=line, headers=headers).json["itemsAccepted"] == 1
+    before = names(platform)
+    assert tenant.client.simulate_post(path, body=line, headers=headers).json["itemsDeduplicated"] == 1
+    assert names(platform) == before
+
+
+def test_a_row_that_names_another_environment_s_object_is_no_way_to_it(
+    platform: Platform, tenant: Tenant, sibling: Tenant
+) -> None:
+    other = platform.runs.find(sibling.environment, sibling.trigger("large", LARGE))
+    assert other and other.payload
+    run = tenant.trigger("large", LARGE)
+    platform.database.rows("UPDATE runs SET payload = %s WHERE id = %s", other.payload, run)
+    wire = retrieve(tenant, run)
+    assert "payloadPresignedUrl" not in wire and "payload" not in wire
 
 
 @pytest.mark.parametrize("payload", [None, "", 7, {"path": "a"}])
@@ -366,22 +438,94 @@ def test_an_output_that_the_store_does_not_take_is_not_lost(
     assert retrieve(tenant, run)["output"] == LARGE
 
 
-def test_a_run_whose_payload_cannot_be_read_now_is_given_later_and_charged_once(
+def test_a_run_whose_payload_cannot_be_read_waits_for_as_long_as_that_lasts_and_is_charged_nothing(
     platform: Platform, tenant: Tenant, worker: testing.TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tenant.trigger(payload=LARGE)
+    monkeypatch.setattr(outcomes, "_PAUSE", timedelta(0))
+    run = tenant.trigger(payload=LARGE, maxAttempts=1)
 
     def refuse(*_: Any) -> Any:
         raise ObjectsUnavailable("it is away")
 
     with monkeypatch.context() as patch:
         patch.setattr(platform.objects, "open", refuse)
-        for again in (False, True):
-            body = json.dumps({"wait": 0, "served": 1, "again": again})
-            answer = worker.simulate_post("/worker/v1/next", body=body)
-            assert (answer.status_code, answer.json["code"]) == (503, "PACKETS_UNAVAILABLE")
-    work = ask(worker, wait=0, served=1, again=True)["work"]
-    assert (work["run"]["id"], work["attempt"]["number"]) == (run, 1)
+        for _ in range(14):  # longer than any number of placements, and than any lease
+            assert ask(worker, wait=0, served=1).get("work") is None
+            assert retrieve(tenant, run)["status"] == "QUEUED"
+            platform.expiring.queue_due(platform.clock(), 100)
+    work = ask(worker, wait=0, served=1)["work"]
+    assert work["run"]["id"] == run and json.loads(work["run"]["payload"]) == LARGE
+    assert work["run"]["maxAttempts"] >= work["attempt"]["number"]
+    finish(worker, work, 1)
+    assert retrieve(tenant, run)["status"] == "COMPLETED"
+
+
+def test_a_small_run_is_given_where_a_large_one_cannot_be(
+    platform: Platform, tenant: Tenant, worker: testing.TestClient, away: pytest.MonkeyPatch
+) -> None:
+    away.undo()
+    tenant.trigger(payload=LARGE)
+    small = tenant.trigger(payload=1)
+
+    def refuse(*_: Any) -> Any:
+        raise ObjectsUnavailable("it is away")
+
+    with away.context() as patch:
+        patch.setattr(platform.objects, "open", refuse)
+        work = ask(worker, wait=0, served=1)["work"]
+    assert work["run"]["id"] == small
+    finish(worker, work, 1)
+
+
+def test_large_results_are_told_one_after_the_other(
+    platform: Platform, tenant: Tenant, version: str, worker: testing.TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = begun(tenant, worker)
+    runs = {f"1:{n}": tenant.trigger("child", parentRunId=work["run"]["id"]) for n in range(3)}
+    assert wait(worker, work, *(child(run, key) for key, run in runs.items()), block=None)["state"] == "ready"
+    other = executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+    for _ in runs:
+        finish(other, ask(other, wait=0, served=0)["work"], LARGE)
+    monkeypatch.setattr(waiting, "_AN_ANSWER", len(LARGE))
+    told: list[str] = []
+    while len(told) < 3:
+        pending = [key for key in runs if key not in told]
+        beat = worker.simulate_post("/worker/v1/heartbeat", json={**held(work), "pending": pending, "wait": 0})
+        assert len(beat.json["done"]) == 1
+        told += beat.json["done"]
+    finish(worker, work, 1)
+
+
+def test_a_store_that_hangs_holds_no_heartbeat_up(
+    platform: Platform,
+    tenant: Tenant,
+    version: str,
+    worker: testing.TestClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = begun(tenant, worker)
+    run = tenant.trigger("child", parentRunId=work["run"]["id"])
+    assert wait(worker, work, child(run), block=None)["state"] == "ready"
+    other = executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+    finish(other, ask(other, wait=0, served=0)["work"], LARGE)
+    go_on, opened = threading.Event(), platform.objects.open
+
+    def hang(name: str) -> Any:
+        assert go_on.wait(60)
+        return opened(name)
+
+    outputs = platform.waiting._outputs
+    monkeypatch.setattr(outputs, "_patience", 0.1)
+    monkeypatch.setattr(platform.objects, "open", hang)
+    for _ in range(3):
+        beat = worker.simulate_post("/worker/v1/heartbeat", json={**held(work), "pending": ["1:1"], "wait": 0})
+        assert beat.status_code == 200 and beat.json["state"] == "continue" and "done" not in beat.json
+    assert len(outputs._reads) == 1, "what is being read is not read again"
+    go_on.set()
+    monkeypatch.setattr(outputs, "_patience", 60)
+    beat = worker.simulate_post("/worker/v1/heartbeat", json={**held(work), "pending": ["1:1"], "wait": 0})
+    assert json.loads(beat.json["done"]["1:1"]["output"]) == LARGE
+    assert not outputs._reads
     finish(worker, work, 1)
 
 
@@ -422,17 +566,17 @@ def test_objects_go_with_their_runs_unless_another_run_has_them(
 def test_what_no_run_has_is_swept_and_what_one_has_stays(
     platform: Platform, tenant: Tenant, anonymous: testing.TestClient
 ) -> None:
-    key = secrets.token_hex(6)
-    tenant.trigger("large", LARGE, idempotencyKey=key)
+    tenant.trigger("large", LARGE)
     before = set(names(platform))
-    tenant.trigger("large", LARGE, idempotencyKey=key)
-    orphans = set(names(platform)) - before
-    assert len(orphans) == 1
+    orphans = {platform.packets.kept(tenant.environment, Text(LARGE, "text/plain"), platform.clock()).text}
+    assert orphans == set(names(platform)) - before
     upload(anonymous, begin(tenant, "old.json")["presignedUrl"], b"1")
     platform.objects.put("packets/env_of_another_installation/packet_1.json", [b"1"])
     now = platform.clock()
     platform.shredding.sweep(now)
     assert orphans <= set(names(platform)), "what is an hour old at most may be of a trigger that is under way"
+    assert platform.shredding.sweep(now + timedelta(hours=2), limit=0) == 0
+    assert orphans <= set(names(platform)), "a sweep is bounded"
     platform.shredding.sweep(now + timedelta(hours=2))
     there = set(names(platform))
     assert not orphans & there and "packets/env_of_another_installation/packet_1.json" in there
@@ -442,6 +586,27 @@ def test_what_no_run_has_is_swept_and_what_one_has_stays(
     for name in before & there:
         platform.objects.open(name).chunks.close()  # type: ignore[attr-defined]
     platform.objects.delete("packets/env_of_another_installation/packet_1.json")
+
+
+def test_triggers_that_are_answered_with_a_run_that_is_there_write_nothing(
+    platform: Platform, tenant: Tenant, version: str
+) -> None:
+    idempotent = {"idempotencyKey": secrets.token_hex(6)}
+    debounced = {"debounce": {"key": secrets.token_hex(6), "delay": "1h", "mode": "leading"}}
+    header = {"x-trigger-request-idempotency-key": secrets.token_hex(6)}
+
+    def request() -> str:
+        body = {"payload": LARGE}
+        return str(tenant.client.simulate_post("/api/v1/tasks/large/trigger", json=body, headers=header).json["id"])
+
+    runs = tenant.trigger("large", LARGE, **idempotent), tenant.trigger("large", LARGE, **debounced), request()
+    before = names(platform)
+    for _ in range(2):
+        again = tenant.trigger("large", LARGE, **idempotent), tenant.trigger("large", LARGE, **debounced), request()
+        assert again == runs
+    # The second of the debounced ones may put the run off by a part of a second: what it wrote is removed at once.
+    platform.shredding.remove_packets(1000)
+    assert names(platform) == before
 
 
 def test_the_payload_that_a_later_trigger_replaced_is_removed(platform: Platform, tenant: Tenant, version: str) -> None:
@@ -454,6 +619,11 @@ def test_the_payload_that_a_later_trigger_replaced_is_removed(platform: Platform
     platform.shredding.remove_packets(100)
     there = names(platform)
     assert second.payload in there and first.payload not in there
+
+
+def test_what_is_stored_is_known_of(platform: Platform, tenant: Tenant) -> None:
+    tenant.trigger("large", LARGE)
+    assert StoredPackets(platform.database).are_stored() is True
 
 
 def test_files_of_packets_are_nobody_else_s(platform: Platform, tenant: Tenant) -> None:

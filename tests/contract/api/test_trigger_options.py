@@ -207,6 +207,30 @@ def test_externalDeploymentId_that_is_deployed_while_its_run_is_stored(
     assert shown(sibling, sibling.trigger("named", externalDeploymentId=key))["status"] == "QUEUED"
 
 
+def test_a_run_that_was_held_while_its_version_came_is_released_by_the_sweep(
+    platform: Platform, sibling: Tenant, key: str
+) -> None:
+    """A debounce, or a change of its metadata, held it: the deployment has passed it over."""
+    deploy(sibling, ["named"])
+    run, plain = sibling.trigger("named", externalDeploymentId=key), sibling.trigger(f"late-{key}")
+    with platform.database.transaction():
+        platform.database.rows("SELECT id FROM runs WHERE id = ANY(%s) FOR UPDATE", [run, plain])
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(deploy, sibling, ["named", f"late-{key}"], externalId=key).result()
+    assert [shown(sibling, each)["status"] for each in (run, plain)] == ["PENDING_VERSION"] * 2
+    assert platform.recovery.sweep(sibling.organization, platform.clock()).enqueued == 2
+    assert [shown(sibling, each)["status"] for each in (run, plain)] == ["QUEUED"] * 2
+    assert not platform.recovery.sweep(sibling.organization, platform.clock()).enqueued
+
+
+def test_a_name_that_is_not_deployed_has_no_run_looked_through(
+    platform: Platform, sibling: Tenant, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(sibling, ["named"])
+    monkeypatch.setattr(platform.runs, "release_versioned", lambda *_: pytest.fail("all that wait were walked"))
+    assert shown(sibling, sibling.trigger("named", externalDeploymentId=key))["status"] == "PENDING_VERSION"
+
+
 def test_externalDeploymentId_is_waited_for_an_hour(platform: Platform, sibling: Tenant, key: str) -> None:
     run = sibling.trigger("named", externalDeploymentId=key)
     platform.expiring.expire(platform.clock() + timedelta(minutes=59), 500)

@@ -151,7 +151,7 @@ def test_a_run_for_which_there_is_no_room_goes_elsewhere_uncharged_and_not_for_e
     platform: Platform, tenant: Tenant, worker: testing.TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pauses, minutes in all, are left out."""
-    monkeypatch.setattr(outcomes, "_NO_ROOM_PAUSE", timedelta(0))
+    monkeypatch.setattr(outcomes, "_PAUSE", timedelta(0))
     run = tenant.trigger(maxAttempts=1)
     error = {"type": "INTERNAL_ERROR", "code": "TASK_EXECUTION_ABORTED", "message": "the sandbox cannot be made: no memory"}
     results = []

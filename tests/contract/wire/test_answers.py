@@ -47,6 +47,7 @@ _QUEUE_NULLS = frozenset(
     f"concurrency.{name}" for name in ("current", "base", "override", "overriddenAt", "overriddenBy")
 ) | {"concurrencyLimit"}
 _LISTED_NULLS = frozenset(f"data.*.{name}" for name in _QUEUE_NULLS) | {"data.*.metadata.m"}
+_OF_EVENTS = frozenset({"events.*.parentId", "events.*.attemptNumber"})
 _ENDED = ("startedAt", "finishedAt", "version")
 
 ROWS = (
@@ -144,7 +145,7 @@ ROWS = (
     Row("GET", "/api/v1/deployments/{deployment}", shapes.DeploymentDetail),
     Row("POST", "/api/v1/deployments/{version}/promote?allowRollbacks=true", shapes.Promoted),
     Row("GET", "/api/v1/projects/{ref}/runs", shapes.Runs, nulls=_LISTED_NULLS),
-    Row("GET", f"{_RUN}/{{completed}}/events", shapes.Events, nulls=frozenset({"events.*.parentId", "events.*.attemptNumber"})),
+    Row("GET", f"{_RUN}/{{completed}}/events", shapes.Events, nulls=_OF_EVENTS),
     Row("GET", f"{_RUN}/{{failed}}/trace", shapes.Trace),
     Row("GET", f"{_RUN}/{{completed}}/spans/{{span}}", shapes.SpanDetail, nulls=frozenset({"parentId"})),
     Row("POST", _BULK, shapes.Id, {"action": "cancel", "runIds": ["{completed}"]}, 202),

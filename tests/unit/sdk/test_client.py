@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from sojourn.sdk import client as clients
 from sojourn.sdk import context as contexts
+from sojourn.sdk.aio import AsyncClient
 from sojourn.sdk.client import ATTEMPTS, Client
 from sojourn.sdk.context import RunContext
 from sojourn.sdk.errors import (
@@ -392,6 +394,48 @@ def test_a_run_has_its_fields() -> None:
     assert (run.id, run.task, run.is_success, run.tags, run.duration_ms) == ("run_1", "hello", True, ("a",), 7)
     assert run.created_at.isoformat() == "2026-03-04T12:00:00+00:00"
     assert run.started_at is None
+
+
+LARGE = {"outputPresignedUrl": "http://api.test/api/v1/objects/a"}
+
+
+def test_a_large_output_is_fetched_when_it_is_read_and_once() -> None:
+    script = Script((200, run_wire(1) | LARGE), (200, [1], {"content-type": "application/json"}))
+    run = Runs(script.client()).retrieve("run_1")
+    assert len(script.sent) == 1 and run.is_success, "who looks for the status has not to fetch megabytes"
+    assert [run.output, run.output, run.payload] == [[1], [1], None]
+    assert [request.path for request in script.sent] == ["/api/v3/runs/run_1", "/api/v1/objects/a"]
+
+
+def test_an_output_that_cannot_be_fetched_hides_nothing_else() -> None:
+    script = Script((200, run_wire(1) | LARGE), (503, b""), (200, b"[1]", {"content-type": "application/json"}))
+    run = Runs(script.client()).retrieve("run_1")
+    assert run.status == "COMPLETED"
+    with pytest.raises(ApiError, match="HTTP 503"):
+        _ = run.output
+    assert run.output == [1]
+    whole = Script((200, run_wire(1) | LARGE), ApiConnectionError("nobody is there")).client().retrieve_whole("run_1")
+    assert whole == run_wire(1) | LARGE
+
+
+def test_an_address_that_is_over_is_asked_for_anew() -> None:
+    newer = {"outputPresignedUrl": "http://api.test/api/v1/objects/b"}
+    good = (200, b"[1]", {"content-type": "application/json"})
+    script = Script((200, run_wire(1) | LARGE), (403, b""), (200, run_wire(1) | newer), good)
+    assert Runs(script.client()).retrieve("run_1").output == [1]
+    assert script.sent[-1].path == "/api/v1/objects/b"
+
+
+def test_an_event_loop_reads_what_was_fetched_before() -> None:
+    script = Script((200, run_wire(1) | LARGE), (200, [1], {"content-type": "application/json"}))
+
+    async def retrieved() -> Any:
+        async with AsyncClient("http://api.test", KEY, transport=script) as client:
+            run = await client.runs.retrieve("run_1")
+            sent = len(script.sent)
+            return run.output, sent, len(script.sent)
+
+    assert asyncio.run(retrieved()) == ([1], 2, 2)
 
 
 def test_logs_go_on_until_nothing_follows() -> None:

@@ -85,6 +85,16 @@ def test_values_go_through_json_when_they_are_given(attempt: Callable[..., dict[
         (lambda: metadata.remove("camelCase", 1), "no list"),
         (lambda: metadata.set("$.", 1), "no path"),
         (lambda: metadata.set("__proto__", 1), "may be called"),
+        (lambda: metadata.parent.set("__proto__", 1), "may be called"),
+        (lambda: metadata.parent.set("", 1), "1 to 1,000"),
+        (lambda: metadata.set("k" * 1_001, 1), "1 to 1,000"),
+        (lambda: metadata.parent.delete("a\x00"), "without NUL"),
+        (lambda: metadata.root.set("\ud800", 1), "without NUL"),
+        (lambda: metadata.set(7, 1), "1 to 1,000"),  # type: ignore[arg-type]
+        (lambda: metadata.parent.increment("n", 10**301), "up to 1e+300"),
+        (lambda: metadata.parent.increment("n", float("inf")), "up to 1e+300"),
+        (lambda: metadata.parent.increment("n", True), "by numbers"),
+        (lambda: metadata.parent.increment("n", "1"), "by numbers"),  # type: ignore[arg-type]
         (lambda: metadata.set("k", b"x"), "bytes"),
         (lambda: metadata.set("k", float("nan")), "NaN"),
         (lambda: metadata.set("k", "x" * 262_144), "bytes as JSON"),
