@@ -78,8 +78,10 @@ def _store(config: Config) -> Iterator[Finding]:
     try:
         version = database.rows("SHOW server_version")[0]["server_version"]
         have, want = migrations.current(database), migrations.latest()
-        state = "ok" if have == want else "bad"
-        yield Finding("PostgreSQL", state, f"{version}, schema {have} of {want}")
+        unfinished = migrations.unfinished(database)
+        state = "ok" if have == want and not unfinished else "bad"
+        rest = ", to be continued: run `python -m sojourn.control_plane migrate`" if unfinished else ""
+        yield Finding("PostgreSQL", state, f"{version}, schema {have} of {want}{rest}")
     except StoreUnavailable as error:
         yield Finding("PostgreSQL", "bad", f"unreachable: {error}")
     finally:

@@ -18,7 +18,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sojourn.sdk.batch import Batch
 from sojourn.sdk.batch import batch as batches
-from sojourn.sdk.bulk_actions import BulkActions
+from sojourn.sdk.bulk_actions import PAUSE, BulkActions, BulkActionState
 from sojourn.sdk.client import Client
 from sojourn.sdk.conditions import task_result
 from sojourn.sdk.envvars import EnvVars
@@ -188,7 +188,24 @@ class AsyncBulkActions(_Over):
     retrieve = _apart(BulkActions.retrieve)
     abort = _apart_done(BulkActions.abort)
     list = _each(BulkActions.list)
-    wait = _apart(BulkActions.wait)
+
+    async def wait(
+        self,
+        action: BulkActionState | str,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[BulkActionState], object] | None = None,
+    ) -> BulkActionState:
+        """Waits until an action is over, or so many seconds; it as it stands then. Each look is given to `on_progress`."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            state = await self.retrieve(action)
+            if on_progress is not None:
+                on_progress(state)
+            left = PAUSE if deadline is None else deadline - time.monotonic()
+            if state.is_over or left <= 0:
+                return state
+            await asyncio.sleep(min(PAUSE, left))
 
 
 class AsyncEnvVars(_Over):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PAGE = 100
 #: Seconds between looks at an action that is waited for.
-_PAUSE = 0.5
+PAUSE = 0.5
 
 
 class BulkActionState(Value):
@@ -124,7 +124,7 @@ class BulkActions:
                 on_progress(state)
             if state.is_over or (deadline is not None and time.monotonic() >= deadline):
                 return state
-            self._client.sleep(_PAUSE)
+            self._client.sleep(PAUSE)
 
     def _pages(self, limit: int | None) -> Iterator[Sequence[BulkActionState]]:
         left, query = limit, {"page[size]": _PAGE if limit is None else max(min(limit, _PAGE), 1)}

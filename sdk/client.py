@@ -174,7 +174,7 @@ class Client:
     # --- bulk actions
 
     def create_bulk_action(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Cancels or replays many runs in the background: `{id}`; `wanted` in the wire's words."""
+        """Cancels or replays many runs in the background: the new action; `wanted` in the wire's words."""
         return self.request("POST", "/api/v1/bulk-actions", dict(wanted))
 
     def retrieve_bulk_action(self, action_id: str) -> dict[str, Any]:

@@ -423,7 +423,7 @@ class Runs:
         wire |= {"filter": wanted} if run_ids is None else {"runIds": [*run_ids]}
         client = self._client
         made = client.create_bulk_action({name: value for name, value in wire.items() if value is not None})
-        return BulkActionState(client.retrieve_bulk_action(made["id"]))
+        return BulkActionState(made)
 
     def _pages(self, query: dict[str, Any], limit: int | None) -> Iterator[Run]:
         left = limit

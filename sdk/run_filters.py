@@ -85,7 +85,18 @@ def _given(filters: Mapping[str, Any]) -> list[tuple[str, Any]]:
     unknown = filters.keys() - RunFilters.__annotations__.keys()
     if unknown:
         raise TypeError(f"there is no filter {', '.join(sorted(unknown))}")
-    return [(name, value) for name, value in filters.items() if value is not None]
+    given = [(name, value) for name, value in filters.items() if value is not None]
+    for name, value in given:
+        # A filter whose value got lost on the way would mean every run there is.
+        if _is_blank(value):
+            raise ConfigurationError(f"the filter {name} has no value: leave it out, or give it one")
+    return given
+
+
+def _is_blank(value: Any) -> bool:
+    if isinstance(value, str):
+        return not _several(value)
+    return isinstance(value, Sequence) and not (value and all(str(word).strip() for word in value))
 
 
 def _several(value: Words) -> list[str]:

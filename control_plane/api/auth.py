@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from urllib.parse import parse_qs
 
 from sojourn.control_plane.api.naming import is_named, slug_of
 from sojourn.control_plane.api.problems import Problem
@@ -76,16 +77,17 @@ class Gate:
     def project(self, env: Mapping[str, Any], now: datetime, path: Mapping[str, str]) -> Visitor:
         """The environment that the path names by `ref` and `env`, where the key is its own or the token its organization's.
 
-        `Problem` 404 where it is another's.
+        A list may name it by `filter[env]` instead. `Problem` 404 where it is another's.
         """
+        named = path.get("env") or _filtered(env.get("QUERY_STRING", ""))
         if _PERSONAL.fullmatch(env.get("HTTP_AUTHORIZATION", "")):
             organization = self.person(env, now, path).organization_id
-            found = self._access.environment_of(organization, path["ref"], slug_of(path.get("env", "")))
+            found = self._access.environment_of(organization, path["ref"], slug_of(named))
             if found is None:
                 raise Problem("PROJECT_NOT_FOUND")
             return Visitor(found)
         visitor = self.environment(env, now, path)
-        if not is_named(visitor.environment, path["ref"], path.get("env")):
+        if not is_named(visitor.environment, path["ref"], named or None):
             raise Problem("PROJECT_NOT_FOUND")
         return visitor
 
@@ -113,3 +115,9 @@ class Gate:
         if not found:
             raise Problem("IDENTITY_REFUSED")
         return self._identities.claims(found[1], now)
+
+
+def _filtered(query: str) -> str:
+    """The slug that a list is narrowed to, of several the first; empty if there is none."""
+    first = parse_qs(query).get("filter[env]", [""])[0].split(",")[0].strip()
+    return first if first.isprintable() else ""

@@ -469,7 +469,7 @@ class ImportBody(Strict):
 
 _Words = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier)]],
-    Field(max_length=100),
+    Field(min_length=1, max_length=100),
 ]
 _OneOrMore = Name | _Words
 _Moment = Time | Annotated[int, Field(ge=0, le=10**15)]
@@ -496,9 +496,15 @@ class BulkFilter(Strict):
     schedule: _OneOrMore | None = None
     isTest: bool | None = None
     batch: _OneOrMore | None = None
-    queue: BulkQueue | Annotated[list[BulkQueue], Field(max_length=100)] | None = None
-    machine: MachineName | Annotated[list[MachineName], Field(max_length=100)] | None = None
+    queue: BulkQueue | Annotated[list[BulkQueue], Field(min_length=1, max_length=100)] | None = None
+    machine: MachineName | Annotated[list[MachineName], Field(min_length=1, max_length=100)] | None = None
     region: _OneOrMore | None = None
+
+    @model_validator(mode="after")
+    def _narrows_if_it_names_something(self) -> BulkFilter:
+        if self.model_fields_set and all(getattr(self, name) is None for name in self.model_fields_set):
+            raise ValueError("what it names has no value; {} is every run")
+        return self
 
 
 class BulkActionBody(Strict):

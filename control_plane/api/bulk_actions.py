@@ -49,7 +49,7 @@ class BulkActions:
             request_key=request_key(call),
         )
         made = self._actions.create(call.environment, request, call.now)
-        return Answer(to_json({"id": made.id}), status="202 Accepted")
+        return Answer(to_json(_shown(made)), status="202 Accepted")
 
     def page(self, call: Call) -> dict[str, Any]:
         """A page of actions, newest first."""

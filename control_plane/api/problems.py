@@ -131,6 +131,11 @@ CODES: dict[str, Code] = {
     "ROOT_KEY_STAYS": Code(409, "An environment always has a root key.", "rotate it"),
     "STALE": Code(409, "The run has moved on without this executor.", "drop what was to be done"),
     # what the platform's rules refuse
+    "QUERY_TOO_SLOW": Code(
+        422,
+        "Too many runs would have to be read for these filters.",
+        "narrow them to a time, by `filter[createdAt][period]`, or `from` and `to`",
+    ),
     "TOO_MANY_TAGS": Code(422, "There are too many tags.", "use at most 10"),
     "METADATA_INVALID": Code(
         422, "The operation does not fit the metadata.", "correct the operation that `error` numbers; none was applied"

@@ -37,6 +37,7 @@ from sojourn.control_plane.engine.results import Results
 from sojourn.control_plane.engine.steering import Steering
 from sojourn.control_plane.store.bulk_actions import BulkActions
 from sojourn.control_plane.store.checkpoints import Checkpoints
+from sojourn.control_plane.store.database import TooSlow
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.run_lists import RunFilters, RunLists
@@ -102,7 +103,10 @@ class Runs:
         environment, query = call.environment, call.query
         after, before = ends_of(query, self._cursors, environment.id, "run")
         filters = filters_of(query, call.now)
-        page = self._lists.page(environment.id, filters, after=after, before=before, size=query.size)
+        try:
+            page = self._lists.page(environment.id, filters, after=after, before=before, size=query.size)
+        except TooSlow:
+            raise Problem("QUERY_TOO_SLOW") from None
         current = speaks_current(call)
         return {
             "data": [present.list_item(run, environment, self._version(run), current) for run in page.runs],
@@ -320,6 +324,8 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
 def values(text: str | None, field: str) -> list[str]:
     """The values of a filter, which are separated by commas."""
     found = [value.strip() for value in (text or "").split(",") if value.strip()]
+    if text and not found:
+        raise Problem("QUERY_INVALID", f"{field} has no value.", field=field)
     if len(found) > _MAX_VALUES:
         raise Problem("QUERY_INVALID", f"{field} takes {_MAX_VALUES} values at most.", field=field)
     return found

@@ -18,6 +18,8 @@ from sojourn.control_plane.store.records import Attempt, Run, Snapshot, Wait
 from sojourn.control_plane.telemetry.logs import Line
 from sojourn.sdk.protocol import RunStatus
 
+#: Levels of a tree of spans.
+MAX_LEVELS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPAN_CHARS, _TRACE_CHARS = 16, 32
 _WAITS_FOR = {"date": "wait until a date", "token": "wait for a token", "run": "wait for a run"}
@@ -104,10 +106,15 @@ def event(span: Span) -> dict[str, Any]:
 
 
 def trace(run: Run, spans: Sequence[Span]) -> dict[str, Any]:
-    """A run's spans as a tree."""
+    """A run's spans as a tree, down to `MAX_LEVELS`: neither JSON's writers nor its readers go down without end."""
     nodes: dict[str, dict[str, Any]] = {}
+    levels: dict[str, int] = {}
     for span in spans:
-        node = nodes[span.id] = _node(span)
+        level = levels.get(span.parent or "", 0) + 1
+        if level > MAX_LEVELS:
+            continue
+        levels[span.id], node = level, _node(span)
+        nodes[span.id] = node
         if span.parent in nodes:
             nodes[span.parent]["children"].append(node)
     return {"traceId": trace_id(run), "rootSpan": nodes[spans[0].id]}

@@ -27,9 +27,11 @@ from sojourn.control_plane.engine.errors import (
 )
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.replaying import Replaying
+from sojourn.control_plane.queue.wakeups import QueueUnavailable
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.bulk_actions import BulkAction, Progress
 from sojourn.control_plane.store.bulk_actions import BulkActions as StoredBulkActions
+from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.store.records import Environment, Run
 from sojourn.control_plane.store.run_lists import RunFilters, RunLists
 from sojourn.sdk.protocol import RunStatus
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "bulk"
 CANCEL, REPLAY = "CANCEL", "REPLAY"
+PENDING = "PENDING"
 #: Runs that are acted on between two looks whether the action was aborted.
 PAGE = 100
 #: Replays that are under way at a time: each holds a connection to the database for a moment.
@@ -135,11 +138,23 @@ class BulkActions:
         """A page of each action that is under way; how many runs and actions were moved on. 0: there is nothing to do."""
         actions = self._actions.pending(self._last, _AT_ONCE) or self._actions.pending("", _AT_ONCE)
         self._last = actions[-1].id if len(actions) == _AT_ONCE else ""
-        return sum(self._turn(action, now) for action in actions)
+        return sum(self._turn_apart(action, now) for action in actions)
+
+    def _turn_apart(self, action: BulkAction, now: datetime) -> int:
+        """A turn that fails holds nobody else up; the action has another one with the next pass."""
+        try:
+            return self._turn(action, now)
+        except (StoreUnavailable, QueueUnavailable, faults.InjectedFault):
+            raise  # the next one would fail like it
+        except Exception:
+            log.exception("%s could not go on", action.id)
+            return 0
 
     def _turn(self, action: BulkAction, now: datetime) -> int:
         environment = self._access.environment(action.environment_id, now)
         assert environment is not None
+        if action.status != PENDING:
+            return self._count_done(environment, action)
         if action.total is None:
             self._actions.counted(action.id, self._lists.count(environment.id, _filters(action), action.upto))
         page = action.page
@@ -155,6 +170,17 @@ class BulkActions:
             log.info("%s waits: the queue is full", action.id)
             return 0
 
+    def _count_done(self, environment: Environment, action: BulkAction) -> int:
+        """Ends the page that an abort found under way: what was done of it counts, and nothing more is begun."""
+        page = action.page or []
+        if action.type == CANCEL:
+            reason = _reason(action)
+            done = [run.id for run in self._cancelling.find_all(environment, page) if _is_cancelled(run, reason)]
+        else:
+            made = [self._replaying.made(environment, _request_key(action, run_id)) for run_id in page]
+            done = [run_id for run_id in made if run_id is not None]
+        return int(self._actions.advance(action, Progress(page[-1], done, 0)))
+
     def _next(self, environment: Environment, action: BulkAction) -> list[str]:
         if action.run_ids is not None:
             return [run_id for run_id in action.run_ids if action.reached is None or run_id < action.reached][:PAGE]
@@ -169,7 +195,7 @@ class BulkActions:
 
     def _cancel(self, environment: Environment, action: BulkAction, page: Sequence[str], now: datetime) -> list[str]:
         """The runs that this action has cancelled, now or before it was cut off."""
-        reason = f"cancelled by the bulk action {action.id}"
+        reason = _reason(action)
         runs = self._cancelling.cancel_all(environment, page, reason, now)
         faults.point("bulk.after_act")
         return [run.id for run in runs if _is_cancelled(run, reason)]
@@ -187,7 +213,7 @@ class BulkActions:
 
     def _replay_one(self, environment: Environment, action: BulkAction, run_id: str, now: datetime) -> str | None:
         """The run that was made, also before it was cut off; None where none could be."""
-        key = f"bulk {action.id} {run_id}"  # no client can send one with a space
+        key = _request_key(action, run_id)
         try:
             return self._replaying.replay(environment, run_id, now, region=action.region, request_key=key).id
         except QueueFull:
@@ -203,7 +229,7 @@ class BulkActions:
             organization_id=environment.organization_id,
             environment_id=environment.id,
             type=request.type,
-            status="PENDING",
+            status=PENDING,
             name=request.name,
             region=request.region,
             filter=request.filters.document() if request.filters is not None else None,
@@ -221,6 +247,15 @@ class BulkActions:
 
 def _filters(action: BulkAction) -> RunFilters:
     return RunFilters.of_document(action.filter or {})
+
+
+def _reason(action: BulkAction) -> str:
+    return f"cancelled by the bulk action {action.id}"
+
+
+def _request_key(action: BulkAction, run_id: str) -> str:
+    """Of the replay of a run; no client can send one with a space."""
+    return f"bulk {action.id} {run_id}"
 
 
 def _is_cancelled(run: Run, reason: str) -> bool:

@@ -68,6 +68,10 @@ class Cancelling:
             self._index.ring("canceller")
         return after
 
+    def find_all(self, environment: Environment, run_ids: Sequence[str]) -> list[Run]:
+        """Those of the runs that the environment has, without payloads and outputs."""
+        return self._runs.find_all(environment.id, run_ids)
+
     def sweep(self, now: datetime, limit: int, since: datetime | None = None) -> int:
         """Goes on where a cancellation was cut off: runs that live though what triggered them was cancelled; how many.
 

@@ -51,3 +51,7 @@ class Replaying:
             replay_of=run.id,
         )
         return self._triggering.trigger(environment, request, now)
+
+    def made(self, environment: Environment, request_key: str) -> str | None:
+        """The run that a request has made before."""
+        return self._runs.by_request(environment.id, request_key)

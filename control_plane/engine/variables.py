@@ -63,8 +63,8 @@ class Variables:
 
     def delete(self, environment: Environment, name: str) -> None:
         """Runs get it no longer. `VariableNotFound`."""
-        self.find(environment, name)
-        self._variables.delete(environment.id, name)
+        if flaw_of_name(name) is not None or not self._variables.delete(environment.id, name):
+            raise VariableNotFound
 
     def resolved(self, environment: Environment) -> dict[str, str]:
         """What a run of the environment is given."""

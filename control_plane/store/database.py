@@ -48,6 +48,10 @@ class Deadlock(Exception):
     """Two transactions waited for each other, and this one was undone: it may be done again."""
 
 
+class TooSlow(Exception):
+    """A statement took longer than it was given."""
+
+
 class Unstorable(Exception):
     """A value is beyond what PostgreSQL can hold where it was to go; the transaction was undone."""
 
@@ -136,6 +140,16 @@ class Database:
             if isinstance(error, _UNSTORABLE):
                 raise Unstorable(str(error).strip()) from error
             raise
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """A transaction each of whose statements is given so long. `TooSlow`."""
+        try:
+            with self.transaction():
+                self.rows("SELECT set_config('statement_timeout', %s, true)", str(int(seconds * 1000)))
+                yield
+        except psycopg2.errors.QueryCanceled as error:
+            raise TooSlow(str(error).strip()) from error
 
     def close(self) -> None:
         """Close every connection."""

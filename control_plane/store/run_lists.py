@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Run, build
 
+#: For a page: filters that often fit, but hardly ever together, are read to their end.
+PAGE_SECONDS = 2.0
 #: Entries of a filter that are counted to see which one leads.
 _COUNTED = 5_000
 #: A list shows no payloads and no outputs, which may be megabytes each.
@@ -25,6 +27,9 @@ _WRITTEN_OUT = 13
 #: More entries than a filter has.
 _ALL = 2**40
 _MOMENT = timedelta(milliseconds=1)
+#: Ids can say times from here on, and later ones than there are dates.
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
 _DATES = ("created_from", "created_to")
 
 
@@ -103,8 +108,9 @@ class RunLists:
         before: str | None = None,
         size: int = 25,
     ) -> Page:
-        """A page of runs, newest first: those after (older than) or before (newer than) a run's id."""
-        found = self._read(environment_id, filters, _Span(before, after), size + 1, ascending=before is not None)
+        """A page of runs, newest first: those after (older than) or before (newer than) a run's id. `TooSlow`."""
+        with self._database.within(PAGE_SECONDS):
+            found = self._read(environment_id, filters, _Span(before, after), size + 1, ascending=before is not None)
         more, runs = len(found) > size, found[:size]
         if before:
             runs.reverse()
@@ -284,10 +290,10 @@ def _bounds(column: str, span: _Span) -> tuple[list[str], list[str]]:
 def _within(span: _Span, filters: RunFilters) -> _Span:
     """Ids begin with the time of their making, so that dates bound them, too, to the millisecond."""
     above, below = span
-    if filters.created_from is not None:
+    if filters.created_from is not None and filters.created_from - _EPOCH >= _MOMENT:
         first = ids.make("run", filters.created_from - _MOMENT, bytes(ids.RANDOM_BYTES))
         above = max(above or first, first)
-    if filters.created_to is not None:
-        last = ids.make("run", filters.created_to + _MOMENT, b"\xff" * ids.RANDOM_BYTES)
+    if filters.created_to is not None and _LAST - filters.created_to >= _MOMENT:
+        last = ids.make("run", max(filters.created_to, _EPOCH) + _MOMENT, b"\xff" * ids.RANDOM_BYTES)
         below = min(below or last, last)
     return _Span(above, below)

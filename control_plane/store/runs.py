@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,8 @@ _RESTING = (
     " FROM runs r LEFT JOIN tasks t ON t.version_id = r.version_id AND t.slug = r.task"
     " WHERE r.snapshot_status IN ('EXECUTING_WITH_WAITPOINTS', 'QUEUED_EXECUTING')"
 )
+#: A run's columns but for the two that may be megabytes each.
+_LIGHT = ", ".join(each.name for each in fields(Run) if each.name not in ("payload", "output"))
 _ON_CLUSTER = "EXISTS (SELECT FROM executors e WHERE e.id = r.executor_id AND e.cluster = %s)"
 
 
@@ -218,9 +220,11 @@ class Runs:
         return build(Run, rows[0]) if rows else None
 
     def find_all(self, environment_id: str, run_ids: Sequence[str]) -> list[Run]:
-        """Those runs that this environment has."""
+        """Those runs that this environment has, without payloads and outputs, which may be megabytes each."""
         rows = self._database.rows(
-            "SELECT * FROM runs WHERE environment_id = %s AND id = ANY(%s) ORDER BY id", environment_id, list(run_ids)
+            f"SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND id = ANY(%s) ORDER BY id",  # noqa: S608
+            environment_id,
+            list(run_ids),
         )
         return [build(Run, row) for row in rows]
 

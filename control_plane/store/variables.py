@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,8 +11,8 @@ from datetime import datetime
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.seal import Seal
 
-#: Values that a process keeps opened, by their sealed texts: each attempt is given all of its environment's.
-_KEPT = 10_000
+#: Bytes of values, with their sealed texts, that a process keeps opened: each attempt is given all of its environment's.
+_KEPT_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,7 +38,10 @@ class Variables:
     def __init__(self, database: Database, seal: Seal):
         self._database = database
         self._seal = seal
-        self._opened: dict[str, str] = {}
+        #: By environment and name, the sealed text and what it holds.
+        self._opened: dict[tuple[str, str], tuple[str, str]] = {}
+        self._opened_bytes = 0
+        self._lock = threading.Lock()
 
     def all(self, environment_id: str) -> list[Variable]:
         """Every variable of an environment, by name. `SealBroken` if the master key is another one."""
@@ -101,20 +106,30 @@ class Variables:
         """Inside a transaction: changes of one environment's variables take turns."""
         self._database.rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", f"variables {environment_id}")
 
-    def delete(self, environment_id: str, name: str) -> None:
-        """Deletes a variable, if it is there."""
-        self._database.rows(
-            "DELETE FROM environment_variables WHERE environment_id = %s AND name = %s", environment_id, name
+    def delete(self, environment_id: str, name: str) -> bool:
+        """Deletes a variable; whether it was there."""
+        rows = self._database.rows(
+            "DELETE FROM environment_variables WHERE environment_id = %s AND name = %s RETURNING name", environment_id, name
         )
+        return bool(rows)
 
     def _open(self, environment_id: str, name: str, sealed: str) -> str:
-        value = self._opened.get(sealed)
-        if value is None:
-            value = self._seal.open(sealed, _context(environment_id, name))
-            if len(self._opened) >= _KEPT:
-                self._opened.clear()
-            self._opened[sealed] = value
+        kept = self._opened.get((environment_id, name))
+        if kept is not None and kept[0] == sealed:
+            return kept[1]
+        value = self._seal.open(sealed, _context(environment_id, name))
+        self._keep((environment_id, name), (sealed, value))
         return value
+
+    def _keep(self, name: tuple[str, str], texts: tuple[str, str]) -> None:
+        size = sum(map(sys.getsizeof, texts))
+        with self._lock:
+            before = self._opened.pop(name, ())
+            self._opened_bytes += size - sum(map(sys.getsizeof, before))
+            if self._opened_bytes > _KEPT_BYTES:
+                self._opened.clear()
+                self._opened_bytes = size
+            self._opened[name] = texts
 
 
 def _context(environment_id: str, name: str) -> str:

@@ -56,7 +56,10 @@ CREATE TRIGGER runs_facets_changed AFTER UPDATE ON runs FOR EACH ROW
         (NEW.version_id, NEW.machine, NEW.queue, NEW.tags, NEW.region, NEW.task, NEW.schedule_id, NEW.is_test))
     EXECUTE FUNCTION change_facets();
 
-INSERT INTO run_facets (key, run_id) SELECT f.key, r.id FROM runs r, facets_of(r) f ORDER BY r.id;
+-- Runs that are there get theirs page by page after this is committed, as nobody can write runs before. This says down to
+-- which id they have them, and is dropped when all do; until then no server says that it is ready.
+CREATE TABLE facet_filling (reached text NOT NULL);
+INSERT INTO facet_filling VALUES ('');
 
 -- A status changes with nearly every move: there is nothing to be gained by writing it elsewhere.
 CREATE INDEX runs_status ON runs (environment_id, status, id);

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.database import Database, Deadlock
 
 #: Two processes that migrate at once take turns.
 _LOCK = 7_340_001
+#: Runs whose facets are filled in at a time; nobody can write them meanwhile.
+FACETS_AT_ONCE = 1_000
 
 
 class SchemaTooNew(Exception):
@@ -41,7 +43,16 @@ def migrate(database: Database) -> list[int]:
     applied: list[int] = []
     while (number := _apply_next(database)) is not None:
         applied.append(number)
+    while unfinished(database):
+        _fill_facets(database)
     return applied
+
+
+def unfinished(database: Database) -> bool:
+    """Whether runs of an earlier release are not in every list yet: `migrate` goes on with that."""
+    # `to_regclass` may not have heard yet that another process has dropped it.
+    found = database.rows("SELECT 1 FROM pg_tables WHERE tablename = 'facet_filling' AND schemaname = current_schema()")
+    return bool(found)
 
 
 def _apply_next(database: Database) -> int | None:
@@ -61,3 +72,30 @@ def _apply_next(database: Database) -> int | None:
             database.rows(sql.replace("%", "%%"))
             database.rows("INSERT INTO schema_migrations (number) VALUES (%s)", number)
         return number
+
+
+def _fill_facets(database: Database) -> None:
+    """A page of the runs from before there were facets, which servers of an earlier release may be writing."""
+    try:
+        with database.transaction():
+            database.rows("SELECT pg_advisory_xact_lock(%s)", _LOCK)
+            if unfinished(database):
+                _fill_page(database)
+    except Deadlock:
+        return  # with somebody who moved some of them; the next look takes the page again
+
+
+def _fill_page(database: Database) -> None:
+    reached = database.rows("SELECT reached FROM facet_filling")[0]["reached"]
+    # Locked first, and read by a statement of its own, so that what is written here is what they are.
+    rows = database.rows("SELECT id FROM runs WHERE id > %s ORDER BY id LIMIT %s FOR SHARE", reached, FACETS_AT_ONCE)
+    if not rows:
+        database.rows("DROP TABLE facet_filling")
+        return
+    page = [row["id"] for row in rows]
+    database.rows(
+        "INSERT INTO run_facets (key, run_id) SELECT f.key, r.id FROM runs r, facets_of(r) f WHERE r.id = ANY(%s)"
+        " ON CONFLICT DO NOTHING",
+        page,
+    )
+    database.rows("UPDATE facet_filling SET reached = %s", page[-1])

@@ -48,7 +48,7 @@ class Straight:
         )
         return Response(answer.status_code, answer.headers, answer.content)
 
-    def sleep(self, _: float) -> None:
+    def sleep(self, _: object) -> None:
         self.platform.bulk_actions.work(self.platform.clock())
 
 
@@ -168,7 +168,8 @@ def test_the_same_awaited(straight: Straight) -> None:
             made = {each.id for each in await asyncio.gather(*handles)}
             assert {run.id async for run in client.runs.list(task="hello")} == made | {handle.id}
             assert len([run async for run in client.runs.list(limit=101)]) == 101
-            over = await client.bulk_actions.wait(await client.runs.bulk_cancel(everything=True))
+            begun = await client.runs.bulk_cancel(everything=True)
+            over = await client.bulk_actions.wait(begun, on_progress=straight.sleep)
             assert over.succeeded == 121
             result = await client.runs.result(handle)
             assert not result.ok
@@ -212,6 +213,32 @@ def test_an_awaited_result_has_an_end(straight: Straight) -> None:
                 await client.runs.result(handle, timeout=0)
 
     asyncio.run(work())
+
+
+def test_waiting_for_a_bulk_action_can_be_given_up(straight: Straight) -> None:
+    async def work() -> None:
+        looked = asyncio.Event()
+        async with AsyncClient("http://api.test", "tr_dev_x", transport=straight, sleep=lambda _: None) as client:
+            begun = await client.runs.bulk_cancel(everything=True)
+            assert (await client.bulk_actions.wait(begun, timeout=0)).status == "PENDING"
+            waiting = asyncio.ensure_future(client.bulk_actions.wait(begun, on_progress=lambda _: looked.set()))
+            await asyncio.wait_for(looked.wait(), 20)
+            waiting.cancel()
+            await asyncio.wait_for(client.close(), 20)
+            assert waiting.cancelled()
+
+    asyncio.run(work())
+
+
+def test_what_was_begun_is_known_though_the_next_call_fails(
+    client: Client, straight: Straight, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise ApiConnectionError("gone")
+
+    monkeypatch.setattr(client, "retrieve_bulk_action", gone)
+    begun = Runs(client).bulk_replay(["run_" + "0" * 26], name="again")
+    assert (begun.name, begun.type, begun.status, begun.total) == ("again", "REPLAY", "PENDING", 1)
 
 
 def test_the_loop_goes_on_while_a_call_is_under_way() -> None:
@@ -264,6 +291,8 @@ def test_many_runs_on_the_command_line(invoke: Invoke, client: Client) -> None:
     assert begun in json.loads(invoke("bulk", "list", "--json"))["data"][0]["id"] and "ABORTED" in invoke("bulk", "list")
     assert "COMPLETED" in invoke("runs", "cancel", "--all")
     assert "which runs?" in invoke("runs", "cancel", code=2)
+    for words in (("cancel", "--tag", ""), ("replay", "--queue", ","), ("cancel", "--from", ""), ("list", "--tag", "")):
+        assert "has no value" in invoke("runs", *words, code=2)
     assert "is CANCELED" in invoke("runs", "cancel", made[0])
     assert invoke("runs", "replay", made[0]).startswith("run_")
     assert "no such bulk action" in invoke("bulk", "get", "bulk_x", code=4)

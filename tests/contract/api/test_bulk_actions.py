@@ -270,6 +270,82 @@ def test_what_was_begun_before_an_abort_is_counted(tenant: Tenant, platform: Pla
     assert (look(tenant, action)["status"], look(tenant, action)["counts"]) == ("ABORTED", counts(2, 2))
 
 
+@pytest.mark.parametrize("kind", ["cancel", "replay"])
+def test_an_abort_begins_nothing_of_the_page_under_way(
+    tenant: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Also at a full queue, at which a page waits half done."""
+    for _ in range(3):
+        tenant.trigger("a", tags=["old"])
+    action = begin(tenant, action=kind, filter={"tag": "old"})
+    owner: Any = platform.replaying if kind == "replay" else platform.runs
+    name = "replay" if kind == "replay" else "move_all"
+    real, left = getattr(owner, name), iter([1])
+
+    def full_after_one(*given: Any, **named: Any) -> Any:
+        if kind == "cancel":
+            real(list(given[0])[:1])
+        elif next(left, None):
+            return real(*given, **named)
+        raise QueueFull
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, full_after_one)
+        platform.bulk_actions.work(platform.clock())
+    assert look(tenant, action)["counts"] == counts(3, 0)
+    tenant.client.simulate_post(f"{PATH}/{action}/abort")
+    work(platform)
+    over = look(tenant, action)
+    assert (over["status"], over["counts"]) == ("ABORTED", counts(3, 1))
+    assert len(listed(tenant, **{"filter[bulkAction]": action})) == 1
+    assert len(listed(tenant)) == (4 if kind == "replay" else 3)
+    assert len(listed(tenant, **{"filter[status]": "CANCELED"})) == (0 if kind == "replay" else 1)
+
+
+def test_an_action_that_fails_holds_no_other_up(
+    tenant: Tenant, stranger: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, run = begin(tenant, action="cancel", filter={}), stranger.trigger("a")
+    action, turn = begin(stranger, action="cancel", filter={}), platform.bulk_actions._turn
+
+    def fails(one: Any, now: Any) -> int:
+        if one.id == broken:
+            raise OverflowError
+        return turn(one, now)
+
+    monkeypatch.setattr(platform.bulk_actions, "_turn", fails)
+    work(platform)
+    assert (look(tenant, broken)["status"], look(stranger, action)["status"]) == ("PENDING", "COMPLETED")
+    assert statuses(platform, [run]) == ["CANCELED"]
+
+
+@pytest.mark.parametrize(
+    ("dates", "found"),
+    [
+        ({"from": 0}, 1),
+        ({"from": "1969-12-31"}, 1),
+        ({"from": "0001-01-01T00:00:00Z"}, 1),
+        ({"to": "9999-12-31T23:59:59.999999Z"}, 1),
+        ({"to": 0}, 0),
+        ({"to": "0001-01-01"}, 0),
+        ({"from": "9999-12-31T23:59:59.999999Z"}, 0),
+    ],
+)
+def test_dates_at_the_ends_of_time(tenant: Tenant, platform: Platform, dates: dict[str, Any], found: int) -> None:
+    tenant.trigger("a")
+    assert len(listed(tenant, **{f"filter[createdAt][{name}]": str(date) for name, date in dates.items()})) == found
+    action = begin(tenant, action="cancel", filter=dates)
+    work(platform)
+    over = look(tenant, action)
+    assert (over["status"], over["counts"]) == ("COMPLETED", counts(found, found))
+
+
+def test_a_page_of_cancels_reads_no_payloads(tenant: Tenant, platform: Platform) -> None:
+    run = tenant.trigger("a", payload={"n": 1})
+    (found,) = platform.runs.find_all(tenant.environment, [run])
+    assert (found.id, found.task, found.payload) == (run, "a", None)
+
+
 def test_a_full_queue_is_waited_for(tenant: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     tenant.trigger("a", tags=["old"])
     action = begin(tenant, action="replay", filter={"tag": "old"})
@@ -341,6 +417,11 @@ def test_another_environments_action_is_not_there(tenant: Tenant, sibling: Tenan
         ({"action": "cancel", "filter": {"from": "soon"}}, "filter.from"),
         ({"action": "cancel", "filter": {"nope": 1}}, "filter.nope"),
         ({"action": "cancel", "filter": {"queue": {"type": "x", "name": "q"}}}, "filter.queue"),
+        ({"action": "cancel", "filter": {"tag": []}}, "filter.tag"),
+        ({"action": "cancel", "filter": {"tag": ""}}, "filter.tag"),
+        ({"action": "cancel", "filter": {"tag": None}}, "filter"),
+        ({"action": "cancel", "filter": {"queue": []}}, "filter.queue"),
+        ({"action": "cancel", "filter": {"machine": []}}, "filter.machine"),
         ({"action": "cancel", "filter": {}, "targetRegion": "default"}, "targetRegion"),
         ({"action": "cancel", "filter": {}, "name": "x" * 256}, "name"),
     ],

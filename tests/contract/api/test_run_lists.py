@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from falcon import testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sojourn.control_plane import administration
 from sojourn.control_plane.api.replies import RunsReply
 from sojourn.control_plane.domain import ids
+from sojourn.control_plane.store import run_lists
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.run_lists import RunFilters
 from sojourn.control_plane.wiring import Platform
+from sojourn.control_plane.wsgi import App
 from tests.contract.api.conftest import Tenant
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -125,6 +130,7 @@ def test_a_cursor_holds_for_its_filters_alone(tenant: Tenant, sibling: Tenant) -
         ({"filter[status]": "NOPE"}, "filter[status]"),
         ({"filter[machine]": "huge"}, "filter[machine]"),
         ({"filter[isTest]": "maybe"}, "filter[isTest]"),
+        ({"filter[tag]": ","}, "filter[tag]"),
         ({"filter[createdAt][from]": "soon"}, "filter[createdAt][from]"),
         ({"filter[createdAt][period]": "x"}, "filter[createdAt][period]"),
         ({"filter[createdAt][from]": "2026-01-02", "filter[createdAt][to]": "2026-01-01"}, "filter[createdAt][to]"),
@@ -139,6 +145,21 @@ def test_what_cannot_be_used_is_named(tenant: Tenant, query: dict[str, str], fie
     assert (answer.status_code, answer.json["code"], answer.json["field"]) == (400, "QUERY_INVALID", field)
 
 
+def test_a_list_that_takes_too_long_is_given_up(
+    tenant: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tenant.trigger("a", tags=["x"])
+    query = {"filter[tag]": "x"}
+    with monkeypatch.context() as patched, ThreadPoolExecutor(1) as elsewhere, platform.database.transaction():
+        patched.setattr(run_lists, "PAGE_SECONDS", 0.05)
+        platform.database.rows("LOCK TABLE run_facets")
+        answer = elsewhere.submit(tenant.client.simulate_get, "/api/v1/runs", params=query).result(20)
+    assert (answer.status_code, answer.json["code"]) == (422, "QUERY_TOO_SLOW")
+    assert "createdAt" in answer.json["nextStep"]
+    assert page(tenant, **query) == [run]
+    assert platform.database.rows("SHOW statement_timeout") == [{"statement_timeout": "0"}]
+
+
 def test_a_projects_list(tenant: Tenant, stranger: Tenant, platform: Platform) -> None:
     run = tenant.trigger("a")
     installation = platform.access.installation(platform.clock())
@@ -149,7 +170,25 @@ def test_a_projects_list(tenant: Tenant, stranger: Tenant, platform: Platform) -
         assert [each["id"] for each in answer.json["data"]] == [run]
     for client, params in ((tenant.client, {"filter[env]": "prod"}), (stranger.client, {})):
         answer = client.simulate_get(path, params=params)
-        assert (answer.status_code, answer.json["code"]) == (404, "ENVIRONMENT_NOT_FOUND")
+        assert (answer.status_code, answer.json["code"]) == (404, "PROJECT_NOT_FOUND")
+
+
+def test_a_projects_list_for_a_person(
+    tenant: Tenant, sibling: Tenant, stranger: Tenant, app: App, platform: Platform
+) -> None:
+    run, its = tenant.trigger("a"), sibling.trigger("a")
+    token = administration.tokens(platform, ["--do=create"])["token"]
+    person = testing.TestClient(app, headers={"Authorization": f"Bearer {token}"})
+    installation = platform.access.installation(platform.clock())
+    assert installation
+    path = f"/api/v1/projects/{installation.project_ref}/runs"
+    for env, expected in (("dev", run), ("development,nope", run), ("prod", its)):
+        answer = person.simulate_get(path, params={"filter[env]": env}, params_csv=False)
+        assert [each["id"] for each in answer.json["data"]] == [expected]
+    for params in ({}, {"filter[env]": "nope"}, {"filter[env]": "\x00"}, {"filter[env]": ","}):
+        assert person.simulate_get(path, params=params).json["code"] == "PROJECT_NOT_FOUND"
+    theirs = person.simulate_get("/api/v1/projects/proj_other/runs", params={"filter[env]": "dev"})
+    assert (theirs.status_code, theirs.json["code"]) == (404, "PROJECT_NOT_FOUND")
 
 
 # --- facets

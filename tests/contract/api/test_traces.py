@@ -8,6 +8,7 @@ import pytest
 
 from sojourn.control_plane.api import traces
 from sojourn.control_plane.api.replies import RunEventsReply, SpanReply, TraceReply
+from sojourn.control_plane.api.spans import MAX_LEVELS
 from sojourn.control_plane.telemetry.logs import Line
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor
@@ -114,6 +115,23 @@ def test_what_is_shown_is_bounded(
     monkeypatch.setattr(traces, "MAX_LINES", 2)
     monkeypatch.setattr(traces, "MAX_RUNS", 2)
     assert len(read(tenant, run, "events")["events"]) == 1 + 1 + 2 + 2
+
+
+def test_a_long_chain_is_a_tree_down_to_a_level(tenant: Tenant, platform: Platform) -> None:
+    """It is as deep as the chain is long; events have no depth."""
+    root = tenant.trigger("parent")
+    platform.database.rows(
+        "INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object('id', 'run_' || lpad(n::text, 26, '0'),"
+        " 'parent_run_id', CASE n WHEN 1 THEN r.id ELSE 'run_' || lpad((n - 1)::text, 26, '0') END))).*"
+        " FROM runs r, generate_series(1, 490) n WHERE r.id = %s",
+        root,
+    )
+    node, depth = read(tenant, root, "trace")["trace"]["rootSpan"], 1
+    while node["children"]:
+        (node,) = node["children"]
+        depth += 1
+    assert depth == MAX_LEVELS
+    assert len(read(tenant, root, "events")["events"]) == 491
 
 
 def test_what_is_not_there(tenant: Tenant, stranger: Tenant) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from sys import getsizeof
 from typing import Any
 
 import pytest
+from falcon import testing
 
+from sojourn.control_plane import administration
 from sojourn.control_plane.api.replies import ResolvedReply, VariablesReply
 from sojourn.control_plane.domain import variables
 from sojourn.control_plane.engine import variables as cases
-from sojourn.control_plane.store.seal import SealBroken
+from sojourn.control_plane.store import variables as store
+from sojourn.control_plane.store.seal import Seal, SealBroken, new_master_key
 from sojourn.control_plane.wiring import Platform
+from sojourn.control_plane.wsgi import App
 from tests.contract.api.conftest import Tenant
 from tests.contract.api.test_lost_and_late import Crew, crew
 
@@ -92,9 +97,39 @@ def test_values_are_sealed_in_the_store(tenant: Tenant, sibling: Tenant, platfor
     put(tenant, name="TOKEN", value=CANARY)
     rows = platform.database.rows("SELECT row_to_json(v)::text AS text FROM environment_variables v")
     assert rows and CANARY not in rows[0]["text"]
+    assert resolved(tenant) == {"TOKEN": CANARY}  # what this has opened opens nowhere else
     platform.database.rows("UPDATE environment_variables SET environment_id = %s", sibling.environment)
     with pytest.raises(SealBroken):
         platform.variables.list(platform.access.environment(sibling.environment, platform.clock()))  # type: ignore[arg-type]
+    assert sibling.client.simulate_delete(f"{PATH}/TOKEN").status_code == 200
+
+
+def test_a_personal_token_names_the_environment(tenant: Tenant, sibling: Tenant, app: App, platform: Platform) -> None:
+    """It sees and sets what a key does, but what runs get is not resolved for it."""
+    token = administration.tokens(platform, ["--do=create"])["token"]
+    person = testing.TestClient(app, headers={"Authorization": f"Bearer {token}"})
+    installation = platform.access.installation(platform.clock())
+    assert installation and token.startswith("tr_pat_")
+    path = f"/api/v1/projects/{installation.project_ref}/envvars"
+    assert person.simulate_post(f"{path}/prod", json={"name": "A", "value": "1", "isSecret": True}).status_code == 200
+    assert person.simulate_get(f"{path}/prod/A").json == {"name": "A", "value": "<redacted>", "isSecret": True}
+    assert (resolved(sibling), resolved(tenant)) == ({"A": "1"}, {})
+    assert person.simulate_delete(f"{path}/prod/A").status_code == 200
+    for elsewhere in (f"{path}/nope", "/api/v1/projects/proj_other/envvars/dev"):
+        assert person.simulate_get(elsewhere).json["code"] == "PROJECT_NOT_FOUND"
+    assert person.simulate_get(path).status_code == 401
+
+
+def test_what_is_kept_opened_has_a_bound(tenant: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_KEPT_BYTES", 2_000)
+    stored = store.Variables(platform.database, Seal(new_master_key()))
+    stored.put(tenant.environment, {name: name * 300 for name in "ABCDE"}, platform.clock(), is_secret=False)
+    for _ in range(3):
+        assert {each.name: each.value for each in stored.all(tenant.environment)} == {name: name * 300 for name in "ABCDE"}
+        kept = [getsizeof(text) for texts in stored._opened.values() for text in texts]
+        assert stored._opened_bytes == sum(kept) <= 2_000 and kept
+    stored.put(tenant.environment, {"E": "new"}, platform.clock(), is_secret=False)
+    assert stored.all(tenant.environment)[-1].value == "new"
 
 
 def test_environments_have_their_own(tenant: Tenant, sibling: Tenant, stranger: Tenant, platform: Platform) -> None:

@@ -46,3 +46,13 @@ def test_what_is_no_filter() -> None:
         query_of({"tags": "a"})
     with pytest.raises(ConfigurationError, match="time zone"):
         document_of({"created_from": datetime(2026, 1, 1)})  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("value", ["", " ", ",", " , ", [], (), [""], ["a", " "]])
+@pytest.mark.parametrize("name", ["tag", "queue", "created_from", "period"])
+def test_a_filter_whose_value_got_lost_is_refused(name: str, value: Any) -> None:
+    """It would be every run there is."""
+    given: Any = {name: value, "task": "a"}
+    for write in (query_of, document_of):
+        with pytest.raises(ConfigurationError, match=f"the filter {name} has no value"):
+            write(given)
