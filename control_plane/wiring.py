@@ -156,6 +156,7 @@ class Platform:
     expiring: Expiring
     endings: Endings
     webhooks: Webhooks
+    stored_webhooks: StoredWebhooks
     delivering: Delivering
     deployments: Deployments
     limiting: Limiting
@@ -323,8 +324,9 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         outcomes=outcomes,
         placing=Placing(runs, access, versions, index, claiming, credentials, known_regions),
         expiring=Expiring(runs, index),
-        endings=Endings(StoredEndings(database), index),
+        endings=Endings(StoredEndings(database), index, triggering.add_queues),
         webhooks=Webhooks(database, stored_webhooks, index, seal, addresses.read(config.webhook_networks)),
+        stored_webhooks=stored_webhooks,
         delivering=Delivering(database, stored_webhooks, runs, versions, access, seal),
         deployments=Deployments(
             database,

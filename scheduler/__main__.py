@@ -162,6 +162,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
             platform.stored_batches,
             platform.spent_tokens,
             platform.stored_bulk_actions,
+            platform.stored_webhooks,
             log_days=config.log_retention_days,
             run_days=config.run_retention_days,
         ),

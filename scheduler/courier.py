@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.delivering import Answer
-from sojourn.control_plane.engine.delivering import Delivering, Parcel
+from sojourn.control_plane.engine.delivering import GIVEN_UP_AT_ONCE, Delivering, Parcel
 from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.scheduler.posting import Poster
 from sojourn.scheduler.service import Counts
@@ -81,8 +81,9 @@ class Courier:
     def _give_up(self, now: datetime) -> int:
         if self._gave_up is not None and (now - self._gave_up).total_seconds() < _GIVING_UP:
             return 0
-        self._gave_up = now
-        return self._delivering.give_up(now)
+        count = self._delivering.give_up(now)
+        self._gave_up = None if count == GIVEN_UP_AT_ONCE else now  # there may be more
+        return count
 
 
 def headers_of(parcel: Parcel, now: datetime) -> dict[str, str]:

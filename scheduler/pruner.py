@@ -12,12 +12,15 @@ from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.spent_tokens import SpentTokens
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
+from sojourn.control_plane.store.webhooks import Webhooks
 from sojourn.control_plane.telemetry.logs import Logs
 from sojourn.scheduler.service import Counts
 
 _AT_ONCE = 5_000
 #: How long keys that have ended can be looked up.
 _KEYS_KEPT = timedelta(days=30)
+#: How long a webhook that was deleted is kept in mind: longer than what ends a run then can take.
+_WEBHOOKS_KEPT = timedelta(hours=1)
 
 
 class Pruner:
@@ -36,6 +39,7 @@ class Pruner:
         batches: Batches,
         spent_tokens: SpentTokens,
         bulk_actions: BulkActions,
+        webhooks: Webhooks,
         *,
         log_days: int,
         run_days: int,
@@ -49,6 +53,7 @@ class Pruner:
         self._batches = batches
         self._spent_tokens = spent_tokens
         self._bulk_actions = bulk_actions
+        self._webhooks = webhooks
         self._log_days = log_days
         self._run_days = run_days
         self._more = False
@@ -68,7 +73,8 @@ class Pruner:
                     bulk_actions += self._bulk_actions.remove_old(environment.id, before, _AT_ONCE)
         keys = self._access.keys.forget_ended(now - _KEYS_KEPT, _AT_ONCE)
         tokens = self._spent_tokens.forget_over(now, _AT_ONCE)
-        self._more = _AT_ONCE in (lines, executors, keys, tokens)
+        messages = self._webhooks.remove_told(now - _WEBHOOKS_KEPT, _AT_ONCE)
+        self._more = _AT_ONCE in (lines, executors, keys, tokens, messages)
         self._more = self._more or max(runs, waitpoints, batches, bulk_actions) >= _AT_ONCE
         return {
             "lines": lines,
@@ -79,6 +85,7 @@ class Pruner:
             "executors": executors,
             "keys": keys,
             "tokens": tokens,
+            "messages": messages,
         }
 
     def interval(self, now: datetime) -> float:

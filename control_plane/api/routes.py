@@ -835,7 +835,7 @@ ROUTES: tuple[Route, ...] = (
         "Give a webhook a new secret; the one before is good for a day",
         replies.WebhookSecretReply,
         body=bodies.Nothing,
-        codes=_WEBHOOK,
+        codes=(*_WEBHOOK, "WEBHOOK_INVALID"),
         needs=needs.MANAGE_WEBHOOKS,
     ),
     Route(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sojourn.control_plane.api.bodies import WebhookBody
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.present import numbers
+from sojourn.control_plane.api.tasks import request_key
 from sojourn.control_plane.domain.delivering import EVENTS
 from sojourn.control_plane.engine.webhooks import WebhookRequest
 from sojourn.control_plane.engine.webhooks import Webhooks as WebhookCases
@@ -24,7 +26,8 @@ class Webhooks:
 
     def create(self, call: Call) -> dict[str, Any]:
         """A new webhook, with its secret."""
-        made, secret = self._webhooks.create(call.environment, webhook_request(call.body), call.now)
+        request = replace(webhook_request(call.body), request_key=request_key(call))
+        made, secret = self._webhooks.create(call.environment, request, call.now)
         return _webhook(made) | {"secret": secret}
 
     def page(self, call: Call) -> dict[str, Any]:
@@ -43,12 +46,12 @@ class Webhooks:
 
     def delete(self, call: Call, webhook: str) -> dict[str, Any]:
         """Deletes a webhook."""
-        self._webhooks.delete(call.environment, webhook)
+        self._webhooks.delete(call.environment, webhook, call.now)
         return {"id": webhook}
 
     def rotate(self, call: Call, webhook: str) -> dict[str, Any]:
         """A new secret for a webhook."""
-        changed, secret = self._webhooks.rotate(call.environment, webhook, call.now)
+        changed, secret = self._webhooks.rotate(call.environment, webhook, call.now, request_key(call))
         return _webhook(changed) | {"secret": secret}
 
     def enable(self, call: Call, webhook: str) -> dict[str, Any]:
@@ -62,8 +65,7 @@ class Webhooks:
     def deliveries(self, call: Call, webhook: str) -> dict[str, Any]:
         """A page of a webhook's messages, newest first."""
         number, size = call.query.page, min(call.query.per_page, _LARGEST_PAGE)
-        statuses = [call.query.status] if call.query.status else []
-        found, count = self._webhooks.deliveries(call.environment, webhook, statuses, number, size)
+        found, count = self._webhooks.deliveries(call.environment, webhook, call.query.status or None, number, size)
         return {"data": [_message(each) for each in found], "pagination": numbers(number, size, count)}
 
     def redeliver(self, call: Call, webhook: str, message: str) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def _webhook(found: Webhook) -> dict[str, Any]:
             "disabledReason": found.disabled_reason,
             "failures": found.failures,
             "failingSince": found.failing_since and timestamp(found.failing_since),
-            "previousSecretUntil": found.previous_until and timestamp(found.previous_until),
+            "previousSecretUntil": timestamp(found.previous_until[-1]) if found.previous_until else None,
             "createdAt": timestamp(found.created_at),
             "updatedAt": timestamp(found.updated_at),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +21,9 @@ LONGEST = timedelta(days=3)
 MAX_FAILURES, FAILING_FOR = 20, timedelta(days=1)
 #: The answer of a receiver that wants nothing more, ever.
 GONE = 410
+#: A reason that is none of the receiver's is looked at again so soon.
+_OUR_PAUSE = timedelta(minutes=1)
+_MESSAGE = re.compile(r"msg_[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +39,24 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
 
-def next_attempt(attempts: int, give_up_at: datetime, now: datetime, unit_random: float) -> datetime | None:
-    """When a message that was sent `attempts` times in vain is sent again; None when its time is over.
+def is_message(text: str) -> bool:
+    """Whether a text has the form of a message's id."""
+    return _MESSAGE.fullmatch(text) is not None
+
+
+def next_attempt(tries: int, give_up_at: datetime, now: datetime, unit_random: float) -> datetime | None:
+    """When a message that was sent `tries` times in vain is sent again; None when its time is over.
 
     `unit_random` in [0, 1) keeps those apart that failed together.
     """
-    pause = _PAUSES[min(attempts, len(_PAUSES)) - 1]
+    pause = _PAUSES[min(tries, len(_PAUSES)) - 1]
     due = now + pause * (1 + _JITTER * unit_random)
+    return due if due <= give_up_at else None
+
+
+def when_it_can_be_sent(give_up_at: datetime, now: datetime) -> datetime | None:
+    """When a message that could not even be made is looked at again; None when its time is over."""
+    due = now + _OUR_PAUSE
     return due if due <= give_up_at else None
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sojourn.control_plane.domain.delivering import Answer, next_attempt, why_disabled
+from sojourn.control_plane.domain.delivering import Answer, next_attempt, when_it_can_be_sent, why_disabled
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.records import Environment, Run
@@ -27,9 +27,10 @@ log = logging.getLogger(__name__)
 
 #: How long a message is somebody's: longer than an attempt, looking its host up included, can take.
 _LEASE = timedelta(seconds=45)
-#: Messages under way to one webhook.
-_EACH = 4
-_GIVEN_UP_AT_ONCE = 1_000
+#: Messages under way to one webhook, and to all of one environment; half of these to such as fail.
+EACH, WITHIN = 4, 12
+#: Messages that one call gives up.
+GIVEN_UP_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,17 @@ class Delivering:
     def take(self, now: datetime, most: int, failing: int) -> list[Parcel]:
         """Messages to send now, `failing` of them at most to webhooks whose last attempt failed."""
         parcels = []
-        for taken in self._webhooks.take(now, now + _LEASE, most, failing, _EACH):
+        for taken in self._webhooks.take(now, now + _LEASE, most, failing, EACH, WITHIN):
             try:
                 parcels.append(self._parcel(taken, now))
             except _CannotBeSent as reason:
                 self._webhooks.not_delivered(taken, Answer(error=str(reason)), None)
+            except SealBroken:  # the scheduler's fault, not the receiver's: until it has the right key
+                log.error("the message %s cannot be signed: the secret of %s opens with another master key",
+                          taken.id, taken.webhook_id)  # fmt: skip
+                answer = Answer(error="its secret cannot be opened: the scheduler has another master key")
+                due = when_it_can_be_sent(taken.give_up_at, now)
+                self._webhooks.not_delivered(taken, answer, due, tried=False)
             except StoreUnavailable:
                 raise
             except Exception:  # one that cannot be written must not keep the others here
@@ -96,11 +103,11 @@ class Delivering:
 
     def give_up(self, now: datetime) -> int:
         """Messages whose time is over; how many."""
-        return self._webhooks.give_up(now, _GIVEN_UP_AT_ONCE)
+        return self._webhooks.give_up(now, GIVEN_UP_AT_ONCE)
 
     def _put_off(self, taken: Taken, answer: Answer, now: datetime) -> bool:
         """It is due again, or given up; False if somebody else has it."""
-        due = next_attempt(taken.attempts, taken.give_up_at, now, self._unit_random())
+        due = next_attempt(taken.tries, taken.give_up_at, now, self._unit_random())
         return self._webhooks.not_delivered(taken, answer, due)
 
     def _parcel(self, taken: Taken, now: datetime) -> Parcel:
@@ -115,17 +122,13 @@ class Delivering:
         return Parcel(taken, taken.url, body.encode(), self._secrets(taken, now))
 
     def _secrets(self, taken: Taken, now: datetime) -> tuple[str, ...]:
-        sealed = [taken.secret_sealed]
-        if taken.previous_sealed and taken.previous_until and now < taken.previous_until:
-            sealed.append(taken.previous_sealed)
-        try:
-            return tuple(self._seal.open(each, taken.webhook_id) for each in sealed)
-        except SealBroken:
-            raise _CannotBeSent("its secret cannot be opened: the master key is another one now") from None
+        before = zip(reversed(taken.previous_sealed), reversed(taken.previous_until), strict=True)
+        sealed = [taken.secret_sealed, *(each for each, until in before if now < until)]
+        return tuple(self._seal.open(each, taken.webhook_id) for each in sealed)
 
 
 class _CannotBeSent(Exception):
-    """There is nothing to send, or nothing to sign it with."""
+    """There is nothing to send any more."""
 
 
 def message(event: str, run: Run, environment: Environment, version: str | None) -> dict[str, Any]:

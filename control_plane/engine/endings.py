@@ -7,8 +7,8 @@ is left, or none ever was. The end and its row in the outbox are one transaction
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Set
+from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
@@ -19,14 +19,23 @@ from sojourn.control_plane.store.endings import Endings as StoredEndings
 QUEUE = "sojourn/hooks"
 #: How often a hook is tried, and seconds that each attempt may take.
 MAX_ATTEMPTS, MAX_DURATION = 5, 300
+#: How long a hook may wait for its turn. The run that has ended is kept until then.
+LONGEST_WAIT = timedelta(days=3)
 
 
 class Endings:
     """Each call is one bounded pass; two at once make each run once."""
 
-    def __init__(self, endings: StoredEndings, index: Index, random: Callable[[int], bytes] = os.urandom):
+    def __init__(
+        self,
+        endings: StoredEndings,
+        index: Index,
+        add_queues: Callable[[Set[tuple[str, str]], datetime], None],
+        random: Callable[[int], bytes] = os.urandom,
+    ):
         self._endings = endings
         self._index = index
+        self._add_queues = add_queues
         self._random = random
 
     def make_hook_runs(self, now: datetime, limit: int) -> int:
@@ -35,7 +44,8 @@ class Endings:
         if not ended:
             return 0
         names = {run: ids.make("run", now, self._random(ids.RANDOM_BYTES)) for run in ended}
-        made = self._endings.make_runs(names, QUEUE, MAX_ATTEMPTS, MAX_DURATION, now)
+        made = self._endings.make_runs(names, QUEUE, MAX_ATTEMPTS, MAX_DURATION, LONGEST_WAIT, now)
         faults.point("endings.after_store")
+        self._add_queues({(each.environment_id, QUEUE) for each in made}, now)
         self._index.enqueue(made, now)
         return len(ended)

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.domain.addresses import Allowed
-from sojourn.control_plane.domain.delivering import EVENTS, LONGEST
+from sojourn.control_plane.domain.delivering import EVENTS, LONGEST, is_message
 from sojourn.control_plane.engine.errors import DeliveryNotFound, WebhookInvalid, WebhookNotFound
 from sojourn.control_plane.engine.indexing import Index
+from sojourn.control_plane.engine.triggering import REQUEST_LIFE
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Environment
 from sojourn.control_plane.store.seal import Seal
@@ -25,22 +26,25 @@ PREFIX = "webhook"
 MOST = 50
 #: How long the secret before is good, so that receivers can be given the new one.
 OVERLAP = timedelta(days=1)
+#: Secrets that are good at once: each signs every message.
+MOST_SECRETS = 10
 _SECRET_BYTES = 32
 _DISABLED_BY_USER = "it was disabled through the API"
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """What a webhook is to be. No `events`: all; no `tasks`: all."""
+    """What a webhook is to be. No `events`: all; no `tasks`: all. One is made for a `request_key`."""
 
     url: str
     events: Sequence[str] = EVENTS
     tasks: Sequence[str] = ()
     description: str | None = None
+    request_key: str | None = None
 
 
 class Webhooks:
-    """Secrets are shown by the call that makes them, and never again."""
+    """Secrets are shown by the call that makes them, and by a repetition of it alone."""
 
     def __init__(
         self,
@@ -67,7 +71,10 @@ class Webhooks:
         return self._webhooks.page(environment.id, (number - 1) * size, size)
 
     def create(self, environment: Environment, request: WebhookRequest, now: datetime) -> tuple[Webhook, str]:
-        """A new webhook and its secret. `WebhookInvalid`."""
+        """A new webhook and its secret, or those that the same request has made. `WebhookInvalid`."""
+        made = self._made_before(environment, request, now)
+        if made is not None:
+            return made, self._secret(made)
         check_url(request.url, self._allowed)
         if self._webhooks.count(environment.id) >= MOST:
             raise WebhookInvalid(
@@ -84,8 +91,11 @@ class Webhooks:
             events=list(request.events),
             tasks=list(request.tasks),
             secret_sealed=self._seal.close(secret, webhook_id),
-            previous_sealed=None,
-            previous_until=None,
+            previous_sealed=[],
+            previous_until=[],
+            request_key=request.request_key,
+            rotated_key=None,
+            rotated_at=None,
             failures=0,
             failing_since=None,
             disabled_at=None,
@@ -93,8 +103,10 @@ class Webhooks:
             created_at=now,
             updated_at=now,
         )
-        self._webhooks.insert(made)
-        return made, secret
+        if self._webhooks.insert(made):
+            return made, secret
+        made = _there(self._made_before(environment, request, now))  # at the same time
+        return made, self._secret(made)
 
     def update(self, environment: Environment, webhook_id: str, request: WebhookRequest, now: datetime) -> Webhook:
         """The webhook becomes what is asked for; its secret stays. `WebhookNotFound`, `WebhookInvalid`."""
@@ -112,23 +124,41 @@ class Webhooks:
             ),
         )
 
-    def rotate(self, environment: Environment, webhook_id: str, now: datetime) -> tuple[Webhook, str]:
-        """A new secret; messages are signed with the one before, too, for a day. `WebhookNotFound`."""
-        secret = self._new_secret()
-        return self._changed(
-            environment,
-            webhook_id,
-            lambda there: replace(
+    def rotate(
+        self, environment: Environment, webhook_id: str, now: datetime, request_key: str | None = None
+    ) -> tuple[Webhook, str]:
+        """A new secret, or the one that the same request has made; `WebhookNotFound`, `WebhookInvalid`.
+
+        Messages are signed with each of those before, too, for a day from when it was replaced.
+        """
+
+        def change(there: Webhook) -> Webhook:
+            if request_key is not None and there.rotated_key == request_key:
+                assert there.rotated_at is not None
+                if now < there.rotated_at + REQUEST_LIFE:
+                    return there
+            good = _still_good(there, now)
+            if len(good) + 2 > MOST_SECRETS:
+                raise WebhookInvalid(
+                    f"{MOST_SECRETS} secrets of it are good, which is the most",
+                    next_step="wait until a day has passed since the secret was changed first",
+                )
+            good.append((there.secret_sealed, now + OVERLAP))
+            return replace(
                 there,
-                secret_sealed=self._seal.close(secret, there.id),
-                previous_sealed=there.secret_sealed,
-                previous_until=now + OVERLAP,
+                secret_sealed=self._seal.close(self._new_secret(), there.id),
+                previous_sealed=[sealed for sealed, _ in good],
+                previous_until=[until for _, until in good],
+                rotated_key=request_key,
+                rotated_at=now,
                 updated_at=now,
-            ),
-        ), secret
+            )
+
+        changed = self._changed(environment, webhook_id, change)
+        return changed, self._secret(changed)
 
     def enable(self, environment: Environment, webhook_id: str, now: datetime) -> Webhook:
-        """Messages are sent again, those that wait as well; one that is enabled stays so. `WebhookNotFound`."""
+        """Messages are sent again, those that wait at once; one that is enabled stays so. `WebhookNotFound`."""
         changed = self._changed(
             environment,
             webhook_id,
@@ -136,6 +166,7 @@ class Webhooks:
                 there, disabled_at=None, disabled_reason=None, failures=0, failing_since=None, updated_at=now
             ),
         )
+        self._webhooks.hurry(changed, now)
         self._index.ring("courier")
         return changed
 
@@ -151,22 +182,22 @@ class Webhooks:
             ),
         )
 
-    def delete(self, environment: Environment, webhook_id: str) -> None:
-        """Deletes a webhook and what is told of its messages. `WebhookNotFound`."""
-        if not self._webhooks.delete(environment.id, _id(webhook_id)):
+    def delete(self, environment: Environment, webhook_id: str, now: datetime) -> None:
+        """Deletes a webhook; what is told of its messages goes after it. `WebhookNotFound`."""
+        if not self._webhooks.delete(environment.id, _id(webhook_id), now):
             raise WebhookNotFound
 
     def deliveries(
-        self, environment: Environment, webhook_id: str, statuses: Sequence[str], number: int, size: int
+        self, environment: Environment, webhook_id: str, status: str | None, number: int, size: int
     ) -> tuple[list[Delivery], int]:
-        """A page of a webhook's messages, the newest first, and how many there are in all. `WebhookNotFound`."""
+        """A page of a webhook's newest messages, the newest first, and how many these are. `WebhookNotFound`."""
         webhook = self.find(environment, webhook_id)
-        return self._webhooks.deliveries(webhook, statuses, (number - 1) * size, size)
+        return self._webhooks.deliveries(webhook, status, (number - 1) * size, size)
 
     def redeliver(self, environment: Environment, webhook_id: str, delivery_id: str, now: datetime) -> Delivery:
         """Sends a message again, with the id that it had. `WebhookNotFound`, `DeliveryNotFound`."""
         webhook = self.find(environment, webhook_id)
-        again = self._webhooks.send_again(webhook, delivery_id, now, now + LONGEST)
+        again = self._webhooks.send_again(webhook, delivery_id, now, now + LONGEST) if is_message(delivery_id) else None
         if again is None:
             raise DeliveryNotFound
         self._index.ring("courier")
@@ -177,6 +208,14 @@ class Webhooks:
             changed = change(_there(self._webhooks.lock(environment.id, _id(webhook_id))))
             self._webhooks.save(changed)
         return changed
+
+    def _made_before(self, environment: Environment, request: WebhookRequest, now: datetime) -> Webhook | None:
+        if request.request_key is None:
+            return None
+        return self._webhooks.by_request(environment.id, request.request_key, now - REQUEST_LIFE)
+
+    def _secret(self, webhook: Webhook) -> str:
+        return self._seal.open(webhook.secret_sealed, webhook.id)
 
     def _new_secret(self) -> str:
         return f"whsec_{b64encode(self._random(_SECRET_BYTES)).decode()}"
@@ -197,6 +236,12 @@ def check_url(url: str, allowed: Allowed) -> None:
         raise _invalid("it must be plain ASCII without spaces, and have no fragment")
     if (":" in host or host.replace(".", "").isdecimal()) and not allowed.permits(host):
         raise _invalid("this address is not allowed here", "use another, or allow it by SOJOURN_WEBHOOK_NETWORKS")
+
+
+def _still_good(webhook: Webhook, now: datetime) -> list[tuple[str, datetime]]:
+    """The secrets before its own that sign messages yet, sealed."""
+    every = zip(webhook.previous_sealed, webhook.previous_until, strict=True)
+    return [(sealed, until) for sealed, until in every if now < until]
 
 
 def _invalid(text: str, next_step: str | None = None) -> WebhookInvalid:

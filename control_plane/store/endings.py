@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Moved, build
@@ -21,7 +21,13 @@ class Endings:
         return [row["run_id"] for row in rows]
 
     def make_runs(
-        self, names: Mapping[str, str], queue: str, max_attempts: int, max_duration: int, now: datetime
+        self,
+        names: Mapping[str, str],
+        queue: str,
+        max_attempts: int,
+        max_duration: int,
+        longest_wait: timedelta,
+        now: datetime,
     ) -> list[Moved]:
         """Makes the runs that call hooks (see `make_hook_runs.sql`). `names`: their ids by the runs that ended."""
         document = {
@@ -30,5 +36,6 @@ class Endings:
             "queue": queue,
             "max_attempts": max_attempts,
             "max_duration": max_duration,
+            "ttl_seconds": int(longest_wait.total_seconds()),
         }
         return [build(Moved, row) for row in self._database.call("make_hook_runs", document)]

@@ -542,8 +542,12 @@ class Webhook(Table):
     events: Any = ArrayField(TextField)
     tasks: Any = ArrayField(TextField)
     secret_sealed = TextField()
-    previous_sealed = TextField(null=True)
-    previous_until = DateTimeTZField(null=True)
+    previous_sealed: Any = ArrayField(TextField)
+    previous_until: Any = ArrayField(DateTimeTZField)
+    request_key = TextField(null=True)
+    rotated_key = TextField(null=True)
+    rotated_at = DateTimeTZField(null=True)
+    taken_at = DateTimeTZField(null=True)
     failures = IntegerField()
     failing_since = DateTimeTZField(null=True)
     disabled_at = DateTimeTZField(null=True)
@@ -555,6 +559,14 @@ class Webhook(Table):
         table_name = "webhooks"
 
 
+class GoneWebhook(Table):
+    id = TextField(primary_key=True)
+    gone_at = DateTimeTZField()
+
+    class Meta:
+        table_name = "gone_webhooks"
+
+
 class WebhookDelivery(Table):
     id = TextField(primary_key=True)
     webhook_id = TextField()
@@ -563,6 +575,7 @@ class WebhookDelivery(Table):
     event = TextField()
     status = TextField()
     attempts = IntegerField()
+    tries = IntegerField()
     due_at = DateTimeTZField()
     give_up_at = DateTimeTZField()
     taken_until = DateTimeTZField(null=True)
@@ -616,6 +629,7 @@ TABLES = (
     EnvironmentVariable,
     RunEnd,
     Webhook,
+    GoneWebhook,
     WebhookDelivery,
     ClusterKey,
 )

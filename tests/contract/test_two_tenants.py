@@ -201,6 +201,12 @@ def test_b03_ids_that_are_none(path: str, name: str, tenant: Tenant) -> None:
     assert name[:20] not in answer.text
 
 
+@pytest.mark.parametrize("name", [*NAMES, "msg_%00", "msg_" + "0" * 31 + "%00", "msg_" + "0" * 32])
+def test_b03_ids_of_messages_that_are_none(name: str, world: World) -> None:
+    answer = world.call("POST", "/api/v1/webhooks/{webhook}/deliveries/" + name + "/redeliver")
+    assert answer.status_code == 404 and answer.json["code"].endswith("NOT_FOUND")
+
+
 def test_b03_an_id_of_another_kind_is_none(world: World) -> None:
     for path in ("/api/v3/runs/{schedule}", "/api/v1/schedules/{delayed}", "/api/v2/batches/{webhook}",
                  "/api/v1/waitpoints/tokens/{delayed}", "/api/v1/webhooks/{queue}"):  # fmt: skip

@@ -17,7 +17,7 @@ CREATE TABLE run_ends (
 );
 CREATE INDEX run_ends_oldest ON run_ends (ended_at);
 
--- Who is told of ends. Secrets are sealed; the one before is good until `previous_until`, so that receivers can be changed.
+-- Who is told of ends. Secrets are sealed; those before are good until `previous_until`, so that receivers can be changed.
 CREATE TABLE webhooks (
     id text PRIMARY KEY,
     organization_id text NOT NULL,
@@ -27,8 +27,12 @@ CREATE TABLE webhooks (
     events text[] NOT NULL CHECK (cardinality(events) > 0),
     tasks text[] NOT NULL DEFAULT '{}',                      -- empty: all
     secret_sealed text NOT NULL,
-    previous_sealed text,
-    previous_until timestamptz,
+    previous_sealed text[] NOT NULL DEFAULT '{}',            -- the oldest first
+    previous_until timestamptz[] NOT NULL DEFAULT '{}',      -- of each
+    request_key text,                                        -- the HTTP request that made it, so that a retry finds it
+    rotated_key text,                                        -- the one that gave it its secret
+    rotated_at timestamptz,
+    taken_at timestamptz,                                    -- when a message to it was taken last: who waited longest is next
     failures int NOT NULL DEFAULT 0,                         -- in a row
     failing_since timestamptz,
     disabled_at timestamptz,
@@ -37,9 +41,16 @@ CREATE TABLE webhooks (
     updated_at timestamptz NOT NULL,
     CONSTRAINT webhooks_failing CHECK ((failures > 0) = (failing_since IS NOT NULL)),
     CONSTRAINT webhooks_disabled CHECK ((disabled_at IS NOT NULL) = (disabled_reason IS NOT NULL)),
-    CONSTRAINT webhooks_previous CHECK ((previous_sealed IS NOT NULL) = (previous_until IS NOT NULL))
+    CONSTRAINT webhooks_previous CHECK (cardinality(previous_sealed) = cardinality(previous_until))
 );
 CREATE INDEX webhooks_environment ON webhooks (environment_id, id DESC);
+CREATE UNIQUE INDEX webhooks_request ON webhooks (environment_id, request_key) WHERE request_key IS NOT NULL;
+
+-- Webhooks that were deleted, until what is told of their messages is removed, too.
+CREATE TABLE gone_webhooks (
+    id text PRIMARY KEY,
+    gone_at timestamptz NOT NULL
+);
 
 -- One message each. Its id is the message's, the same however often it is sent. No foreign key leads to the webhook: a run's
 -- end must not fail, or wait, because somebody deletes one.
@@ -51,6 +62,7 @@ CREATE TABLE webhook_deliveries (
     event text NOT NULL,
     status text NOT NULL DEFAULT 'PENDING' CHECK (status IN ('PENDING', 'DELIVERED', 'FAILED')),
     attempts int NOT NULL DEFAULT 0,
+    tries int NOT NULL DEFAULT 0,                            -- the same since somebody asked for it: pauses grow with these
     due_at timestamptz NOT NULL,
     give_up_at timestamptz NOT NULL,                         -- no attempt after that
     taken_until timestamptz,                                 -- somebody sends it; afterwards anybody may
@@ -64,6 +76,7 @@ CREATE INDEX webhook_deliveries_due ON webhook_deliveries (webhook_id, due_at) W
 CREATE INDEX webhook_deliveries_taken ON webhook_deliveries (webhook_id) WHERE status = 'PENDING' AND taken_until IS NOT NULL;
 CREATE INDEX webhook_deliveries_late ON webhook_deliveries (give_up_at) WHERE status = 'PENDING';
 CREATE INDEX webhook_deliveries_newest ON webhook_deliveries (webhook_id, created_at DESC, id DESC);
+CREATE INDEX webhook_deliveries_of_status ON webhook_deliveries (webhook_id, status, created_at DESC, id DESC);
 CREATE INDEX webhook_deliveries_run ON webhook_deliveries (run_id);
 
 -- A run that never started has the hooks of the version that it was to start on.

@@ -18,8 +18,10 @@ from sojourn.control_plane import faults
 from sojourn.control_plane.api.replies import RunReply, TimelineReply
 from sojourn.control_plane.engine import endings
 from sojourn.control_plane.engine.outcomes import executor_gone_error
+from sojourn.control_plane.store.packets import STORED
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.teller import Teller
+from sojourn.sdk.protocol import MAX_INLINE_BYTES
 from tests.contract.api.conftest import Tenant, deployment, executor
 from tests.contract.api.test_worker import ask, completed, drain
 
@@ -364,3 +366,60 @@ def test_fsck_finds_an_end_that_nobody_tells(platform: Platform, tenant: Tenant,
     tell(platform)
     found = platform.checks.check(platform.clock() + timedelta(hours=1))
     assert ("I5", run) not in [(each.invariant, each.run) for each in found]
+
+
+# --- what bounds them, and what they are told of large texts
+
+
+def test_their_queue_can_be_paused(platform: Platform, tenant: Tenant, worker: testing.TestClient) -> None:
+    run = is_cancelled_before_it_ran(platform, tenant, worker)
+    tell(platform)
+    path = "/api/v1/queues/sojourn%2Fhooks/pause"
+    paused = tenant.client.simulate_post(path, json={"type": "custom", "action": "pause"})
+    assert paused.status_code == 200, paused.text
+    assert "work" not in ask(worker, wait=0, served=1)
+    assert tenant.client.simulate_post(path, json={"type": "custom", "action": "resume"}).status_code == 200
+    assert ask(worker, wait=0, served=1)["work"]["end"]["id"] == run
+
+
+def test_one_that_never_has_its_turn_expires(platform: Platform, tenant: Tenant, worker: testing.TestClient) -> None:
+    """So that the run that has ended is not kept for ever."""
+    run = is_cancelled_before_it_ran(platform, tenant, worker)
+    tell(platform)
+    now = platform.clock()
+    platform.expiring.expire(now + endings.LONGEST_WAIT - timedelta(minutes=1), 1_000)
+    assert hooks_of(platform, run)[0]["status"] == "QUEUED"
+    platform.expiring.expire(now + endings.LONGEST_WAIT + timedelta(minutes=1), 1_000)
+    [hook] = hooks_of(platform, run)
+    assert (hook["status"], hook["snapshot_status"]) == ("EXPIRED", "FINISHED")
+    tell(platform)
+    assert hooks_of(platform, hook["id"]) == [] and platform.database.rows("SELECT * FROM run_ends") == []
+    assert not kept(platform, tenant, run, now + timedelta(days=4))
+
+
+def test_what_a_hook_triggers_is_one_deeper(platform: Platform, tenant: Tenant, worker: testing.TestClient) -> None:
+    """A hook that triggers its own task goes on for ever; the depth says how far it is."""
+    first = run = is_cancelled_before_it_ran(platform, tenant, worker)
+    for depth in (2, 4):
+        tell(platform)
+        work = ask(worker, wait=0, served=1)["work"]
+        assert work["end"]["id"] == run and work["run"]["rootTaskRunId"] == first
+        run = tenant.trigger("hooked", parentRunId=work["run"]["id"])
+        finish(worker, work, {"ok": True, "output": "null", "outputType": "application/json"})
+        made = platform.runs.any(run)
+        assert made is not None and (made.depth, made.root_run_id) == (depth, first)
+        tenant.client.simulate_post(f"/api/v2/runs/{run}/cancel")
+
+
+def test_large_texts_reach_hooks_whole(platform: Platform, tenant: Tenant, worker: testing.TestClient) -> None:
+    """They lie in the object store, and a run has their names alone."""
+    large = {"text": "x" * (MAX_INLINE_BYTES + 1)}
+    tenant.trigger("hooked", large)
+    work = ask(worker, wait=0, served=1)["work"]
+    finish(worker, work, {"ok": True, "output": json.dumps(large), "outputType": "application/json"})
+    ended = platform.runs.any(work["run"]["id"])
+    assert ended is not None and ended.payload_type == ended.output_type == STORED
+    tell(platform)
+    end = ask(worker, wait=0, served=1)["work"]["end"]
+    assert json.loads(end["payload"]) == json.loads(end["output"]) == large
+    assert end["payloadType"] == end["outputType"] == "application/json"

@@ -20,7 +20,8 @@ DAYS = 30
 def pruned(platform: Platform, now: datetime) -> None:
     Pruner(
         platform.access, platform.versions, platform.runs, platform.logs, platform.executors, platform.waits,
-        platform.stored_batches, platform.spent_tokens, platform.stored_bulk_actions, log_days=0, run_days=DAYS,
+        platform.stored_batches, platform.spent_tokens, platform.stored_bulk_actions, platform.stored_webhooks,
+        log_days=0, run_days=DAYS,
     ).run_once(now)  # fmt: skip
 
 

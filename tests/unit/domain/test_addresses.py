@@ -15,6 +15,10 @@ NEVER = (
     "127.0.0.1", "127.8.8.8", "::1", "0.0.0.0", "::", "169.254.169.254", "fe80::1", "fe80::1%eth0", "224.0.0.1", "ff02::1",
     "255.255.255.255", "240.0.0.1", "192.0.2.1", "2001:db8::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254",
     "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "2002:7f00:1::", "2002:a9fe:a9fe::", "", "localhost", "1", "0x7f.1",
+    # metadata services outside of link-local networks, and wrappings of old
+    "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "192.0.0.9",
+    "::ffff:168.63.129.16", "::ffff:100.100.100.200", "64:ff9b::a83f:8110", "2002:a83f:8110::", "64:ff9b:1::101:101",
+    "::1.1.1.1", "::10.0.0.1", "fec0::1",
 )  # fmt: skip
 
 
@@ -39,6 +43,12 @@ def test_networks_are_allowed_by_name() -> None:
     allowed = addresses.read("169.254.1.0/24, fe80::/64,loopback")
     assert all(allowed.permits(text) for text in ("169.254.1.9", "fe80::2", "127.0.0.1", "::1", "::ffff:169.254.1.9"))
     assert not any(allowed.permits(text) for text in ("169.254.169.254", "1.1.1.1", "10.0.0.1"))
+
+
+@pytest.mark.parametrize("text", ["fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "64:ff9b:1::1"])
+def test_metadata_services_are_allowed_by_number_alone(text: str) -> None:
+    assert not addresses.read("public,private,loopback").permits(text)
+    assert addresses.read(f"public,{text}").permits(text)
 
 
 @pytest.mark.parametrize("text", ["link-local", "10.0.0.1/8", "example.com", "public,x"])
