@@ -131,13 +131,14 @@ def test_a_drained_node_s_runs_go_on_elsewhere_without_beginning_anew(ground: Gr
     """F53: one that works; what waits is frozen already."""
     first, second = ground.cluster.nodes
     ground.only(first)
-    works = ground.trigger("counts", 150)
+    works = ground.trigger("counts", 400)  # for long enough that a busy Nomad drains the node meanwhile
     until(lambda: ground.stack.client().logs(works)["lines"], 60, "it works")
     ground.only(second)
     with ground.drained(first):
+        until(lambda: "SUSPEND" in ground.events(works), 60, "it is frozen")
         told = ground.output(works)
-    assert told == {"counted": 150, "same": True}
-    assert "SUSPEND" in ground.events(works) and "HAND_BACK" not in ground.events(works)
+    assert told == {"counted": 400, "same": True}
+    assert "HAND_BACK" not in ground.events(works)
     assert ground.stack.client().retrieve(works)["attemptCount"] == 1
     assert ground.node(works) == second.name
 
