@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo demo-nomad demo-freeze up nomad criu libraries test unit contract integration acceptance soak lint format types bench docs clean
+.PHONY: help demo demo-nomad demo-freeze up nomad criu libraries test unit contract integration acceptance shapes soak lint format types bench docs clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,12 +56,17 @@ integration: $(VENV)/.dev ## One real service a test
 acceptance: $(VENV)/.dev ## Everything real
 	$(BIN)/pytest tests/acceptance
 
+shapes: $(VENV)/.dev ## What tests with a stack of their own show, with every attempt frozen once by one executor
+	SHAPE=frozen $(BIN)/pytest -o faulthandler_timeout=0 tests/acceptance/test_faults.py \
+		tests/acceptance/test_batch_runs.py::test_the_control_plane_dies_with_items_stored_and_not_queued \
+		tests/acceptance/test_bulk_actions.py::test_the_scheduler_dies_in_the_middle_of_a_replay
+
 soak: $(VENV)/.dev ## The faults at full length
 	SOAK=1 QUEUE_HISTORIES=5000 WAIT_RACES=10000 $(BIN)/pytest -o faulthandler_timeout=0 tests/acceptance/test_faults.py \
 		tests/acceptance/test_waiting_faults.py \
 		tests/contract/test_fair_queue_properties.py tests/contract/api/test_wait_races.py \
 		tests/contract/api/test_wait_interleavings.py
-	SHAPE=frozen $(BIN)/pytest -o faulthandler_timeout=0 tests/acceptance/test_faults.py
+	$(MAKE) shapes
 
 lint: $(VENV)/.dev ## Linter, formatter, types, import contracts
 	$(BIN)/ruff check .

@@ -112,6 +112,7 @@ class Supervision:
         access = {
             "SOJOURN_API_URL": assignment.get("apiUrl") or "",
             "SOJOURN_SECRET_KEY": assignment.get("secretKey") or "",
+            "SOJOURN_EXECUTOR": self._station.settings.executor,
         }
         gone = sorted(before.keys() - child.variables.keys())
         first = {"variables": {**child.variables, **access}, "gone": gone, "thawed": True}

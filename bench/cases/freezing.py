@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,11 +22,15 @@ from tests.integration.shim.icebox import CONTEXT, KEY, Icebox
 from tests.integration.shim.test_freezing_kinds import Program
 
 from bench.measure import row
+from sojourn.control_plane.store.object_directory import DirectoryObjects
+from sojourn.control_plane.store.objects import CHUNK
 from sojourn.executor_shim import freezing
 from sojourn.executor_shim.freezing import images, places
 from sojourn.executor_shim.process_tree import resident_bytes
 
 _ROUNDS, _WARM = 15, 1
+#: On the disk that an object store's directory is likely to be on.
+_DISK = "/var/tmp"
 #: Half of what a task holds is text that repeats, half is not to be compressed; 55 MB with the interpreter.
 _HOLDS = "import os; a = os.urandom(25 << 20); b = [b'%d %d' % (n, n * n) for n in range(300_000)]"
 _PANDAS = "import pandas, numpy; f = pandas.DataFrame(numpy.arange(1_000_000).reshape(-1, 10)); f.describe()"
@@ -47,6 +52,8 @@ def main() -> None:
             counted = times if number >= _WARM else defaultdict(list)
             sizes = _round(icebox, counted)
             _bare_round(counted)
+            _published_round(icebox, counted)
+            _bare_published_round(counted)
         for step, spent in times.items():
             row(
                 f"freezing: {step}",
@@ -72,6 +79,8 @@ def _compare(times: Times) -> None:
     there = of["until it is packed and sealed, too"] / (of["bare criu dump"] + of["bare tar and zstd -1"])
     back = of["from the image to its next line"] / (of["bare unzstd and tar"] + of["bare criu restore"])
     row("freezing: by bare criu and zstd", times_freeze=there, times_thaw=back, aim="at most 1.5 each")
+    published = of["until it is published on a disk"] / of["bare criu dump, tar and zstd -1 to that disk"]
+    row("freezing: the same until it is on a disk", times_freeze=published, aim="at most 1.5")
 
 
 def _weigh(what: str, sizes: dict[str, int]) -> None:
@@ -111,35 +120,76 @@ def _round(icebox: Icebox, times: Times) -> dict[str, int]:
     return {"resident": resident, "plain": packed.plain, "sealed": packed.sealed}
 
 
-def _bare_round(times: Times) -> None:
-    """The same program as root, without a sandbox; criu as anybody would call it, and zstd on what it wrote."""
-    place = tempfile.mkdtemp(prefix="bare-", dir="/dev/shm")
+def _published_round(icebox: Icebox, times: Times) -> None:
+    """Until the image is in the object store, which is a directory on a disk: packed and written at once."""
+    program = Program(icebox, _HOLDS + _STANDS)
+    program.until("ready")
+    with tempfile.TemporaryDirectory(prefix="objects-", dir=_DISK) as root, places.workplace() as place:
+        begun = time.perf_counter()
+        with _opened(place) as directory:
+            private = program.process.freeze(directory, _criu())
+            _put(DirectoryObjects(Path(root)), directory, private)
+        times["until it is published on a disk"].append(time.perf_counter() - begun)
+        for fd in private.values():
+            os.close(fd)
+    program.end()
+
+
+def _put(objects: DirectoryObjects, directory: int, private: dict[str, int]) -> None:
+    reading, writing = os.pipe()
+    with ThreadPoolExecutor(1) as thread, open(reading, "rb") as source:
+        stored = thread.submit(objects.put, "image", iter(lambda: source.read(CHUNK), b""))
+        with open(writing, "wb") as out:
+            images.pack(directory, private, out, KEY, CONTEXT)
+        stored.result()
+
+
+@contextmanager
+def _bare_program() -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """The same program as root, without a sandbox; a place in memory, and an empty directory `image` in it."""
+    place = Path(tempfile.mkdtemp(prefix="bare-", dir="/dev/shm"))
     text = f"{_HOLDS}\nimport time\nos.write(1, b'ready\\n')\ntime.sleep(600)"
-    output = Path(place) / "output"
+    output = place / "output"
     with output.open("wb") as file:
         begun = subprocess.Popen(
             [sys.executable, "-I", "-c", text], stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True
         )
-    while output.read_bytes() != b"ready\n":
-        time.sleep(0.01)
-    image = Path(place) / "image"
-    image.mkdir()
-    usual = ["-D", str(image), "-v0", "--manage-cgroups=ignore"]
     try:
+        while output.read_bytes() != b"ready\n":
+            time.sleep(0.01)
+        (place / "image").mkdir()
+        yield place, begun
+    finally:
+        begun.kill()
+        begun.wait()
+        shutil.rmtree(place)
+
+
+def _bare_published_round(times: Times) -> None:
+    """Bare criu, and what it wrote through tar and zstd into a file that is on the disk in the end."""
+    zstd = shutil.which("zstd")
+    if zstd is None:
+        return
+    with tempfile.TemporaryDirectory(prefix="bare-", dir=_DISK) as root, _bare_program() as (place, begun):
+        dump = f"{_criu()} dump -t {begun.pid} -D {place}/image -v0 --manage-cgroups=ignore"
+        packed = f"tar -C {place}/image -cf - . | {zstd} -q -1 -o {root}/tar.zst"
+        command = ["sh", "-ec", f"{dump}; {packed}; sync {root}/tar.zst"]
+        _timed(times, "bare criu dump, tar and zstd -1 to that disk", command)
+
+
+def _bare_round(times: Times) -> None:
+    """Criu as anybody would call it, and zstd on what it wrote; all in memory."""
+    with _bare_program() as (place, begun):
+        usual = ["-D", str(place / "image"), "-v0", "--manage-cgroups=ignore"]
         _timed(times, "bare criu dump", [_criu(), "dump", "-t", str(begun.pid), *usual])
         begun.wait()
         if zstd := shutil.which("zstd"):
-            tar = f"tar -C {image} -cf - . | {zstd} -q -1 -o {place}/tar.zst"
+            tar = f"tar -C {place}/image -cf - . | {zstd} -q -1 -o {place}/tar.zst"
             _timed(times, "bare tar and zstd -1", ["sh", "-c", tar])
-            _timed(
-                times,
-                "bare unzstd and tar",
-                ["sh", "-c", f"mkdir {place}/again; {zstd} -q -d -c {place}/tar.zst | tar -C {place}/again -xf -"],
-            )
+            again = f"mkdir {place}/again; {zstd} -q -d -c {place}/tar.zst | tar -C {place}/again -xf -"
+            _timed(times, "bare unzstd and tar", ["sh", "-c", again])
         _timed(times, "bare criu restore", [_criu(), "restore", *usual, "--restore-detached"])
         os.kill(begun.pid, signal.SIGKILL)
-    finally:
-        shutil.rmtree(place)
 
 
 def _timed(times: Times, step: str, command: list[str]) -> None:

@@ -59,6 +59,8 @@ class _Mass:
         self._numbers = range(1, count + 1)
         self._tokens: dict[int, str] = {}
         self._runs: dict[int, str] = {}
+        #: When each run was at its last line before the wait.
+        self._last_lines: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def measure(self) -> None:
@@ -157,8 +159,8 @@ class _Mass:
             print(f"  run {number}, {self._runs[number]}: {result}", flush=True)
             return False
         output = json.loads(result["output"])
-        for moment in ("last_line", "first_line"):
-            output.pop(moment)
+        output.pop("first_line")
+        self._last_lines[self._runs[number]] = output.pop("last_line")
         expected = {
             "n": number,
             "digest": hashlib.sha256(f"run {number}".encode()).hexdigest(),
@@ -174,9 +176,21 @@ class _Mass:
         for name in ("freeze_ms", "store_ms", "thaw_ms"):
             spent = [ms / 1e3 for (ms,) in self._ask(f"SELECT {name} FROM checkpoints WHERE {name} IS NOT NULL")]
             row(f"  {name}", **in_ms(spent), count=len(spent))
+        self._moments()
         [(most,)] = self._ask("SELECT max(n) FROM (SELECT count(*) AS n FROM snapshots GROUP BY run_id) AS x")
         events = dict(self._ask("SELECT event, count(*) FROM snapshots GROUP BY 1 ORDER BY 1"))
         print(f"  events: {events}; of one run at most {most}", flush=True)
+
+    def _moments(self) -> None:
+        """From the last line before the wait: until the slots are free (BLOCK), it stands still, its image is stored."""
+        found = self._ask(
+            "SELECT c.run_id, min(extract(epoch FROM s.created_at))::float, max(extract(epoch FROM c.created_at))::float,"
+            " max(extract(epoch FROM c.stored_at))::float FROM checkpoints c JOIN snapshots s USING (run_id)"
+            " WHERE s.event = 'BLOCK' AND c.stored_at IS NOT NULL GROUP BY 1"
+        )
+        for at, what in enumerate(("until its slot is free", "until it is stopped", "until it is published"), start=1):
+            spent = [each[at] - self._last_lines[each[0]] for each in found if each[0] in self._last_lines]
+            row(f"  {what}", **in_ms(spent), count=len(spent))
 
 
 def _is_an_executors(pid: int) -> bool:

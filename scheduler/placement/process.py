@@ -37,6 +37,14 @@ def marked(text: str) -> Iterator[int]:
             continue
 
 
+def is_apart(pid: int) -> bool:
+    """Whether a process is in another namespace of processes than this one, as those in a sandbox are."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return False
+
+
 def processes() -> list[int]:
     """Every process of this machine."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]

@@ -6,7 +6,7 @@ import signal
 import time
 
 from sojourn.executor_shim.process_tree import descendants
-from sojourn.scheduler.placement.process import is_alive, kill, marked, processes, session, start_time
+from sojourn.scheduler.placement.process import is_alive, is_apart, kill, marked, processes, session, start_time
 
 #: Every process of a user's code has it in its environment, unless that code has taken it away.
 MARK = "SOJOURN_EXECUTOR"
@@ -42,6 +42,8 @@ class Remains:
 
     def _left(self) -> set[int]:
         found = {pid for pid, started in self._seen.items() if is_alive(pid, started)}
-        found |= {pid for pid in marked(self._mark) if is_alive(pid, None)}
+        # What is in a sandbox ends with it. One that was frozen has the mark of the executor that began it, and goes on
+        # below another.
+        found |= {pid for pid in marked(self._mark) if is_alive(pid, None) and not is_apart(pid)}
         found |= {pid for pid in processes() if session(pid) in self._sessions and is_alive(pid, None)}
         return found

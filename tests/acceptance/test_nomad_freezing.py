@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,6 +123,7 @@ def test_a_run_is_thawed_on_another_node_when_its_first_is_gone(ground: Ground) 
     ground.complete(run, {"approved": True})
     told = ground.output(run)
     assert told["answer"] == {"approved": True} and told["written"] == "before after"
+    assert told["secret"] == random.Random(7).random()
     assert ground.node(run) == second.name
     assert ground.stack.client().retrieve(run)["attemptCount"] == 1
     ground.cluster.switch_on(first)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from tests.acceptance.test_ends import pid_of_executor
 from tests.support.receiver import Receiver
+from tests.support.shapes import SHAPES, needs, project_in
 from tests.support.stack import Stack, until
 
 from sojourn.sdk.client import Client
@@ -45,8 +46,16 @@ def fails(payload):
 """
 
 
+@pytest.fixture(scope="module", params=["plain", "frozen"])
+def shape(request: pytest.FixtureRequest) -> str:
+    """As it is, and with every attempt frozen once, by one executor for all."""
+    needs(request.param)
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def receiver() -> Iterator[Receiver]:
+def receiver(shape: str) -> Iterator[Receiver]:
+    """Of one stack alone: what is told is counted."""
     made = Receiver()
     yield made
     made.close()
@@ -60,10 +69,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stack(receiver: Receiver, project: Path) -> Iterator[Stack]:
-    made = Stack(SOJOURN_WEBHOOK_NETWORKS="loopback")
+def stack(shape: str, receiver: Receiver, project: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    made = Stack(**SHAPES[shape], SOJOURN_WEBHOOK_NETWORKS="loopback")
     made.up()
-    made.deploy(project)
+    made.deploy(project_in(shape, project, tmp_path_factory.mktemp("shape")))
     yield made
     made.down()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import shutil
 import time
 from collections.abc import Iterator
@@ -103,6 +105,7 @@ def test_a_token_is_completed_after_a_while(stack: Stack, shape: str):
     complete(stack, token_of(stack, run), {"approved": True})
     told = output(stack, run)
     assert told["answer"] == {"approved": True} and told["written"] == "before after"
+    assert told["secret"] == random.Random(3).random()
 
 
 def test_a_token_is_completed_at_once(stack: Stack):
@@ -198,6 +201,42 @@ def test_a_waiting_run_is_cancelled(stack: Stack, shape: str):
     client = stack.client()
     until(lambda: client.timeline(run)["snapshots"][-1]["status"] == "FINISHED", 30, "it ends")
     assert client.retrieve(run)["status"] == "CANCELED"
+
+
+def test_what_is_new_when_a_process_goes_on(stack: Stack, shape: str):
+    """Frozen, it finds variables and key as they are now, and draws what nobody foretold; in memory all is as it was."""
+    client = stack.client()
+    client.import_variables({"variables": {"COLOUR": "blue", "LEAVES": "soon"}})
+    is_frozen = shape != "alive"
+    try:
+        run = trigger(stack, "looks-around", {"calls": is_frozen})
+        is_waiting(stack, run, shape)
+        client.update_variable("COLOUR", "green")
+        client.delete_variable("LEAVES")
+        client.create_variable({"name": "COMES", "value": "late"})
+        old, new = rotate(stack)
+        complete(stack, token_of(stack, run), None)
+        told = output(stack, run)
+    finally:
+        for each in stack.client().list_variables():
+            stack.client().delete_variable(each["name"])
+    before = {"COLOUR": "blue", "LEAVES": "soon", "COMES": None, "key": mark(old)}
+    after = {"COLOUR": "green", "LEAVES": None, "COMES": "late", "key": mark(new)}
+    assert (told["before"], told["after"]) == (before, after if is_frozen else before)
+    assert (told["drawn"] != told["foretold"]) == is_frozen
+
+
+def rotate(stack: Stack) -> tuple[str, str]:
+    """The root key until now, which opens nothing any more, and the one in its place."""
+    (root,) = [each for each in stack.client().list_keys()["data"] if each["isRoot"] and each["status"] == "ACTIVE"]
+    old = stack.found["environments"]["dev"]["secret_key"]
+    new = stack.client().rotate_key(root["id"], "0s")["key"]
+    stack.found["environments"]["dev"]["secret_key"] = new
+    return old, new
+
+
+def mark(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def test_a_run_that_is_frozen_has_no_process(stack: Stack, shape: str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,10 +20,14 @@ from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.executors import Executors
 from sojourn.control_plane.store.migrations import migrate
 from sojourn.control_plane.store.seal import Seal
+from sojourn.executor_shim.process_tree import children
 from sojourn.scheduler.placement.base import CannotPlace, Cause
+from sojourn.scheduler.placement.process import marked
 from sojourn.sdk import archive
 from tests.integration.shim.conftest import PROJECT, lives, wait_gone
 from tests.integration.shim.worker_server import WorkerServer
+from tests.support.sandboxes import needs_sandboxes
+from tests.support.stack import until
 from tests.support.stages import LocalStage, NomadStage, Stage
 
 
@@ -135,6 +140,29 @@ def test_a_killed_executor_leaves_no_process_behind(stage: Stage) -> None:
     os.kill(stage.pid(placement, spec.executor), signal.SIGKILL)
     assert stage.end_of(placement, spec.executor).exit_code == -9
     assert [pid for pid in left if lives(pid)] == []
+
+
+def test_what_goes_on_below_another_executor_is_not_its_own(local_stage: LocalStage) -> None:
+    """A process that was frozen bears the mark of the executor that began it, wherever it was thawed: in a sandbox."""
+    needs_sandboxes()
+    placement, spec = local_stage.open(), local_stage.spec()
+    placement.place(spec)
+    local_stage.server.wait_for(lambda: local_stage.server.nexts)
+    mark = f"SOJOURN_EXECUTOR={spec.executor}"
+    beside = subprocess.Popen(["env", mark, "sleep", "60"])
+    apart = subprocess.Popen(["unshare", "--pid", "--fork", "env", mark, "sleep", "60"])
+    try:
+        until(lambda: {*marked(mark)} >= {beside.pid, *children(apart.pid)} and children(apart.pid), 10, "both are there")
+        (thawed,) = children(apart.pid)
+        os.kill(local_stage.pid(placement, spec.executor), signal.SIGKILL)
+        local_stage.end_of(placement, spec.executor)
+        assert beside.wait(10) == -signal.SIGKILL
+        assert lives(thawed)
+        os.kill(thawed, signal.SIGKILL)
+    finally:
+        for each in (beside, apart):
+            each.kill()
+            each.wait()
 
 
 def test_closing_ends_all_and_places_no_more(stage: Stage) -> None:

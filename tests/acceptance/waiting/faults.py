@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 
-from sojourn import Retry, context, task, wait
+from sojourn import Retry, context, logger, runs, task, wait
 
 AGAIN = Retry(max_attempts=3, min_timeout=0.05, max_timeout=0.1)
 ONCE = Retry(max_attempts=1)
@@ -126,6 +126,16 @@ async def ticks(options):
     await wait.for_token(options["tokens"][0])
     ticking.cancel()
     return {"ticked": ticked[0]}
+
+
+@task(retry=ONCE)
+def works_on(options):
+    """Goes on after its waits, if it has any, until its run has a tag."""
+    told = keep(options)
+    logger.info("works on")
+    while not runs.retrieve(context.run.id).tags:
+        time.sleep(0.1)
+    return told
 
 
 @task(retry=ONCE)

@@ -1,6 +1,7 @@
 """Tasks that wait, in every way there is; what they return says that they are the same process, or have begun anew."""
 
 import asyncio
+import hashlib
 import os
 import random
 import threading
@@ -181,11 +182,24 @@ def waits_often(times):
     return len(set(seen))
 
 
+def surroundings():
+    """Variables that the test changes, and a mark of the key."""
+    key = hashlib.sha256(os.environ["SOJOURN_SECRET_KEY"].encode()).hexdigest()
+    return {"key": key} | {name: os.environ.get(name) for name in ("COLOUR", "LEAVES", "COMES")}
+
+
 @task(retry=ONCE)
-def draws(payload):
-    """Random numbers after a wait."""
-    wait.for_(seconds=0.5)
-    return [random.random(), uuid.uuid4().hex]
+def looks_around(options):
+    """What surrounds it before a wait and after it; what is drawn after it, and what its seed would have given."""
+    random.seed(7)
+    foretold = random.random()
+    random.seed(7)
+    before, token = surroundings(), wait.create_token()
+    logger.info("asks", token=token.id)
+    wait.for_token(token)
+    if options["calls"]:
+        wait.create_token()
+    return {"before": before, "after": surroundings(), "foretold": foretold, "drawn": random.random()}
 
 
 @task(retry=ONCE)

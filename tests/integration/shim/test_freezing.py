@@ -157,6 +157,28 @@ def test_an_image_that_is_restored_twice_stands_still_twice(icebox: Icebox, tmp_
     assert other.output_of_run()["pid"] == 20_001
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+def test_two_processes_of_one_image_draw_other_numbers(icebox: Icebox, tmp_path: Path, is_told: bool) -> None:
+    """On the platform one alone goes on, here both do. Not told that it was thawed, one is the other's twin."""
+    resident = icebox.start()
+    resident.run("draws")
+    blocked = resident.until(lambda each: [m for m in each.messages if m.get("block")], "it waits")
+    (key,) = blocked[-1]["pending"]
+    resident.freeze(tmp_path / "image")
+    resident.end()
+    twins = [icebox.thaw(tmp_path / "image") for _ in range(2)]
+    for each in twins:
+        each.child.tell({"type": "done", "run": "run_1", "done": {key: {"ok": True, "kind": "date"}}, "thawed": is_told})
+        each.child.go_on()
+    one, other = (each.output_of_run() for each in twins)
+    assert one["foretold"] == other["foretold"] and one["uuid"] != other["uuid"]
+    if is_told:
+        assert len({one["foretold"], one["random"], other["random"]}) == 3
+        assert one["tls"] != other["tls"]
+    else:
+        assert one["random"] == other["random"] == one["foretold"]
+
+
 def test_a_thawed_process_is_ended_as_any_other(icebox: Icebox, tmp_path: Path) -> None:
     resident = icebox.start()
     resident.run("everything", {"sleep": 60})

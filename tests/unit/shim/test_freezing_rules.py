@@ -100,6 +100,10 @@ def test_the_reason_is_criu_s_first_error() -> None:
     assert log.reason(text) == "unix: Can't dump half of stream unix connection"
     assert log.reason("") == "it said nothing"
     assert log.reason("Warn (x): something\n\n") == "Warn (x): something"
+    outside = log.reason("Error (criu/sk-unix.c:494): unix: Unix socket 31415 without peer 27182\n")
+    assert outside.startswith("it has a UNIX socket to a process outside of its sandbox")
+    device = log.reason("Error (criu/files-ext.c:98): Can't dump file 5 of that type [20666] (chr 195:0)\n")
+    assert device == "it has the device 195:0 open, which cannot be kept: open it after the wait"
     assert "criu 4.2" in log.reason("Error (criu/sockets.c:628): sockets: Can't get 1:16 opt: Operation not supported\n")
 
 

@@ -356,7 +356,11 @@ def with_numpy(payload: Any) -> str:
     generator, matrix = numpy.random.default_rng(7), numpy.arange(250_000, dtype=float).reshape(500, 500)
     product = matrix @ matrix.T
     first = generator.random()
+    numpy.random.seed(7)
+    foretold = numpy.random.random()
+    numpy.random.seed(7)
     freeze()
+    assert numpy.random.random() != foretold
     assert numpy.array_equal(matrix @ matrix.T, product)
     again = numpy.random.default_rng(7)
     assert again.random() == first and again.random() == generator.random()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
+import random
 import signal
 import socket
 import sqlite3
@@ -12,12 +13,13 @@ import subprocess
 import tempfile
 import threading
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import shared_memory
 from pathlib import Path
 from typing import Any
 
-from sojourn import logger, task
+from sojourn import logger, task, wait
 
 TMP = Path("/tmp")
 
@@ -143,6 +145,19 @@ def chatty(payload: dict[str, Any]) -> dict[str, Any]:
         print(f"printed {count}", flush=True)
         count += 1
     return {"count": count}
+
+
+@task
+def draws(payload: dict[str, Any]) -> dict[str, Any]:
+    """Numbers after a wait, of generators that were in use before it."""
+    import ssl
+
+    random.seed(7)
+    foretold = random.random()
+    random.seed(7)
+    ssl.RAND_bytes(8)
+    wait.for_(days=1)
+    return {"foretold": foretold, "random": random.random(), "tls": ssl.RAND_bytes(8).hex(), "uuid": uuid.uuid4().hex}
 
 
 @task
