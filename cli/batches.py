@@ -1,4 +1,4 @@
-"""`batches …`: runs that were asked for together."""
+"""`batches …`: runs that are asked for together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from sojourn.cli import output, profile
+from sojourn.cli import batch_files, output, profile
 from sojourn.cli.environment import environment_options
 from sojourn.cli.output import clean
 
@@ -19,8 +19,9 @@ def add(group: click.Group) -> None:
 
     @group.group()
     def batches() -> None:
-        """Look at runs that were triggered together."""
+        """Trigger many runs together, and look at them."""
 
+    batch_files.add(batches)
     _add_get(batches)
     _add_results(batches)
 

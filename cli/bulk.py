@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -59,8 +57,8 @@ def follow(client: Client, begun: BulkActionState, detach: bool, as_json: bool) 
     if detach:
         output.show_json(begun.raw) if as_json else click.echo(begun.id)
         return
-    with _bar(as_json) as step:
-        over = BulkActions(client).wait(begun, on_progress=step)
+    with output.progress("runs", as_json) as step:
+        over = BulkActions(client).wait(begun, on_progress=step and (lambda state: step(*_done(state))))
     show(over.raw, as_json)
     if over.status == "ABORTED":
         sys.exit(FAILED)
@@ -75,25 +73,11 @@ def show(action: Any, as_json: bool) -> None:
     click.echo(f"{action['id']}{name}: {action['type'].lower()} is {action['status']}, {_counts(action)}")
 
 
+def _done(state: BulkActionState) -> tuple[int, int | None]:
+    return state.succeeded + state.failed, state.total or None
+
+
 def _counts(action: Any) -> str:
     counts = action["counts"]
     failed = f", {counts['failure']} failed" if counts["failure"] else ""
     return f"{counts['success']} of {counts['total']} done{failed}"
-
-
-@contextmanager
-def _bar(as_json: bool) -> Iterator[Callable[[BulkActionState], None] | None]:
-    """A progress bar on a terminal, beside the output; nothing elsewhere."""
-    if as_json or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("runs", total=None)
-
-        def step(state: BulkActionState) -> None:
-            progress.update(task, total=state.total or None, completed=state.succeeded + state.failed)
-
-        yield step

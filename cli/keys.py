@@ -1,4 +1,4 @@
-"""`keys …`: the secret keys of an environment, through the API, or on the database itself by who runs the stack."""
+"""`keys …`: an environment's secret keys and public tokens, by the API, or on the database by who runs the stack."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ def add(group: click.Group) -> None:
 
     @group.group()
     def keys() -> None:
-        """List, make, replace and revoke the secret keys of an environment."""
+        """List, make, replace and revoke the secret keys of an environment, and make public tokens."""
 
     _add_list(keys)
     _add_create(keys)
     _add_rotate(keys)
     _add_revoke(keys)
+    _add_token(keys)
 
 
 def _options(function: Any) -> Any:
@@ -113,6 +114,25 @@ def _add_revoke(keys: click.Group) -> None:
         else:
             gone = profile.client(environment, data_dir).revoke_key(key)
         output.show_json(gone) if as_json else click.echo(f"{gone['id']} is revoked")
+
+
+def _add_token(keys: click.Group) -> None:
+    @output.command(keys, "token")
+    @click.option("--scope", multiple=True, required=True, help="What it may do, as in read:runs; may be given again.")
+    @click.option("--expires", help="When it ends: a duration like 1h, or an ISO date; absent: in 15 minutes.")
+    @click.option("--once", is_flag=True, help="It works for one request.")
+    @environment_options
+    def token(
+        scope: tuple[str, ...], expires: str | None, once: bool, environment: str, data_dir: str | None, as_json: bool
+    ) -> None:
+        """A public token, which lets a browser, or anybody, do a little and for a while."""
+        wanted: dict[str, Any] = {"scopes": list(scope)}
+        if expires is not None:
+            wanted["expirationTime"] = expires
+        if once:
+            wanted["oneTimeUse"] = True
+        made = profile.client(environment, data_dir).create_public_token(wanted)
+        output.show_json(made) if as_json else click.echo(made["token"])
 
 
 def _ask(what: str, environment: str, data_dir: str | None, *options: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -70,6 +71,17 @@ def fail(text: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def json_of(what: str, text: str, kind: type[Any] = object) -> Any:
+    """A JSON value that somebody typed; of that kind, or it is wrong usage."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        fail(f"{what} is not JSON ({error}); a text is written with its quotes: '\"hello\"'", USAGE)
+    if not isinstance(value, kind):
+        fail(f"{what} is no JSON object: write it like '{{\"name\": 1}}'", USAGE)
+    return value
+
+
 def show_json(value: Any) -> None:
     """One JSON document."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
@@ -87,6 +99,20 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], whole: str | No
     for row in rows:
         drawn.add_row(*[Text(clean(str(cell)), style=_COLOURS.get(str(cell), "")) for cell in row])
     Console(highlight=False).print(drawn)
+
+
+@contextmanager
+def progress(what: str, as_json: bool) -> Iterator[Callable[[int, int | None], object] | None]:
+    """A progress bar on a terminal, beside the output; None elsewhere. It is told what is done, and of how much."""
+    if as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, total=total, completed=done)
 
 
 def clean(text: str) -> str:

@@ -19,6 +19,7 @@ _OPTIONS = (
     ("--schedule", "schedule", "Only runs of these schedules, separated by commas."),
     ("--batch", "batch", "Only runs of these batches, separated by commas."),
     ("--bulk-action", "bulk_action", "Only runs that these bulk actions have cancelled or made."),
+    ("--error", "error", "Only runs that ended with these errors: their code, name or type."),
     ("--test", "is_test", "true: only test runs; false: no test runs."),
     ("--period", "period", "Only runs of the last so long, like 7d."),
     ("--from", "created_from", "Only runs since this date."),

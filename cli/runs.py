@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from sojourn.cli import bulk, output, profile
+from sojourn.cli import bulk, output, profile, run_details
 from sojourn.cli.environment import environment_options as environment_options
 from sojourn.cli.output import FAILED, OK, USAGE, clean, fail
 from sojourn.cli.run_filters import filter_options, filters_of
 from sojourn.sdk.client import Client
+from sojourn.sdk.durations import seconds
 from sojourn.sdk.protocol import FINAL_STATUSES
 from sojourn.sdk.run import Runs
 from sojourn.sdk.run_filters import query_of
@@ -30,6 +31,7 @@ def add(group: click.Group) -> None:
 
     _add_list(runs)
     _add_single(runs)
+    run_details.add(runs)
     _add_ending(runs)
 
 
@@ -45,15 +47,20 @@ def _add_trigger(group: click.Group) -> None:
     @click.option("--queue", help="The queue to put it into.")
     @click.option("--key", "concurrency_key", help="A concurrency key.")
     @click.option("--idempotency-key", help="The same key leads to the same run.")
+    @click.option("--idempotency-key-ttl", help="How long it does: 60s, 5m, 2h, 30d; absent: 30 days.")
     @click.option("--debounce", "debounce_key", help="One run for all triggers with this key; needs --delay.")
     @click.option("--debounce-mode", type=click.Choice(["leading", "trailing"]), help="Whose payload such a run has.")
     @click.option("--max-delay", help="How long after its first trigger such a run starts at the latest.")
+    @click.option("--version", "version", help="The version to run on, as in 20260131.2; absent: the current one.")
     @click.option("--external-deployment-id", help="The version that was deployed under this name.")
     @click.option("--priority", type=float, help="Seconds of head start in its queue.")
     @click.option("--max-attempts", type=int, help="Attempts, the first included.")
+    @click.option("--max-duration", type=float, help="Seconds that an attempt may compute; absent: as the task has it.")
     @click.option("--machine", help="A machine preset.")
     @click.option("--region", help="Where it runs: a region of SOJOURN_REGIONS, or default.")
     @click.option("--tag", "tags", multiple=True, help="A tag; may be given again.")
+    @click.option("--metadata", help="What goes with the run, as a JSON object.")
+    @click.option("--test", is_flag=True, help="Mark it as a test run.")
     @environment_options
     def trigger(
         task: str,
@@ -153,7 +160,7 @@ def _add_single(runs: click.Group) -> None:
 def _add_ending(runs: click.Group) -> None:
     @output.command(runs, "cancel")
     @click.argument("run", nargs=-1)
-    @filter_options()
+    @filter_options("--error")
     @_bulk_options
     @environment_options
     def cancel(
@@ -240,12 +247,7 @@ def _payload(text: str | None, file: Path | None) -> Any:
         fail("--payload and --file are one too many", USAGE)
     if file is not None:
         text = file.read_text(encoding="utf-8")
-    if text is None:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        fail(f"the payload is not JSON ({error}); a text is written with its quotes: --payload '\"hello\"'", USAGE)
+    return None if text is None else output.json_of("the payload", text)
 
 
 def _options(given: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +256,8 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         "ttl": "ttl",
         "concurrency_key": "concurrencyKey",
         "idempotency_key": "idempotencyKey",
+        "version": "lockToVersion",
+        "max_duration": "maxDuration",
         "priority": "priority",
         "max_attempts": "maxAttempts",
         "machine": "machine",
@@ -265,6 +269,14 @@ def _options(given: dict[str, Any]) -> dict[str, Any]:
         options["queue"] = {"name": given["queue"]}
     if given.get("tags"):
         options["tags"] = list(given["tags"])
+    if given.get("test"):
+        options["test"] = True
+    if given.get("metadata") is not None:
+        options["metadata"] = output.json_of("--metadata", given["metadata"], dict)
+    if given.get("idempotency_key_ttl") is not None:
+        if "idempotencyKey" not in options:
+            fail("--idempotency-key-ttl is of use with --idempotency-key KEY only", USAGE)
+        options["idempotencyKeyTTL"] = f"{seconds(given['idempotency_key_ttl'])}s"
     if given.get("debounce_key"):
         options["debounce"] = _debounce(options.pop("delay", None), given)
     elif given.get("debounce_mode") or given.get("max_delay"):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from sojourn.cli import output, profile
 from sojourn.cli.environment import environment_options
-from sojourn.cli.output import USAGE, clean, fail
+from sojourn.cli.output import clean
 
 
 def add(group: click.Group) -> None:
@@ -119,7 +118,4 @@ def _add_single(tokens: click.Group) -> None:
 
 
 def _data(text: str | None) -> Any:
-    try:
-        return None if text is None else json.loads(text)
-    except ValueError as error:
-        fail(f"the data is not JSON ({error}); a text is written with its quotes: --data '\"hello\"'", USAGE)
+    return None if text is None else output.json_of("the data", text)

@@ -16,20 +16,24 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from sojourn.sdk.auth import Auth
 from sojourn.sdk.batch import Batch
 from sojourn.sdk.batch import batch as batches
 from sojourn.sdk.bulk_actions import PAUSE, BulkActions, BulkActionState
 from sojourn.sdk.client import Client
 from sojourn.sdk.conditions import task_result
+from sojourn.sdk.deployments import Deployments
 from sojourn.sdk.envvars import EnvVars
 from sojourn.sdk.errors import ApiError, RunTimeoutError
 from sojourn.sdk.exchange import Transport
+from sojourn.sdk.keys import Keys
 from sojourn.sdk.queues import Queues
 from sojourn.sdk.result import TaskResult
 from sojourn.sdk.run import Run, RunHandle, Runs
 from sojourn.sdk.schedules import Schedules, schedules
 from sojourn.sdk.tasks import Tasks, tasks
 from sojourn.sdk.wait import Wait, wait
+from sojourn.sdk.webhooks import Webhooks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -219,6 +223,47 @@ class AsyncEnvVars(_Over):
     upload = _apart_done(EnvVars.upload)
 
 
+class AsyncKeys(_Over):
+    """`keys`, awaited."""
+
+    list = _apart(Keys.list)
+    create = _apart(Keys.create)
+    rotate = _apart(Keys.rotate)
+    revoke = _apart(Keys.revoke)
+
+
+class AsyncAuth(_Over):
+    """`auth`, awaited."""
+
+    create_public_token = _apart(Auth.create_public_token)
+    create_trigger_public_token = _apart(Auth.create_trigger_public_token)
+    create_batch_trigger_public_token = _apart(Auth.create_batch_trigger_public_token)
+
+
+class AsyncWebhooks(_Over):
+    """`webhooks`, awaited."""
+
+    list = _apart(Webhooks.list)
+    create = _apart(Webhooks.create)
+    retrieve = _apart(Webhooks.retrieve)
+    update = _apart(Webhooks.update)
+    delete = _apart_done(Webhooks.delete)
+    rotate_secret = _apart(Webhooks.rotate_secret)
+    enable = _apart(Webhooks.enable)
+    disable = _apart(Webhooks.disable)
+    deliveries = _each(Webhooks.deliveries)
+    redeliver = _apart(Webhooks.redeliver)
+
+
+class AsyncDeployments(_Over):
+    """`deployments`, awaited."""
+
+    list = _each(Deployments.list)
+    current = _apart(Deployments.current)
+    retrieve = _apart(Deployments.retrieve)
+    promote = _apart(Deployments.promote)
+
+
 class AsyncClient:
     """`api_url` and `secret_key` default as those of `Client` do. `calls`: how many may be under way at once.
 
@@ -245,6 +290,10 @@ class AsyncClient:
         self.tokens = AsyncTokens(begin, wait, client=client)
         self.bulk_actions = AsyncBulkActions(begin, BulkActions(client))
         self.envvars = AsyncEnvVars(begin, EnvVars(client))
+        self.keys = AsyncKeys(begin, Keys(client))
+        self.auth = AsyncAuth(begin, Auth(client))
+        self.webhooks = AsyncWebhooks(begin, Webhooks(client))
+        self.deployments = AsyncDeployments(begin, Deployments(client))
 
     async def request(self, method: str, path: str, body: Any = None, *, timeout: float = 60) -> dict[str, Any]:
         """Any call of the API, in its own words, sent again as `Client.request` sends it."""

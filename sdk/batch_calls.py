@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sojourn.sdk.batches import BatchState
@@ -45,21 +45,21 @@ def trigger(wanted: Sequence[Wanted], wire: Mapping[str, Any], client: Client | 
     """
     if not wanted:
         raise ConfigurationError("a batch has one item at least")
-    portions = list(_portions(wanted))
+    portions = list(portions_of(_line(index, each) for index, each in enumerate(wanted)))
     parent, speaker = inside(), client or default()
-    body = {"runCount": len(wanted), **_named(wanted), **wire}
+    body = {"runCount": len(wanted), **named({each.task for each in wanted}), **wire}
     if parent is not None and not speaker.has_token:
         body["parentRunId"] = parent.run.id
     made = speaker.create_batch(body)
     if not made.get("isCached"):
-        _send(speaker, made["id"], portions, len(wanted))
+        send(speaker, made["id"], portions, len(wanted))
     return made
 
 
-def _named(wanted: Sequence[Wanted]) -> dict[str, list[str]]:
-    """The batch's tasks, which whoever may not trigger all has to name; so many names are for nobody else."""
-    tasks = sorted({each.task for each in wanted})
-    return {"taskIdentifiers": tasks} if len(json.dumps(tasks)) <= _NAMES else {}
+def named(tasks: Iterable[str]) -> dict[str, list[str]]:
+    """A new batch's tasks, which whoever may not trigger all has to name; so many names are for nobody else."""
+    names = sorted(tasks)
+    return {"taskIdentifiers": names} if len(json.dumps(names)) <= _NAMES else {}
 
 
 def retrieve(batch_id: str, client: Client | None) -> BatchState:
@@ -79,21 +79,34 @@ def results(batch_id: str, client: Client | None) -> list[TaskResult]:
             return found
 
 
-def _send(client: Client, batch_id: str, portions: Sequence[bytes], count: int) -> None:
+def send(
+    client: Client,
+    batch_id: str,
+    portions: Iterable[bytes],
+    count: int,
+    on_progress: Callable[[int, int], object] | None = None,
+) -> None:
+    """Sends a new batch its items; `portions`, which can be gone through again, as `portions_of` makes them.
+
+    `on_progress` is told how many items the API has, and of how many. `BatchNotSealedError` if some are missing when all
+    were sent twice.
+    """
     answer: Mapping[str, Any] = {}
     for _ in range(_ROUNDS):
         for portion in portions:
             answer = client.send_batch_items(batch_id, portion)
+            if on_progress is not None:
+                on_progress(count if answer.get("sealed") else int(answer.get("enqueuedCount", 0)), count)
         if answer.get("sealed"):
             return
     raise BatchNotSealedError(batch_id, int(answer.get("enqueuedCount", 0)), count)
 
 
-def _portions(wanted: Sequence[Wanted]) -> Iterator[bytes]:
+def portions_of(items: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines of items as they are sent, many at once."""
     lines: list[bytes] = []
     held = 0
-    for index, each in enumerate(wanted):
-        line = _line(index, each)
+    for line in items:
         if lines and (len(lines) >= _LINES or held + len(line) > _BYTES):
             yield b"\n".join(lines)
             lines, held = [], 0
@@ -103,12 +116,19 @@ def _portions(wanted: Sequence[Wanted]) -> Iterator[bytes]:
 
 
 def _line(index: int, wanted: Wanted) -> bytes:
-    """Index and task come first, so that the API can tell which item it is even where the rest is too much."""
     here = inside()
     payload = encode(wanted.payload, f"the payload of item {index}", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
     options = trigger_options(wanted.options, here.run.id if here is not None else None)
     options.pop("parentRunId", None)  # it is the batch's
-    line = f'{{"index":{index},"task":{json.dumps(wanted.task)},"payload":{payload}'
+    return line_of(index, wanted.task, payload, options)
+
+
+def line_of(index: int, task: str, payload: str, options: Mapping[str, Any]) -> bytes:
+    """An item's line; `payload` is JSON, `options` are in the wire's words. `ConfigurationError` for what is not JSON.
+
+    Index and task come first, so that the API can tell which item it is even where the rest is too much.
+    """
+    line = f'{{"index":{index},"task":{json.dumps(task)},"payload":{payload}'
     if options:
         try:
             told = encode(options, f"an option of item {index}", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)

@@ -5,7 +5,7 @@ In `async def` code (where an event loop runs in this thread) each call gives an
 
 from __future__ import annotations
 
-from sojourn.sdk import inside
+from sojourn.sdk import inside, pages
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sojourn.sdk.options import Queue
     from sojourn.sdk.task import Task
 
-_PAGE = 100
 _ID = "queue_"
 #: Characters of an id behind its prefix.
 _ID_CHARS = 26
@@ -87,8 +86,9 @@ class Queues:
 
     def list(self, *, limit: int | None = None) -> QueueStates:
         """Queues by their names, page after page as they are asked for."""
-        pages = _pages(self._client, limit)
-        listed: Any = _apart(pages) if inside.in_loop() else (state for page in pages for state in page)
+        listed: QueueStates = pages.listed(
+            pages.numbered(lambda number, size: self._client().list_queues(number, size), QueueState, limit)
+        )
         return listed
 
     def retrieve(self, queue: Named) -> QueueState:
@@ -156,23 +156,6 @@ def address(queue: Named) -> tuple[str, str]:
         return queue.removeprefix(_OF_TASK), "task"
     is_id = queue.startswith(_ID) and len(queue) == len(_ID) + _ID_CHARS
     return queue, "id" if is_id else "custom"
-
-
-def _pages(client: Callable[[], Client], limit: int | None) -> Iterator[list[QueueState]]:
-    left, number = limit, 1
-    while left is None or left > 0:
-        page = client().list_queues(number, _PAGE)
-        yield [QueueState(item) for item in page["data"][:left]]
-        left = None if left is None else left - len(page["data"])
-        if number >= page["pagination"]["totalPages"]:
-            return
-        number += 1
-
-
-async def _apart(pages: Iterator[list[QueueState]]) -> Any:
-    while (page := await inside.apart(next, pages, None)) is not None:
-        for state in page:
-            yield state
 
 
 queues = Queues()

@@ -22,6 +22,7 @@ _WORDS = {
     "schedule": "schedule",
     "batch": "batch",
     "bulk_action": "bulkAction",
+    "error": "error",
 }
 _DATES = {"created_from": "from", "created_to": "to"}
 _OF_TASK = "task/"
@@ -30,7 +31,8 @@ _OF_TASK = "task/"
 class RunFilters(TypedDict, total=False):
     """All that is named has to fit, and of several values any.
 
-    `queue`: a queue's name, `task/<id>` for a task's own. `period`: runs of the last so long ("7d", seconds, a timedelta).
+    `error`: the code, name or type of the error that a run ended with ("MAX_DURATION_EXCEEDED", "ValueError"). `queue`: a
+    queue's name, `task/<id>` for a task's own. `period`: runs of the last so long ("7d", seconds, a timedelta).
     """
 
     status: Words
@@ -43,6 +45,7 @@ class RunFilters(TypedDict, total=False):
     schedule: Words
     batch: Words
     bulk_action: Words
+    error: Words
     is_test: bool
     period: str | float | timedelta
     created_from: datetime | str

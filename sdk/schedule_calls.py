@@ -8,9 +8,8 @@ from typing import Any
 
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.pages import numbered
 from sojourn.sdk.schedule_state import Backfill, ScheduleState, Zones
-
-_PAGE = 100
 
 
 def body(task: Any, cron: str, **options: str | None) -> dict[str, Any]:
@@ -63,14 +62,11 @@ def timezones(exclude_utc: bool, client: Client | None) -> Zones:
 
 def pages(limit: int | None, client: Client | None) -> Iterator[list[ScheduleState]]:
     """The pages of the list, `limit` schedules at most in all."""
-    left, number = limit, 1
-    while left is None or left > 0:
-        page = (client or default()).list_schedules({"page": number, "perPage": _PAGE})
-        yield [ScheduleState(item) for item in page["data"][:left]]
-        left = None if left is None else left - len(page["data"])
-        if number >= page["pagination"]["totalPages"]:
-            return
-        number += 1
+
+    def ask(number: int, size: int) -> dict[str, Any]:
+        return (client or default()).list_schedules({"page": number, "perPage": size})
+
+    return numbered(ask, ScheduleState, limit)
 
 
 def _date(value: Any) -> str:

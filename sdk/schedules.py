@@ -13,7 +13,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Iterator
     from datetime import datetime
-    from typing import Any
 
     from sojourn.sdk.client import Client
     from sojourn.sdk.schedule_state import Backfill, ScheduleState, Zones
@@ -114,10 +113,9 @@ class Schedules:
 
     def list(self, *, limit: int | None = None, client: Client | None = None) -> ScheduleStates:
         """Schedules, newest first, page after page as they are asked for; in `async def` code an async iterator."""
-        from sojourn.sdk import schedule_calls
+        from sojourn.sdk import pages, schedule_calls
 
-        pages = schedule_calls.pages(limit, client)
-        listed: Any = inside.each(pages) if inside.in_loop() else (item for page in pages for item in page)
+        listed: ScheduleStates = pages.listed(schedule_calls.pages(limit, client))
         return listed
 
     def timezones(self, *, exclude_utc: bool = False, client: Client | None = None) -> Zones:

@@ -1,18 +1,34 @@
-"""Messages that the platform sends to webhooks: signed as Standard Webhooks says, and checked by whoever receives them."""
+"""`webhooks`: who is told when runs end; the messages, signed as Standard Webhooks says, checked by whoever receives them.
+
+In `async def` code (where an event loop runs in this thread) calls that ask the API give an awaitable, `deliveries` an
+async iterator.
+"""
 
 from __future__ import annotations
 
-from sojourn.sdk.errors import WebhookVerificationError
+from sojourn.sdk.errors import ConfigurationError, WebhookVerificationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
     from typing import Any
+
+    from sojourn.sdk.client import Client
+    from sojourn.sdk.task import Task
+    from sojourn.sdk.webhook_state import WebhookDelivery, WebhookState, WebhookStates
+
+    class WebhookDeliveries(Iterator[WebhookDelivery]):
+        """What `webhooks.deliveries` gives: an iterator, or in `async def` code an async iterator."""
+
+        def __next__(self) -> WebhookDelivery: ...
+        def __aiter__(self) -> AsyncIterator[WebhookDelivery]: ...
+
 
 PREFIX = "whsec_"
 _VERSION = "v1"
 #: Seconds that a message's clock and the receiver's may be apart; one that is older may be sent again by a stranger.
 TOLERANCE = 300.0
+_EVENT = "run."
 
 
 def sign(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -> str:
@@ -21,7 +37,94 @@ def sign(secrets: Sequence[str], message_id: str, timestamp: int, body: bytes) -
 
 
 class Webhooks:
-    """The functions of `sojourn.webhooks`."""
+    """`sojourn.webhooks` uses the process's client, `Webhooks(client)` another."""
+
+    def __init__(self, client: Client | None = None):
+        self._given = client
+
+    def list(self) -> WebhookStates:
+        """The environment's webhooks, newest first."""
+        from sojourn.sdk import inside
+
+        listed: WebhookStates = inside.call(self._all)
+        return listed
+
+    def create(
+        self, url: str, *, events: Sequence[str] = (), tasks: Sequence[Task | str] = (), description: str | None = None
+    ) -> WebhookState:
+        """A new webhook, whose `secret` is shown this once.
+
+        `events`: `"failed"`, `"crashed"` …; without any it is told of every end, without `tasks` of the runs of all.
+        """
+        wanted = _wanted(url, events, tasks, description)
+        return self._call(lambda client: client.create_webhook(wanted))
+
+    def retrieve(self, webhook: WebhookState | str) -> WebhookState:
+        """A webhook as it stands."""
+        return self._call(lambda client: client.retrieve_webhook(_id(webhook)))
+
+    def update(
+        self,
+        webhook: WebhookState | str,
+        url: str,
+        *,
+        events: Sequence[str] = (),
+        tasks: Sequence[Task | str] = (),
+        description: str | None = None,
+    ) -> WebhookState:
+        """The webhook becomes what is asked for; what is left out takes its default. The secret stays."""
+        wanted = _wanted(url, events, tasks, description)
+        return self._call(lambda client: client.update_webhook(_id(webhook), wanted))
+
+    def delete(self, webhook: WebhookState | str) -> Awaitable[None]:
+        """Deletes a webhook, and what is told of its messages."""
+        from sojourn.sdk import inside
+
+        def gone() -> None:
+            self._client().delete_webhook(_id(webhook))
+
+        done: Awaitable[None] = inside.call(gone)
+        return done
+
+    def rotate_secret(self, webhook: WebhookState | str) -> WebhookState:
+        """The webhook with a new `secret`, shown this once; messages are signed with the one before, too, for a day."""
+        return self._call(lambda client: client.rotate_webhook(_id(webhook)))
+
+    def enable(self, webhook: WebhookState | str) -> WebhookState:
+        """Messages are sent again, those that wait as well."""
+        return self._call(lambda client: client.switch_webhook(_id(webhook), True))
+
+    def disable(self, webhook: WebhookState | str) -> WebhookState:
+        """No messages are sent."""
+        return self._call(lambda client: client.switch_webhook(_id(webhook), False))
+
+    def deliveries(
+        self, webhook: WebhookState | str, *, status: str | None = None, limit: int | None = None
+    ) -> WebhookDeliveries:
+        """Messages to a webhook, newest first, page after page as they are asked for.
+
+        `status`: only those that are PENDING, DELIVERED or FAILED.
+        """
+        from sojourn.sdk import pages
+        from sojourn.sdk.webhook_state import WebhookDelivery
+
+        name = _id(webhook)
+        given = {} if status is None else {"filter[status]": status}
+
+        def ask(number: int, size: int) -> Mapping[str, Any]:
+            return self._client().webhook_deliveries(name, {"page": number, "perPage": size, **given})
+
+        listed: WebhookDeliveries = pages.listed(pages.numbered(ask, WebhookDelivery, limit))
+        return listed
+
+    def redeliver(self, webhook: WebhookState | str, delivery: WebhookDelivery | str) -> WebhookDelivery:
+        """Sends a message again, with the id that it had."""
+        from sojourn.sdk import inside
+        from sojourn.sdk.webhook_state import WebhookDelivery
+
+        name = delivery if isinstance(delivery, str) else delivery.id
+        again: WebhookDelivery = inside.call(lambda: WebhookDelivery(self._client().redeliver(_id(webhook), name)))
+        return again
 
     def verify(
         self, body: bytes | str, headers: Mapping[str, str], secret: str | Sequence[str], *, now: float | None = None
@@ -45,6 +148,45 @@ class Webhooks:
             raise WebhookVerificationError("no signature is one of this secret's: was the body changed on its way?")
         message: dict[str, Any] = json.loads(data)
         return message
+
+    def _all(self) -> WebhookStates:
+        from sojourn.sdk import pages
+        from sojourn.sdk.webhook_state import WebhookState, WebhookStates
+
+        def ask(number: int, size: int) -> Mapping[str, Any]:
+            return self._client().list_webhooks({"page": number, "perPage": size})
+
+        return WebhookStates(each for page in pages.numbered(ask, WebhookState, None) for each in page)
+
+    def _call(self, ask: Callable[[Client], Mapping[str, Any]]) -> WebhookState:
+        from sojourn.sdk import inside
+        from sojourn.sdk.webhook_state import WebhookState
+
+        state: WebhookState = inside.call(lambda: WebhookState(ask(self._client())))
+        return state
+
+    def _client(self) -> Client:
+        from sojourn.sdk.client import default
+
+        return self._given or default()
+
+
+def _wanted(url: str, events: Sequence[str], tasks: Sequence[Task | str], description: str | None) -> dict[str, Any]:
+    """What a webhook is to be, on the wire."""
+    for name, given in (("events", events), ("tasks", tasks)):
+        if isinstance(given, str) or hasattr(given, "id"):
+            raise ConfigurationError(f"{name} is a list: write [{given!r}]")
+    wire = {
+        "url": url,
+        "events": [each if each.startswith(_EVENT) else f"{_EVENT}{each}" for each in events],
+        "tasks": [each if isinstance(each, str) else each.id for each in tasks],
+        "description": description,
+    }
+    return {name: value for name, value in wire.items() if value}
+
+
+def _id(webhook: WebhookState | str) -> str:
+    return webhook if isinstance(webhook, str) else webhook.id
 
 
 def _signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:

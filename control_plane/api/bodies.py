@@ -499,6 +499,9 @@ class BulkFilter(Strict):
     queue: BulkQueue | Annotated[list[BulkQueue], Field(min_length=1, max_length=100)] | None = None
     machine: MachineName | Annotated[list[MachineName], Field(min_length=1, max_length=100)] | None = None
     region: _OneOrMore | None = None
+    error: _OneOrMore | None = Field(
+        default=None, description="Code, name or type of the error that it ended with. Not to cancel."
+    )
 
     @model_validator(mode="after")
     def _narrows_if_it_names_something(self) -> BulkFilter:
@@ -572,6 +575,9 @@ class RunsQuery(PageQuery):
     schedule: _Listed | None = Field(default=None, alias="filter[schedule]")
     bulk_action: _Listed | None = Field(
         default=None, alias="filter[bulkAction]", description="Runs that a bulk action has cancelled, or made."
+    )
+    error: _Listed | None = Field(
+        default=None, alias="filter[error]", description="Code, name or type of the error that a run ended with."
     )
 
 

@@ -80,6 +80,8 @@ def filters_of(wanted: BulkFilter, action: str, now: datetime) -> RunFilters:
             raise _bad("status", f"{word[:40]!r} is no status")
         statuses.append(status)
     if action == "cancel":
+        if wanted.error is not None:
+            raise _bad("error", "runs that ended with an error cannot be cancelled")
         live: list[str] = [status for status in RunStatus if status not in FINAL_STATUSES]
         statuses = [status for status in statuses if status in live] if statuses else live
         if not statuses:
@@ -96,6 +98,7 @@ def filters_of(wanted: BulkFilter, action: str, now: datetime) -> RunFilters:
         schedules=_several(wanted.schedule),
         batches=_several(wanted.batch),
         bulk_actions=_several(wanted.bulkAction),
+        errors=_several(wanted.error),
         is_test=wanted.isTest,
         created_from=since,
         created_to=until,

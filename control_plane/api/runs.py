@@ -314,6 +314,7 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
         schedules=values(query.schedule, "filter[schedule]"),
         batches=values(query.batch, "filter[batch]"),
         bulk_actions=values(query.bulk_action, "filter[bulkAction]"),
+        errors=values(query.error, "filter[error]"),
         hooks=query.hooks == "true",
         is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,

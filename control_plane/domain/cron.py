@@ -1,8 +1,9 @@
 """Cron expressions of five fields, and the moments they mean in a time zone. Pure.
 
 A clock's change is decided here. A wall time that comes twice counts once where the hour is fixed, and both times where
-the hour field begins with `*`; one that does not exist moves forward by as much as the clock does. Two wall times that
-come to the same moment are one tick. croniter reads the fields; what it takes beyond the wire's grammar is refused before.
+the hour field begins with `*` or names every hour; one that does not exist moves forward by as much as the clock does. Two
+wall times that come to the same moment are one tick. croniter reads the fields; what it takes beyond the wire's grammar is
+refused before.
 """
 
 from __future__ import annotations
@@ -81,12 +82,12 @@ def parse(text: str) -> Expression:
         text=" ".join(text.split()),
         minutes=_numbers(minutes, 0),
         hours=_numbers(hours, 1),
-        days=None if days == ["*"] else frozenset(day for day in days if isinstance(day, int)),
+        days=None if "*" in days else frozenset(day for day in days if isinstance(day, int)),
         last_day=_LAST_DAY in days,
         months=frozenset(_numbers(months, 3)),
-        weekdays=None if weekdays == ["*"] else frozenset(int(day) % 7 for day in weekdays),
+        weekdays=None if "*" in weekdays else frozenset(int(day) % 7 for day in weekdays),
         last_weekdays=last_weekdays,
-        every_hour=fields[1].startswith("*") or hours == ["*"],
+        every_hour=fields[1].startswith("*") or "*" in hours,
     )
     if next(_walls(found, datetime(2001, 1, 1)), None) is None:  # noqa: DTZ001 - by the clock on the wall
         raise BadCron("there is no such day")
@@ -262,4 +263,4 @@ def _bad(part: str, place: int) -> BadCron:
 
 def _numbers(values: list[int | str], place: int) -> tuple[int, ...]:
     low, high = _RANGES[place]
-    return tuple(range(low, high + 1)) if values == ["*"] else tuple(sorted(int(value) for value in values))
+    return tuple(range(low, high + 1)) if "*" in values else tuple(sorted(int(value) for value in values))

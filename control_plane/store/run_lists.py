@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Run, build
+from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
 
 #: For a page: filters that often fit, but hardly ever together, are read to their end.
 PAGE_SECONDS = 2.0
@@ -31,13 +32,16 @@ _MOMENT = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _DATES = ("created_from", "created_to")
+#: The error of a run that goes on, or has completed after all, is that of an attempt.
+_WITH_ERROR = tuple(sorted(FINAL_STATUSES - {RunStatus.COMPLETED}))
 
 
 @dataclass(frozen=True, slots=True)
 class RunFilters:
     """What a list of runs is narrowed to; empty means everything. Times are inclusive. `versions` are their numbers.
 
-    `hooks`: those that call hooks of others, which are in no list else.
+    `errors`: codes, names or types of the errors that runs ended with. `hooks`: those that call hooks of others, which are
+    in no list else.
     """
 
     statuses: Sequence[str] = ()
@@ -50,6 +54,7 @@ class RunFilters:
     schedules: Sequence[str] = ()
     batches: Sequence[str] = ()
     bulk_actions: Sequence[str] = ()
+    errors: Sequence[str] = ()
     hooks: bool = False
     is_test: bool | None = None
     created_from: datetime | None = None
@@ -157,7 +162,12 @@ class RunLists:
         return [build(Run, row) for row in rows]
 
     def _resolved(self, environment_id: str, filters: RunFilters) -> RunFilters | None:
-        """The filters with the ids of versions in place of their numbers; None if there is no such version."""
+        """The filters as rows have them: ids of versions, statuses that come with an error; None if nothing can fit."""
+        if filters.errors:
+            statuses = [status for status in _WITH_ERROR if not filters.statuses or status in filters.statuses]
+            if not statuses:
+                return None
+            filters = replace(filters, statuses=statuses)
         if not filters.versions:
             return filters
         rows = self._database.rows(
@@ -213,6 +223,7 @@ def conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
         ("r.schedule_id = ANY(%s)", filters.schedules),
         ("r.batch_id = ANY(%s)", filters.batches),
         ("r.tags && %s", filters.tags),
+        ("ARRAY[r.error ->> 'code', r.error ->> 'name', r.error ->> 'type'] && %s", filters.errors),
         (
             "EXISTS (SELECT FROM bulk_action_runs b WHERE b.bulk_action_id = ANY(%s) AND b.run_id = r.id)",
             filters.bulk_actions,

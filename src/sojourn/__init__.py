@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sojourn.sdk.client import Client, configure
     from sojourn.sdk.context import context
     from sojourn.sdk.decision import RetryAt, RetryIn, Skip
+    from sojourn.sdk.deployments import DeploymentState, deployments
     from sojourn.sdk.envvars import EnvVar, envvars
     from sojourn.sdk.errors import (
         AbortTaskRunError,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from sojourn.sdk.tasks import task, tasks
     from sojourn.sdk.tokens import Token, TokenResult
     from sojourn.sdk.wait import wait
+    from sojourn.sdk.webhook_state import WebhookDelivery, WebhookState
     from sojourn.sdk.webhooks import webhooks
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "Client",
     "CompleteTaskWithOutput",
     "Debounce",
+    "DeploymentState",
     "EnvVar",
     "IdempotencyKey",
     "KeyState",
@@ -87,12 +90,15 @@ __all__ = [
     "Token",
     "TokenResult",
     "WaitpointTimeoutError",
+    "WebhookDelivery",
+    "WebhookState",
     "WebhookVerificationError",
     "auth",
     "batch",
     "bulk_actions",
     "configure",
     "context",
+    "deployments",
     "envvars",
     "idempotency_keys",
     "keys",
@@ -118,6 +124,7 @@ _PLACES = {
     "sdk.client": ("Client", "configure"),
     "sdk.context": ("context",),
     "sdk.decision": ("RetryAt", "RetryIn", "Skip"),
+    "sdk.deployments": ("DeploymentState", "deployments"),
     "sdk.envvars": ("EnvVar", "envvars"),
     "sdk.errors": (
         "AbortTaskRunError",
@@ -149,6 +156,7 @@ _PLACES = {
     "sdk.tasks": ("task", "tasks"),
     "sdk.tokens": ("Token", "TokenResult"),
     "sdk.wait": ("wait",),
+    "sdk.webhook_state": ("WebhookDelivery", "WebhookState"),
     "sdk.webhooks": ("webhooks",),
 }
 

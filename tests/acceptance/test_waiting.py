@@ -137,6 +137,10 @@ def test_a_batch_of_children(stack: Stack):
     assert output(stack, trigger(stack, "has-many", 12)) == [2 * n for n in range(12)]
 
 
+def test_a_batch_of_children_that_all_fail(stack: Stack):
+    assert output(stack, trigger(stack, "has-broken-ones", 5)) == [[False, f"broken {n}"] for n in range(5)]
+
+
 def test_a_child_that_cannot_be_triggered_does_not_strand_the_rest(stack: Stack):
     told = output(stack, trigger(stack, "has-an-odd-one", 4))
     assert (told["odd"], told["plain"]) == (False, 8) and "mars" in told["why"]

@@ -99,6 +99,12 @@ def has_many(count):
 
 
 @task(retry=ONCE)
+def has_broken_ones(count):
+    """None of a batch succeeds: it goes on with what each of them says."""
+    return [[result.ok, result.error["message"]] for result in always_breaks.batch_trigger_and_wait(list(range(count)))]
+
+
+@task(retry=ONCE)
 def has_an_odd_one(number):
     """One of its children cannot be triggered; the other is waited for all the same."""
     odd, plain = doubles.batch_trigger_and_wait([(number, {"region": "mars"}), number])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -116,6 +117,25 @@ def test_runs_are_replayed_once_each(tenant: Tenant, platform: Platform) -> None
     found = [platform.runs.any(run) for run in replays]
     assert {run.replay_of for run in found if run} == set(made)
     assert listed(tenant) == replays | set(made)
+
+
+def test_failed_runs_are_replayed_by_their_error(tenant: Tenant, platform: Platform) -> None:
+    failed, other = tenant.trigger("a"), tenant.trigger("a")
+    for run, name in ((failed, "ValueError"), (other, "KeyError")):
+        platform.database.rows(
+            "UPDATE runs SET status = 'FAILED', snapshot_status = 'FINISHED', finished_at = now(), error = %s"
+            " WHERE id = %s",
+            json.dumps({"type": "BUILT_IN_ERROR", "name": name, "message": "no"}),
+            run,
+        )
+    action = begin(tenant, action="replay", filter={"error": ["ValueError", "TypeError"]})
+    work(platform)
+    assert look(tenant, action)["counts"] == counts(1, 1)
+    (replay,) = listed(tenant, **{"filter[bulkAction]": action})
+    found = platform.runs.any(replay)
+    assert found and found.replay_of == failed
+    refused = tenant.client.simulate_post(PATH, json={"action": "cancel", "filter": {"error": "ValueError"}})
+    assert (refused.status_code, refused.json["field"]) == (400, "filter.error")
 
 
 def test_an_action_sees_each_run_as_it_is_when_its_turn_comes(tenant: Tenant, platform: Platform) -> None:

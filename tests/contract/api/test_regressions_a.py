@@ -1,8 +1,8 @@
 """Regressions of kind A: slots, counters and queues that no longer agree with the truth. Each is a failure that a system
 of this kind has shipped, named by its number; what is said of it is what must not happen here.
 
-Where a number has files of its own: A4 (`tests/acceptance/test_faults.py`), A11 (`test_wait_races.py`,
-`test_wait_interleavings.py`).
+A4 and A11: `test_regressions_more.py`; at length in `tests/acceptance/test_faults.py`, `test_wait_races.py` and
+`test_wait_interleavings.py`.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -101,6 +102,41 @@ def test_each_filter(tenant: Tenant, stranger: Tenant, platform: Platform, versi
         assert page(tenant, **query) == sorted(expected, reverse=True), query
 
 
+def test_runs_by_the_error_that_they_ended_with(tenant: Tenant, stranger: Tenant, platform: Platform) -> None:
+    mine = [tenant.trigger("a") for _ in range(4)]
+    theirs = stranger.trigger("a")
+    own = {"type": "BUILT_IN_ERROR", "name": "ValueError", "message": "no", "stackTrace": "x" * 16_000}
+    late = {"type": "INTERNAL_ERROR", "code": "MAX_DURATION_EXCEEDED", "message": "too long"}
+    for run, status, error in (
+        (mine[0], "FAILED", own),
+        (theirs, "FAILED", own),
+        (mine[1], "TIMED_OUT", late),
+        (mine[2], "COMPLETED", own),  # at its second attempt
+    ):
+        platform.database.rows(
+            "UPDATE runs SET status = %s, snapshot_status = 'FINISHED', finished_at = now(), error = %s WHERE id = %s",
+            status,
+            json.dumps(error),
+            run,
+        )
+    platform.database.rows("UPDATE runs SET error = %s WHERE id = %s", json.dumps(own), mine[3])  # which is tried again
+    for query, expected in (
+        ({"filter[error]": "ValueError"}, mine[:1]),
+        ({"filter[error]": "BUILT_IN_ERROR"}, mine[:1]),
+        ({"filter[error]": "MAX_DURATION_EXCEEDED"}, mine[1:2]),
+        ({"filter[error]": "ValueError,INTERNAL_ERROR"}, mine[:2]),
+        ({"filter[error]": "Value"}, []),
+        ({"filter[error]": "no"}, []),
+        ({"filter[error]": "ValueError", "filter[status]": "FAILED,COMPLETED"}, mine[:1]),
+        ({"filter[error]": "ValueError", "filter[status]": "COMPLETED,QUEUED"}, []),
+        ({"filter[error]": "ValueError", "filter[taskIdentifier]": "a"}, mine[:1]),
+        ({"filter[error]": "ValueError", "filter[taskIdentifier]": "b"}, []),
+    ):
+        assert page(tenant, **query) == sorted(expected, reverse=True), query
+    later = ids.make("run", platform.clock() + timedelta(days=1), bytes(ids.RANDOM_BYTES))
+    assert platform.run_lists.count(tenant.environment, RunFilters(errors=["ValueError"]), later) == 1
+
+
 def test_a_list_shows_no_payloads(tenant: Tenant, platform: Platform) -> None:
     tenant.trigger("a", payload={"secret": 1})
     (run,) = platform.run_lists.page(tenant.environment, RunFilters()).runs
@@ -131,6 +167,7 @@ def test_a_cursor_holds_for_its_filters_alone(tenant: Tenant, sibling: Tenant) -
         ({"filter[machine]": "huge"}, "filter[machine]"),
         ({"filter[isTest]": "maybe"}, "filter[isTest]"),
         ({"filter[tag]": ","}, "filter[tag]"),
+        ({"filter[error]": ","}, "filter[error]"),
         ({"filter[createdAt][from]": "soon"}, "filter[createdAt][from]"),
         ({"filter[createdAt][period]": "x"}, "filter[createdAt][period]"),
         ({"filter[createdAt][from]": "2026-01-02", "filter[createdAt][to]": "2026-01-01"}, "filter[createdAt][to]"),

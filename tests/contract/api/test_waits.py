@@ -183,6 +183,30 @@ def test_a_cancelled_child_lets_its_parent_go_on(platform: Platform, tenant: Ten
     assert stands(platform, work)[0] == "EXECUTING"
 
 
+def test_a_batch_of_children_that_all_fail_lets_its_parent_go_on(
+    platform: Platform, tenant: Tenant, version: str, worker: testing.TestClient
+) -> None:
+    """Nothing of it is the parent's end: it goes on with what each of them says."""
+    work = begun(tenant, worker)
+    body = {"items": [{"task": "child", "options": {"maxAttempts": 1}} for _ in range(3)]}
+    batch = tenant.client.simulate_post("/api/v2/tasks/batch", json=body).json["id"]
+    runs = tenant.client.simulate_get(f"/api/v2/batches/{batch}").json["runs"]
+    wishes = [child(run, f"1:{n}") for n, run in enumerate(runs)]
+    answer = wait(worker, work, *wishes, block="all")
+    assert (len(runs), answer["state"]) == (3, "blocked")
+    for n in range(3):
+        other = executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+        failed = ask(other, wait=0, served=0)["work"]
+        error = {"type": "BUILT_IN_ERROR", "name": "ValueError", "message": failed["run"]["id"], "stackTrace": ""}
+        assert stands(platform, work)[0] == "EXECUTING_WITH_WAITPOINTS", n
+        ask(other, wait=None, served=1, completion=completed(failed, {"ok": False, "error": error}))
+    platform.placing.readmit(platform.clock())
+    assert stands(platform, work)[0] == "EXECUTING"
+    done = beat(worker, {**work, "snapshot": answer["snapshot"]}, pending=[wish["key"] for wish in wishes])["done"]
+    assert [(done[f"1:{n}"]["ok"], done[f"1:{n}"]["error"]["message"]) for n in range(3)] == [(False, run) for run in runs]
+    assert tenant.client.simulate_get(f"/api/v2/batches/{batch}").json["status"] == "COMPLETED"
+
+
 def test_all_is_more_than_any(platform: Platform, tenant: Tenant, worker: testing.TestClient) -> None:
     work = begun(tenant, worker)
     runs = [tenant.trigger("child") for _ in range(2)]

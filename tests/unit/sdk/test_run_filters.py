@@ -21,6 +21,7 @@ MOMENT = datetime(2026, 1, 31, 12, tzinfo=UTC)
         ({"tag": ["a", "b"]}, {"filter[tag]": "a,b"}, {"tag": ["a", "b"]}),
         ({"status": "FAILED, CRASHED"}, {"filter[status]": "FAILED, CRASHED"}, {"status": ["FAILED", "CRASHED"]}),
         ({"bulk_action": "bulk_1"}, {"filter[bulkAction]": "bulk_1"}, {"bulkAction": ["bulk_1"]}),
+        ({"error": ["ValueError", "X"]}, {"filter[error]": "ValueError,X"}, {"error": ["ValueError", "X"]}),
         ({"is_test": False, "region": None}, {"filter[isTest]": "false"}, {"isTest": False}),
         (
             {"queue": ["mail", "task/a"]},

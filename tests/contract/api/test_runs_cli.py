@@ -1,0 +1,181 @@
+"""`sojourn trigger`, `runs …`, `batches trigger` and `keys token` over the real application."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from sojourn.cli import batch_files
+from sojourn.cli.main import main
+from sojourn.control_plane.wiring import Platform
+from sojourn.sdk import batch_calls
+from sojourn.sdk.client import Client
+from tests.contract.api.conftest import Tenant
+from tests.contract.api.test_acting_sdk import Invoke, Straight, client, invoke, straight
+
+__all__ = ["client", "invoke", "straight"]
+
+
+def end(platform: Platform, run: str, output: Any) -> None:
+    platform.database.rows(
+        "UPDATE runs SET status = 'COMPLETED', snapshot_status = 'FINISHED', finished_at = now(), output = %s,"
+        " output_type = 'application/json' WHERE id = %s",
+        json.dumps(output),
+        run,
+    )
+
+
+def test_the_options_of_a_trigger(invoke: Invoke, client: Client, tenant: Tenant, platform: Platform) -> None:
+    version = tenant.deploy(["hello"], "pinned")
+    tenant.deploy(["hello"], "newer")
+    words = ["--version", version["version"], "--max-duration", "60", "--test", "--metadata", '{"customer": 7}']
+    key = ["--idempotency-key", "order-17", "--idempotency-key-ttl", "1h30m"]
+    run = invoke("trigger", "hello", *words, *key).strip()
+    assert invoke("trigger", "hello", *key).strip() == run
+    found, stored = client.retrieve(run), platform.runs.any(run)
+    assert (found["isTest"], found["metadata"]) == (True, {"customer": 7})
+    assert stored and (stored.locked_version_id, stored.max_duration) == (version["id"], 60)
+    for wrong, said in (
+        (["--metadata", "[1]"], "--metadata is no JSON object"),
+        (["--metadata", "{"], "--metadata is not JSON"),
+        (["--idempotency-key-ttl", "1h"], "with --idempotency-key KEY only"),
+        ([*key[:2], "--idempotency-key-ttl", "soon"], "no duration"),
+        (["--payload", "hello"], "the payload is not JSON"),
+    ):
+        assert said in invoke("trigger", "hello", *wrong, code=2)
+    assert "lockToVersion" in invoke("trigger", "hello", "--version", "newest", code=3)
+
+
+def test_what_happened_in_a_run(invoke: Invoke, client: Client) -> None:
+    run = client.trigger("hello")["id"]
+    (event,) = json.loads(invoke("runs", "events", run, "--json"))["events"]
+    assert event["runId"] == run
+    assert run in invoke("runs", "events", run) and "goes on" in invoke("runs", "events", run)
+    child = client.trigger("hello", options={"parentRunId": run})["id"]
+    client.cancel(child)
+    above, below = invoke("runs", "trace", run).splitlines()
+    assert f"hello {run} (goes on)" in above and not above.startswith(" ")
+    assert f"hello {child} (" in below and below.endswith("cancelled)") and below.startswith("  ")
+    assert json.loads(invoke("runs", "trace", run, "--json"))["trace"]["rootSpan"]["runId"] == run
+    assert "no such run" in invoke("runs", "trace", "run_x", code=4)
+
+
+def test_the_result_of_a_run(invoke: Invoke, client: Client, platform: Platform) -> None:
+    run, cancelled = client.trigger("hello")["id"], client.trigger("hello")["id"]
+    assert "is not over" in invoke("runs", "result", run, code=1)
+    end(platform, run, {"total": "3 €"})
+    client.cancel(cancelled)
+    assert json.loads(invoke("runs", "result", run)) == {"total": "3 €"}
+    assert json.loads(invoke("runs", "result", run, "--wait", "--json"))["ok"] is True
+    assert f"{cancelled} has failed: TASK_RUN_CANCELLED" in invoke("runs", "result", cancelled, "--wait", code=1)
+
+
+def test_metadata_and_tags_of_a_run(invoke: Invoke, client: Client) -> None:
+    run = client.trigger("hello", options={"metadata": {"a": 1}, "tags": ["x"]})["id"]
+    assert json.loads(invoke("runs", "metadata", run)) == {"a": 1}
+    changed = invoke("runs", "metadata", run, "--set", "b", '"two"', "--set", "$.c.d", "3", "--delete", "a")
+    assert json.loads(changed) == {"b": "two", "c": {"d": 3}} == client.metadata(run)["metadata"]
+    assert json.loads(invoke("runs", "metadata", run, "--replace", '{"d": 4}', "--set", "e", "5")) == {"d": 4, "e": 5}
+    assert json.loads(invoke("runs", "metadata", run, "--replace", "{}")) == {}
+    assert "--set b is not JSON" in invoke("runs", "metadata", run, "--set", "b", "two", code=2)
+    assert invoke("runs", "tag", run, "y", "z") == f"{run}: x, y, z\n"
+    assert client.retrieve(run)["tags"] == ["x", "y", "z"]
+    assert "Missing argument" in invoke("runs", "tag", run, code=2)
+
+
+def test_a_key_is_freed(invoke: Invoke, client: Client) -> None:
+    words = ("trigger", "hello", "--idempotency-key", "order-18")
+    run = invoke(*words)
+    assert invoke(*words) == run
+    assert invoke("runs", "reset-key", "hello", "order-18") == "order-18 is free\n"
+    assert invoke(*words) != run
+    assert "holds the idempotency key" in invoke("runs", "reset-key", "other", "order-18", code=4)
+
+
+# --- batches
+
+
+def lines(path: Path, *items: Any) -> str:
+    path.write_text("".join(f"{json.dumps(item)}\n" for item in items))
+    return str(path)
+
+
+def test_a_batch_out_of_a_file(invoke: Invoke, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_calls, "_LINES", 2)
+    items = [{"task": "hello", "payload": {"n": n}, "options": {"tags": [f"n{n}"]}} for n in range(5)]
+    file = lines(tmp_path / "items.ndjson", *items)
+    Path(file).write_text("\n" + Path(file).read_text() + "\n")  # blank lines are none
+    batch = invoke("batches", "trigger", file, "--idempotency-key", "all", "--idempotency-key-ttl", "1h").strip()
+    found = client.retrieve_batch(batch)
+    assert (found["runCount"], len(found["runs"]), found["idempotencyKey"]) == (5, 5, "all")
+    assert [client.retrieve(run)["payload"] for run in found["runs"]] == [item["payload"] for item in items]
+    again = json.loads(invoke("batches", "trigger", file, "--idempotency-key", "all", "--json"))
+    assert (again["id"], again["isCached"]) == (batch, True)
+
+
+def test_a_batch_out_of_standard_input(invoke: Invoke, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_files, "_IN_MEMORY", 16)
+    batch = invoke("batches", "trigger", "-", "--task", "hello", stdin='{"payload": 1}\n{}\n').strip()
+    assert [client.retrieve(run).get("payload") for run in client.retrieve_batch(batch)["runs"]] == [1, None]
+
+
+def test_a_batch_goes_on_where_it_was_cut_off(
+    invoke: Invoke, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is stopped between two portions does the same again, with the same key."""
+    monkeypatch.setattr(batch_calls, "_LINES", 2)
+    file = lines(tmp_path / "items.ndjson", *({"task": "hello", "payload": n} for n in range(6)))
+    send, sent = client.send_batch_items, []
+
+    def stopped(batch: str, portion: bytes) -> dict[str, Any]:
+        if sent:
+            raise KeyboardInterrupt
+        sent.append(batch)
+        return send(batch, portion)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "send_batch_items", stopped)
+        invoke("batches", "trigger", file, "--idempotency-key", "cut", code=130)
+    assert len(client.retrieve_batch(sent[0])["runs"]) == 2
+    assert invoke("batches", "trigger", file, "--idempotency-key", "cut").strip() == sent[0]
+    assert len(client.retrieve_batch(sent[0])["runs"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no line"),
+        ('{"task": "a"}\n{', "line 2 is not JSON"),
+        ('{"task": "a"}\n[1]', "line 2 is no item"),
+        ('{"task": "a", "playload": 1}', "line 1 is no item"),
+        ('{"payload": 1}', "line 1 has no task"),
+        ('{"task": "a", "options": [1]}', "options is no object"),
+        ('{"task": "a", "payload": NaN}', "item 0"),
+    ],
+)
+def test_nothing_is_sent_of_a_file_with_a_flaw(
+    invoke: Invoke, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.setattr(client, "create_batch", lambda body: pytest.fail("it was sent"))
+    file = tmp_path / "items.ndjson"
+    file.write_text(text)
+    assert said in invoke("batches", "trigger", str(file), code=2)
+
+
+# --- public tokens
+
+
+def test_a_public_token(invoke: Invoke, client: Client, straight: Straight) -> None:
+    run = client.trigger("hello")["id"]
+    token = invoke("keys", "token", "--scope", f"read:runs:{run}", "--expires", "1h", "--once").strip()
+    answer = straight.tenant.client.simulate_get(f"/api/v3/runs/{run}", headers={"Authorization": f"Bearer {token}"})
+    assert answer.json["id"] == run
+    again = straight.tenant.client.simulate_get(f"/api/v3/runs/{run}", headers={"Authorization": f"Bearer {token}"})
+    assert again.status_code == 401
+    assert json.loads(invoke("keys", "token", "--scope", "read:runs", "--json")).keys() == {"token"}
+    assert "30 days" in invoke("keys", "token", "--scope", "read:runs", "--expires", "90d", code=3)
+    assert CliRunner().invoke(main, ["keys", "token"]).exit_code == 2
