@@ -108,6 +108,8 @@ class Child:
         self._is_preparing = False
         #: Whether what it was to import first could not be imported. Known once it is prepared.
         self.import_failed = False
+        #: What it says that its import looked up, once it is prepared: see `starts.suiting.names_of`.
+        self.looked: Any = None
         self.runs = 0
 
     def _begin(self, make: Callable[[dict[int, int]], Process]) -> None:
@@ -252,6 +254,7 @@ class Child:
         for message in self._decoder.feed(data):
             if message.get("type") == "prepared":
                 self._is_preparing, self.import_failed = False, bool(message.get("failed"))
+                self.looked = message.get("looked", self.looked)  # in the answer to `prepare`, not to `renew`
             else:
                 yield message
 

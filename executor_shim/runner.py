@@ -52,6 +52,7 @@ class Runner:
         self._directory: Path | None = None
         self._environment: dict[str, str] | None = None
         self._imported: set[str] = set()
+        self._has_init = False
         self._init_failure: dict[str, Any] | None = None
 
     def serve(self) -> None:
@@ -73,10 +74,14 @@ class Runner:
 
     def _prepare(self, message: dict[str, Any]) -> None:
         """Imports what the next run will probably need; what fails is told by the run that needs it."""
+        from sojourn.executor_shim.lookups import Lookups
+
         self._enter(message["directory"], message["variables"])
-        failure = self._init_failure or self._import(message["file"])
+        with Lookups() as lookups:
+            failure = self._load(message["file"])
+        self._environment = dict(os.environ)
         flush_standard_streams()
-        self._send({"type": "prepared", "failed": failure is not None})
+        self._send({"type": "prepared", "failed": failure is not None, "looked": lookups.names})
 
     def _renew(self, variables: dict[str, str]) -> None:
         """This process was thawed before its first run, and is one of many out of one image."""
@@ -94,7 +99,11 @@ class Runner:
             "SOJOURN_SECRET_KEY": assignment.get("secretKey") or "",
         }
         self._enter(message["directory"], {**(assignment.get("variables") or {}), **access})
-        failure = self._init_failure or self._import(assignment["task"]["filePath"])
+        file = assignment["task"]["filePath"]
+        is_new = file not in self._imported
+        failure = self._load(file)
+        if is_new:
+            self._environment = dict(os.environ)  # what imported code sets is for all runs
         if failure is None:
             outcome = self._execute(assignment, message["cancelGrace"])
         else:
@@ -122,8 +131,7 @@ class Runner:
             sys.path.insert(0, directory)
             sys.argv = [directory]
             os.chdir(directory)
-            if (self._directory / manifest.INIT).exists():
-                self._init_failure = self._import(manifest.INIT)
+            self._has_init = (self._directory / manifest.INIT).exists()
             return
         os.chdir(directory)
         self._environment.update(variables)
@@ -131,6 +139,12 @@ class Runner:
             for name in os.environ.keys() - self._environment.keys():
                 del os.environ[name]
             os.environ.update(self._environment)
+
+    def _load(self, file: str) -> dict[str, Any] | None:
+        """Imports the project's `init.py`, if it has one, and a file; the error of what cannot be."""
+        if self._has_init and self._init_failure is None:
+            self._init_failure = self._import(manifest.INIT)
+        return self._init_failure or self._import(file)
 
     def _import(self, file: str) -> dict[str, Any] | None:
         """Imports a file of the project, once; the error of one that cannot be."""

@@ -369,14 +369,17 @@ class Shim:
                 self._break(error)
 
     def _child_for(self, file: str, variables: dict[str, str]) -> Child:
-        """A process that lives, and whose code was imported with these variables or not yet; perhaps that file."""
+        """A process that lives, and whose code was imported as with these variables or not yet; perhaps that file."""
         child = self._child
-        if child is not None and (child.exit_code is not None or child.variables not in (None, variables)):
+        if child is not None and (child.exit_code is not None or not self._may_have(child, variables)):
             self._end_child()
             child = None
         if child is None:
             child = self._child = self._starts.child(file, variables) or self._new_child()
         return child
+
+    def _may_have(self, child: Child, variables: dict[str, str]) -> bool:
+        return child.variables in (None, variables) or self._starts.suits(child, variables)
 
     def _new_child(self) -> Child:
         """A fresh user process; `_NoProcess` if there can be none."""

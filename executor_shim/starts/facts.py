@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sojourn.executor_shim.sandbox.options import Options
 
-FORMAT = 1
+FORMAT = 2
 _BOOT = "/proc/sys/kernel/random/boot_id"
 #: Of the environment, what is another's in each executor and told anew to each process.
 _OWN = "SOJOURN_EXECUTOR"

@@ -16,6 +16,7 @@ from sojourn.executor_shim.events import Events
 from sojourn.executor_shim.freezing import trees
 from sojourn.executor_shim.starts import checks, shelf
 from sojourn.executor_shim.starts.figures import Figures
+from sojourn.executor_shim.starts.suiting import names_of
 from sojourn.executor_shim.starts.thawing import thaw
 
 TYPE_CHECKING = False
@@ -42,6 +43,10 @@ class NotMade(Exception):
     def __init__(self, text: str, *, again: bool = False):
         super().__init__(text)
         self.again = again
+
+
+class _Unimportable(NotMade):
+    """The file cannot be imported without variables, now or later."""
 
 
 _OTHERWISE = NotMade("there was something else to do", again=True)
@@ -75,7 +80,13 @@ class Maker:
                     self._shelf.drop(image.path)  # of another interpreter, environment, boot …
             part = self._shelf.part(version_hash)
             _look_for_room(part)
-            fresh = self._freeze(part, file, memory)
+            try:
+                fresh, looked = self._freeze(part, file, memory)
+            except _Unimportable:
+                shelf.write_about(part, facts, file, [], None)
+                shelf.write_figures(part, Figures(0.0, time.time()))
+                self._shelf.publish(part)  # so that not every executor tries, until it is over
+                raise
             descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 files = checks.taken(descriptor)
@@ -83,7 +94,7 @@ class Maker:
                 os.close(descriptor)
             if sum(each[3] for each in files) > _MOST:
                 raise NotMade("its image is too large")
-            shelf.write_about(part, facts, file, files)
+            shelf.write_about(part, facts, file, files, looked)
             thaws = tuple(round(self._try(part, files), 1) for _ in range(_TRIALS))
             shelf.write_figures(part, Figures(round(fresh, 1), time.time(), thaws))
             return self._shelf.publish(part)
@@ -92,8 +103,8 @@ class Maker:
                 shutil.rmtree(part, ignore_errors=True)
             os.close(lock)
 
-    def _freeze(self, part: str, file: str, memory: int | None) -> float:
-        """Writes the image; milliseconds from nothing until its process had imported."""
+    def _freeze(self, part: str, file: str, memory: int | None) -> tuple[float, list[str] | None]:
+        """Writes the image; milliseconds from nothing until its process had imported, and what that looked up."""
         events = self._events()
         began = time.monotonic()
         child = Child(events, _NOBODY, self._housing.start)
@@ -104,13 +115,13 @@ class Maker:
             self._await_prepared(events, child)
             taken = (time.monotonic() - began) * 1000
             if child.import_failed:
-                raise NotMade(f"{file} cannot be imported without a run's variables")
+                raise _Unimportable(f"{file} cannot be imported without a run's variables")
             frozen = child.freeze(descriptor, self._criu, _DUMP)
             try:
                 _keep_trees(frozen.private, descriptor)
             finally:
                 frozen.close()
-            return taken
+            return taken, names_of(child.looked)
         finally:
             child.end()
             os.close(descriptor)

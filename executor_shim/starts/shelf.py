@@ -31,13 +31,16 @@ _ABANDONED = 600.0
 
 
 class StartImage:
-    """One image. `file`: the task file that its process has imported."""
+    """One image. `file`: the task file that its process has imported. `looked`: names of variables that the import looked
+    up, None for perhaps all. One without `files` is a note that the file cannot be imported without variables.
+    """
 
     def __init__(self, path: str, about: dict[str, Any], figures: Figures, used: float):
         self.path = path
         self.file: str = about["file"]
         self.facts: dict[str, Any] = about["facts"]
         self.files: list[list[Any]] = about["files"]
+        self.looked: list[str] | None = about["looked"]
         self.figures = figures
         self.used = used
 
@@ -57,9 +60,9 @@ class StartImage:
         write_figures(self.path, figures)
 
 
-def write_about(path: str, facts: dict[str, Any], file: str, files: list[list[Any]]) -> None:
+def write_about(path: str, facts: dict[str, Any], file: str, files: list[list[Any]], looked: list[str] | None) -> None:
     """What an image's directory says of itself. `OSError`."""
-    _write(path, _ABOUT, {"facts": facts, "file": file, "files": files})
+    _write(path, _ABOUT, {"facts": facts, "file": file, "files": files, "looked": looked})
 
 
 def write_figures(path: str, figures: Figures) -> None:

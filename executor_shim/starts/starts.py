@@ -6,6 +6,7 @@ import os
 import time
 
 from sojourn.executor_shim.starts.shelf import Shelf
+from sojourn.executor_shim.starts.suiting import names_of, suits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class Starts:
         self._directory = ""
         #: What there was at boot and can be used, by its task file; the last used first.
         self._images: dict[str, StartImage] = {}
-        #: The image that the present process came out of, and the milliseconds that took; until it has had a run.
+        #: The image that the present process came out of, and the milliseconds that took; until it has had a run. Or the
+        #: one that its run could not have, and those of the fresh start instead.
         self._taken: tuple[StartImage, float] | None = None
         #: What is to be noted of it, once there is time.
         self._noted: tuple[StartImage, Figures] | None = None
@@ -62,13 +64,20 @@ class Starts:
     def child(self, file: str | None, variables: dict[str, str]) -> Child | None:
         """A process that has imported that file, or what was needed last; None where a fresh one is better."""
         image = self._images.get(file) if file is not None else next(iter(self._images.values()), None)
-        if image is None or variables:
+        if image is None:
+            return None
+        if file is not None and not suits(variables, image.looked):
+            self._taken = (image, image.figures.fresh)  # who would have it begins as if it were that slow
             return None
         try:
             return self._thaw(image)
         except Exception as error:
             self._complain(error)
             return None
+
+    def suits(self, child: Child, variables: dict[str, str]) -> bool:
+        """Whether a process that was imported without variables, and has had no run, may have one with these."""
+        return child.runs == 0 and not child.variables and suits(variables, names_of(child.looked))
 
     def _usable(self) -> dict[str, StartImage]:
         now = time.time()
@@ -106,6 +115,7 @@ class Starts:
             return None
         finally:
             self._shelf.leave(work)
+        child.looked = image.looked
         self._taken = (image, (time.monotonic() - began) * 1000)
         return child
 
@@ -122,10 +132,10 @@ class Starts:
 
     def after(self, assignment: dict[str, Any], outcome: dict[str, Any], present: Child | None) -> None:
         """A run is over: what came of the present image is noted, and perhaps one is made, once there is time for it."""
-        file, variables = assignment["task"]["filePath"], assignment.get("variables") or {}
+        file = assignment["task"]["filePath"]
         taken, self._taken = self._taken, None
         code = (outcome.get("error") or {}).get("code")
-        wanted = self._tries > 0 and self._housing.is_sandboxed and not variables and code != _UNUSABLE
+        wanted = self._tries > 0 and self._housing.is_sandboxed and code != _UNUSABLE
         wanted = wanted and file not in self._images
         if taken is not None:
             self._noted = (taken[0], taken[0].figures.told(taken[1]))

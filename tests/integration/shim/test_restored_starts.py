@@ -15,6 +15,7 @@ from tests.integration.shim.conftest import ShimProcess, told
 from tests.integration.shim.worker_server import WorkerServer
 from tests.support.freezers import needs_freezing
 
+from sojourn.executor_shim.process_tree import descendants
 from sojourn.executor_shim.starts import checks
 from sojourn.executor_shim.starts.shelf import Shelf, StartImage, write_about
 from sojourn.sdk import archive
@@ -125,6 +126,59 @@ def test_a_process_out_of_an_image_serves_further_runs(node: Node) -> None:
     assert shim.wait() == 0
 
 
+# --- variables
+
+
+def test_variables_that_the_import_did_not_look_up_come_with_an_image(node: Node) -> None:
+    canary = "canary-of-a-variable"
+    first = node.run("show", file="reading.py", variables={"OF_A_RUN": canary})
+    [image] = node.images()
+    assert image.looked is not None and "READ_AT_IMPORT" in image.looked and "OF_A_RUN" not in image.looked
+    whole = b"".join(path.read_bytes() for path in Path(image.path).rglob("*") if path.is_file())
+    assert b"READ_AT_IMPORT" in whole and canary.encode() not in whole
+    for variables in ({"OF_A_RUN": "2"}, {"OF_A_RUN": "3", "OF_MORE": "yes"}, {}):
+        after = node.run("show", file="reading.py", variables=variables)
+        assert after["variables"] == variables and after["native"] == variables.get("OF_A_RUN")
+        assert after["set"] == "yes"
+        birth = node.run("show", file="reading.py", variables=variables)["birth"]
+        assert birth == after["birth"] != first["birth"]
+    assert [each.path for each in node.images()] == [image.path]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), [("reading.py", "READ_AT_IMPORT"), ("reading.py", "OMP_NUM_THREADS"), ("whole.py", "OF_A_RUN")]
+)
+def test_an_import_that_may_have_looked_them_up_is_done_with_them(node: Node, file: str, name: str) -> None:
+    variables = {name: "yes"}
+    births = {node.run("show", file=file, variables=variables)["birth"]}
+    [image] = node.images()
+    for _ in range(2):
+        told_of = node.run("show", file=file, variables=variables)
+        assert told_of["read"] == variables.get("READ_AT_IMPORT", "nothing") and told_of["variables"] == variables
+        births.add(told_of["birth"])
+    assert len(births) == 3
+    kept = node.images()[0]
+    assert kept.path == image.path and kept.figures.thaws[-2:] == (image.figures.fresh,) * 2  # it was no use
+    without = [node.run("show", file=file) for _ in range(2)]
+    assert without[0]["birth"] == without[1]["birth"] and without[0]["read"] == "nothing"
+
+
+def test_a_process_that_waits_for_a_run_takes_one_with_variables(node: Node) -> None:
+    node.run("show", file="reading.py", variables={"OF_A_RUN": "1"})
+    asked = len(node.server.nexts)
+    shim = node.start(poll=0.2)
+    node.server.wait_for(lambda: len(node.server.nexts) > asked + 1)  # it had no run at once
+    waiting = set(descendants(shim.pid))
+    first = told(node.server, "show", file="reading.py", variables={"OF_A_RUN": "2"})
+    assert first["variables"] == {"OF_A_RUN": "2"} and shim.outside(first["pid"]) in waiting
+    again = told(node.server, "show", file="reading.py", variables={"OF_A_RUN": "2"})
+    assert again["pid"] == first["pid"] and again["birth"] == first["birth"]
+    other = told(node.server, "show", file="reading.py", variables={"OF_A_RUN": "3"})  # its run may have looked it up
+    assert other["variables"] == {"OF_A_RUN": "3"} and shim.outside(other["pid"]) not in waiting
+    shim.process.terminate()
+    assert shim.wait() == 0
+
+
 # --- what is not used
 
 
@@ -165,7 +219,7 @@ def _resign(image: StartImage) -> None:
     """Makes what was damaged pass for what was written."""
     fd = os.open(image.path, os.O_RDONLY)
     try:
-        write_about(image.path, image.facts, image.file, checks.taken(fd))
+        write_about(image.path, image.facts, image.file, checks.taken(fd), image.looked)
     finally:
         os.close(fd)
 
@@ -231,7 +285,7 @@ def test_what_was_imported_by_other_code_or_settings_is_not_used(node: Node) -> 
     node.run()
     [image] = node.images()
     for change in ({"boot": "another"}, {"platform": []}, {"options": {}}, {"format": 0}):
-        write_about(image.path, image.facts | change, image.file, image.files)
+        write_about(image.path, image.facts | change, image.file, image.files, image.looked)
         first = node.run(settings={"idle_timeout": 0.1, "restored_starts": "auto", "sandbox": SANDBOX})
         [image] = node.images()
         assert node.run()["birth"] != first["birth"]
@@ -263,14 +317,19 @@ def test_without_a_sandbox_there_is_none(node: Node) -> None:
     assert told_of["left"] == "kept" and not node.shelf.has_any(node.content_hash)
 
 
-def test_variables_and_what_cannot_be_imported_without_them_make_none(node: Node) -> None:
-    node.run(variables={"OF_A_RUN": "secret"})
-    assert not node.shelf.has_any(node.content_hash)
+def test_what_cannot_be_imported_without_variables_makes_none_and_is_tried_once(node: Node) -> None:
     shim = node.start(idle_timeout=0.1)
-    outcome = node.server.result(node.server.give("broken", file="broken.py"))["outcome"]
+    outcome = node.server.result(node.server.give("needy", file="needy.py"))["outcome"]
     assert outcome["error"]["code"] == "COULD_NOT_IMPORT_TASK"
     assert shim.wait() == 0
     assert not node.shelf.has_any(node.content_hash)
+    needs = {"file": "needy.py", "variables": {"OF_A_RUN": "it"}}
+    assert node.run("needy", **needs) == "it"
+    assert "needy.py cannot be imported without a run's variables" in node.log
+    [note] = node.images()
+    assert note.files == [] and not note.figures.is_worth_it and node.parts() == []
+    assert node.run("needy", **needs) == "it"
+    assert "image" not in node.log and [each.path for each in node.images()] == [note.path]
 
 
 def test_no_secret_of_a_run_is_in_an_image(node: Node) -> None:

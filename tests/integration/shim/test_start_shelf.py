@@ -28,7 +28,7 @@ def made(versions: Path, version: str = VERSION, used: float = NOW, made_at: flo
     part = place.part(version)
     Path(part, "pages-1.img").write_bytes(bytes(1000))
     fd = os.open(part, os.O_RDONLY)
-    shelf.write_about(part, {"boot": "1"}, "tasks.py", checks.taken(fd))
+    shelf.write_about(part, {"boot": "1"}, "tasks.py", checks.taken(fd), [])
     os.close(fd)
     shelf.write_figures(part, Figures(100.0, made_at, (10.0,)))
     path = place.publish(part)

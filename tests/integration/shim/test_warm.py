@@ -54,13 +54,14 @@ def _runners(shim: ShimProcess) -> int:
 def test_the_environment_is_the_runs_own(server: WorkerServer, start: Start, monkeypatch: Any) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://secret")
     start()
-    payload = {"names": ["ONE", "LEFT_BEHIND", "SOJOURN_API_URL", "SOJOURN_SECRET_KEY"]}
+    payload = {"names": ["ONE", "LEFT_BEHIND", "SET_AT_IMPORT", "SOJOURN_API_URL", "SOJOURN_SECRET_KEY"]}
     first = output(server, server.give("env", payload, variables={"ONE": "1"}))
     again = output(server, server.give("env", payload, variables={"ONE": "1"}))
     other = output(server, server.give("env", payload, variables={"TWO": "2"}))
     assert first["told"] == {
         "ONE": "1",
         "LEFT_BEHIND": None,
+        "SET_AT_IMPORT": "yes",
         "SOJOURN_API_URL": server.url,
         "SOJOURN_SECRET_KEY": "tr_dev_test",
     }

@@ -1,5 +1,7 @@
 """Imported first."""
 
 import builtins
+import os
 
 builtins.init_was_imported = True
+os.environ["SET_AT_IMPORT"] = "yes"
