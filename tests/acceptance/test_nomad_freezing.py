@@ -14,6 +14,7 @@ import pytest
 from tests.support.criu import needs_criu
 from tests.support.nomad_nodes import HUB, Cluster, Node, needs_nodes
 from tests.support.nomad_stack import NomadStack
+from tests.support.schedulers import database_of
 from tests.support.stack import until
 
 PROJECT = Path(__file__).parent / "waiting"
@@ -74,6 +75,13 @@ class Ground:
         assert result["ok"], (result, client.timeline(run))
         return json.loads(result["output"])
 
+    def has_no_executor(self) -> bool:
+        database = database_of(self.stack)
+        try:
+            return not database.rows("SELECT 1 FROM executors WHERE ended_at IS NULL")
+        finally:
+            database.close()
+
     @contextmanager
     def drained(self, node: Node) -> Iterator[None]:
         """That node is to be left by all that it runs."""
@@ -106,7 +114,8 @@ def ground() -> Iterator[Ground]:
 
 @pytest.fixture(autouse=True)
 def whole(ground: Ground) -> Iterator[None]:
-    """Each test begins with every node, and leaves the platform sound."""
+    """Each test begins with every node and no executor, which would take a run where that is; it leaves all sound."""
+    until(ground.has_no_executor, 60, "the executors of the test before have left")
     until(lambda: len(ground.cluster.ready()) == len(ground.cluster.nodes), 60, "every node takes jobs")
     ground.only(*ground.cluster.nodes)
     yield

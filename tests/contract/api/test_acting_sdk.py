@@ -23,6 +23,7 @@ from sojourn.sdk.client import Client
 from sojourn.sdk.envvars import EnvVar, EnvVars
 from sojourn.sdk.errors import ApiConnectionError, BadRequestError, ConfigurationError, NotFoundError, RunTimeoutError
 from sojourn.sdk.exchange import Request, Response
+from sojourn.sdk.registry import registry
 from sojourn.sdk.run import Runs
 from tests.contract.api.conftest import Tenant
 
@@ -128,6 +129,15 @@ def test_what_happened_in_a_run(client: Client) -> None:
     runs = Runs(client)
     (event,) = runs.events(run)
     assert runs.trace(run)["rootSpan"]["id"] == event["spanId"] == client.span(run, event["spanId"])["spanId"]
+
+
+@pytest.fixture(autouse=True)
+def registry_as_it_was() -> Iterator[None]:
+    """Tasks of guides are no other test's."""
+    before = dict(registry.tasks)
+    yield
+    for name in registry.tasks.keys() - before.keys():
+        del registry.tasks[name]
 
 
 def code(page: str) -> str:
