@@ -42,8 +42,8 @@ def _add_list(access_tokens: click.Group) -> None:
                 each["hint"],
                 each["kind"],
                 each.get("name", ""),
-                _minute(each.get("lastUsedAt")),
-                _minute(each.get("revokedAt") or each.get("expiresAt")),
+                output.minute(each.get("lastUsedAt")),
+                output.minute(each.get("revokedAt") or each.get("expiresAt")),
             )
             for each in found["data"]
         ]
@@ -82,7 +82,3 @@ def _add_revoke(access_tokens: click.Group) -> None:
 
 def _ask(what: str, organization: str, data_dir: str | None, *options: str) -> dict[str, Any]:
     return server.ask("tokens", profile.data_dir(data_dir), "--do", what, f"--organization={organization}", *options)
-
-
-def _minute(text: str | None) -> str:
-    return text[:16].replace("T", " ") if text else ""

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from sojourn.cli import output, profile, server
+from sojourn.cli.environment import environment_options
 from sojourn.cli.output import clean
-from sojourn.cli.runs import environment_options
 
 
 def add(group: click.Group) -> None:
@@ -49,8 +49,8 @@ def _add_list(keys: click.Group) -> None:
                 "root" if each["isRoot"] else each.get("name", ""),
                 each["hint"],
                 "everything" if "scopes" not in each else " ".join(each["scopes"]),
-                _minute(each.get("lastUsedAt")),
-                _minute(each.get("revokedAt") or each.get("expiresAt")),
+                output.minute(each.get("lastUsedAt")),
+                output.minute(each.get("revokedAt") or each.get("expiresAt")),
             )
             for each in found["data"]
         ]
@@ -155,7 +155,3 @@ def _show(made: dict[str, Any], as_json: bool) -> None:
     may = " ".join(made["scopes"]) if "scopes" in made else "everything"
     ends = f", ends {made['expiresAt']}" if "expiresAt" in made else ""
     click.echo(clean(f"{made['id']} may do {may}{ends}; the key is not shown again"), err=True)
-
-
-def _minute(text: str | None) -> str:
-    return text[:16].replace("T", " ") if text else ""

@@ -65,6 +65,11 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def minute(text: str | None, absent: str = "") -> str:
+    """A date of the wire for people, to the minute."""
+    return text[:16].replace("T", " ") if text else absent
+
+
 def fail(text: str, code: int) -> NoReturn:
     """One line on stderr, and out."""
     click.echo(f"sojourn: {clean(text)}", err=True)

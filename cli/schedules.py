@@ -82,7 +82,7 @@ def _add_list(schedules: click.Group) -> None:
                 each["task"],
                 each["generator"]["expression"],
                 each["timezone"],
-                _minute(each.get("nextRun")) if each["active"] else "not active",
+                output.minute(each.get("nextRun"), "never") if each["active"] else "not active",
                 each["type"].lower(),
             )
             for each in found["data"]
@@ -198,7 +198,3 @@ def _show(schedule: dict[str, Any], as_json: bool) -> None:
     for name in ("timezone", "window", "overlap", "catchUp", "externalId", "deduplicationKey", "lastRun", "nextRun"):
         if name in schedule:
             click.echo(clean(f"{name}: {schedule[name]}"))
-
-
-def _minute(text: str | None) -> str:
-    return text[:16].replace("T", " ") if text else "never"

@@ -83,8 +83,7 @@ def _add_list(tokens: click.Group) -> None:
             output.show_json(page)
             return
         rows = [
-            (each["status"], each["id"], each["createdAt"][:16].replace("T", " "), " ".join(each["tags"]))
-            for each in page["data"]
+            (each["status"], each["id"], output.minute(each["createdAt"]), " ".join(each["tags"])) for each in page["data"]
         ]
         output.table(("status", "token", "created", "tags"), rows)
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import time
 
-from sojourn.sdk import inside
+from sojourn.sdk import inside, pages
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
     from datetime import datetime
     from typing import Any
 
     from sojourn.sdk.client import Client
 
-_PAGE = 100
 #: Seconds between looks at an action that is waited for.
 PAUSE = 0.5
 
@@ -93,8 +92,8 @@ class BulkActions:
 
     def list(self, *, limit: int | None = None) -> BulkActionStates:
         """Actions, newest first, page after page as they are asked for."""
-        pages = self._pages(limit)
-        listed: Any = inside.each(pages) if inside.in_loop() else (state for page in pages for state in page)
+        found = pages.following(lambda query: self._client.list_bulk_actions(query), BulkActionState, limit)
+        listed: BulkActionStates = pages.listed(found)
         return listed
 
     def wait(
@@ -125,17 +124,6 @@ class BulkActions:
             if state.is_over or (deadline is not None and time.monotonic() >= deadline):
                 return state
             self._client.sleep(PAUSE)
-
-    def _pages(self, limit: int | None) -> Iterator[Sequence[BulkActionState]]:
-        left, query = limit, {"page[size]": _PAGE if limit is None else max(min(limit, _PAGE), 1)}
-        while left is None or left > 0:
-            page = self._client.list_bulk_actions(query)
-            yield [BulkActionState(item) for item in page["data"][:left]]
-            left = None if left is None else left - len(page["data"])
-            following = page["pagination"].get("next")
-            if not following:
-                return
-            query["page[after]"] = following
 
     @property
     def _client(self) -> Client:

@@ -70,7 +70,7 @@ class Deployments:
         """Versions, newest first, page after page as they are asked for. `period`: only those of the last so long."""
         given = {} if period is None else {"period": _period(period)}
         listed: DeploymentStates = pages.listed(
-            pages.following(lambda query: self._client().list_deployments(given | query), DeploymentState, limit)
+            pages.following(lambda query: self._client().list_deployments(query), DeploymentState, limit, given)
         )
         return listed
 

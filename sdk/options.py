@@ -8,6 +8,8 @@ from sojourn.sdk.protocol import (
     MACHINES,
     MAX_ATTEMPTS,
     MAX_DEBOUNCE_KEY_CHARS,
+    MAX_RATE,
+    MAX_RATE_SECONDS,
     MIN_MAX_DURATION,
     NO_MAX_DURATION,
 )
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 _MAX_ID, _MAX_QUEUE = 128, 128
 #: Seconds. Longer pauses between attempts are refused by the server as well.
 _MAX_PAUSE = 86_400
-#: Starts of a rate, and seconds of its period.
-_MAX_RATE, _LONGEST_PERIOD = 1_000_000, 400 * 86_400
 
 
 class Retry(Value):
@@ -121,13 +121,13 @@ class Rate(Value):
     def __init__(self, limit: int, per: str | float | timedelta, burst: int | None = None):
         from sojourn.sdk.durations import seconds
 
-        if not isinstance(limit, int) or not 1 <= limit <= _MAX_RATE:
-            raise TaskDefinitionError(f"limit is {limit!r}: use a whole number of starts, 1 to {_MAX_RATE}")
+        if not isinstance(limit, int) or not 1 <= limit <= MAX_RATE:
+            raise TaskDefinitionError(f"limit is {limit!r}: use a whole number of starts, 1 to {MAX_RATE}")
         try:
             period = seconds(per)
         except SojournError as error:
             raise TaskDefinitionError(f"per is {per!r}: {error}") from None
-        if not 1 <= period <= _LONGEST_PERIOD:
+        if not 1 <= period <= MAX_RATE_SECONDS:
             raise TaskDefinitionError(f"per is {per!r}: use 1 second to 400 days")
         if burst is not None and (not isinstance(burst, int) or not 1 <= burst <= limit):
             raise TaskDefinitionError(f"burst is {burst!r}: use 1 to the limit of {limit}")

@@ -30,10 +30,13 @@ def numbered(
 
 
 def following(
-    ask: Callable[[dict[str, Any]], Mapping[str, Any]], make: Callable[[Mapping[str, Any]], T], limit: int | None
+    ask: Callable[[dict[str, Any]], Mapping[str, Any]],
+    make: Callable[[Mapping[str, Any]], T],
+    limit: int | None,
+    given: Mapping[str, Any] | None = None,
 ) -> Iterator[list[T]]:
-    """Pages each of which leads to the next, made of what `ask` gives for a query."""
-    left, query = limit, {"page[size]": SIZE if limit is None else max(min(limit, SIZE), 1)}
+    """Pages each of which leads to the next, made of what `ask` gives for a query: `given`, and which page."""
+    left, query = limit, {**(given or {}), "page[size]": SIZE if limit is None else max(min(limit, SIZE), 1)}
     while left is None or left > 0:
         page = ask(query)
         yield [make(item) for item in page["data"][:left]]

@@ -27,6 +27,9 @@ MAX_CONCURRENCY_KEY_CHARS = 512
 MAX_DEBOUNCE_KEY_CHARS = 512
 #: Bytes of a payload or an output that are kept beside the run; more goes to the object store.
 MAX_INLINE_BYTES = 512 * 1024
+#: Starts of a queue's rate, and the seconds of its period.
+MAX_RATE = 1_000_000
+MAX_RATE_SECONDS = 400 * 86_400
 
 #: Attempts a run may ever have, whatever its retry options say.
 MAX_ATTEMPTS = 250

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sojourn.sdk import batch_calls
+from sojourn.sdk import batch_calls, pages
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.bulk_actions import BulkActionState
 from sojourn.sdk.client import Client, default
@@ -296,8 +296,8 @@ class Runs:
 
         Several values of a filter, in a list or with commas between: any fits.
         """
-        query: dict[str, Any] = {"page[size]": _PAGE if limit is None else max(min(limit, _PAGE), 1)}
-        return self._pages(query | query_of(filters), limit)
+        found = pages.following(lambda query: self._client.list_runs(query), Run.of, limit, query_of(filters))
+        return (run for page in found for run in page)
 
     def bulk_cancel(
         self,
@@ -424,18 +424,6 @@ class Runs:
         client = self._client
         made = client.create_bulk_action({name: value for name, value in wire.items() if value is not None})
         return BulkActionState(made)
-
-    def _pages(self, query: dict[str, Any], limit: int | None) -> Iterator[Run]:
-        left = limit
-        while left is None or left > 0:
-            page = self._client.list_runs(query)
-            for wire in page["data"][:left]:
-                yield Run.of(wire)
-            left = None if left is None else left - len(page["data"])
-            following = page.get("pagination", {}).get("next")
-            if not following:
-                return
-            query["page[after]"] = following
 
     @property
     def _client(self) -> Client:

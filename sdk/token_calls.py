@@ -10,10 +10,9 @@ from sojourn.sdk import context
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.durations import seconds
 from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.pages import following
 from sojourn.sdk.tokens import Token, TokenState
 from sojourn.sdk.trigger_options import idempotency_key, key_options
-
-_PAGE = 100
 
 
 def options(timeout: Any, tags: Any, key: Any, key_ttl: Any) -> dict[str, Any]:
@@ -65,16 +64,7 @@ def filters(
 
 def pages(wire: Mapping[str, Any], limit: int | None, client: Client | None) -> Iterator[list[TokenState]]:
     """The pages of a list, `limit` tokens at most in all."""
-    left = limit
-    query = {**wire, "page[size]": _PAGE if limit is None else max(min(limit, _PAGE), 1)}
-    while left is None or left > 0:
-        page = (client or default()).list_tokens(query)
-        yield [TokenState(item) for item in page["data"][:left]]
-        left = None if left is None else left - len(page["data"])
-        following = page.get("pagination", {}).get("next")
-        if not following:
-            return
-        query["page[after]"] = following
+    return following(lambda query: (client or default()).list_tokens(query), TokenState, limit, wire)
 
 
 def _several(value: str | Sequence[str] | None) -> str | None:

@@ -157,11 +157,10 @@ class Wait:
 
         `status`: WAITING, COMPLETED, TIMED_OUT; `period`: such as "1d". Several values: any fits.
         """
-        from sojourn.sdk import token_calls
+        from sojourn.sdk import pages, token_calls
 
         filters = token_calls.filters(status, tags, idempotency_key, period, created_from, created_to)
-        pages = token_calls.pages(filters, limit, client)
-        listed: Any = inside.each(pages) if inside.in_loop() else (token for page in pages for token in page)
+        listed: TokenStates = pages.listed(token_calls.pages(filters, limit, client))
         return listed
 
     # --- several at once

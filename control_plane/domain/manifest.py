@@ -17,6 +17,7 @@ from sojourn.sdk.protocol import (
     MACHINES,
     MAX_ATTEMPTS,
     MAX_QUEUE_NAME_CHARS,
+    MAX_RATE,
     MIN_MAX_DURATION,
     NO_MAX_DURATION,
 )
@@ -157,10 +158,10 @@ def _rate(queue: Mapping[str, Any], name: str, path: str) -> dict[str, Any] | No
         return None
     if not isinstance(given, Mapping):
         raise Invalid(path, "must be an object")
-    limit = _number(given, "limit", f"{path}.limit", 1, rates.MAX_LIMIT)
+    limit = _number(given, "limit", f"{path}.limit", 1, MAX_RATE)
     if limit is None:
         raise Invalid(f"{path}.limit", "is required")
-    burst = _number(given, "burst", f"{path}.burst", 1, rates.MAX_LIMIT)
+    burst = _number(given, "burst", f"{path}.burst", 1, MAX_RATE)
     try:
         return rates.read(limit, _text(given, "period", f"{path}.period"), burst).stored()
     except rates.BadRate as error:

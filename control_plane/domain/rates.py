@@ -6,10 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sojourn.control_plane.domain import duration
-
-MAX_LIMIT = 1_000_000
-#: Seconds of a period, at most.
-LONGEST_PERIOD = 400 * 86_400
+from sojourn.sdk.protocol import MAX_RATE, MAX_RATE_SECONDS
 
 
 class BadRate(ValueError):
@@ -39,9 +36,9 @@ def read(limit: int, period: str, burst: int | None) -> Rate:
         seconds = duration.seconds(period)
     except duration.BadTime as error:
         raise BadRate("period", str(error)) from None
-    if not 1 <= limit <= MAX_LIMIT:
-        raise BadRate("limit", f"is 1 to {MAX_LIMIT}")
-    if not 1 <= seconds <= LONGEST_PERIOD:
+    if not 1 <= limit <= MAX_RATE:
+        raise BadRate("limit", f"is 1 to {MAX_RATE}")
+    if not 1 <= seconds <= MAX_RATE_SECONDS:
         raise BadRate("period", "is 1 second to 400 days")
     chosen = max(1, limit // seconds) if burst is None else burst
     if not 1 <= chosen <= limit:

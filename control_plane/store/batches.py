@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from sojourn.control_plane.store import request_keys
 from sojourn.control_plane.store.database import Database, Row
 from sojourn.control_plane.store.records import Batch, Run, build
 
@@ -163,12 +164,7 @@ class Batches:
 
     def forget_request(self, environment_id: str, request_key: str, before: datetime) -> None:
         """Frees the key of a request that came before then."""
-        self._database.rows(
-            "UPDATE batches SET request_key = NULL WHERE environment_id = %s AND request_key = %s AND created_at <= %s",
-            environment_id,
-            request_key,
-            before,
-        )
+        request_keys.forget(self._database, "batches", environment_id, request_key, before)
 
     # --- read
 

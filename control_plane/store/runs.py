@@ -10,6 +10,7 @@ from typing import Any
 from sojourn.control_plane.domain import lifecycle
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.domain.resting import Resting
+from sojourn.control_plane.store import request_keys
 from sojourn.control_plane.store.database import Database, Row
 from sojourn.control_plane.store.records import Attempt, Moved, Run, Snapshot, build
 from sojourn.sdk.protocol import RunStatus, SnapshotStatus
@@ -200,17 +201,9 @@ class Runs:
             )
         )
 
-    def forget_request(self, environment_id: str, request_key: str, before: datetime) -> bool:
-        """Frees the key of a request that came before then; whether a run had it."""
-        return bool(
-            self._database.rows(
-                "UPDATE runs SET request_key = NULL WHERE environment_id = %s AND request_key = %s AND created_at <= %s"
-                " RETURNING id",
-                environment_id,
-                request_key,
-                before,
-            )
-        )
+    def forget_request(self, environment_id: str, request_key: str, before: datetime) -> None:
+        """Frees the key of a request that came before then."""
+        request_keys.forget(self._database, "runs", environment_id, request_key, before)
 
     # --- read
 

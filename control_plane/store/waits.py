@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from sojourn.control_plane.store import request_keys
 from sojourn.control_plane.store.database import Database, Row
 from sojourn.control_plane.store.records import Run, Wait, Waitpoint, build
 from sojourn.sdk.protocol import MAX_OUTPUT_BYTES
@@ -234,12 +235,7 @@ class Waits:
 
     def forget_request(self, environment_id: str, request_key: str, before: datetime) -> None:
         """Frees the key of a request that came before then."""
-        self._database.rows(
-            "UPDATE waitpoints SET request_key = NULL WHERE environment_id = %s AND request_key = %s AND created_at <= %s",
-            environment_id,
-            request_key,
-            before,
-        )
+        request_keys.forget(self._database, "waitpoints", environment_id, request_key, before)
 
     def token_by_request(self, environment_id: str, request_key: str) -> Waitpoint | None:
         """The token that a request made."""

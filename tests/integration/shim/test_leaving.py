@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from tests.integration.shim.conftest import ShimProcess
 from tests.integration.shim.freezing_server import FreezingServer
-from tests.support.criu import needs_criu
-
-from sojourn.sdk import archive
+from tests.integration.shim.frozen_project import content_hash, sandbox, server
 
 Start = Callable[..., ShimProcess]
 WAITING = {"freeze": True, "after": 0, "threshold": 0, "short": 0}
+__all__ = ["content_hash", "sandbox", "server"]
+
 TASKS = """
 import socket, time
 from sojourn import logger, task, tasks, wait
@@ -34,29 +32,6 @@ def works(payload):
     logger.info("working")
     time.sleep(20)
 """
-
-
-@pytest.fixture
-def server() -> Iterator[FreezingServer]:
-    needs_criu()
-    made = FreezingServer()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def sandbox() -> dict[str, Any]:
-    return {"mode": "required", "network": "none"}
-
-
-@pytest.fixture
-def content_hash(server: FreezingServer, tmp_path: Path) -> str:
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "tasks.py").write_text(TASKS)
-    packed, content_hash = archive.pack(project)
-    server.archives[content_hash] = packed
-    return content_hash
 
 
 def test_why_an_image_is_not_stored_is_told(server: FreezingServer, start: Start) -> None:

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from tests.integration.shim.conftest import ShimProcess
 from tests.integration.shim.freezing_server import FreezingServer
-from tests.support.criu import needs_criu
-
-from sojourn.sdk import archive
+from tests.integration.shim.frozen_project import content_hash, sandbox, server
 
 Start = Callable[..., ShimProcess]
 WAITING = {"freeze": True, "after": 0, "threshold": 0, "short": 0}
+__all__ = ["content_hash", "sandbox", "server"]
+
 TASKS = """
 import os, socket
 from sojourn import task, wait
@@ -56,29 +56,6 @@ echo "$most" >/proc/sys/kernel/pid_max
 echo "$boot" >/proc/sys/kernel/random/boot_id
 exec "$@"
 """
-
-
-@pytest.fixture
-def server() -> Iterator[FreezingServer]:
-    needs_criu()
-    made = FreezingServer()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def sandbox() -> dict[str, Any]:
-    return {"mode": "required", "network": "none"}
-
-
-@pytest.fixture
-def content_hash(server: FreezingServer, tmp_path: Path) -> str:
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "tasks.py").write_text(TASKS)
-    packed, content_hash = archive.pack(project)
-    server.archives[content_hash] = packed
-    return content_hash
 
 
 @pytest.fixture
