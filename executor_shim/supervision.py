@@ -142,7 +142,7 @@ class Supervision:
 
     def _used(self, now: float) -> float:
         """Seconds that the attempt has had its place."""
-        return self._usage_before + now - self._began - self._waits.blocked_seconds
+        return self._usage_before + now - self._began - self._waits.blocked_for(now)
 
     @property
     def block(self) -> Block | None:

@@ -132,6 +132,10 @@ class Waits:
         since = self.block.since if self.block is not None else now
         self.block = Block(since, snapshot, need, [self._known[key] for key in self.pending if key in self._known])
 
+    def blocked_for(self, now: float) -> float:
+        """Seconds that the attempt was blocked, those of a block that is not over included."""
+        return self.blocked_seconds + (max(now - self.block.since, 0.0) if self.block is not None else 0.0)
+
     def go_on(self, now: float) -> float:
         """The run has its place again, or is ending; the seconds that it was blocked, 0 if it was not."""
         if self.block is None:
