@@ -75,6 +75,8 @@ class Supervision:
         self.is_suspended = False
         #: Seconds until a process whose image could not be stored is frozen once more.
         self._freeze_again = _FREEZE_AGAIN
+        #: Before this moment of the monotonic clock it is not tried, whatever else is told of the block.
+        self._not_before = 0.0
         #: Why the process cannot be frozen, as the run is to say; and whether that was told.
         self._hold: str | None = None
         #: Whether the process may serve another run. Known when this one is over.
@@ -212,6 +214,7 @@ class Supervision:
             self._on_suspending()
         elif self._station.on_event(name) and "drain" not in self._alarms and self._killed is None:
             self._alarms["drain"] = time.monotonic() + self._station.settings.drain_grace
+            self._not_before = 0.0
             self._plan_freeze(time.monotonic())
 
     def _on_result(self) -> None:
@@ -357,6 +360,7 @@ class Supervision:
                 self._deadline += seconds
                 self._alarms["duration"] = self._deadline
             self._alarms.pop("freeze", None)
+            self._not_before = 0.0
         else:
             self._waits.blocked(now, self._snapshot, need or "any")
             self._alarms.pop("duration", None)
@@ -388,7 +392,8 @@ class Supervision:
         cost = self._station.freezing_cost.expected(memory.resident(self._child.process.members()))
         patience = 0.0 if self._station.is_draining else block.patience(terms, time.time(), cost)
         if patience is not None:
-            self._alarms["freeze"] = min(now + patience, self._alarms.get("freeze", now + patience))
+            moment = max(now + patience, self._not_before)
+            self._alarms["freeze"] = min(moment, self._alarms.get("freeze", moment))
 
     def _freeze(self, now: float) -> None:
         """Stops the process and writes its image, then has it stored and the run suspended by a thread."""
@@ -463,7 +468,7 @@ class Supervision:
             self._child.go_on_in_place()
             self._station.note(f"{self._run} waits in memory: {why}")
             if self._waits.block is not None:
-                self._alarms["freeze"] = time.monotonic() + self._freeze_again
+                self._alarms["freeze"] = self._not_before = time.monotonic() + self._freeze_again
                 self._freeze_again = min(2 * self._freeze_again, _FREEZE_AGAIN_MOST)
                 if verdict is Verdict.FAILED:
                     self._tell_why_alive(why)

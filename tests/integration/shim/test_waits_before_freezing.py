@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +23,19 @@ from sojourn import task, wait
 def waits(payload):
     return wait.for_token("waitpoint_1").unwrap()
 """
+
+
+def test_an_image_that_is_not_stored_is_not_written_again_at_once(server: FreezingServer, start: Start) -> None:
+    """The control plane answers the reason as it answers any word of a wait: that the run is blocked."""
+    start(heartbeat=0.2)
+    server.refusals["image"] = 413
+    run = server.give("waits", waiting=AT_ONCE)
+    server.wait_for(lambda: any(told.get("hold") for told in server.told_waits))
+    beats = len(server.beats)
+    server.wait_for(lambda: len(server.beats) >= beats + 5)
+    server.finish("waitpoint_1", "yes")
+    assert json.loads(server.result(run)["outcome"]["output"]) == "yes"
+    assert len(server.begun) == 1
 
 
 def test_time_in_memory_before_the_freeze_is_not_used(server: FreezingServer, start: Start) -> None:
