@@ -11,7 +11,7 @@ INIT = 1
 
 
 def test_the_thread_that_the_kernel_asks_for_stays_when_its_pipe_is_closed() -> None:
-    """The pipe of a shim that is killed is closed first. Only then the kernel looks for threads that are to be signalled."""
+    """A shim that is killed closes its pipes first. Only then the kernel looks for threads that are to be signalled."""
     reading, writing = os.pipe()
     listener = threading.Thread(target=Runner(INIT, -1, reading, -1)._listen, daemon=True)
     listener.start()
