@@ -293,16 +293,14 @@ class Supervision:
             return
         kept = {"waits": self._waits.kept(), "usage": self._used(now), "lines": self._report.logs.next}
         try:
-            frozen = self._freezes.begin(kept)
+            self._take_last_words(self._freezes.begin(kept))
         except NotFrozen as error:
             self._stay_in_memory(str(error))
         except FrameError as error:
             self._kill_for(error)
-        else:
-            self._take_last_words(frozen)
 
     def _take_last_words(self, frozen: FrozenChild) -> None:
-        """What a process had said before it stood frozen: it may not have been as still as it seemed."""
+        """What a process had said before it stood frozen: it may not have been as still as it seemed. `FrameError`."""
         self._report.logs.feed("stdout", frozen.stdout)
         self._report.logs.feed("stderr", frozen.stderr)
         for message in frozen.messages:
