@@ -81,12 +81,11 @@ class NomadPlacement:
         self._resting = resting
         self._places = limits.places
         self._closings = Closings(time.monotonic)
-        tell = _harmless(on_change)
+        tell, prefix = _harmless(on_change), terms.prefix
         self._roster = Roster(executors, cluster, self._closings, lost=limits.lost, clock=clock, on_change=tell)
-        self._reach = Reach(cluster, lambda: client.parents(f"{terms.prefix}-", namespace), tell)
+        self._reach = Reach(cluster, lambda: client.parents(f"{prefix}-", namespace), tell)
         self._stopping = Stopping(client, executors, cluster)
         self._dispatching = Dispatching(client, cluster)
-        prefix = terms.prefix
         #: What takes its jobs out of Nomad.
         self.removal = Removal(
             client, executors, cluster=cluster, namespace=namespace, prefix=prefix, clock=clock,
@@ -136,7 +135,7 @@ class NomadPlacement:
             is_left = self._place(executor, row, document)
         finally:
             if not is_left:
-                self._roster.settle(row.id)
+                self._roster.placed(row.id)
 
     def stop(self, executor: str, grace: float) -> None:
         """`grace` is Nomad's `kill_timeout`, which is the job's: what is given here is not used."""
@@ -203,7 +202,7 @@ class NomadPlacement:
             self._note_dispatched(row.id, answer.result(self._limits.answer))
         except TimeoutError:
             self._reach.failed(NomadError(f"it has not answered for {self._limits.answer:g} s"))
-            answer.add_done_callback(lambda late: self._settle(row.id, late))
+            answer.add_done_callback(lambda late: self._take_late(row.id, late))
             return True
         except NomadError as error:
             self._reach.failed(error)
@@ -212,7 +211,7 @@ class NomadPlacement:
             raise CannotPlace(reason) from error
         return False
 
-    def _settle(self, executor: str, late: Future[str]) -> None:
+    def _take_late(self, executor: str, late: Future[str]) -> None:
         """What came of a dispatch that nobody waits for: if it failed, the run goes back as if its executor had ended."""
         try:
             self._note_dispatched(executor, late.result())
@@ -222,7 +221,7 @@ class NomadPlacement:
         except Exception:
             log.exception("what came of %s is not known yet", executor)  # the next listing finds out
         finally:
-            self._roster.settle(executor)
+            self._roster.placed(executor)
 
     def _note_dispatched(self, executor: str, child: str) -> None:
         faults.point("nomad.after_dispatch")

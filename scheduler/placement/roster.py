@@ -116,7 +116,7 @@ class Roster:
     # --- coming
 
     def enter(self, row: Executor, places: int) -> bool:
-        """One is about to be placed, until `settle`; false if it is there already. `CannotPlace` when there is no room."""
+        """One is about to be placed, until `placed`; false if it is there already. `CannotPlace` when there is no room."""
         with self._changed:
             if row.id in self._living:
                 return False
@@ -138,7 +138,7 @@ class Roster:
             self.load()
         return is_new
 
-    def settle(self, executor: str) -> None:
+    def placed(self, executor: str) -> None:
         """Its dispatch is over, whatever came of it."""
         self._change(executor, is_placing=False)
 

@@ -41,11 +41,6 @@ class Stopping:
             for name in list(self._failed):
                 self._due.put(name)
 
-    @property
-    def has_failed(self) -> bool:
-        """Whether there are executors that could not be stopped and are to be tried again."""
-        return bool(self._failed)
-
     def leave(self) -> None:
         """Ends the thread when it is done with what is due."""
         self._due.put("")

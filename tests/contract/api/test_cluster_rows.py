@@ -192,7 +192,7 @@ def test_what_could_not_be_stopped_is_tried_again(make: Make, another: Another) 
         placement.place(order)
     until(lambda: nomad.stopped, PATIENCE, "its child is stopped")
     assert nomad.stopped[0].endswith(f"/dispatch-{order.executor}")
-    until(lambda: not placement._stopping.has_failed, PATIENCE, "it is not tried for ever")
+    until(lambda: not placement._stopping._failed, PATIENCE, "it is not tried for ever")
 
 
 def test_a_scheduler_that_stands_by_knows_what_the_other_placed(platform: Platform, tenant: Tenant, make: Make) -> None:

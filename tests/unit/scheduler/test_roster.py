@@ -73,7 +73,7 @@ def test_one_that_is_being_placed_is_kept_until_it_is_written_down(roster: Roste
     assert not roster.enter(row("new"), 1), "it is there already"
     roster.load()
     assert list(roster.living()) == ["new"]
-    roster.settle("new")
+    roster.placed("new")
     roster.load()
     assert list(roster.living()) == [], "nothing of it came into the store"
 
