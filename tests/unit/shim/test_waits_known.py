@@ -132,7 +132,11 @@ def test_large_results_go_by_themselves() -> None:
         {"waits": [], "pending": [1], "block": None},
         {"waits": [], "pending": [], "block": "some"},
         {"waits": [{"key": "1:1", "kind": "dream"}], "pending": [], "block": None},
-        {"waits": [{"key": 1, "kind": "date"}], "pending": [], "block": None},
+        {"waits": [{"key": 1, "kind": "token"}], "pending": [], "block": None},
+        {"waits": [{"key": "1:1", "kind": ["date"]}], "pending": [], "block": None},
+        {"waits": [{"key": "1:1", "kind": "date"}], "pending": [], "block": None},
+        {"waits": [{"key": "1:1", "kind": "date", "at": "1893456000"}], "pending": [], "block": None},
+        {"waits": [{"key": "1:1", "kind": "date", "at": "2030-01-02T00:00:00"}], "pending": [], "block": None},
         {"waits": [], "pending": [], "block": []},
     ],
 )
