@@ -64,7 +64,7 @@ class WaitCalls:
         if due is None:
             return False
         if due["block"] is not None and (why := why_alive()) is not None:
-            due["hold"] = why
+            due["hold"] = _reason(why)
         self._send(due)
         return True
 
@@ -72,7 +72,7 @@ class WaitCalls:
         """The process of a run that is blocked is not frozen, as the run is to say."""
         block = self.waits.block
         if block is not None and self._station.wait_sender.is_free:
-            self._send({"waits": [], "pending": self.waits.pending, "block": block.need, "hold": why[:_REASON]})
+            self._send({"waits": [], "pending": self.waits.pending, "block": block.need, "hold": _reason(why)})
 
     def _send(self, told: dict[str, Any]) -> None:
         self._number += 1
@@ -98,8 +98,8 @@ class WaitCalls:
 
     def news(self, news: News, now: float) -> None:
         """A heartbeat's answer."""
-        if (news.snapshot or 0) > self._attempt.snapshot:
-            self._attempt.snapshot = news.snapshot or self._attempt.snapshot
+        if news.snapshot is not None and news.snapshot > self._attempt.snapshot:
+            self._attempt.snapshot = news.snapshot
             self._place(now, has_it=not news.is_blocked)
         self._deliver(news.done)
         if self.waits.block is None:
@@ -143,3 +143,8 @@ class WaitCalls:
         for part in portions(fresh) if fresh else ():
             self._child.tell({"type": "done", "run": self._attempt.run, "done": part})
         self._station.heartbeat.follow(self._attempt.snapshot, self.waits.pending)
+
+
+def _reason(why: str) -> str:
+    """As the control plane stores it. What it refused would be refused as the waits that are told beside it."""
+    return why.replace("\0", "\ufffd").encode("utf-8", "replace").decode()[:_REASON]
