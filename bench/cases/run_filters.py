@@ -7,6 +7,7 @@ versions, machines … `SOJOURN_BENCH_RUNS` says how many; with `SOJOURN_BENCH_P
 from __future__ import annotations
 
 import io
+import json
 import os
 import random
 import secrets
@@ -37,8 +38,12 @@ _VERSIONS = ("20260101.1", "20260101.2", "20260101.3")
 _COLUMNS = (
     "id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, queue, machine, region,"
     " max_attempts, tags, source, is_test, version_id, batch_id, schedule_id, scheduled_at, created_at, updated_at,"
-    " available_at, lease_until, finished_at"
+    " available_at, lease_until, finished_at, error"
 )
+_ERRORS = {
+    "FAILED": ("type", "BUILT_IN_ERROR", "name", "ValueError", "message", "no", "stackTrace", "x" * 500),
+    "CRASHED": ("type", "INTERNAL_ERROR", "code", "TASK_PROCESS_OOM_KILLED", "message", "out of memory"),
+}
 _STANDING = {"QUEUED": "QUEUED", "EXECUTING": "EXECUTING", "DELAYED": "DELAYED"}
 
 
@@ -230,8 +235,15 @@ def line(n: int, common: list[str], versions: list[str], chance: random.Random) 
         "\\N",
         "\\N",
         at.isoformat() if standing == "FINISHED" else "\\N",
+        error_of(status),
     ]
     return "\t".join(fields)
+
+
+def error_of(status: str) -> str:
+    """The error of a run as COPY reads it."""
+    words = _ERRORS.get(status)
+    return json.dumps(dict(zip(words[::2], words[1::2], strict=True))) if words else "\\N"
 
 
 def _timed(call: Callable[[], object], rounds: int = _ROUNDS) -> dict[str, float]:
