@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+from collections import Counter
 
 import pytest
 import redis
@@ -208,6 +209,14 @@ class History:
         assert self.handed == self.model.handed
         assert not waiting & set(self.model.inflight)
         self.compare_rates()
+        self.compare_counts()
+
+    def compare_counts(self) -> None:
+        expected: Counter[str] = Counter()
+        for (lane, queue, _), leaf in self.model.leaves.items():
+            expected[keys.within(lane.split("|")[0], queue)] += len(leaf)
+        counted = self.connection.hgetall(keys.prefix(ORGANIZATION) + "waiting")
+        assert {name.decode(): int(count) for name, count in counted.items()} == +expected
 
     def compare_rates(self) -> None:
         prefix = keys.prefix(ORGANIZATION)

@@ -122,6 +122,26 @@ local function settle(node, child, child_state, blocked)
   end
 end
 
+-- A run waits in its leaf, and counts in its queue: `waiting` says how many do over all lanes and keys, so that nobody has to
+-- read those. A queue that already had work when there was no count yet gets one when it has work again.
+local function wait_in(env, lane, queue, key, score, run)
+  local added = call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), score, run)
+  local id = queue_id(env, queue)
+  if call('EXISTS', P .. 'lanes:' .. id) == 0 then
+    call('HSET', P .. 'waiting', id, added)
+  elseif call('HEXISTS', P .. 'waiting', id) == 1 then
+    call('HINCRBY', P .. 'waiting', id, added)
+  end
+end
+
+-- It waits no longer. Answers whether it did.
+local function wait_no_longer(env, lane, queue, key, run)
+  if call('ZREM', P .. 'leaf:' .. leaf_node(lane, queue, key), run) == 0 then return false end
+  local id = queue_id(env, queue)
+  if call('HEXISTS', P .. 'waiting', id) == 1 then call('HINCRBY', P .. 'waiting', id, -1) end
+  return true
+end
+
 -- Brings one path of the tree, from a leaf upwards, in line with the work and the slots there are.
 local function refresh(env, lane, queue, key)
   local _, e, q, k, queue_rate, key_rate = caps(env, queue)
@@ -136,6 +156,7 @@ local function refresh(env, lane, queue, key)
   local below = state(qnode)
   if below == 'none' then
     call('SREM', P .. 'lanes:' .. qid, lane)
+    if call('EXISTS', P .. 'lanes:' .. qid) == 0 then call('HDEL', P .. 'waiting', qid) end
   else
     call('SADD', P .. 'lanes:' .. qid, lane)
   end
@@ -254,7 +275,7 @@ local function take(lanes, skip, now, lease)
   charge(env, lane, 1)
   charge(lane, queue, weight('q:' .. queue_id(env, queue)))
   charge(qnode, key, 1)
-  call('ZREM', leaf, run)
+  wait_no_longer(env, lane, queue, key, run)
   refresh(env, lane, queue, key)
   refresh_queue(env, queue, key, lane)
   return { run, env, lane, queue, key, head[2], string.format('%d', now + lease) }
@@ -353,7 +374,7 @@ local function forget(run)
   local at = cjson.decode(item)
   call('HDEL', P .. 'items', run)
   call('ZREM', P .. 'inflight', run)
-  if call('ZREM', P .. 'leaf:' .. leaf_node(at[2], at[3], at[4]), run) == 1 then refresh(at[1], at[2], at[3], at[4]) end
+  if wait_no_longer(at[1], at[2], at[3], at[4], run) then refresh(at[1], at[2], at[3], at[4]) end
   return at, let_go(run, at)
 end
 

@@ -425,7 +425,8 @@ def fits(run: Run, filters: RunFilters) -> bool:
         and (not filters.versions or run.version_id is not None)
         and (filters.is_test is None or run.is_test == filters.is_test)
         and (
-            not filters.errors or run.status in ENDED_OTHERWISE and bool({*(run.error or {}).values()} & {*filters.errors})
+            not filters.errors
+            or (run.status in ENDED_OTHERWISE and bool({*(run.error or {}).values()} & {*filters.errors}))
         )
         and (filters.created_from is None or run.created_at >= filters.created_from)
         and (filters.created_to is None or run.created_at <= filters.created_to)

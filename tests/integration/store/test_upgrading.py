@@ -137,7 +137,8 @@ def being_made(old: Database, monkeypatch: pytest.MonkeyPatch, meanwhile: Callab
             writer("UPDATE runs SET updated_at = now() WHERE id = %s", RUNS[0])
             making = thread.submit(make, ask, sql)
             try:
-                until(lambda: old.rows(f"SELECT 1 {MAKING} AND phase LIKE 'waiting%%'"), 60, "the index waits for the writer")
+                waits = f"SELECT 1 {MAKING} AND phase LIKE 'waiting%%'"
+                until(lambda: old.rows(waits), 60, "the index waits for the writer")
                 meanwhile()
             finally:
                 writer("COMMIT")
