@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from sojourn.control_plane import administration
 from sojourn.control_plane.api.replies import RunsReply
 from sojourn.control_plane.domain import ids
+from sojourn.control_plane.engine.indexing import entry_of
 from sojourn.control_plane.store import run_lists, run_streams
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.run_lists import RunFilters
@@ -141,6 +142,18 @@ def test_a_list_shows_no_payloads(tenant: Tenant, platform: Platform) -> None:
     tenant.trigger("a", payload={"secret": 1})
     (run,) = platform.run_lists.page(tenant.environment, RunFilters()).runs
     assert run.payload is None and run.output is None
+
+
+def test_the_sweep_loads_no_payloads(tenant: Tenant, platform: Platform) -> None:
+    """It looks at a thousand runs at a time."""
+    parent = tenant.trigger("a", payload={"secret": 1})
+    tenant.trigger("b", payload={"secret": 2}, parentRunId=parent)
+    live = platform.runs.live(tenant.organization, ["QUEUED"], "", 10)
+    newest = platform.runs.newest_queued(tenant.organization, platform.clock(), 10)
+    children = platform.runs.children(parent, 10)
+    assert (len(live), len(newest), len(children)) == (2, 2, 1)
+    assert {run.payload for run in (*live, *newest, *children)} == {None}
+    assert entry_of(live[0]).organization == tenant.organization
 
 
 def test_a_cursor_holds_for_its_filters_alone(tenant: Tenant, sibling: Tenant) -> None:
