@@ -72,6 +72,10 @@ class BatchBook:
             self._batches[found.id] = found
         return {"id": found.id, "runCount": found.count, "isCached": cached}
 
+    def of(self, run_id: str) -> list[str]:
+        """The batches that a run is in."""
+        return [batch.id for batch in self._batches.values() if run_id in batch.runs()]
+
     def find(self, batch_id: str) -> Batch | None:
         """A batch."""
         return self._batches.get(batch_id)

@@ -27,6 +27,7 @@ from sojourn.sdk.registry import Registry, registry
 from sojourn.sdk.task import Task
 from sojourn.sdk.testing import Ended, now_text, outside_loops, run_wire
 from sojourn.sdk.testing_batches import Batch, BatchBook
+from sojourn.sdk.testing_lists import Listed, errors_of
 from sojourn.sdk.testing_tokens import Answers, TokenBook, completion
 from sojourn.sdk.testing_waits import PlayedWaits
 
@@ -196,15 +197,30 @@ class Platform:
         return {"id": self._start(old.task, self._payloads[run_id], options, is_replay=True)}
 
     def _page(self, _: Request, query: Mapping[str, str]) -> dict[str, Any]:
-        found = [self._run(run_id) for run_id in reversed(self.runs)]
-        for field in ("status", "taskIdentifier", "region"):
-            wanted = query.get(f"filter[{field}]", "").split(",")
-            found = [run for run in found if wanted == [""] or run[field] in wanted]
-        tags = set(query.get("filter[tag]", "").split(",")) - {""}
-        found = [run for run in found if not tags or tags & set(run["tags"])]
+        now = datetime.now(UTC)
+        found = [self._run(run_id) for run_id in reversed(self.runs) if self._listed(run_id).fits(query, now)]
         begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
         more = begin + size < len(found)
         return {"data": found[begin : begin + size], "pagination": {"next": str(begin + size)} if more else {}}
+
+    def _listed(self, run_id: str) -> Listed:
+        ended, options, run = self.runs[run_id], self.options[run_id], self._run(run_id)
+        task = self._registry.tasks[ended.task]
+        own = f"task/{ended.task}" if task.queue is None else task.queue.name
+        values = {
+            "status": {run["status"]},
+            "taskIdentifier": {ended.task},
+            "version": {run["version"]},
+            "tag": set(run["tags"]),
+            "queue": {options["queue"]["name"] if options.get("queue") else own},
+            "machine": {options.get("machine") or task.machine},
+            "region": {run["region"]},
+            "batch": set(self._batches.of(run_id)),
+            "isTest": {"true" if options.get("test") else "false"},
+            "error": errors_of(ended.error),
+        }
+        created = datetime.fromisoformat(self._created[run_id])
+        return Listed({name: frozenset(each) for name, each in values.items()}, created)
 
     def _find(self, run_id: str) -> Ended:
         if run_id not in self.runs:
