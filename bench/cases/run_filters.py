@@ -20,6 +20,7 @@ from typing import Any
 import psycopg2
 from tests.support.postgres_server import Databases, server
 
+from bench.cases import filter_pairs
 from bench.measure import in_ms, row
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.domain.lifecycle import Event
@@ -99,6 +100,10 @@ def lists(database: Database, environment: str) -> None:
         ("batch, none", RunFilters(batches=["batch_0"])),
         ("bulk action, 1,000 runs", RunFilters(bulk_actions=["bulk_1"])),
         ("bulk action, none", RunFilters(bulk_actions=["bulk_0"])),
+        ("error, 1 of 50", RunFilters(errors=["ValueError"])),
+        ("error, 10 in all", RunFilters(errors=["TASK_PROCESS_OOM_KILLED"])),
+        ("error, none", RunFilters(errors=["absent"])),
+        ("hooks, none", RunFilters(hooks=True)),
         ("created in one hour, in the middle", RunFilters(created_from=halfway, created_to=halfway + timedelta(hours=1))),
         ("created before all", RunFilters(created_to=_START - timedelta(days=1))),
         ("task, half; status, 1 of 50", RunFilters(tasks=["common"], statuses=["FAILED"])),
@@ -109,11 +114,12 @@ def lists(database: Database, environment: str) -> None:
         for place, after in (("newest", None), ("middle", middle)):
             if after is not None and not name.startswith(("task, half of", "status, 1 of", "tag, 1 of 3")):
                 continue
-            rounds = _ROUNDS // 10 if name.endswith("never both") else _ROUNDS
-            listed = _timed(lambda f=filters, a=after: runs.page(environment, f, after=a), rounds)  # type: ignore[misc]
+            listed = _timed(lambda f=filters, a=after: runs.page(environment, f, after=a))  # type: ignore[misc]
             row(f"list: {name}, {place}", **listed)
         if _PLANS:
             plan(database, runs, environment, filters)
+    last_day = {"created_from": _START + timedelta(seconds=_RUNS - 86_400)}
+    filter_pairs.together(lambda filters: runs.page(environment, filters), last_day)
 
 
 def _old_in_the_last_day() -> RunFilters:

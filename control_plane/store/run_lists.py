@@ -20,8 +20,8 @@ from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
 
 #: For each statement of a page.
 PAGE_SECONDS = 2.0
-#: Entries that are looked at for a page: filters that often fit, but hardly ever together, would be read to their end.
-PATIENCE = 20_000
+#: Questions that are asked for a page: filters that often fit, but hardly ever together, would be read to their end.
+PATIENCE = 16_000
 #: A list shows no payloads and no outputs, which may be megabytes each.
 _COLUMNS = ", ".join(f"r.{field.name}" for field in fields(Run) if field.name not in ("payload", "output"))
 #: Facets that a filter is read from with its statuses, at most; there are six of those.

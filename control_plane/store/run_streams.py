@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sojourn.control_plane.store.database import Database
 
 #: Entries that the first window has, and the largest ones; each has so many times those of the one before.
-_FIRST, _MOST, _GROWS = 250, 16_000, 4
+_FIRST, _MOST, _GROWS = 250, 8_000, 4
 #: Of each value, however many there are.
 _LEAST = 25
 #: Values of a filter that are planned one by one: all statuses are.
@@ -69,19 +69,22 @@ def walk(
     ascending: bool,
     patience: int | None = None,
 ) -> Found:
-    """The first ids that are in all streams and fit the condition; given up after about `patience` entries."""
+    """The first ids that are in all streams and fit the condition.
+
+    `patience`: given up after about as many questions, which are of one entry in one other stream.
+    """
     order = _Order(ascending)
     found: list[str] = []
-    entries, seen = _FIRST, 0
+    entries, asked = _FIRST, 0
     while True:
         lead, others, reach = _lead(database, streams, span, entries, order)
         sql, parameters = _window(lead, others, condition, span, reach, limit - len(found), order)
         distinct = f"SELECT DISTINCT id FROM ({sql}) i ORDER BY id {order.word} LIMIT {limit - len(found)}"  # noqa: S608
         found += [row["id"] for row in database.rows(distinct, *parameters)]
-        seen += entries
+        asked += entries * max(len(others), 1)
         if reach is None or len(found) >= limit:
             return Found(found, None)
-        if patience is not None and seen >= patience:
+        if patience is not None and asked >= patience:
             return Found(found, reach)
         span = Span(reach, span.below) if ascending else Span(span.above, reach)
         entries = min(entries * _GROWS, _MOST)
@@ -159,14 +162,22 @@ def _entries(
         if bound is not None:
             where.append(f"{stream.id} {operator} %s")
             given.append(bound)
-    for other in others:
-        if other.is_facet and len(other.values) <= _ASKED:
-            # With an offset it stays a question about one entry, and does not become a join that begins at its other end.
-            asked = f"EXISTS (SELECT FROM run_facets o WHERE o.key = %s AND o.run_id = {stream.id} OFFSET 0)"
-            where.append(f"({' OR '.join([asked] * len(other.values))})")
-            given += other.values
+    asked = [other for other in others if other.is_facet and len(other.values) <= _ASKED]
+    for other in asked:
+        given += other.values
+    if asked:
+        # One after the other, as PostgreSQL keeps no order among conditions: the thin ones say no most often.
+        questions = [f"WHEN NOT ({_question(stream, len(other.values))}) THEN FALSE" for other in asked]
+        where.append(f"CASE {' '.join(questions)} ELSE TRUE END")
     sql = f"SELECT {stream.id} AS id FROM {stream.source} WHERE {' AND '.join(where)} ORDER BY {stream.id} {order.word}"  # noqa: S608
     return sql, given
+
+
+def _question(stream: Stream, values: int) -> str:
+    """Whether an entry is one of another filter's, too, which has so many values."""
+    # With an offset it stays a question about one entry, and does not become a join that begins at its other end.
+    one = f"EXISTS (SELECT FROM run_facets o WHERE o.key = %s AND o.run_id = {stream.id} OFFSET 0)"
+    return " OR ".join([one] * values)
 
 
 def _for_each_value(values: Sequence[Any], sql: str, parameters: Sequence[Any]) -> tuple[str, list[Any]]:
