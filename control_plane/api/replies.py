@@ -251,7 +251,7 @@ class Pagination(Reply):
 
 
 class RunsReply(Reply):
-    """A page of runs, newest first."""
+    """A page of runs, newest first. Short or empty, it has a `next` as long as there may be more."""
 
     data: list[RunItem]
     pagination: Pagination

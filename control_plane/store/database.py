@@ -152,10 +152,13 @@ class Database:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """A transaction each of whose statements is given so long. `TooSlow`."""
+        """A transaction that reads, all of it as of one moment; each of its statements is given so long. `TooSlow`."""
         try:
             with self.transaction():
-                self.rows("SELECT set_config('statement_timeout', %s, true)", str(int(seconds * 1000)))
+                self.rows(
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = %s",
+                    int(seconds * 1000),
+                )
                 yield
         except psycopg2.errors.QueryCanceled as error:
             raise TooSlow(str(error).strip()) from error
