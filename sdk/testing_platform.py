@@ -218,6 +218,7 @@ class Platform:
             "batch": set(self._batches.of(run_id)),
             "isTest": {"true" if options.get("test") else "false"},
             "error": errors_of(ended.error),
+            "hooks": {"false"},
         }
         created = datetime.fromisoformat(self._created[run_id])
         return Listed({name: frozenset(each) for name, each in values.items()}, created)

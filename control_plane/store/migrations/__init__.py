@@ -132,6 +132,7 @@ def _take(database: Database, ask: Ask, step: _Step) -> None:
 
 def _make_indexes(ask: Ask, sql: str) -> None:
     """Makes each index of a step that is not there yet. One whose making was broken off is there, but not valid."""
+    ask("SET statement_timeout = 0")  # a role may have one, for its usual statements
     for statement in filter(_INDEX.search, sql.split(";\n")):
         name = _INDEX.findall(statement)[0]
         found = ask("SELECT indisvalid AS valid FROM pg_index WHERE indexrelid = to_regclass(%s)", name)

@@ -427,6 +427,34 @@ def test_a_page_is_given_up_where_filters_hardly_meet(
     assert [each["id"] for each in found] == [runs[0].id]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tasks", "a"), ("tags", "x"), ("machines", "micro"), ("queues", "task/a"), ("is_test", True), ("versions", None)],
+)
+def test_how_runs_ended_is_found_without_a_look_at_others(
+    tenant: Tenant,
+    platform: Platform,
+    versions: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: Any,
+) -> None:
+    """Whatever else is asked, and however many there are of both."""
+    for number in range(8):
+        fails = number % 2
+        drawn = ("b", ["y"], "small-1x", "far", "FAILED", False, False, ERRORS[0]) if fails else (
+            "a", ["x"], "micro", "far", "COMPLETED", True, True, None
+        )  # fmt: skip
+        insert(platform, tenant, versions[0]["id"], number, drawn)
+    for module, constant, small in ((run_streams, "_FIRST", 1), (run_streams, "_LEAST", 1), (run_lists, "PATIENCE", 1)):
+        monkeypatch.setattr(module, constant, small)
+    one: Any = {name: True if value is True else [value or versions[0]["version"]]}
+    page = platform.run_lists.page(tenant.environment, RunFilters(statuses=["FAILED"], **one))
+    assert page == run_lists.Page([], None, None)
+    assert platform.run_lists.page(tenant.environment, RunFilters(errors=["INTERNAL_ERROR"])).next is None
+    assert platform.run_lists.page(tenant.environment, RunFilters(statuses=["COMPLETED"], **one), size=1).runs
+
+
 def fits(run: Run, filters: RunFilters) -> bool:
     """The same rules, one by one."""
     return (
