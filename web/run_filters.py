@@ -37,7 +37,7 @@ MORE = (
     Field("test", "Test runs", ("true", "false")),
     Field("period", "In the last", hint="7d"),
     Field("from", "From", hint="2026-01-31"),
-    Field("to", "To", hint="2026-02-01T12:00:00Z"),
+    Field("to", "To", hint="2026-02-01"),
 )
 _CHOICES = {field.name: field.choices for field in (*FIRST, *MORE) if field.choices}
 #: Texts of one or several values, by the filter that they are.
