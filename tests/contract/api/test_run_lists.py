@@ -433,6 +433,25 @@ def test_a_page_is_given_up_where_filters_hardly_meet(
     assert [each["id"] for each in found] == [runs[0].id]
 
 
+def test_the_filter_with_the_fewest_runs_just_there_leads(
+    tenant: Tenant, platform: Platform, versions: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the other, which are all newer or all older, are not looked through, whichever way the list is read."""
+    tags = ["x"] * 3 + ["y"] * 9 + ["z"] * 3
+    runs = [
+        insert(platform, tenant, versions[0]["id"], number, ("a", [tag], "micro", "far", "QUEUED", False, True, None)).id
+        for number, tag in enumerate(tags)
+    ]
+    monkeypatch.setattr(run_streams, "_FIRST", 4)
+    monkeypatch.setattr(run_streams, "_LEAST", 1)
+    monkeypatch.setattr(run_lists, "PATIENCE", 1)
+    old, new = RunFilters(tags=["x"], machines=["micro"]), RunFilters(tags=["z"], machines=["micro"])
+    page = platform.run_lists.page(tenant.environment, old)
+    assert ([run.id for run in page.runs], page.next) == (runs[2::-1], None)
+    page = platform.run_lists.page(tenant.environment, new, before="run_" + "0" * 26)
+    assert ([run.id for run in page.runs], page.previous) == (runs[:-4:-1], None)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("tasks", "a"), ("tags", "x"), ("machines", "micro"), ("queues", "task/a"), ("is_test", True), ("versions", None)],
