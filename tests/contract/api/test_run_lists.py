@@ -437,7 +437,7 @@ def test_the_filter_with_the_fewest_runs_just_there_leads(
     tenant: Tenant, platform: Platform, versions: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the other, which are all newer or all older, are not looked through, whichever way the list is read."""
-    tags = ["x"] * 3 + ["y"] * 9 + ["z"] * 3
+    tags = ["x"] * 5 + ["y"] * 9 + ["z"] * 5
     runs = [
         insert(platform, tenant, versions[0]["id"], number, ("a", [tag], "micro", "far", "QUEUED", False, True, None)).id
         for number, tag in enumerate(tags)
@@ -447,9 +447,9 @@ def test_the_filter_with_the_fewest_runs_just_there_leads(
     monkeypatch.setattr(run_lists, "PATIENCE", 1)
     old, new = RunFilters(tags=["x"], machines=["micro"]), RunFilters(tags=["z"], machines=["micro"])
     page = platform.run_lists.page(tenant.environment, old)
-    assert ([run.id for run in page.runs], page.next) == (runs[2::-1], None)
+    assert ([run.id for run in page.runs], page.next) == (runs[4:0:-1], runs[1])
     page = platform.run_lists.page(tenant.environment, new, before="run_" + "0" * 26)
-    assert ([run.id for run in page.runs], page.previous) == (runs[:-4:-1], None)
+    assert ([run.id for run in page.runs], page.previous) == (runs[-2:-6:-1], runs[-2])
 
 
 @pytest.mark.parametrize(
