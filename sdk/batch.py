@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sojourn.sdk import batch_calls
@@ -32,9 +33,9 @@ class BatchHandle:
     client: Client | None = field(default=None, repr=False, compare=False)
     public_access_token: str | None = field(default=None, repr=False, compare=False)
 
-    def retrieve(self) -> BatchState:
-        """The batch as it stands."""
-        return batch.retrieve(self.id, client=self.client)
+    def retrieve(self, *, runs: bool = True) -> BatchState:
+        """The batch as it stands; unless `runs`, without those."""
+        return batch.retrieve(self.id, runs=runs, client=self.client)
 
     def results(self) -> Results:
         """How its runs that are over ended, in the order of the items."""
@@ -49,7 +50,7 @@ def batch_trigger(
     task_id: str, items: Iterable[Any], options: Mapping[str, Any], key: Any, key_ttl: Any, client: Client | None
 ) -> BatchHandle:
     """Asks for a run of each item, a payload or `(payload, options)`, as one batch."""
-    return _trigger([Wanted(task_id, *item_of(item, options)) for item in items], key, key_ttl, client)
+    return _trigger((Wanted(task_id, *item_of(item, options)) for item in items), key, key_ttl, client)
 
 
 class Batch:
@@ -68,12 +69,15 @@ class Batch:
 
         A task is one, or its id. An item's options come before `trigger_options`. The key is the batch's.
         """
-        wanted = [_wanted(item, trigger_options) for item in items]
+        wanted = (_wanted(item, trigger_options) for item in items)
         return _trigger(wanted, idempotency_key, idempotency_key_ttl, client)
 
-    def retrieve(self, batch_id: str, *, client: Client | None = None) -> BatchState:
-        """A batch: its status, its runs, what could not be triggered."""
-        found: BatchState = blocking(batch_calls.retrieve, batch_id, client)
+    def retrieve(self, batch_id: str, *, runs: bool = True, client: Client | None = None) -> BatchState:
+        """A batch: its status, its runs, what could not be triggered.
+
+        `runs=False` leaves out which runs it has: of a large batch they are some megabytes.
+        """
+        found: BatchState = blocking(partial(batch_calls.retrieve, runs=runs), batch_id, client)
         return found
 
     def results(self, batch_id: str, *, client: Client | None = None) -> Results:
@@ -82,13 +86,13 @@ class Batch:
         return found
 
 
-def _trigger(wanted: Sequence[Wanted], key: Any, key_ttl: Any, client: Client | None) -> BatchHandle:
-    made: BatchHandle = blocking(_triggered, wanted, key_options(key, key_ttl), client)
+def _trigger(wanted: Iterable[Wanted], key: Any, key_ttl: Any, client: Client | None) -> BatchHandle:
+    made: BatchHandle = blocking(_triggered, batch_calls.Lines(wanted), key_options(key, key_ttl), client)
     return made
 
 
-def _triggered(wanted: Sequence[Wanted], wire: Mapping[str, Any], client: Client | None) -> BatchHandle:
-    made = batch_calls.trigger(wanted, wire, client)
+def _triggered(lines: batch_calls.Lines, wire: Mapping[str, Any], client: Client | None) -> BatchHandle:
+    made = batch_calls.trigger(lines, wire, client)
     token = made.get("publicAccessToken")
     return BatchHandle(made["id"], made["runCount"], bool(made.get("isCached")), client, token)
 

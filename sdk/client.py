@@ -362,9 +362,10 @@ class Client:
         path = f"/api/v3/batches/{quote(batch_id, safe='')}/items"
         return self._exchange("POST", path, lines, headers=_LINES)[0]
 
-    def retrieve_batch(self, batch_id: str) -> dict[str, Any]:
-        """A batch."""
-        return self.request("GET", f"/api/v2/batches/{quote(batch_id, safe='')}")
+    def retrieve_batch(self, batch_id: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A batch with its first runs; where there are more, it has `next`, which goes into `query` as `after`."""
+        path = f"/api/v2/batches/{quote(batch_id, safe='')}"
+        return self.request("GET", path + (f"?{urlencode(query)}" if query else ""))
 
     def batch_results(self, batch_id: str, after: int | None = None) -> dict[str, Any]:
         """How the runs of a batch that are over ended: `{items, next?}`; `next` goes into `after`."""

@@ -221,7 +221,7 @@ def _trigger_and_poll_all(task_id: str, wanted: Sequence[Wanted], client: Client
 
 def _trigger_all(wanted: Sequence[Wanted], client: Client | None) -> Sequence[str]:
     """The runs of a new batch, in the order of its items."""
-    made = batch_calls.trigger(wanted, {}, client)
+    made = batch_calls.trigger(batch_calls.Lines(wanted), {}, client)
     return batch_calls.retrieve(made["id"], client).runs
 
 

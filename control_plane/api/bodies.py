@@ -625,6 +625,14 @@ class BatchResultsQuery(Query):
     )
 
 
+class BatchQuery(BatchResultsQuery):
+    """Which of its runs are told."""
+
+    limit: Annotated[int, Field(ge=0, le=MAX_BATCH_RUNS)] | None = Field(
+        default=None, description="So many runs, 10000 at most, which is the default; 0 for the counts alone."
+    )
+
+
 class DeploymentsQuery(Query):
     """Which versions, newest first."""
 

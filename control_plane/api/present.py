@@ -260,6 +260,7 @@ def _batch(standing: Standing) -> dict[str, Any]:
             "runCount": batch.run_count,
             "finishedRunCount": standing.finished,
             "runs": [item.run_id for item in standing.items],
+            "next": standing.after,
         }
     )
 

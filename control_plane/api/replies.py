@@ -462,7 +462,8 @@ class BatchFlaw(Reply):
 
 
 class BatchFields(Reply):
-    """What every view of a batch has: `runs`, in the order of its items, and how many of them are over.
+    """What every view of a batch has: `runs`, in the order of its items, and how many of all are over. `next`: there are
+    more, see `after`.
 
     `status`: PENDING until all items are there, then PROCESSING, PARTIAL_FAILED if some could not be triggered, COMPLETED
     when every run is over; ABORTED if items were missing for too long, or none could be triggered.
@@ -477,6 +478,7 @@ class BatchFields(Reply):
     runCount: int
     finishedRunCount: int
     runs: list[str]
+    next: int | None = None
 
 
 class BatchProcessing(Reply):

@@ -67,15 +67,16 @@ class MadeBatch:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A batch as it stands: the items that are there, how many of their runs are over, and those that are flawed.
+    """A batch as it stands: some of the items that are there, how many runs of all are over, and the items that are flawed.
 
-    Of these there are MAX_ERRORS at most.
+    Of these there are MAX_ERRORS at most. `after`: the position behind which further items are, if there are any.
     """
 
     batch: Batch
     items: Sequence[BatchItem]
     finished: int
     flawed: Sequence[Flawed]
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,15 +170,16 @@ class Batches:
 
     def items(self, batch: Batch) -> list[BatchItem]:
         """What became of the items that are there, in their order."""
-        return self._batches.items(batch.id)
+        return self._batches.items(batch.id, -1, batch.run_count)
 
-    def standing(self, environment: Environment, batch_id: str, now: datetime) -> Standing:
-        """A batch with what became of its items. `BatchNotFound`."""
+    def standing(self, environment: Environment, batch_id: str, after: int, limit: int, now: datetime) -> Standing:
+        """A batch with what became of so many of its items, from the one after that position on. `BatchNotFound`."""
         batch = self.find(environment, batch_id, now)
-        items = self._batches.items(batch.id)
+        items = self._batches.items(batch.id, after, limit + 1)
         live = 0 if batch.status == "COMPLETED" else self._batches.live(batch.id)
         flawed = self._batches.flawed(batch.id, MAX_ERRORS) if batch.failed else []
-        return Standing(batch, items, max(len(items) - live, 0), flawed)
+        more = items[limit - 1].position if 0 < limit < len(items) else None
+        return Standing(batch, items[:limit], max(batch.items - live, 0), flawed, more)
 
     def results(self, batch: Batch, after: int) -> Iterator[tuple[int, Run]]:
         """The runs that are over, with their positions, from the item after that one on."""
