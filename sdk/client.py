@@ -242,20 +242,23 @@ class Client:
         return self.request("POST", f"{_queue(name)}/pause", {"type": kind, "action": "pause" if paused else "resume"})
 
     def override_queue_limit(self, name: str, kind: str, limit: Mapping[str, Any]) -> dict[str, Any]:
-        """Another limit for a queue: `{concurrencyLimit}` or `{percent}`; the queue."""
+        """Another limit for a queue: `{concurrencyLimit}` or `{percent}`, and `concurrencyKey?`; the queue."""
         return self.request("POST", f"{_queue(name)}/concurrency/override", {"type": kind, **limit})
 
-    def reset_queue_limit(self, name: str, kind: str = "id") -> dict[str, Any]:
-        """Lets the declared limit hold again; the queue."""
-        return self.request("POST", f"{_queue(name)}/concurrency/reset", {"type": kind})
+    def reset_queue_limit(self, name: str, kind: str = "id", key: str | int | None = None) -> dict[str, Any]:
+        """Lets the declared limit hold again, or the queue's for a key; the queue."""
+        return self.request("POST", f"{_queue(name)}/concurrency/reset", {"type": kind, **_of_key(key)})
 
     def set_queue_rate(self, name: str, kind: str, rate: Mapping[str, Any]) -> dict[str, Any]:
-        """How many runs of a queue may start: `{limit, period, burst?, perKey?}`; the queue."""
+        """How many runs of a queue may start: `{limit, period, burst?, perKey?, concurrencyKey?}`; the queue."""
         return self.request("POST", f"{_queue(name)}/rate", {"type": kind, **rate})
 
-    def reset_queue_rate(self, name: str, kind: str = "id", *, per_key: bool = False) -> dict[str, Any]:
-        """Lets as many runs start as there are; the queue."""
-        return self.request("POST", f"{_queue(name)}/rate/reset", {"type": kind, "perKey": per_key})
+    def reset_queue_rate(
+        self, name: str, kind: str = "id", *, per_key: bool = False, key: str | int | None = None
+    ) -> dict[str, Any]:
+        """Lets as many runs start as there are, or of a key as of each; the queue."""
+        body = {"type": kind, "perKey": per_key, **_of_key(key)}
+        return self.request("POST", f"{_queue(name)}/rate/reset", body)
 
     # --- tokens
 
@@ -545,6 +548,10 @@ def _form(fields: Mapping[str, str]) -> tuple[str, bytes]:
 def _queue(name: str) -> str:
     """A queue's address: slashes are encoded twice, since servers on the way may undo it once."""
     return f"/api/v1/queues/{quote(name.replace('/', '%2F'), safe='')}"
+
+
+def _of_key(key: str | int | None) -> dict[str, str | int]:
+    return {} if key is None else {"concurrencyKey": key}
 
 
 def _options(options: Mapping[str, Any]) -> str:

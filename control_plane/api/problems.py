@@ -164,6 +164,11 @@ CODES: dict[str, Code] = {
     "TOO_MANY_BULK_ACTIONS": Code(
         422, "As many bulk actions are under way as may.", "wait until some are complete, or abort some"
     ),
+    "TOO_MANY_KEY_LIMITS": Code(
+        422,
+        "As many concurrency keys of the queue have a limit or a rate of their own as may.",
+        "reset those of no use, or choose the limit that each key has",
+    ),
     "TOO_MANY_VARIABLES": Code(
         422, "The environment would have too many variables.", "delete some, or keep values elsewhere"
     ),

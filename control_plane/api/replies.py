@@ -655,11 +655,22 @@ class RateItem(Reply):
     burst: int
 
 
+class QueueKeyItem(Reply):
+    """A concurrency key with a limit or a rate of its own; null or absent: what each key of the queue has."""
+
+    concurrencyKey: str
+    concurrencyLimit: int | None
+    concurrencyLimitOverridePercent: float | None = None
+    overriddenAt: datetime | None = None
+    rate: RateItem | None = None
+
+
 class QueueReply(Reply):
     """A queue. `type`: `task` for a task's own, else `custom`; `name` without `task/`.
 
     `running`: runs that hold slots; `queued`: runs that wait for them. `concurrencyLimit` null: the environment's.
     `rate`, `keyRate`: how many runs of it, and of each concurrency key, may start; absent: as many as there are.
+    `keys`: those with something of their own, by their names; absent where there are none, and in lists.
     """
 
     id: str
@@ -673,6 +684,7 @@ class QueueReply(Reply):
     concurrencyLimitOverridePercent: float | None = None
     rate: RateItem | None = None
     keyRate: RateItem | None = None
+    keys: list[QueueKeyItem] | None = None
     releaseConcurrencyOnWaitpoint: bool
 
 

@@ -10,6 +10,7 @@ EngineError
 ├── QueueNotFound          no such queue in this environment
 ├── LimitTooHigh           a queue was to have a higher limit than its environment
 ├── NotOverridden          a queue's limit is the declared one already
+├── TooManyKeyLimits       as many keys of a queue have limits of their own as may
 ├── NotDelayed             a run that was to start at another time waits for none
 ├── MetadataInvalid        an operation does not fit a run's metadata
 ├── MetadataTooLarge       a run's metadata would be larger than it may
@@ -126,6 +127,12 @@ class NotOverridden(EngineError):
     """The queue's limit is the declared one."""
 
     code = "QUEUE_NOT_OVERRIDDEN"
+
+
+class TooManyKeyLimits(EngineError):
+    """As many concurrency keys of the queue have a limit or a rate of their own as may."""
+
+    code = "TOO_MANY_KEY_LIMITS"
 
 
 class NotDelayed(EngineError):

@@ -11,14 +11,8 @@ from collections import Counter
 import pytest
 import redis
 
-from sojourn.control_plane.domain.fairness import (
-    Entry,
-    EnvironmentLimits,
-    FairQueueModel,
-    Limits,
-    QueueLimits,
-    Rate,
-)
+from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, KeyLimits, Limits, QueueLimits, Rate
+from sojourn.control_plane.domain.fairness import Entry, FairQueueModel
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.mailbox import Mailbox
@@ -147,7 +141,12 @@ class History:
             },
             queues={
                 (pick(ENVIRONMENTS), name): QueueLimits(
-                    pick((None, 0, 1, 3)), pick((1.0, 3.0)), pick((False, False, True)), pick(RATES), pick(RATES)
+                    pick((None, 0, 1, 3)),
+                    pick((1.0, 3.0)),
+                    pick((False, False, True)),
+                    pick(RATES),
+                    pick(RATES),
+                    {key: KeyLimits(pick((None, 0, 1, 2)), pick(RATES)) for key in KEYS[1 : pick((1, 2, 5))]},
                 )
                 for name in QUEUES[: pick((0, 1, 3))]
             },

@@ -21,16 +21,19 @@ local function ready() return call('EXISTS', P .. 'ready') == 1 end
 
 -- The limits that govern a run: of the organization, the environment, the queue and the key, then the rates of queue and
 -- key. A missing one is none.
-local function caps(env, queue)
+local function caps(env, queue, key)
   local id = queue_id(env, queue)
-  local found = call('HMGET', P .. 'limits', 'org', 'e:' .. env, 'b:' .. env, 'q:' .. id, 'rq:' .. id, 'rk:' .. id)
+  local of_key = id .. '/' .. key
+  local found = call('HMGET', P .. 'limits', 'org', 'e:' .. env, 'b:' .. env, 'q:' .. id, 'rq:' .. id, 'rk:' .. id,
+    'k:' .. of_key, 'rk:' .. of_key)
   local none = math.huge
   local org, e = tonumber(found[1]) or none, tonumber(found[2]) or none
   local plain, q = tonumber(found[3]) or none, tonumber(found[4]) or none
-  -- One queue never uses the burst part. Its own limit holds for each concurrency key by itself.
-  local whole = plain
-  if q == 0 then whole = 0 end
-  return org, e, whole, math.min(q, plain), found[5], found[6]
+  -- One queue never uses the burst part. Its own limit holds for each concurrency key by itself, but for those that have
+  -- one of theirs; a limit of 0, which a paused queue has, too, holds back everything.
+  local whole, k = plain, tonumber(found[7]) or q
+  if q == 0 then whole, k = 0, 0 end
+  return org, e, whole, math.min(k, plain), found[5], found[8] or found[6]
 end
 
 local function queue_pace(env, queue) return 'q:' .. queue_id(env, queue) end
@@ -144,7 +147,7 @@ end
 
 -- Brings one path of the tree, from a leaf upwards, in line with the work and the slots there are.
 local function refresh(env, lane, queue, key)
-  local _, e, q, k, queue_rate, key_rate = caps(env, queue)
+  local _, e, q, k, queue_rate, key_rate = caps(env, queue, key)
   local qnode, qid = queue_node(lane, queue), queue_id(env, queue)
   local leaf = call('EXISTS', P .. 'leaf:' .. leaf_node(lane, queue, key)) == 1
   local queue_shut, key_shut
@@ -173,7 +176,7 @@ end
 local function refresh_environment(env, queue)
   local whole = state(env)
   if whole == 'none' then return end
-  local _, e = caps(env, queue)
+  local _, e = caps(env, queue, '')
   settle('root', env, whole, full(P .. 'slots:e:' .. env, e))
 end
 
@@ -266,7 +269,7 @@ local function take(lanes, skip, now, lease)
   local run = head[1]
   hold_slots(run, env, queue, key)
   call('ZADD', P .. 'inflight', now + lease, run)
-  local _, _, _, _, queue_rate, key_rate = caps(env, queue)
+  local _, _, _, _, queue_rate, key_rate = caps(env, queue, key)
   if (queue_rate or key_rate) and not goes_on(lane) then
     count_start(queue_rate, queue_pace(env, queue))
     count_start(key_rate, key_pace(env, queue, key))
