@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 from sojourn.sdk import context
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import (
+    BY_CODE,
     BY_STATUS,
     ApiConnectionError,
     ApiError,
@@ -574,7 +575,8 @@ def _read(response: Response) -> dict[str, Any]:
         return body if isinstance(body, dict) else {"data": body}
     if not isinstance(body, dict):
         body = {"error": str(body)[:200]}
-    kind = BY_STATUS.get(response.status, ServerError if response.status >= 500 else ApiError)
+    of_status = BY_STATUS.get(response.status, ServerError if response.status >= 500 else ApiError)
+    kind = BY_CODE.get(str(body.get("code")), of_status)
     next_step = body.get("nextStep")
     if kind is AuthenticationError and not next_step:
         next_step = "check SOJOURN_SECRET_KEY"

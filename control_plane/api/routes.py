@@ -91,12 +91,22 @@ _SCHEDULE = ("SCHEDULE_NOT_FOUND",)
 _WEBHOOK = ("WEBHOOK_NOT_FOUND",)
 _BATCH = ("BATCH_NOT_FOUND",)
 _API_KEY = ("API_KEY_NOT_FOUND",)
+_NEW_BATCH = (
+    "HEADERS_INVALID",
+    "OPTION_UNSUPPORTED",
+    "PARENT_IS_OVER",
+    "BATCH_DIFFERS",
+    "BATCH_RATE_LIMITED",
+    "QUEUE_FULL",
+    "ENGINE_ERROR",
+)
 _WHOLE_BATCH = (
     "HEADERS_INVALID",
     "OPTION_UNSUPPORTED",
     "PARENT_IS_OVER",
     "BATCH_DIFFERS",
     "BATCH_OVER",
+    "BATCH_RATE_LIMITED",
     "QUEUE_FULL",
     "PACKETS_UNAVAILABLE",
     "ENGINE_ERROR",
@@ -891,7 +901,7 @@ ROUTES: tuple[Route, ...] = (
         replies.BatchMadeReply,
         body=bodies.BatchBody,
         limit=128 * KIB,
-        codes=("HEADERS_INVALID", "OPTION_UNSUPPORTED", "PARENT_IS_OVER", "BATCH_DIFFERS", "QUEUE_FULL", "ENGINE_ERROR"),
+        codes=_NEW_BATCH,
         statuses=(200, 202),
         needs=needs.CREATE_BATCH,
     ),

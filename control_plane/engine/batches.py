@@ -16,6 +16,7 @@ from typing import Any
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.engine.batch_items import BatchItems, Flaw, Item
+from sojourn.control_plane.engine.batch_rate import BatchRate
 from sojourn.control_plane.engine.errors import (
     BatchDiffers,
     BatchItemInvalid,
@@ -101,6 +102,7 @@ class Batches:
         items: BatchItems,
         runs: Runs,
         triggering: Triggering,
+        rate: BatchRate,
         patience: timedelta,
         at_once: int = 4,
         random: Callable[[int], bytes] = os.urandom,
@@ -109,19 +111,26 @@ class Batches:
         self._items = items
         self._runs = runs
         self._triggering = triggering
+        self._rate = rate
         self._patience = patience
         self._turn = threading.BoundedSemaphore(at_once)
         self._random = random
 
     def create(self, environment: Environment, request: BatchRequest, now: datetime) -> MadeBatch:
-        """A new batch without items, or the one that the request's keys stand for."""
-        batch = self._new(environment, request, now)
+        """A new batch without items, or the one that the request's keys stand for.
+
+        `QueueFull`, `ParentIsOver`, `BatchDiffers`, `BatchRateReached`.
+        """
+        batch, is_counted = self._new(environment, request, now), False
         for _ in range(_TRIES):
             found = self._made_before(environment, request, now)
             if found is not None:
                 return found
             self._triggering.check_room(environment, request.run_count)
             self._check_parent(environment, request.parent_run_id)
+            if not is_counted:
+                self._rate.spend(environment.id, request.run_count, now)
+                is_counted = True
             if self._batches.make(batch, request.request_key) or self._batches.find(environment.id, batch.id):
                 return MadeBatch(batch, cached=False)
         raise EngineError("the batch could not be stored: try again")
