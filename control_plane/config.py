@@ -496,6 +496,7 @@ if TYPE_CHECKING:
         checkpoint_seconds: float
         queue_size_limit: int
         api_rate: str
+        batch_rate: str
         public_token_rate: str
         log_retention_days: int
         log_lines_limit: int
