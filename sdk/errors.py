@@ -26,8 +26,6 @@ RunCancelledError              a BaseException that reaches the task's code when
 
 from __future__ import annotations
 
-from datetime import UTC
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -199,7 +197,7 @@ class RateLimitError(ApiError):
     @property
     def retry_at(self) -> datetime | None:
         """When there is room again, aware; None where the API does not say."""
-        from datetime import datetime
+        from datetime import UTC, datetime
 
         reset = self.headers.get("x-ratelimit-reset", "")
         return datetime.fromtimestamp(int(reset) / 1000, UTC) if reset.isdecimal() and len(reset) < 15 else None
