@@ -14,6 +14,7 @@ from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.inside import blocking
 from sojourn.sdk.result import Results
+from sojourn.sdk.surroundings import of_version
 from sojourn.sdk.trigger_options import key_options
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def batch_trigger(
     task_id: str, items: Iterable[Any], options: Mapping[str, Any], key: Any, key_ttl: Any, client: Client | None
 ) -> BatchHandle:
     """Asks for a run of each item, a payload or `(payload, options)`, as one batch."""
-    return _trigger((Wanted(task_id, *item_of(item, options)) for item in items), key, key_ttl, client)
+    wanted = ((task_id, *item_of(item, options)) for item in items)
+    return _trigger((Wanted(task, payload, of_version(given)) for task, payload, given in wanted), key, key_ttl, client)
 
 
 class Batch:
@@ -107,7 +109,7 @@ def _wanted(item: Any, options: Mapping[str, Any]) -> Wanted:
     task_id = item[0] if isinstance(item[0], str) else getattr(item[0], "id", None)
     if not isinstance(task_id, str):
         raise ConfigurationError(f"{item[0]!r} is no task: give a task or its id")
-    return Wanted(task_id, item[1], {**options, **(item[2] if len(item) == 3 else {})})
+    return Wanted(task_id, item[1], of_version({**options, **(item[2] if len(item) == 3 else {})}))
 
 
 batch = Batch()

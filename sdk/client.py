@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 import uuid
@@ -28,6 +27,7 @@ from sojourn.sdk.errors import (
 )
 from sojourn.sdk.exchange import Request, Response, Transport
 from sojourn.sdk.protocol import API_VERSION, MAX_PAYLOAD_BYTES, VERSION
+from sojourn.sdk.surroundings import named
 
 #: Levels that the API takes in a body; the payload is two below its top.
 MAX_PAYLOAD_DEPTH = 126
@@ -57,7 +57,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         source: str = "sdk",
     ):
-        self.api_url = (api_url or _environment("API_URL") or "http://127.0.0.1:3030").rstrip("/")
+        self.api_url = (api_url or named("API_URL") or "http://127.0.0.1:3030").rstrip("/")
         key = secret_key or _key()
         if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
             raise ConfigurationError("the secret key has characters that no key has: copy it again, without spaces")
@@ -607,11 +607,7 @@ def _pause(error: ApiError, wait: float) -> float | None:
 
 def _key() -> str | None:
     """A secret key, or a public token in its place."""
-    return _environment("SECRET_KEY") or _environment("ACCESS_TOKEN")
-
-
-def _environment(name: str) -> str | None:
-    return os.environ.get(f"SOJOURN_{name}") or os.environ.get(f"TRIGGER_{name}") or None
+    return named("SECRET_KEY") or named("ACCESS_TOKEN")
 
 
 #: The client that `auth.with_token` has put in the place of the process's, for this thread or coroutine.
@@ -657,10 +653,10 @@ def default() -> Client:
     client = _Default.client
     if client is not None and _Default.made_from is None:
         return client
-    named = (_environment("API_URL"), _key())
-    if client is None or _Default.made_from != named:
+    said = (named("API_URL"), _key())
+    if client is None or _Default.made_from != said:
         client = Client()
-        _Default.client, _Default.made_from = client, named
+        _Default.client, _Default.made_from = client, said
     return client
 
 
