@@ -324,13 +324,20 @@ class Runs:
         return rows[0]["at"]
 
     def expiring(self, now: datetime, limit: int) -> list[Run]:
-        """Runs that were never dequeued and whose time to live is over."""
-        return self._where(
+        """Runs that were never dequeued and whose time to live is over; and hooks that wait in the queue again."""
+        fresh = self._where(
             "snapshot_status IN ('QUEUED', 'RUN_CREATED') AND started_at IS NULL AND ttl_expires_at <= %s"
             " ORDER BY ttl_expires_at",
             now,
             limit,
         )
+        hooks = self._where(
+            "snapshot_status = 'QUEUED' AND hook_of IS NOT NULL AND started_at IS NOT NULL AND ttl_expires_at <= %s"
+            " ORDER BY ttl_expires_at",
+            now,
+            limit,
+        )
+        return fresh + hooks
 
     def lapsed(self, now: datetime, limit: int) -> list[Run]:
         """Runs whose executor has not beaten in time."""

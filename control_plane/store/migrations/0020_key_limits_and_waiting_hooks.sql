@@ -12,3 +12,9 @@ CREATE TABLE queue_keys (
         num_nonnulls(override_limit, override_percent) = CASE WHEN overridden_at IS NULL THEN 0 ELSE 1 END),
     CONSTRAINT queue_keys_differ CHECK (overridden_at IS NOT NULL OR rate IS NOT NULL)
 );
+
+-- Hooks that have begun, and wait in the queue again: the runs whose hooks they are are kept for them, for so long at most.
+CREATE INDEX runs_waiting_hooks ON runs (ttl_expires_at)
+    WHERE snapshot_status = 'QUEUED' AND hook_of IS NOT NULL AND started_at IS NOT NULL;
+UPDATE runs SET ttl_expires_at = updated_at + interval '3 days'
+    WHERE hook_of IS NOT NULL AND snapshot_status = 'QUEUED' AND started_at IS NOT NULL AND ttl_expires_at IS NULL;
