@@ -19,7 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from sojourn.sdk.auth import Auth
 from sojourn.sdk.batch import Batch
 from sojourn.sdk.batch import batch as batches
-from sojourn.sdk.bulk_actions import PAUSE, BulkActions, BulkActionState
+from sojourn.sdk.bulk_actions import BulkActions, BulkActionState, Looks
 from sojourn.sdk.client import Client
 from sojourn.sdk.conditions import task_result
 from sojourn.sdk.deployments import Deployments
@@ -218,15 +218,10 @@ class AsyncBulkActions(_Over):
         on_progress: Callable[[BulkActionState], object] | None = None,
     ) -> BulkActionState:
         """Waits until an action is over, or so many seconds; it as it stands then. Each look is given to `on_progress`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            state = await self.retrieve(action)
-            if on_progress is not None:
-                on_progress(state)
-            left = PAUSE if deadline is None else deadline - time.monotonic()
-            if state.is_over or left <= 0:
-                return state
-            await asyncio.sleep(min(PAUSE, left))
+        looks = Looks(timeout, on_progress)
+        while (pause := looks.pause(state := await self.retrieve(action))) is not None:
+            await asyncio.sleep(pause)
+        return state
 
 
 class AsyncEnvVars(_Over):
