@@ -46,9 +46,9 @@ class Batch:
         """The runs in the order of the items."""
         return [self._runs[index] for index in sorted(self._runs)]
 
-    def shown(self, over: Collection[str]) -> dict[str, Any]:
-        """As the API shows it; `over`: the runs that are."""
-        finished = sum(run_id in over for run_id in self._runs.values())
+    def shown(self, over: Collection[str] | None = None) -> dict[str, Any]:
+        """As the API shows it; `over`: the runs that are, None for all."""
+        finished = sum(over is None or run_id in over for run_id in self._runs.values())
         status = "PENDING" if not self.is_whole else "COMPLETED" if finished == self.count else "PROCESSING"
         key = {"idempotencyKey": self.key} if self.key else {}
         dates = {"createdAt": self._at, "updatedAt": self._at}
