@@ -192,7 +192,7 @@ class Batches:
 
     def results(self, batch: Batch, after: int) -> Iterator[tuple[int, Run]]:
         """The runs that are over, with their positions, from the item after that one on."""
-        return self._batches.results(batch.id, after)
+        return self._batches.results(batch.id, after, batch.run_count)
 
     def sweep(self, now: datetime, limit: int) -> int:
         """Gives up what nobody fills, completes what is over; how many batches."""

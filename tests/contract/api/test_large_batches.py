@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from sojourn import batch, tasks
+from sojourn.control_plane.store import batches as stored_batches
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.batch_calls import Lines, Wanted
 from sojourn.sdk.client import Client
@@ -230,3 +231,17 @@ def test_runs_and_results_come_in_parts(tenant: Tenant, server: WebServer) -> No
     for wrong in ({"limit": -1}, {"after": COUNT}, {"after": "x"}):
         with pytest.raises(BadRequestError):
             client.retrieve_batch(made.id, wrong)
+
+
+@pytest.mark.parametrize("size", [1, 25, 1_000])
+def test_large_outputs_are_read_a_few_at_a_time(
+    platform: Platform, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Whatever is cut off where, each item that is over comes once, in its place; those that are not leave gaps."""
+    made = tasks.batch_trigger("hello", [(n, {"region": "mars"} if n % 3 else {}) for n in range(20)], client=tenant.sdk())
+    platform.database.rows("UPDATE runs SET output = repeat('x', 10) WHERE batch_id = %s", made.id)
+    monkeypatch.setattr(stored_batches, "_RESULTS", 7)
+    monkeypatch.setattr(stored_batches, "_RESULT_BYTES", size)
+    for after in (-1, 0, 6, 18, 19):
+        found = [position for position, _ in platform.stored_batches.results(made.id, after, 20)]
+        assert found == [n for n in range(after + 1, 20) if n % 3]
