@@ -77,7 +77,7 @@ class Platform:
     """
 
     def __init__(self, known: Registry = registry, *, tokens: Answers | None = None, now: datetime | None = None):
-        self.now = (now or datetime.now(UTC).replace(microsecond=0)).astimezone(UTC)
+        self.now = _aware(now or datetime.now(UTC).replace(microsecond=0))
         self.runs: dict[str, Ended] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
         self._registry = known
@@ -126,7 +126,7 @@ class Platform:
     ) -> list[str]:
         """Lets time pass, so long or until a date: schedules fire and dates come, in their order. The runs that ended."""
         passed = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        target = self.now + passed if to is None else to.astimezone(UTC)
+        target = self.now + passed if to is None else _aware(to)
         if target < self.now:
             raise ConfigurationError(f"time does not go back: it is {self.now.isoformat()}")
         before = len(self.runs)
@@ -489,6 +489,12 @@ def _body(request: Request) -> dict[str, Any]:
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ConfigurationError("a datetime without a time zone: add tzinfo=timezone.utc")
+    return moment.astimezone(UTC)
 
 
 def _response(status: int, body: Mapping[str, Any]) -> Response:

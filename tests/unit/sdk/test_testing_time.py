@@ -107,6 +107,10 @@ def test_time_goes_forward_and_not_without_end() -> None:
         assert platform.advance(to=START) == []
         with pytest.raises(ConfigurationError, match="back"):
             platform.advance(to=START - timedelta(seconds=1))
+        nowhere = datetime(2027, 1, 1)  # noqa: DTZ001
+        for wrong in (lambda: platform.advance(to=nowhere), lambda: testing.Platform(now=nowhere)):
+            with pytest.raises(ConfigurationError, match="time zone"):
+                wrong()
         schedules.create("note", "* * * * *", deduplication_key="a")
         with pytest.raises(ConfigurationError, match="advance by less"):
             platform.advance(days=30)
