@@ -40,9 +40,7 @@ def _add_set(limits: click.Group) -> None:
     @click.option("--queue", help="A queue of that environment; a task's own is task/<task>.")
     @click.option("--limit", type=click.IntRange(0, 100_000), help="Runs at once.")
     @click.option("--no-limit", is_flag=True, help="An organization has as many as its environments.")
-    @click.option(
-        "--burst", type=Finite(1, 100), help="Stretches the limit of an environment, over several queues."
-    )
+    @click.option("--burst", type=Finite(1, 100), help="Stretches the limit of an environment, over several queues.")
     @click.option("--weight", type=Finite(0.01, 100), help="Turns beside others of the same kind; 1 is usual.")
     @click.option("--pause", is_flag=True, help="An environment starts no run.")
     @click.option("--resume", is_flag=True, help="A paused environment goes on.")

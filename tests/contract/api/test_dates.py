@@ -51,7 +51,9 @@ def test_a_number_is_no_time_ahead(tenant: Tenant, text: str) -> None:
     post = tenant.client.simulate_post
     tenant.deploy(["hello"])
     run = tenant.trigger(delay="1h")
-    schedule = post("/api/v1/schedules", json={"task": "hello", "cron": "0 0 1 1 *", "deduplicationKey": "dates"}).json["id"]
+    schedule = post("/api/v1/schedules", json={"task": "hello", "cron": "0 0 1 1 *", "deduplicationKey": "dates"}).json[
+        "id"
+    ]
     span = {"from": text, "to": "2026-01-02"}
     for answer, field in (
         (post("/api/v1/tasks/hello/trigger", json={"options": {"delay": text}}), "options.delay"),
@@ -67,22 +69,18 @@ def test_a_number_is_no_time_ahead(tenant: Tenant, text: str) -> None:
 
 def test_a_span_from_and_to_what_is_shown_has_it(tenant: Tenant) -> None:
     """Shown are ms, stored are µs: ten of each, since one may by chance have no µs."""
-    for path, make, begin, end in (
-        (RUNS, lambda: tenant.trigger("spanned"), "filter[createdAt][from]", "filter[createdAt][to]"),
-        (
-            TOKENS,
-            lambda: tenant.client.simulate_post(TOKENS, json={"timeout": "1h"}).json["id"],
-            "filter[createdAt][from]",
-            "filter[createdAt][to]",
-        ),
-        (DEPLOYMENTS, lambda: deployed(tenant), "from", "to"),
+    created = ("filter[createdAt][from]", "filter[createdAt][to]")
+    for path, make, names in (
+        (RUNS, lambda: tenant.trigger("spanned"), created),
+        (TOKENS, lambda: tenant.client.simulate_post(TOKENS, json={"timeout": "1h"}).json["id"], created),
+        (DEPLOYMENTS, lambda: deployed(tenant), ("from", "to")),
     ):
         made = {make() for _ in range(10)}
         data = tenant.client.simulate_get(path, params={"page[size]": "100"}).json["data"]
         shown = {each["id"]: each["createdAt"] for each in data if each["id"] in made}
         assert shown.keys() == made
         for thing, date in shown.items():
-            found = tenant.client.simulate_get(path, params={begin: date, end: date}).json["data"]
+            found = tenant.client.simulate_get(path, params=dict.fromkeys(names, date)).json["data"]
             assert thing in [each["id"] for each in found], (path, date)
 
 

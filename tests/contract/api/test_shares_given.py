@@ -159,7 +159,9 @@ def test_one_organization_that_cannot_be_swept_keeps_no_other_from_it(
     finally:
         rows("UPDATE organizations SET concurrency_limit = NULL WHERE id = %s", stranger.organization)
         rows("UPDATE environments SET burst = 1 WHERE id = %s", tenant.environment)
-        rows("ALTER TABLE environments ADD CONSTRAINT environments_finite CHECK (weight < 'infinity' AND burst < 'infinity')")
+        rows(
+            "ALTER TABLE environments ADD CONSTRAINT environments_finite CHECK (weight < 'infinity' AND burst < 'infinity')"
+        )
     assert platform.recovery.sweep_all(now)[1] == {}
 
 

@@ -197,9 +197,7 @@ def test_what_is_held_fires_as_soon_as_its_run_is_over(platform: Platform, tenan
     assert ticker.interval(soon) == 5
 
 
-@pytest.mark.parametrize(
-    ("overlap", "expected"), [("allow", [0, 1, 2]), ("queue", [0]), ("skip", [0]), ("replace", [0])]
-)
+@pytest.mark.parametrize(("overlap", "expected"), [("allow", [0, 1, 2]), ("queue", [0]), ("skip", [0]), ("replace", [0])])
 def test_what_is_held_is_looked_at_when_the_overlap_changes(
     platform: Platform, tenant: Tenant, overlap: str, expected: list[int]
 ) -> None:
