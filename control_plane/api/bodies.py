@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from sojourn.control_plane.domain import duration
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
     MAX_CONCURRENCY_KEY_CHARS,
@@ -494,7 +493,7 @@ _Words = Annotated[
     Field(min_length=1, max_length=100),
 ]
 _OneOrMore = Name | _Words
-_Moment = Time | Annotated[int, Field(ge=duration.FIRST_MS, lt=duration.END_MS)]
+_Moment = Time | Annotated[int, Field(ge=0, le=10**15)]
 
 
 class BulkQueue(Strict):
@@ -510,8 +509,8 @@ class BulkFilter(Strict):
     status: _OneOrMore | None = Field(default=None, description="Of either vocabulary. To cancel: those that are not over.")
     taskIdentifier: _OneOrMore | None = None
     version: _OneOrMore | None = None
-    since: _Moment | None = Field(default=None, alias="from", description="An ISO date or ms since the epoch, included.")
-    until: _Moment | None = Field(default=None, alias="to", description="An ISO date or ms since the epoch, included.")
+    since: _Moment | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
+    until: _Moment | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
     period: Time | None = Field(default=None, description="The last so long, like 7d.")
     bulkAction: _OneOrMore | None = None
     tag: _OneOrMore | None = None
@@ -571,10 +570,10 @@ class PageQuery(ListQuery):
     """A page of a list, newest first, of a span of time."""
 
     created_from: Time | None = Field(
-        default=None, alias="filter[createdAt][from]", description="An ISO date or ms since the epoch, included."
+        default=None, alias="filter[createdAt][from]", description="A date or ms since the epoch."
     )
     created_to: Time | None = Field(
-        default=None, alias="filter[createdAt][to]", description="An ISO date or ms since the epoch, included."
+        default=None, alias="filter[createdAt][to]", description="A date or ms since the epoch."
     )
     period: Time | None = Field(default=None, alias="filter[createdAt][period]", description="The last so long, like 7d.")
 
@@ -660,8 +659,8 @@ class DeploymentsQuery(Query):
 
     status: _Listed | None = Field(default=None, description="Statuses, with commas between; all there are is DEPLOYED.")
     period: Time | None = Field(default=None, description="The last so long, like 7d.")
-    since: Time | None = Field(default=None, alias="from", description="An ISO date or ms since the epoch, included.")
-    until: Time | None = Field(default=None, alias="to", description="An ISO date or ms since the epoch, included.")
+    since: Time | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
+    until: Time | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
     size: Annotated[int, Field(ge=1, le=100)] = Field(default=20, alias="page[size]")
     after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
 

@@ -16,11 +16,11 @@ _PART = re.compile(r"([0-9]{1,15})(w|d|hr|h|m|s)")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 #: A date of ISO 8601, in its long or its short form: digits alone are a day, and never anything else.
 _ISO = re.compile(r"[0-9]{4}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4}|-W[0-9]{2}-[0-9]|W[0-9]{3})(?:[Tt ][0-9:., +Zz-]+)?")
-_DIGITS = re.compile(r"[0-9]+")
+#: Digits that are no day.
+_MILLISECONDS = re.compile(r"(?![0-9]{8}$)[0-9]{1,100}")
 #: Ms since the epoch that can be meant: since 2001, with 13 digits at most (2286). Fewer are seconds, or a day written
 #: without dashes; more are a day and a time, or finer than ms.
-FIRST_MS, END_MS = 978_307_200_000, 10**13
-_DAY = re.compile(r"[0-9]{8}")
+_FIRST_MS, _END_MS = 978_307_200_000, 10**13
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _UNITS = {"w": 604_800, "d": 86_400, "hr": 3_600, "h": 3_600, "m": 60, "s": 1}
 
@@ -51,12 +51,15 @@ def date(text: str) -> datetime:
 
 
 def moment(text: str) -> datetime:
-    """The same, or ms since the epoch. Numbers that are no plausible ms are refused: they are seconds, or a slip."""
-    if not _DIGITS.fullmatch(text) or _DAY.fullmatch(text):
-        return date(text)
-    if len(text) > MAX_CHARS or not FIRST_MS <= int(text) < END_MS:
+    """The same, or ms since the epoch. Eight digits are a day."""
+    return of_milliseconds(int(text)) if _MILLISECONDS.fullmatch(text) else date(text)
+
+
+def of_milliseconds(number: int) -> datetime:
+    """A time out of ms since the epoch. `BadTime` for what is no plausible number of them: seconds, a day, a slip."""
+    if not _FIRST_MS <= number < _END_MS:
         raise BadTime('write a date like "2026-01-31" or "2026-01-31T12:00:00Z", or ms since the epoch like 1769860800000')
-    return _EPOCH + timedelta(milliseconds=int(text))
+    return _EPOCH + timedelta(milliseconds=number)
 
 
 def until(text: str) -> datetime:

@@ -177,12 +177,12 @@ class Triggering:
         now: datetime,
         full: QueueFull | None,
     ) -> Triggered:
-        if request.queue is not None and full is None:
-            self.add_queues({(environment.id, request.queue)}, now)
         for _ in range(_TRIES):
             known = self._held(environment, request, now)
             if known is not None:
                 return known
+            if request.queue is not None and full is None:
+                self.add_queues({(environment.id, request.queue)}, now)
             try:
                 made = self._debouncing.trigger(wish, document, now, full)
             except NotStored:

@@ -35,8 +35,8 @@ def test_numbers_that_are_no_ms_narrow_no_list(tenant: Tenant, text: str, end: s
 
 @pytest.mark.parametrize("number", [0, 10, 20_260_101, 1_764_262_800, 20_260_101_120_000])
 def test_a_bulk_action_takes_no_number_that_is_no_ms(tenant: Tenant, number: int) -> None:
-    answer = tenant.client.simulate_post("/api/v1/bulk-actions", json={"action": "cancel", "filter": {"from": number}})
-    assert answer.status_code == 400 and answer.json["code"] == "BODY_INVALID"
+    body = {"action": "cancel", "filter": {"from": number}}
+    is_refused(tenant.client.simulate_post("/api/v1/bulk-actions", json=body), "filter.from")
 
 
 def test_a_day_without_dashes_is_that_day(tenant: Tenant) -> None:
