@@ -19,7 +19,10 @@ ENVIRONMENT = (
     "INSERT INTO environments (id, organization_id, project_id, slug, type, weight, burst)"
     " VALUES ('env_1', 'org_1', 'project_1', 'dev', 'DEVELOPMENT', 'Infinity', 'NaN')"
 )
-QUEUES = "INSERT INTO queues (id, environment_id, name, weight) VALUES ('queue_1', 'env_1', 'a', 'NaN'), ('queue_2', 'env_1', 'b', 3)"
+QUEUES = (
+    "INSERT INTO queues (id, environment_id, name, weight)"
+    " VALUES ('queue_1', 'env_1', 'a', 'NaN'), ('queue_2', 'env_1', 'b', 3)"
+)
 
 
 def test_weights_that_are_no_numbers_are_put_right(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
