@@ -280,7 +280,7 @@ class Runs:
         """A run's root and parent, if it has them, what its hooks join it to, and its newest children; newest first."""
         rows = self._database.rows(
             f"(SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND (id = ANY(%s) OR hook_of = %s))"  # noqa: S608
-            f" UNION ALL (SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND parent_run_id = %s"  # noqa: S608
+            f" UNION ALL (SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND parent_run_id = %s"
             " AND hook_of IS DISTINCT FROM %s ORDER BY id DESC LIMIT %s) ORDER BY id DESC",
             run.environment_id,
             [other for other in (run.root_run_id, run.parent_run_id, run.hook_of) if other],
