@@ -15,6 +15,7 @@ import click
 from sojourn.cli import output, profile
 from sojourn.cli.output import USAGE, fail
 from sojourn.sdk import archive
+from sojourn.sdk.manifest import to_pack
 
 _INDEX_SECONDS = 120
 
@@ -40,7 +41,7 @@ def add(group: click.Group) -> None:
         client = profile.client(environment, data_dir)
         manifest = _index(directory)
         try:
-            packed, content_hash = archive.pack(directory)
+            packed, content_hash = archive.pack(directory, to_pack(manifest))
         except archive.ArchiveError as error:
             fail(f"{directory} cannot be packed: {error}", USAGE)
         made = client.deploy(manifest, content_hash, base64.b64encode(packed).decode(), image, external_id)

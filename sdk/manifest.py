@@ -14,6 +14,7 @@ from sojourn.sdk.registry import Registry, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
     from typing import Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Imported before everything else, if it is there: the place for project-wide hooks.
 INIT = "init.py"
+#: In a version's tree: which files are imported before any task's, one a line. Projects cannot have a file of that name.
+HOOK_FILES = ".sojourn/hooks"
 _NOT_TASKS = ("setup.py", "conftest.py", "__main__.py")
 
 
@@ -47,8 +50,40 @@ def collect(directory: Path) -> dict[str, Any]:
     directory = directory.resolve()
     sys.path.insert(0, str(directory))
     files = [path for path in included(directory) if path.endswith(".py") and _may_hold_tasks(path)]
-    modules = [load(directory, file) for file in sorted(files, key=lambda path: (path != INIT, path))]
-    return describe(registry, directory, modules)
+    files.sort(key=lambda path: (path != INIT, path))
+    modules = [load(directory, file) for file in files]
+    hooks = hook_files(registry, directory)
+    return describe(registry, directory, modules) | {"hookFiles": [file for file in files if file in hooks]}
+
+
+def hook_files(known: Registry, directory: Path) -> set[str]:
+    """The files of a project that have to be imported before any task runs, `init.py` aside.
+
+    A hook of the whole project, or of another file's task, is there only once the file that declares it was imported.
+    """
+    declared = [(places, None) for places in known.hooks.places]
+    declared += [(places, task.file) for task in known.tasks.values() for places in task.hooks.places]
+    found = set()
+    for places, own in declared:
+        inside = [Path(place).resolve() for place in places if Path(place).resolve().is_relative_to(directory)]
+        if inside and (own is None or inside[0] != Path(own).resolve()):
+            found.add(inside[0].relative_to(directory).as_posix())
+    return found - {INIT}
+
+
+def to_pack(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What goes into a version's archive beside the project's own files; nothing for most projects."""
+    files = manifest.get("hookFiles")
+    return {HOOK_FILES: "".join(f"{file}\n" for file in files)} if files else {}
+
+
+def imported_first(directory: Path) -> list[str]:
+    """The files of an unpacked version that are imported before its tasks', in that order."""
+    init = [INIT] if (directory / INIT).exists() else []
+    try:
+        return init + (directory / HOOK_FILES).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return init
 
 
 def describe(known: Registry, directory: Path, modules: list[ModuleType]) -> dict[str, Any]:
