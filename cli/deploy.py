@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from sojourn.cli import output, profile
+from sojourn.cli.environment import environment_options
 from sojourn.cli.output import USAGE, fail
 from sojourn.sdk import archive
 from sojourn.sdk.manifest import to_pack
@@ -25,10 +26,9 @@ def add(group: click.Group) -> None:
 
     @output.command(group, "deploy")
     @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-    @click.option("--env", "environment", default="dev", show_default=True, help="The environment to deploy to.")
     @click.option("--image", help="The container image that it runs in, where executors run by docker.")
     @click.option("--external-id", help="A name for the version, such as a commit, which triggers may ask for.")
-    @click.option("--data-dir", help="The stack to deploy to, if it is not the default one.")
+    @environment_options
     def deploy(
         directory: Path,
         environment: str,

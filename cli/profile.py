@@ -7,9 +7,14 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from sojourn.cli.environment import Asked, asked, slug_of
 from sojourn.sdk.client import Client
-from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.errors import ConfigurationError, NotFoundError
+
+#: How tokens of persons and of organizations begin: they open no environment, but its key.
+_OF_PERSONS = ("tr_pat_", "tr_oat_")
 
 
 def data_dir(given: str | None) -> Path:
@@ -33,7 +38,7 @@ def remember(environment: str, secret: str, directory: str | None = None) -> boo
     """Puts an environment's new root key into the file that the stack wrote; False where no such file is used."""
     path = data_dir(directory) / "credentials.json"
     found = credentials(path.parent)
-    if os.environ.get("SOJOURN_SECRET_KEY") or found is None or environment not in found["environments"]:
+    if _key_is_exported() or found is None or environment not in found["environments"]:
         return False
     found["environments"][environment]["secret_key"] = secret
     handle, temporary = tempfile.mkstemp(dir=path.parent)  # which nobody else may read
@@ -44,14 +49,92 @@ def remember(environment: str, secret: str, directory: str | None = None) -> boo
 
 
 def client(environment: str, directory: str | None = None) -> Client:
-    """A client for an environment of the stack, or for SOJOURN_API_URL and SOJOURN_SECRET_KEY."""
-    url, key = os.environ.get("SOJOURN_API_URL"), os.environ.get("SOJOURN_SECRET_KEY")
+    """A client for an environment: by the key that is exported, by a personal token that is, or of the stack here.
+
+    `ConfigurationError` where a key opens another environment than the one that was typed.
+    """
+    url, key = _exported("API_URL"), _exported("SECRET_KEY") or _exported("ACCESS_TOKEN")
+    typed = asked()
+    if key and key.startswith(_OF_PERSONS):
+        return _by_token(url, key, typed.project or _exported("PROJECT_REF"), environment)
     if key:
-        return Client(url, key, source="cli")
+        found = Client(url, key, source="cli")
+        _check(found, typed)
+        return found
+    return _of_stack(url, environment, typed.project, directory)
+
+
+def name_of(client: Client, environment: str) -> str:
+    """The environment that a client speaks to, for people: where a key is exported, that says which."""
+    if not _key_is_exported():
+        return slug_of(environment)
+    return str(client.claims().get("environment") or "the key's environment")
+
+
+def _of_stack(url: str | None, environment: str, project: str | None, directory: str | None) -> Client:
     found = credentials(data_dir(directory))
     if found is None:
         raise ConfigurationError("nothing runs here yet: `sojourn up` starts it, or set SOJOURN_API_URL and _SECRET_KEY")
-    keys = found["environments"]
-    if environment not in keys:
-        raise ConfigurationError(f"there is no environment {environment!r}: there are {', '.join(sorted(keys))}")
-    return Client(url or found["api_url"], keys[environment]["secret_key"], source="cli")
+    keys, address = found["environments"], url or found["api_url"]
+    slug = slug_of(environment)
+    if slug in keys and project in (None, found.get("project_ref")):
+        return Client(address, keys[slug]["secret_key"], source="cli")
+    if found.get("pat"):
+        return _by_token(address, found["pat"], project or found.get("project_ref"), environment)
+    raise ConfigurationError(f"there is no environment {environment!r}: there are {', '.join(sorted(keys))}")
+
+
+def _by_token(url: str | None, token: str, project: str | None, environment: str) -> Client:
+    """A client with the root key of an environment, which is asked for with a personal or an organization's token."""
+    person = Client(url, token, source="cli")
+    ref = project or _only_project(person)
+    path = f"/api/v1/projects/{quote(ref, safe='')}/{quote(environment, safe='')}"
+    try:
+        told = person.request("GET", path)
+    except NotFoundError as error:
+        there = ", ".join(each["externalRef"] for each in _projects(person))
+        message = f"there is no environment {environment!r} in the project {ref}"
+        raise NotFoundError(
+            message, status=404, code=error.code, next_step=f"correct --env or --project; the token sees {there}"
+        ) from None
+    finally:
+        person.close()
+    return Client(url, told["apiKey"], source="cli")
+
+
+def _only_project(person: Client) -> str:
+    refs = [each["externalRef"] for each in _projects(person)]
+    if len(refs) != 1:
+        there = ", ".join(refs) or "none"
+        raise ConfigurationError(f"which project? Name it by --project or SOJOURN_PROJECT_REF: there are {there}")
+    return str(refs[0])
+
+
+def _projects(person: Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = person.request("GET", "/api/v1/projects")["data"]
+    return found
+
+
+def _check(client: Client, typed: Asked) -> None:
+    """A key opens one environment; what was typed may not be another one, whose data the command would take for granted."""
+    if not typed.words:
+        return
+    if client.has_token:
+        raise ConfigurationError(f"a public token opens one environment: leave {typed.words} out, or unset the token")
+    told = client.claims()
+    opened = Asked(told.get("environment"), told.get("project"))
+    if typed.environment in (None, opened.environment) and typed.project in (None, opened.project):
+        return
+    raise ConfigurationError(
+        f"the key in SOJOURN_SECRET_KEY opens {opened.environment} of {opened.project}, not {typed.words}: "
+        "leave that out, export the other key, or unset SOJOURN_SECRET_KEY"
+    )
+
+
+def _key_is_exported() -> bool:
+    key = _exported("SECRET_KEY") or _exported("ACCESS_TOKEN")
+    return bool(key) and not str(key).startswith(_OF_PERSONS)
+
+
+def _exported(name: str) -> str | None:
+    return os.environ.get(f"SOJOURN_{name}") or os.environ.get(f"TRIGGER_{name}") or None

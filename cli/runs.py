@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from sojourn.cli import bulk, output, profile, run_details
+from sojourn.cli import bulk, confirming, output, profile, run_details
 from sojourn.cli.environment import environment_options as environment_options
 from sojourn.cli.output import FAILED, OK, USAGE, clean, fail
 from sojourn.cli.run_filters import filter_options, filters_of
@@ -167,8 +167,13 @@ def _add_ending(runs: click.Group) -> None:
         run: tuple[str, ...], environment: str, data_dir: str | None, as_json: bool, detach: bool, **given: Any
     ) -> None:
         """Cancel RUN, or several, or all that the filters find; those that are over stay as they are."""
+        single = _is_single(run, given)
+        if not run:
+            confirming.require_answer(given["yes"])
         client = profile.client(environment, data_dir)
-        if not _is_single(run, given):
+        if not single:
+            if not run and not given["yes"]:
+                confirming.confirm_cancel(client, environment, filters_of(given))
             begun = Runs(client).bulk_cancel(
                 run or None, name=given["name"], everything=given["everything"], **filters_of(given)
             )
@@ -195,8 +200,13 @@ def _add_ending(runs: click.Group) -> None:
         **given: Any,
     ) -> None:
         """New runs of the same tasks with the same payloads: of RUN, or several, or all that the filters find."""
+        single = _is_single(run, given)
+        if not run:
+            confirming.require_answer(given["yes"])
         client = profile.client(environment, data_dir)
-        if not _is_single(run, given):
+        if not single:
+            if not run and not given["yes"]:
+                confirming.confirm_replay(client, environment, filters_of(given))
             begun = Runs(client).bulk_replay(
                 run or None,
                 name=given["name"],
@@ -211,6 +221,7 @@ def _add_ending(runs: click.Group) -> None:
 
 
 def _bulk_options(function: Any) -> Any:
+    function = confirming.yes_option(function)
     function = click.option("--detach", is_flag=True, help="Of many runs: do not wait until all are done.")(function)
     function = click.option("--name", help="Of many runs: what the bulk action is called.")(function)
     return click.option("--all", "everything", is_flag=True, help="Every run there is.")(function)
@@ -218,6 +229,7 @@ def _bulk_options(function: Any) -> Any:
 
 def _is_single(run: tuple[str, ...], given: dict[str, Any]) -> bool:
     """Whether one run is named and nothing else."""
+    query_of(filters_of(given))  # refuses a filter that has no value
     if len(run) + len(filters_of(given)) + given["everything"] == 0:
         fail("which runs? name them, or give filters such as --task and --period, or --all", USAGE)
     return len(run) == 1 and not filters_of(given) and not given["everything"]

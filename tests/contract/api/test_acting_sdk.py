@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sojourn.cli import profile
+from sojourn.cli import confirming, profile
 from sojourn.cli.main import main
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk import client as clients
@@ -23,6 +23,7 @@ from sojourn.sdk.client import Client
 from sojourn.sdk.envvars import EnvVar, EnvVars
 from sojourn.sdk.errors import ApiConnectionError, BadRequestError, ConfigurationError, NotFoundError, RunTimeoutError
 from sojourn.sdk.exchange import Request, Response
+from sojourn.sdk.protocol import FINAL_STATUSES
 from sojourn.sdk.registry import registry
 from sojourn.sdk.run import Runs
 from tests.contract.api.conftest import Tenant
@@ -292,14 +293,14 @@ def test_many_runs_on_the_command_line(invoke: Invoke, client: Client) -> None:
     assert following in invoke("runs", "list", "--tag", "x", "--limit", "2")
     rest = json.loads(invoke("runs", "list", "--tag", "x", "--limit", "2", "--after", following, "--json"))
     assert sorted(each["id"] for each in page["data"] + rest["data"]) == sorted(made)
-    over = json.loads(invoke("runs", "cancel", "--tag", "x", "--name", "stop", "--json"))
+    over = json.loads(invoke("runs", "cancel", "--tag", "x", "--name", "stop", "--json", "--yes"))
     assert (over["status"], over["name"], over["counts"]["success"]) == ("COMPLETED", "stop", 3)
     assert "2 of 2 done" in invoke("runs", "replay", *made[:2])
-    begun = invoke("runs", "replay", "--tag", "x", "--test", "false", "--detach").strip()
+    begun = invoke("runs", "replay", "--tag", "x", "--test", "false", "--detach", "--yes").strip()
     assert "PENDING" in invoke("bulk", "get", begun)
     assert "ABORTED" in invoke("bulk", "abort", begun)
     assert begun in json.loads(invoke("bulk", "list", "--json"))["data"][0]["id"] and "ABORTED" in invoke("bulk", "list")
-    assert "COMPLETED" in invoke("runs", "cancel", "--all")
+    assert "COMPLETED" in invoke("runs", "cancel", "--all", "--yes")
     assert "which runs?" in invoke("runs", "cancel", code=2)
     for words in (("cancel", "--tag", ""), ("replay", "--queue", ","), ("cancel", "--from", ""), ("list", "--tag", "")):
         assert "has no value" in invoke("runs", *words, code=2)
@@ -329,3 +330,20 @@ def test_versions_on_the_command_line(invoke: Invoke, tenant: Tenant) -> None:
     assert "older" in invoke("deployments", "promote", older, code=3)
     assert invoke("deployments", "promote", older, "--rollback") == f"{older} is current\n"
     assert json.loads(invoke("deployments", "promote", newer, "--json"))["version"] == newer
+
+
+def test_runs_that_are_not_named_are_asked_about(
+    invoke: Invoke, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, over = (client.trigger("hello", options={"tags": ["asked"]})["id"] for _ in range(2))
+    client.cancel(over)
+    for words in (("cancel", "--tag", "asked"), ("replay", "--tag", "asked"), ("cancel", "--all", "--json")):
+        assert "this is no terminal: add --yes" in invoke("runs", *words, code=2)
+    monkeypatch.setattr(confirming, "_is_terminal", lambda: True)
+    assert "cancel 1 run of dev, and all" in (told := invoke("runs", "cancel", "--tag", "asked", stdin="n\n", code=2))
+    assert "nothing was done" in told and client.retrieve(run)["status"] not in FINAL_STATUSES
+    assert "replay 2 runs of dev" in invoke("runs", "replay", "--tag", "asked", stdin="\n", code=2)
+    invoke("runs", "cancel", "--tag", "asked", stdin="y\n")
+    assert client.retrieve(run)["status"] == "CANCELED"
+    assert len(client.list_runs({"filter[tag]": "asked"})["data"]) == 2
+    invoke("runs", "cancel", run, over)  # what is named is not asked about
