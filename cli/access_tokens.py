@@ -47,7 +47,7 @@ def _add_list(access_tokens: click.Group) -> None:
             )
             for each in found["data"]
         ]
-        output.table(("token", "hint", "kind", "name", "last used (UTC)", "ends"), rows, whole="token")
+        output.table(("token", "hint", "kind", "name", "last used (UTC)", "ends"), rows, "no token")
 
 
 def _add_create(access_tokens: click.Group) -> None:

@@ -33,7 +33,7 @@ def add(group: click.Group) -> None:
         rows = [
             (each["status"], each["type"].lower(), each["id"], _counts(each), each["createdAt"]) for each in page["data"]
         ]
-        output.table(("status", "what", "bulk action", "runs", "begun"), rows)
+        output.table(("status", "what", "bulk action", "runs", "begun"), rows, "no bulk action")
 
     @output.command(bulk, "get")
     @click.argument("action")

@@ -25,7 +25,7 @@ def add(group: click.Group) -> None:
             output.show_json(page)
             return
         rows = [(each["version"], each["shortCode"], each["runtimeVersion"], each["deployedAt"]) for each in page["data"]]
-        output.table(("version", "content", "python", "deployed"), rows)
+        output.table(("version", "content", "python", "deployed"), rows, "nothing is deployed: `sojourn deploy DIR`")
 
     @output.command(deployments, "promote")
     @click.argument("version")

@@ -33,7 +33,7 @@ def _add_reading(env: click.Group) -> None:
             output.show_json(found)
             return
         rows = [(each["name"], each["value"], "secret" if each["isSecret"] else "") for each in found]
-        output.table(("name", "value", ""), rows)
+        output.table(("name", "value", ""), rows, "no variable is set")
 
     @output.command(env, "get")
     @click.argument("name")

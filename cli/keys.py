@@ -54,7 +54,7 @@ def _add_list(keys: click.Group) -> None:
             )
             for each in found["data"]
         ]
-        output.table(("key", "", "name", "hint", "may", "last used (UTC)", "ends"), rows, whole="key")
+        output.table(("key", "", "name", "hint", "may", "last used (UTC)", "ends"), rows)
 
 
 def _add_create(keys: click.Group) -> None:

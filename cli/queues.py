@@ -40,7 +40,7 @@ def _add_reading(queues: click.Group) -> None:
             (_name(each), each["running"], each["queued"], _limit(each), "paused" if each["paused"] else "")
             for each in found["data"]
         ]
-        output.table(("queue", "running", "queued", "limit", ""), rows)
+        output.table(("queue", "running", "queued", "limit", ""), rows, "no queue: deploy a task, or trigger into one")
         numbers = found["pagination"]
         if numbers["totalPages"] > 1:
             click.echo(f"page {numbers['currentPage']} of {numbers['totalPages']}, {numbers['count']} queues")

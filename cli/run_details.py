@@ -42,7 +42,7 @@ def _add_spans(runs: click.Group) -> None:
             (_clock(each["startTime"]), _level(each), each["message"], _took(each), each["runId"])
             for each in found["events"]
         ]
-        output.table(("at (UTC)", "level", "what", "took", "run"), rows, whole="run")
+        output.table(("at (UTC)", "level", "what", "took", "run"), rows)
 
     @output.command(runs, "trace")
     @click.argument("run")

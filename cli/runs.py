@@ -105,7 +105,7 @@ def _add_list(runs: click.Group) -> None:
             (r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), r["createdAt"])
             for r in page["data"]
         ]
-        output.table(("status", "task", "run", "duration", "triggered"), rows)
+        output.table(("status", "task", "run", "duration", "triggered"), rows, "no run fits")
         if "next" in page["pagination"]:
             click.echo(f"more: --after {page['pagination']['next']}")
 

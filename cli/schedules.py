@@ -87,7 +87,7 @@ def _add_list(schedules: click.Group) -> None:
             )
             for each in found["data"]
         ]
-        output.table(("schedule", "task", "cron", "zone", "next (UTC)", "made"), rows)
+        output.table(("schedule", "task", "cron", "zone", "next (UTC)", "made"), rows, "no schedule")
 
 
 def _add_create(schedules: click.Group) -> None:

@@ -85,7 +85,7 @@ def _add_list(tokens: click.Group) -> None:
         rows = [
             (each["status"], each["id"], output.minute(each["createdAt"]), " ".join(each["tags"])) for each in page["data"]
         ]
-        output.table(("status", "token", "created", "tags"), rows)
+        output.table(("status", "token", "created", "tags"), rows, "no token fits")
 
 
 def _add_single(tokens: click.Group) -> None:

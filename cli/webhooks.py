@@ -38,7 +38,7 @@ def _add_list(webhooks: click.Group) -> None:
             output.show_json(found)
             return
         rows = [(each["id"], each["url"], _state(each), _of_events(each["events"])) for each in found["data"]]
-        output.table(("webhook", "url", "state", "events"), rows)
+        output.table(("webhook", "url", "state", "events"), rows, "no webhook")
 
 
 def _add_create(webhooks: click.Group) -> None:
@@ -125,7 +125,7 @@ def _add_deliveries(webhooks: click.Group) -> None:
             output.show_json(found)
             return
         rows = [(each["id"], each["event"], each["run"], _outcome(each), each["attempts"]) for each in found["data"]]
-        output.table(("message", "event", "run", "status", "attempts"), rows)
+        output.table(("message", "event", "run", "status", "attempts"), rows, "no message")
 
     @output.command(webhooks, "redeliver")
     @click.argument("webhook")

@@ -153,8 +153,8 @@ CODES: dict[str, Code] = {
     ),
     "BATCH_DIFFERS": Code(
         422,
-        "The batch that has this idempotency key is another one, and not whole.",
-        "send that batch's items, or use another key",
+        "The batch that has this idempotency key has another number of items.",
+        "ask for as many items as that batch has, or use another key",
     ),
     "BATCH_OVER": Code(
         422, "The batch was given up: its items were not sent in time.", "make a new batch, and send its items at once"

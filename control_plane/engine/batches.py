@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -193,6 +193,7 @@ class Batches:
         with self._batches.filling(batch_id) as batch:
             if batch is None:
                 raise BatchNotFound
+            check_places(batch, [item.position for item in items])
             if batch.is_sealed:
                 return Filled(0, len(items), batch), []
             if batch.completed_at is not None:
@@ -204,12 +205,7 @@ class Batches:
             return Filled(len(fresh), len(items) - len(fresh), batch), rows
 
     def _fresh(self, batch: Batch, items: Sequence[Item]) -> list[Item]:
-        """Of items with the same position the first counts. `BatchItemInvalid` for one that the batch has no place for."""
-        beyond = [item.position for item in items if item.position >= batch.run_count]
-        if beyond:
-            raise BatchItemInvalid(
-                f"the batch has {batch.run_count} items, so that there is no index {beyond[0]}", field="index"
-            )
+        """Those that are not there. Of items with the same position the first counts."""
         there = self._batches.there(batch.id, [item.position for item in items])
         fresh: dict[int, Item] = {}
         for item in items:
@@ -231,11 +227,12 @@ class Batches:
         if holder.idempotency_expires_at is not None and holder.idempotency_expires_at <= now:
             self._batches.release_key(environment.id, request.idempotency_key, now)
             return None
-        if not holder.is_sealed and holder.run_count != request.run_count:
+        if holder.run_count != request.run_count:
             raise BatchDiffers(
-                f"{holder.id}, which has this key, is to have {holder.run_count} items and is not whole",
+                f"{holder.id}, which has this key, {'has' if holder.is_sealed else 'is to have'} {holder.run_count} items,"
+                f" not {request.run_count}",
                 field="idempotencyKey",
-                next_step="send that batch's items, or use another key",
+                next_step="ask for as many items as that batch has, or use another key",
             )
         return MadeBatch(holder, cached=holder.is_sealed, found=True)
 
@@ -266,6 +263,18 @@ class Batches:
             updated_at=now,
             sealed_at=None,
             completed_at=None,
+        )
+
+
+def check_places(batch: Batch, positions: Iterable[int]) -> None:
+    """`BatchItemInvalid` for an index that the batch has no place for, whole or not: nothing of it would ever run."""
+    beyond = next((position for position in positions if position >= batch.run_count), None)
+    if beyond is not None:
+        last = f"0 to {batch.run_count - 1}" if batch.run_count > 1 else "0 alone"
+        raise BatchItemInvalid(
+            f"the batch has {batch.run_count} items, so that there is no index {beyond}",
+            field="index",
+            next_step=f"give each line an `index` of the batch: {last}",
         )
 
 

@@ -34,7 +34,7 @@ EngineError
 ├── WaitpointNotFound      no such token in this environment
 ├── BatchNotFound          no such batch in this environment
 ├── BatchOver              the batch was given up, or its items were not sent in time
-├── BatchDiffers           the batch that has the key is another one, and not whole
+├── BatchDiffers           the batch that has the key has another number of items
 ├── BatchItemInvalid       the batch has no place for such an item
 ├── CallbackRefused        a callback URL's hash is not its token's
 ├── ScheduleNotFound       no such schedule in this environment
@@ -225,7 +225,7 @@ class BatchOver(EngineError):
 
 
 class BatchDiffers(EngineError):
-    """The batch that has this idempotency key is another one, and not whole."""
+    """The batch that has this idempotency key has another number of items."""
 
     code = "BATCH_DIFFERS"
 
