@@ -30,7 +30,9 @@ def environment_options(function: Any) -> Any:
     """Which environment of which stack."""
     function = click.option("--data-dir", help="The stack to talk to, if it is not the default one.")(function)
     function = click.option("--env", "environment", default="dev", show_default=True, help="The environment.")(function)
-    project = click.option("--project", expose_value=False, callback=_keep_project, help="The environment's project: its ref.")
+    project = click.option(
+        "--project", expose_value=False, callback=_keep_project, help="The environment's project: its ref."
+    )
     return project(function)
 
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from sojourn.cli.refusals import line_of
 from sojourn.sdk.errors import ApiConnectionError, ApiError, AuthenticationError, NotFoundError, SojournError
 
 OK, FAILED, USAGE, REFUSED, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -57,11 +58,11 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except NotFoundError as error:
-            fail(str(error), NOT_FOUND)
+            fail(line_of(error), NOT_FOUND)
         except (ApiConnectionError, AuthenticationError) as error:
-            fail(str(error), USAGE)
+            fail(line_of(error), USAGE)
         except ApiError as error:
-            fail(str(error), REFUSED)
+            fail(line_of(error), REFUSED)
         except SojournError as error:
             fail(str(error), USAGE)
         except KeyboardInterrupt:

@@ -103,7 +103,7 @@ def _add_rate(queues: click.Group) -> None:
     @click.option("--per", "period", default="1m", show_default=True, help="The period: a duration like 1s, 5m or 1d.")
     @click.option("--burst", type=int, help="So many may start at once; absent: a second's worth, 1 at least.")
     @click.option("--per-key", is_flag=True, help="For each concurrency key by itself.")
-    @click.option("--reset", is_flag=True, help="Let as many start as there are.")
+    @click.option("--reset", is_flag=True, help="No rate any more; with --per-key: none of each key.")
     @environment_options
     def rate(
         queue: str,

@@ -48,7 +48,7 @@ def _add_spans(runs: click.Group) -> None:
     @click.argument("run")
     @environment_options
     def trace(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
-        """The same as a tree."""
+        """What happened in a run, as a tree: below each span those that are parts of it."""
         found = profile.client(environment, data_dir).trace(run)
         if as_json:
             output.show_json(found)

@@ -758,6 +758,7 @@ class DeploymentReply(Reply):
     status: str
     version: str
     shortCode: str
+    isCurrent: bool
     contentHash: str
     runtime: str
     runtimeVersion: str
@@ -776,6 +777,7 @@ class DeploymentItem(Reply):
     status: str
     version: str
     shortCode: str
+    isCurrent: bool = Field(description="New runs start on it.")
     runtime: str
     runtimeVersion: str
     createdAt: datetime

@@ -326,15 +326,17 @@ def test_variables_on_the_command_line(invoke: Invoke, tmp_path: Path) -> None:
 def test_versions_on_the_command_line(invoke: Invoke, tenant: Tenant) -> None:
     older = json.loads(invoke("deployments", "list", "--json"))["data"][0]["version"]
     newer = tenant.deploy(["hello"], "newer")["version"]
-    assert newer in invoke("deployments", "list")
-    assert "older" in invoke("deployments", "promote", older, code=3)
+    first, second = invoke("deployments", "list").splitlines()[1:3]
+    assert first.split()[:2] == [newer, "current"] and second.split()[0] == older and "current" not in second
+    refused = invoke("deployments", "promote", older, code=3)
+    assert "older" in refused and "add --rollback" in refused and "allowRollbacks" not in refused
     assert invoke("deployments", "promote", older, "--rollback") == f"{older} is current\n"
+    marks = {each["version"]: each["isCurrent"] for each in json.loads(invoke("deployments", "list", "--json"))["data"]}
+    assert [version for version, is_current in marks.items() if is_current] == [older]
     assert json.loads(invoke("deployments", "promote", newer, "--json"))["version"] == newer
 
 
-def test_runs_that_are_not_named_are_asked_about(
-    invoke: Invoke, client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_that_are_not_named_are_asked_about(invoke: Invoke, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     run, over = (client.trigger("hello", options={"tags": ["asked"]})["id"] for _ in range(2))
     client.cancel(over)
     for words in (("cancel", "--tag", "asked"), ("replay", "--tag", "asked"), ("cancel", "--all", "--json")):
@@ -347,3 +349,23 @@ def test_runs_that_are_not_named_are_asked_about(
     assert client.retrieve(run)["status"] == "CANCELED"
     assert len(client.list_runs({"filter[tag]": "asked"})["data"]) == 2
     invoke("runs", "cancel", run, over)  # what is named is not asked about
+
+
+def test_statuses_on_the_command_line(invoke: Invoke, client: Client) -> None:
+    run = client.trigger("hello", options={"tags": ["spelled"]})["id"]
+    client.cancel(run)
+    for words in ("cancelled", "canceled, failed"):
+        assert run in invoke("runs", "list", "--tag", "spelled", "--status", words)
+    refused = invoke("runs", "list", "--status", "broken", code=3)
+    assert "'BROKEN' is no status: there are" in refused and "TIMED_OUT" in refused and "details" not in refused
+    assert "timed_out" in invoke("runs", "list", "--help")
+    empty = invoke("runs", "list", "--tag", "nobody has this")
+    assert empty == "no run fits\n"
+
+
+def test_refusals_speak_of_what_is_typed(invoke: Invoke) -> None:
+    scope = invoke("keys", "create", "--scope", "reed:runs", code=3)
+    assert scope.startswith("sojourn: scopes.0: 'reed:runs' is no scope: that is admin") and "--help" in scope
+    assert "sessions" not in scope and "Value error" not in scope
+    assert "task/<task>" in invoke("queues", "get", "nowhere", code=4)
+    assert "check the id, and --env" in invoke("runs", "get", "run_x", code=4)

@@ -60,7 +60,6 @@ def ref(platform: Platform) -> str:
     return installation.project_ref
 
 
-
 def test_an_environment_that_the_exported_key_does_not_open_is_refused(
     invoke: Invoke, tenant: Tenant, sibling: Tenant, ref: str
 ) -> None:
