@@ -27,7 +27,6 @@ from sojourn.cli import (
 )
 from sojourn.sdk.protocol import VERSION
 
-
 #: Raised where a group is called without a command, with the help as its message; older releases of click print that.
 _NO_ARGUMENTS = getattr(click.exceptions, "NoArgsIsHelpError", ())
 #: Characters, which no sentence of a help has.

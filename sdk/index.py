@@ -11,7 +11,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from sojourn.sdk import manifest
 from sojourn.sdk.errors import TaskDefinitionError

@@ -182,7 +182,6 @@ class Batches:
             accepted, repeated, batch = accepted + filled.accepted, repeated + filled.repeated, filled.batch
         return Filled(accepted, repeated, batch)
 
-
     def _repeated(self, call: Call, batch: Batch, stream: Stream) -> int:
         """How many items a body has for a batch that is whole: none is stored, but each is to be one of the batch's."""
         count = 0

@@ -24,7 +24,7 @@ def _known_scope(text: str) -> str:
     if not scopes.is_known(text):
         actions, types = ", ".join(scopes.ACTIONS), ", ".join(scopes.MEANT)
         raise ValueError(
-            f"{text[:80]!r} is no scope: that is admin, or action:type or action:type:id; actions: {actions}; types: {types}"
+            f"{text[:80]!r} is no scope: that is admin, or action:type[:id]; actions: {actions}; types: {types}"
         )
     return text
 

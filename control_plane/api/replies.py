@@ -693,6 +693,7 @@ class CauseItem(Reply):
 
     reason: str
     message: str
+    nextStep: str | None = Field(default=None, description="What to do, where waiting alone does not help.")
     scope: str | None = None
     limit: int | None = None
     held: int | None = None

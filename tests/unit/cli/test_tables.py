@@ -16,7 +16,8 @@ RUN = "run_01m8ffaseznngt77dhr5t4m20f"
 MESSAGE = "msg_0123456789abcdef0123456789abcdef"
 PROGRAM = f"""
 from sojourn.cli import output
-rows = [("COMPLETED", "a task with a rather long name", "{RUN}", "12 ms", "2026-01-31T08:00:00.000Z"), ("QUEUED", "b", "{RUN}", "", "")]
+first = ("COMPLETED", "a task with a rather long name", "{RUN}", "12 ms", "2026-01-31T08:00:00.000Z")
+rows = [first, ("QUEUED", "b", "{RUN}", "", "")]
 output.table(("status", "task", "run", "duration", "triggered"), rows)
 output.table(("message", "what"), [("{MESSAGE}", "an error " * 9)])
 """
