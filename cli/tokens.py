@@ -111,8 +111,12 @@ def _add_single(tokens: click.Group) -> None:
     def complete(token: str, data: str | None, environment: str, data_dir: str | None, as_json: bool) -> None:
         """Complete a token; one that is complete stays as it is."""
         client = profile.client(environment, data_dir)
+        before = client.retrieve_token(token)
         client.complete_token(token, _data(data))
         found = client.retrieve_token(token)
+        if before["status"] != "WAITING":
+            said = "what it was completed with stays" if before["status"] == "COMPLETED" else "nothing is changed"
+            click.echo(f"sojourn: {found['id']} was {before['status']} already: {said}", err=True)
         output.show_json(found) if as_json else click.echo(f"{found['id']} is {found['status']}")
 
 

@@ -345,6 +345,10 @@ class Client:
         """A page of a webhook's messages: `{data, pagination}`; `query`: `filter[status]`, `page`, `perPage`."""
         return self.request("GET", f"{_webhook(webhook_id)}/deliveries" + (f"?{urlencode(query)}" if query else ""))
 
+    def test_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """Sends a message that is about no run; the message."""
+        return self.request("POST", f"{_webhook(webhook_id)}/test")
+
     def redeliver(self, webhook_id: str, delivery_id: str) -> dict[str, Any]:
         """Sends a message again."""
         return self.request("POST", f"{_webhook(webhook_id)}/deliveries/{quote(delivery_id, safe='')}/redeliver")

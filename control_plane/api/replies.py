@@ -514,6 +514,14 @@ class SuccessReply(Reply):
     success: bool
 
 
+class ImportedReply(SuccessReply):
+    """What became of variables that were set together."""
+
+    created: int
+    updated: int = Field(description="They were there, and have the new value, be it the old one.")
+    kept: list[str] = Field(description="Names that were there, and have kept their value without `override`.")
+
+
 class ScheduleEnvironment(Reply):
     """Where a schedule's runs go."""
 
@@ -595,7 +603,7 @@ class DeliveryReply(Reply):
     """A message to a webhook. `responseStatus` and `error`: of its last attempt; `nextAttemptAt`: while it is PENDING."""
 
     id: str
-    run: str
+    run: str | None = Field(default=None, description="Absent of a test message.")
     event: str
     status: str
     attempts: int

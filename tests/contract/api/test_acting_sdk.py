@@ -315,7 +315,9 @@ def test_variables_on_the_command_line(invoke: Invoke, tmp_path: Path) -> None:
     assert invoke("env", "get", "A") == "1\n"
     assert "<redacted>" in invoke("env", "list") and "two" not in invoke("env", "list")
     (tmp_path / "vars").write_text("A=2\nC=3\n")
-    assert "is imported" in invoke("env", "import", str(tmp_path / "vars"), "--override")
+    told = invoke("env", "import", str(tmp_path / "vars"))
+    assert told.endswith("vars: 1 new, 0 changed, 1 left as they were (A): --override changes them\n")
+    assert invoke("env", "import", str(tmp_path / "vars"), "--override").endswith("vars: 0 new, 2 changed\n")
     assert [each["value"] for each in json.loads(invoke("env", "list", "--json"))] == ["2", "<redacted>", "3"]
     assert invoke("env", "unset", "A") == "A is not set any more\n"
     assert "no such variable" in invoke("env", "get", "A", code=4)

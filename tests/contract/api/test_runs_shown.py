@@ -16,7 +16,9 @@ from tests.contract.api.test_acting_sdk import Invoke, client, invoke, straight
 
 __all__ = ["client", "invoke", "straight"]
 
-TRACE = 'Traceback (most recent call last):\n  File "tasks.py", line 7, in bad\n    payload["amount"]\nKeyError: \'amount\'\n'
+TRACE = (
+    'Traceback (most recent call last):\n  File "tasks.py", line 7, in bad\n    payload["amount"]\nKeyError: \'amount\'\n'
+)
 KEY_ERROR = {"type": "BUILT_IN_ERROR", "name": "KeyError", "message": "'amount'", "stackTrace": TRACE}
 INPUT_ERROR = {"type": "INTERNAL_ERROR", "code": "TASK_INPUT_ERROR", "message": "payload.to: is missing"}
 
