@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -38,12 +40,14 @@ class Commands(click.Group):
 
     group_class = type  # groups below are of this class, too
 
-    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **more: Any) -> Any:  # type: ignore[override]
         """Runs a command, and ends the process unless `standalone_mode` is off."""
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **more)
+        is_alone = more.pop("standalone_mode", True)
+        run: Callable[[], Any] = functools.partial(super().main, args, prog_name, standalone_mode=False, **more)
+        if not is_alone:
+            return run()
         try:
-            code = super().main(*args, standalone_mode=False, **more)
+            code = run()
         except click.UsageError as error:
             if isinstance(error, _NO_ARGUMENTS):
                 error.show()

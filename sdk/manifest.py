@@ -52,23 +52,27 @@ def collect(directory: Path) -> dict[str, Any]:
     files = [path for path in included(directory) if path.endswith(".py") and _may_hold_tasks(path)]
     files.sort(key=lambda path: (path != INIT, path))
     modules = [load(directory, file) for file in files]
-    hooks = hook_files(registry, directory)
-    return describe(registry, directory, modules) | {"hookFiles": [file for file in files if file in hooks]}
+    return describe(registry, directory, modules) | {"hookFiles": hook_files(registry, directory, files)}
 
 
-def hook_files(known: Registry, directory: Path) -> set[str]:
-    """The files of a project that have to be imported before any task runs, `init.py` aside.
+def hook_files(known: Registry, directory: Path, files: list[str]) -> list[str]:
+    """Those of a project's files that have to be imported before any task runs, `init.py` aside.
 
     A hook of the whole project, or of another file's task, is there only once the file that declares it was imported.
     """
-    declared = [(places, None) for places in known.hooks.places]
-    declared += [(places, task.file) for task in known.tasks.values() for places in task.hooks.places]
+    everybodys: list[tuple[list[str], str | None]] = [(places, None) for places in known.hooks.places]
+    of_tasks = [(places, task.file) for task in known.tasks.values() for places in task.hooks.places]
+    names = {directory / file: file for file in files}
     found = set()
-    for places, own in declared:
-        inside = [Path(place).resolve() for place in places if Path(place).resolve().is_relative_to(directory)]
-        if inside and (own is None or inside[0] != Path(own).resolve()):
-            found.add(inside[0].relative_to(directory).as_posix())
-    return found - {INIT}
+    for places, own in everybodys + of_tasks:
+        inside = [place for place in map(_resolved, places) if place in names]
+        if inside and (own is None or inside[0] != _resolved(own)):
+            found.add(names[inside[0]])
+    return [file for file in files if file in found - {INIT}]
+
+
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()
 
 
 def to_pack(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -81,9 +85,10 @@ def imported_first(directory: Path) -> list[str]:
     """The files of an unpacked version that are imported before its tasks', in that order."""
     init = [INIT] if (directory / INIT).exists() else []
     try:
-        return init + (directory / HOOK_FILES).read_text(encoding="utf-8", errors="replace").splitlines()
+        listed = (directory / HOOK_FILES).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return init
+    return init + [file for file in listed.split("\n") if file]
 
 
 def describe(known: Registry, directory: Path, modules: list[ModuleType]) -> dict[str, Any]:

@@ -165,13 +165,15 @@ def test_files_that_declare_hooks_for_more_than_their_own_tasks_are_told(tmp_pat
         "b.py": "from a import one\n@one.on_failure\ndef of_another_files_task(): ...\n",
         "installs.py": "import library\nlibrary.install()\n",
         "library.py": "from sojourn import tasks\ndef install():\n    tasks.on_complete(print)\n",
+        "uses.py": "import tests.apart\n",
+        "tests/apart.py": "from sojourn import tasks\n@tasks.on_cancel\ndef stopped(): ...\n",
         "z_hooks.py": "from sojourn import tasks\n@tasks.middleware\ndef around():\n    yield\n",
     }
     output = tmp_path / "manifest.json"
     assert index(write(tmp_path / "project", hooks), output).returncode == 0
     told = json.loads(output.read_text())
-    assert told["hookFiles"] == ["b.py", "installs.py", "z_hooks.py"]
-    assert to_pack(told) == {".sojourn/hooks": "b.py\ninstalls.py\nz_hooks.py\n"}
+    assert told["hookFiles"] == ["b.py", "installs.py", "uses.py", "z_hooks.py"]
+    assert to_pack(told) == {".sojourn/hooks": "b.py\ninstalls.py\nuses.py\nz_hooks.py\n"}
 
 
 def test_a_project_whose_hooks_are_in_init_is_packed_as_it_is(manifest: dict[str, Any]) -> None:
