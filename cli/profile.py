@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -80,22 +81,24 @@ def _of_stack(url: str | None, environment: str, project: str | None, directory:
     if slug in keys and project in (None, found.get("project_ref")):
         return Client(address, keys[slug]["secret_key"], source="cli")
     if found.get("pat"):
-        return _by_token(address, found["pat"], project or found.get("project_ref"), environment)
+        return _by_token(address, found["pat"], project or found.get("project_ref"), environment, known=sorted(keys))
     raise ConfigurationError(f"there is no environment {environment!r}: there are {', '.join(sorted(keys))}")
 
 
-def _by_token(url: str | None, token: str, project: str | None, environment: str) -> Client:
-    """A client with the root key of an environment, which is asked for with a personal or an organization's token."""
+def _by_token(url: str | None, token: str, project: str | None, environment: str, *, known: Sequence[str] = ()) -> Client:
+    """A client with the root key of an environment, which is asked for with a personal or an organization's token.
+
+    `known`: environments that there are, for whoever has mistyped one.
+    """
     person = Client(url, token, source="cli")
-    ref = project or _only_project(person)
-    path = f"/api/v1/projects/{quote(ref, safe='')}/{quote(environment, safe='')}"
     try:
-        told = person.request("GET", path)
-    except NotFoundError as error:
-        there = ", ".join(each["externalRef"] for each in _projects(person))
-        message = f"there is no environment {environment!r} in the project {ref}"
-        raise NotFoundError(
-            message, status=404, code=error.code, next_step=f"correct --env or --project; the token sees {there}"
+        ref = project or _only_project(person)
+        told = person.request("GET", f"/api/v1/projects/{quote(ref, safe='')}/{quote(environment, safe='')}")
+    except NotFoundError:
+        there = f"there are {', '.join(known)}" if known else "correct --env or --project"
+        projects = ", ".join(each["externalRef"] for each in _projects(person))
+        raise ConfigurationError(
+            f"there is no environment {environment!r} in the project {ref}: {there}; projects are {projects}"
         ) from None
     finally:
         person.close()

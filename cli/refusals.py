@@ -47,4 +47,4 @@ def line_of(error: ApiError) -> str:
         step = _TODO["UNAUTHORIZED"]
     for title in ("Body Error: ", "Query Error: "):
         said = said.removeprefix(title)
-    return f"{said} ({step})" if step else said
+    return f"{said.removesuffix('.')} ({step})" if step else said

@@ -110,9 +110,9 @@ def _add_single(tokens: click.Group) -> None:
     @environment_options
     def complete(token: str, data: str | None, environment: str, data_dir: str | None, as_json: bool) -> None:
         """Complete a token; one that is complete stays as it is."""
-        client = profile.client(environment, data_dir)
+        client, value = profile.client(environment, data_dir), _data(data)
         before = client.retrieve_token(token)
-        client.complete_token(token, _data(data))
+        client.complete_token(token, value)
         found = client.retrieve_token(token)
         if before["status"] != "WAITING":
             said = "what it was completed with stays" if before["status"] == "COMPLETED" else "nothing is changed"

@@ -94,9 +94,9 @@ def test_a_persons_token_opens_what_is_named(
     assert mine in shown and other not in shown
     shown = invoke("runs", "list", "--json", "--env", "prod", "--project", ref, **{variable: token})
     assert other in shown and mine not in shown
-    refused = invoke("runs", "list", "--env", "none", code=4, **{variable: token})
+    refused = invoke("runs", "list", "--env", "none", code=2, **{variable: token})
     assert "there is no environment 'none'" in refused and ref in refused
-    assert "proj_other" in invoke("runs", "list", "--project", "proj_other", code=4, **{variable: token})
+    assert "proj_other" in invoke("runs", "list", "--project", "proj_other", code=2, **{variable: token})
     assert "personal token" in invoke("runs", "list", code=2, **{variable: "tr_pat_" + "x" * 40})
 
 
@@ -112,6 +112,8 @@ def test_the_stack_here_opens_environments_that_its_file_does_not_have(
     (tmp_path / "credentials.json").write_text(json.dumps(file | {"pat": token}))
     assert run in invoke("runs", "list", "--env", "prod", "--json")
     assert run not in invoke("runs", "list", "--project", ref, "--json")
+    assert "there is no environment 'nowhere'" in (told := invoke("runs", "list", "--env", "nowhere", code=2))
+    assert "there are dev" in told
 
 
 def test_a_public_token_opens_one_environment(invoke: Invoke, tenant: Tenant) -> None:
