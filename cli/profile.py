@@ -69,7 +69,7 @@ def name_of(client: Client, environment: str) -> str:
     """The environment that a client speaks to, for people: where a key is exported, that says which."""
     if not _key_is_exported():
         return slug_of(environment)
-    return str(client.claims().get("environment") or "the key's environment")
+    return str(client.environment()["slug"])
 
 
 def _of_stack(url: str | None, environment: str, project: str | None, directory: str | None) -> Client:
@@ -124,8 +124,8 @@ def _check(client: Client, typed: Asked) -> None:
         return
     if client.has_token:
         raise ConfigurationError(f"a public token opens one environment: leave {typed.words} out, or unset the token")
-    told = client.claims()
-    opened = Asked(told.get("environment"), told.get("project"))
+    told = client.environment()
+    opened = Asked(told["slug"], told["project"]["ref"])
     if typed.environment in (None, opened.environment) and typed.project in (None, opened.project):
         return
     raise ConfigurationError(

@@ -428,9 +428,9 @@ class Client:
 
     # --- keys and public tokens
 
-    def claims(self) -> dict[str, Any]:
-        """What the key opens: `{sub, pub, environment, project}`, the environment's id and slug, its project's ref."""
-        return self.request("POST", "/api/v1/auth/jwt/claims")
+    def environment(self) -> dict[str, Any]:
+        """What the key opens: `{id, slug, type, project: {ref, name}}`."""
+        return self.request("GET", "/api/v1/environment")
 
     def list_keys(self) -> dict[str, Any]:
         """The environment's secret keys: `{data}`."""

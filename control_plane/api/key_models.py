@@ -133,12 +133,10 @@ class KeysReply(Reply):
 
 
 class ClaimsReply(Reply):
-    """Claims of a public token, besides its scopes: `sub` and `pub`. What is beside them says what the key opens."""
+    """Claims of a public token, besides its scopes."""
 
     sub: str = Field(description="The environment's id.")
     pub: bool
-    environment: str = Field(description="The environment's slug.")
-    project: str = Field(description="Its project's ref.")
 
 
 class PublicTokenReply(Reply):

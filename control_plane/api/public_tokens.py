@@ -30,14 +30,8 @@ class PublicTokens:
         self._tokens = tokens
 
     def claims(self, call: Call) -> dict[str, Any]:
-        """What whoever signs by themselves has to say of the environment, and which one it is."""
-        environment = call.environment
-        return {
-            "sub": environment.id,
-            "pub": True,
-            "environment": environment.slug,
-            "project": environment.project_ref,
-        }
+        """What whoever signs by themselves has to say of the environment."""
+        return {"sub": call.environment.id, "pub": True}
 
     def create(self, call: Call) -> dict[str, Any]:
         """A token with scopes that the caller has, too."""

@@ -1072,6 +1072,16 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        "/api/v1/environment",
+        "projects.opened",
+        _KEY,
+        "Which environment the key opens, and of which project",
+        project_replies.OpenedReply,
+        needs=needs.HAND_ON,
+        counted=False,
+    ),
+    Route(
+        "GET",
         "/api/v2/whoami",
         "projects.whoami",
         Caller.PERSON,
