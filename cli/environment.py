@@ -42,7 +42,7 @@ def asked() -> Asked:
     if context is None:
         return Asked()
     is_typed = context.get_parameter_source("environment") is click.core.ParameterSource.COMMANDLINE
-    return Asked(slug_of(context.params["environment"]) if is_typed else None, context.meta.get(_PROJECT))
+    return Asked(context.params["environment"] if is_typed else None, context.meta.get(_PROJECT))
 
 
 def slug_of(named: str) -> str:

@@ -36,12 +36,15 @@ def credentials(directory: Path) -> dict[str, Any] | None:
 
 
 def remember(environment: str, secret: str, directory: str | None = None) -> bool:
-    """Puts an environment's new root key into the file that the stack wrote; False where no such file is used."""
+    """Puts an environment's new root key into the file that the stack wrote; False where it is not that file's."""
     path = data_dir(directory) / "credentials.json"
     found = credentials(path.parent)
-    if _key_is_exported() or found is None or environment not in found["environments"]:
+    if _exported("SECRET_KEY") or _exported("ACCESS_TOKEN") or found is None:
         return False
-    found["environments"][environment]["secret_key"] = secret
+    slug = _known(found, environment, asked().project)
+    if slug is None:
+        return False
+    found["environments"][slug]["secret_key"] = secret
     handle, temporary = tempfile.mkstemp(dir=path.parent)  # which nobody else may read
     with os.fdopen(handle, "w") as file:
         file.write(json.dumps(found, indent=2) + "\n")
@@ -77,12 +80,19 @@ def _of_stack(url: str | None, environment: str, project: str | None, directory:
     if found is None:
         raise ConfigurationError("nothing runs here yet: `sojourn up` starts it, or set SOJOURN_API_URL and _SECRET_KEY")
     keys, address = found["environments"], url or found["api_url"]
-    slug = slug_of(environment)
-    if slug in keys and project in (None, found.get("project_ref")):
+    slug = _known(found, environment, project)
+    if slug is not None:
         return Client(address, keys[slug]["secret_key"], source="cli")
     if found.get("pat"):
         return _by_token(address, found["pat"], project or found.get("project_ref"), environment, known=sorted(keys))
     raise ConfigurationError(f"there is no environment {environment!r}: there are {', '.join(sorted(keys))}")
+
+
+def _known(found: dict[str, Any], environment: str, project: str | None) -> str | None:
+    """The slug under which the stack's file has an environment; None if it has not."""
+    if project not in (None, found.get("project_ref")):
+        return None
+    return next((slug for slug in (environment, slug_of(environment)) if slug in found["environments"]), None)
 
 
 def _by_token(url: str | None, token: str, project: str | None, environment: str, *, known: Sequence[str] = ()) -> Client:
@@ -125,13 +135,13 @@ def _check(client: Client, typed: Asked) -> None:
     if client.has_token:
         raise ConfigurationError(f"a public token opens one environment: leave {typed.words} out, or unset the token")
     told = client.environment()
-    opened = Asked(told["slug"], told["project"]["ref"])
-    if typed.environment in (None, opened.environment) and typed.project in (None, opened.project):
-        return
-    raise ConfigurationError(
-        f"the key in SOJOURN_SECRET_KEY opens {opened.environment} of {opened.project}, not {typed.words}: "
-        "leave that out, export the other key, or unset SOJOURN_SECRET_KEY"
-    )
+    slug, ref = told["slug"], told["project"]["ref"]
+    is_environment = typed.environment is None or slug in (typed.environment, slug_of(typed.environment))
+    if not is_environment or typed.project not in (None, ref):
+        raise ConfigurationError(
+            f"the key in SOJOURN_SECRET_KEY opens {slug} of {ref}, not {typed.words}: "
+            "leave that out, export the other key, or unset SOJOURN_SECRET_KEY"
+        )
 
 
 def _key_is_exported() -> bool:

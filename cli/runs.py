@@ -92,12 +92,23 @@ def _add_trigger(group: click.Group) -> None:
 def _add_list(runs: click.Group) -> None:
     @output.command(runs, "list")
     @filter_options()
+    @click.option("--hooks", is_flag=True, help="Runs that call the hooks of others' ends, which are left out else.")
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
     @click.option("--after", help="Go on after this page: its `pagination.next`.")
     @environment_options
-    def list_(limit: int, after: str | None, environment: str, data_dir: str | None, as_json: bool, **given: Any) -> None:
+    def list_(
+        hooks: bool,
+        limit: int,
+        after: str | None,
+        environment: str,
+        data_dir: str | None,
+        as_json: bool,
+        **given: Any,
+    ) -> None:
         """The newest runs."""
         query: dict[str, Any] = {"page[size]": limit, **query_of(filters_of(given))}
+        if hooks:
+            query["filter[hooks]"] = "true"
         if after:
             query["page[after]"] = after
         page = profile.client(environment, data_dir).list_runs(query)
@@ -178,12 +189,12 @@ def _add_ending(runs: click.Group) -> None:
         run: tuple[str, ...], environment: str, data_dir: str | None, as_json: bool, detach: bool, **given: Any
     ) -> None:
         """Cancel RUN, or several, or all that the filters find; those that are over stay as they are."""
-        single = _is_single(run, given)
-        if not run:
+        is_single, is_found = _is_single(run, given), _is_found(given)
+        if is_found:
             confirming.require_answer(given["yes"])
         client = profile.client(environment, data_dir)
-        if not single:
-            if not run and not given["yes"]:
+        if not is_single:
+            if is_found and not given["yes"]:
                 confirming.confirm_cancel(client, environment, filters_of(given))
             begun = Runs(client).bulk_cancel(
                 run or None, name=given["name"], everything=given["everything"], **filters_of(given)
@@ -211,12 +222,12 @@ def _add_ending(runs: click.Group) -> None:
         **given: Any,
     ) -> None:
         """New runs of the same tasks with the same payloads: of RUN, or several, or all that the filters find."""
-        single = _is_single(run, given)
-        if not run:
+        is_single, is_found = _is_single(run, given), _is_found(given)
+        if is_found:
             confirming.require_answer(given["yes"])
         client = profile.client(environment, data_dir)
-        if not single:
-            if not run and not given["yes"]:
+        if not is_single:
+            if is_found and not given["yes"]:
                 confirming.confirm_replay(client, environment, filters_of(given))
             begun = Runs(client).bulk_replay(
                 run or None,
@@ -243,7 +254,12 @@ def _is_single(run: tuple[str, ...], given: dict[str, Any]) -> bool:
     query_of(filters_of(given))  # refuses a filter that has no value
     if len(run) + len(filters_of(given)) + given["everything"] == 0:
         fail("which runs? name them, or give filters such as --task and --period, or --all", USAGE)
-    return len(run) == 1 and not filters_of(given) and not given["everything"]
+    return len(run) == 1 and not _is_found(given)
+
+
+def _is_found(given: dict[str, Any]) -> bool:
+    """Whether runs are meant that nobody has named."""
+    return bool(filters_of(given)) or given["everything"]
 
 
 def _payload(text: str | None, file: Path | None) -> Any:

@@ -6,19 +6,19 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from sojourn.sdk.client import Client
-from sojourn.sdk.errors import NotFoundError, PermissionDeniedError
+from sojourn.sdk.errors import ApiError, NotFoundError
 
 #: Names that are shown of an environment's tasks.
 _SHOWN = 3
 
 
 def warnings(client: Client, tasks: Iterable[str]) -> list[str]:
-    """A line for each task that the current version does not have; none where the key may not look."""
+    """A line for each task that the current version does not have; none where that cannot be looked up."""
     try:
         there = [each["id"] for each in client.current_deployment()["tasks"]]
     except NotFoundError:
         return ["nothing is deployed yet, so that the run waits for a version: `sojourn deploy DIR`"]
-    except PermissionDeniedError:
+    except ApiError:
         return []
     return [_unknown(task, there) for task in sorted(set(tasks) - set(there))]
 

@@ -350,6 +350,7 @@ def test_runs_that_are_not_named_are_asked_about(invoke: Invoke, client: Client,
     invoke("runs", "cancel", "--tag", "asked", stdin="y\n")
     assert client.retrieve(run)["status"] == "CANCELED"
     assert len(client.list_runs({"filter[tag]": "asked"})["data"]) == 2
+    assert "this is no terminal" not in invoke("runs", "cancel", run, "--all", "--yes", code=2), "one of the two"
     invoke("runs", "cancel", run, over)  # what is named is not asked about
 
 

@@ -120,3 +120,23 @@ def test_a_public_token_opens_one_environment(invoke: Invoke, tenant: Tenant) ->
     token = invoke("keys", "token", "--scope", "read:runs", SOJOURN_SECRET_KEY=tenant.key).strip()
     invoke("runs", "list", SOJOURN_ACCESS_TOKEN=token)
     assert "leave --env dev out" in invoke("runs", "list", "--env", "dev", code=2, SOJOURN_ACCESS_TOKEN=token)
+
+
+def test_a_rotated_key_of_elsewhere_stays_out_of_the_stacks_file(
+    invoke: Invoke, platform: Platform, sibling: Tenant, ref: str, tmp_path: Path
+) -> None:
+    token = administration.tokens(platform, ["--do=create"])["token"]
+    file = {
+        "api_url": "http://sojourn.test",
+        "project_ref": ref,
+        "environments": {"prod": {"secret_key": "as it was"}},
+    }
+    path = tmp_path / "credentials.json"
+    path.write_text(json.dumps(file))
+    made = json.loads(invoke("keys", "rotate", "--env", "production", "--json", SOJOURN_ACCESS_TOKEN=token))
+    assert made["isRoot"] and json.loads(path.read_text()) == file
+    file["environments"]["prod"]["secret_key"] = made["key"]  # type: ignore[index]
+    path.write_text(json.dumps(file))
+    again = json.loads(invoke("keys", "rotate", "--env", "production", "--json"))
+    assert json.loads(path.read_text())["environments"]["prod"]["secret_key"] == again["key"] != made["key"]
+    assert "leave --project out" in invoke("keys", "list", "--direct", "--project", ref, code=2)

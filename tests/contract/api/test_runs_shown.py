@@ -116,3 +116,10 @@ def test_waiting_that_is_broken_off_names_the_run(
     monkeypatch.setattr(client, "result", refused)
     told = invoke("trigger", "hello", "--wait", code=3)
     assert f"{told.split()[1]} is triggered, and this key may not wait for it" in told
+
+
+def test_runs_that_call_hooks_are_listed_by_themselves(invoke: Invoke, client: Client, platform: Platform) -> None:
+    run, hook = (client.trigger("hello", options={"tags": ["hooked"]})["id"] for _ in range(2))
+    platform.database.rows("UPDATE runs SET hook_of = %s WHERE id = %s", run, hook)
+    usual, hooks = invoke("runs", "list", "--tag", "hooked"), invoke("runs", "list", "--tag", "hooked", "--hooks")
+    assert (run in usual, hook in usual, run in hooks, hook in hooks) == (True, False, False, True)
