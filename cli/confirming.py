@@ -34,7 +34,7 @@ def require_answer(yes: bool) -> None:
 def confirm_cancel(client: Client, environment: str, filters: RunFilters) -> None:
     """Asks; ends the command unless the answer is yes."""
     live: RunFilters = filters if "status" in filters else {**filters, "status": _NOT_OVER}
-    _ask(f"cancel {_counted(client, live)} of {profile.name_of(client, environment)}, and all that is below them")
+    _ask(f"cancel {_counted(client, live)} of {profile.name_of(client, environment)}, and all runs below")
 
 
 def confirm_replay(client: Client, environment: str, filters: RunFilters) -> None:

@@ -79,6 +79,11 @@ def minute(text: str | None, absent: str = "") -> str:
     return text[:16].replace("T", " ") if text else absent
 
 
+def second(text: str) -> str:
+    """The same, to the second."""
+    return text[:19].replace("T", " ")
+
+
 def fail(text: str, code: int) -> NoReturn:
     """One line on stderr, and out."""
     click.echo(f"sojourn: {clean(text)}", err=True)

@@ -116,10 +116,10 @@ def _add_list(runs: click.Group) -> None:
             output.show_json(page)
             return
         rows = [
-            (r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), r["createdAt"])
+            (r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), output.second(r["createdAt"]))
             for r in page["data"]
         ]
-        output.table(("status", "task", "run", "duration", "triggered"), rows, "no run fits")
+        output.table(("status", "task", "run", "duration", "triggered (UTC)"), rows, "no run fits")
         if "next" in page["pagination"]:
             click.echo(f"more: --after {page['pagination']['next']}")
 

@@ -207,4 +207,4 @@ def _fires(schedule: dict[str, Any]) -> str:
     """When its next tick fires, to the second, where a window makes that later than the tick."""
     if "window" not in schedule or "nextRunEffectiveAt" not in schedule:
         return ""
-    return str(schedule["nextRunEffectiveAt"])[:19].replace("T", " ")
+    return output.second(schedule["nextRunEffectiveAt"])

@@ -26,4 +26,4 @@ def warnings(client: Client, tasks: Iterable[str]) -> list[str]:
 def _unknown(task: str, there: list[str]) -> str:
     meant = get_close_matches(task, there, n=_SHOWN)
     known = f"did you mean {' or '.join(meant)}?" if meant else "`sojourn tasks list` shows those there are."
-    return f"the current version has no task {task}: {known} Its runs wait until a version has it"
+    return f"the current version has no task {task}: {known} Its runs wait until a version has it, or their ttl is over"
