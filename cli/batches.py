@@ -57,7 +57,7 @@ def _add_results(batches: click.Group) -> None:
             output.show_json(page)
             return
         rows = [("ok" if each["ok"] else "failed", each["taskIdentifier"], each["id"]) for each in page["items"]]
-        output.table(("result", "task", "run"), rows)
+        output.table(("result", "task", "run"), rows, "no run of it is over")
         if "next" in page:
             click.echo(f"… more with --after {page['next']}")
 

@@ -29,7 +29,7 @@ def _add_list(limits: click.Group) -> None:
     @output.command(limits, "list")
     @_DIRECTORY
     def list_(data_dir: str | None, as_json: bool) -> None:
-        """All of them."""
+        """What every organization, environment and queue may have."""
         _show(_ask(profile.data_dir(data_dir), "--do", "list"), as_json)
 
 

@@ -41,7 +41,7 @@ def _add_reading(queues: click.Group) -> None:
             (_name(each), each["running"], each["queued"], _limit(each), "paused" if each["paused"] else "")
             for each in found["data"]
         ]
-        output.table(("queue", "running", "queued", "limit", ""), rows)
+        output.table(("queue", "running", "queued", "limit", ""), rows, "no queue: deploy a task, or trigger into one")
         numbers = found["pagination"]
         if numbers["totalPages"] > 1:
             click.echo(f"page {numbers['currentPage']} of {numbers['totalPages']}, {numbers['count']} queues")
@@ -107,7 +107,9 @@ def _add_rate(queues: click.Group) -> None:
     @click.option("--burst", type=int, help="So many may start at once; absent: a second's worth, 1 at least.")
     @click.option("--per-key", is_flag=True, help="For each concurrency key by itself.")
     @click.option("--key", help="For this concurrency key, in place of what each has.")
-    @click.option("--reset", is_flag=True, help="Let as many start as there are.")
+    @click.option(
+        "--reset", is_flag=True, help="No rate any more; with --per-key: none of each key; with --key: what each has."
+    )
     @environment_options
     def rate(
         queue: str,

@@ -52,8 +52,8 @@ class Runner:
         self._directory: Path | None = None
         self._environment: dict[str, str] | None = None
         self._imported: set[str] = set()
-        self._has_init = False
-        self._init_failure: dict[str, Any] | None = None
+        self._first: list[str] = []
+        self._first_failure: dict[str, Any] | None = None
 
     def serve(self) -> None:
         """Until the shim closes its end."""
@@ -131,7 +131,7 @@ class Runner:
             sys.path.insert(0, directory)
             sys.argv = [directory]
             os.chdir(directory)
-            self._has_init = (self._directory / manifest.INIT).exists()
+            self._first = manifest.imported_first(self._directory)
             return
         os.chdir(directory)
         self._environment.update(variables)
@@ -141,10 +141,11 @@ class Runner:
             os.environ.update(self._environment)
 
     def _load(self, file: str) -> dict[str, Any] | None:
-        """Imports the project's `init.py`, if it has one, and a file; the error of what cannot be."""
-        if self._has_init and self._init_failure is None:
-            self._init_failure = self._import(manifest.INIT)
-        return self._init_failure or self._import(file)
+        """Imports what comes before any task, `init.py` and files with hooks, and a file; the error of what cannot be."""
+        for first in self._first:
+            if self._first_failure is None:
+                self._first_failure = self._import(first)
+        return self._first_failure or self._import(file)
 
     def _import(self, file: str) -> dict[str, Any] | None:
         """Imports a file of the project, once; the error of one that cannot be."""

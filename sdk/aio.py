@@ -265,6 +265,7 @@ class AsyncWebhooks(_Over):
     disable = _apart(Webhooks.disable)
     deliveries = _each(Webhooks.deliveries)
     redeliver = _apart(Webhooks.redeliver)
+    test = _apart(Webhooks.test)
 
 
 class AsyncDeployments(_Over):

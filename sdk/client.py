@@ -349,6 +349,10 @@ class Client:
         """A page of a webhook's messages: `{data, pagination}`; `query`: `filter[status]`, `page`, `perPage`."""
         return self.request("GET", f"{_webhook(webhook_id)}/deliveries" + (f"?{urlencode(query)}" if query else ""))
 
+    def test_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """Sends a message that is about no run; the message."""
+        return self.request("POST", f"{_webhook(webhook_id)}/test")
+
     def redeliver(self, webhook_id: str, delivery_id: str) -> dict[str, Any]:
         """Sends a message again."""
         return self.request("POST", f"{_webhook(webhook_id)}/deliveries/{quote(delivery_id, safe='')}/redeliver")
@@ -428,6 +432,10 @@ class Client:
         return json.loads(text) if "json" in response.headers.get("content-type", "") else text
 
     # --- keys and public tokens
+
+    def environment(self) -> dict[str, Any]:
+        """What the key opens: `{id, slug, type, project: {ref, name}}`."""
+        return self.request("GET", "/api/v1/environment")
 
     def list_keys(self) -> dict[str, Any]:
         """The environment's secret keys: `{data}`."""

@@ -84,7 +84,8 @@ class SubtaskUnwrapError(SojournError):
     code = "SUBTASK_UNWRAP_ERROR"
 
     def __init__(self, run_id: str, task_id: str, error: Mapping[str, Any]):
-        text = error.get("message") or error.get("raw") or error.get("code") or "unknown error"
+        words = [error.get("name") or error.get("code"), error.get("message") or error.get("raw")]
+        text = ": ".join(str(word) for word in words if word) or "unknown error"
         super().__init__(f"{task_id} ({run_id}) did not succeed: {text}")
         self.run_id, self.task_id, self.error = run_id, task_id, dict(error)
 

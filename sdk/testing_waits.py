@@ -132,7 +132,7 @@ class PlayedWaits:
         names = ", ".join(self._known[key].get("waitpoint") or self._known[key].get("awaited", "") for key in self._pending)
         self.failure = NobodyCompletesError(
             f"the run waits for {names}, which nobody completes: give the test's run or Platform tokens={{tag, key or id:"
-            " data}} or a function, complete it with wait.complete_token before, or give the token a timeout"
+            " data} or a function, complete it with wait.complete_token before, or give the token a timeout"
         )
         if self.attempt is not None:
             self.attempt.refuse(self._pending, self.failure)

@@ -43,7 +43,7 @@ from sojourn.control_plane.api.tasks import (
 from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.batch_items import Flaw, Item
 from sojourn.control_plane.engine.batches import Batches as BatchCases
-from sojourn.control_plane.engine.batches import BatchRequest, Filled, MadeBatch, Standing
+from sojourn.control_plane.engine.batches import BatchRequest, Filled, MadeBatch, Standing, check_places
 from sojourn.control_plane.engine.errors import PacketMissing
 from sojourn.control_plane.engine.packets import Packets, Text
 from sojourn.control_plane.engine.triggering import TriggerRequest
@@ -182,7 +182,7 @@ class Batches:
         """Stores items while they arrive, some hundreds at a time."""
         accepted = repeated = 0
         if batch.is_sealed:
-            return Filled(0, sum(1 for _ in _lines(stream, batch)), batch)
+            return Filled(0, self._repeated(call, batch, stream), batch)
         uploads = _Uploads(self._packets, call.environment.id, call.now)
         for items in _portions(stream, batch, source(call), call.now, uploads):
             for item in items:
@@ -190,6 +190,16 @@ class Batches:
             filled = self._batches.fill(call.environment, batch.id, items, self._clock())
             accepted, repeated, batch = accepted + filled.accepted, repeated + filled.repeated, filled.batch
         return Filled(accepted, repeated, batch)
+
+    def _repeated(self, call: Call, batch: Batch, stream: Stream) -> int:
+        """How many items a body has for a batch that is whole: none is stored, but each is to be one of the batch's."""
+        count = 0
+        for line in _lines(stream, batch):
+            named = ndjson.named(line.text)
+            place = item_of(line, source(call), call.now).position if named is None else named[0]
+            check_places(batch, (place,))
+            count += 1
+        return count
 
 
 def batch_request(call: Call) -> BatchRequest:

@@ -12,7 +12,7 @@ from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.encoding import timestamp, to_json
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.api.runs import ends_of, pagination, span_of
+from sojourn.control_plane.api.runs import ends_of, no_status, pagination, span_of
 from sojourn.control_plane.api.tasks import request_key
 from sojourn.control_plane.domain import duration, ids
 from sojourn.control_plane.engine.bulk_actions import CANCEL, PREFIX, REPLAY, BulkRequest
@@ -77,7 +77,7 @@ def filters_of(wanted: BulkFilter, action: str, now: datetime) -> RunFilters:
     for word in _several(wanted.status):
         status = present.status_of(word)
         if status is None:
-            raise _bad("status", f"{word[:40]!r} is no status")
+            raise _bad("status", no_status(word))
         statuses.append(status)
     if action == "cancel":
         if wanted.error is not None:

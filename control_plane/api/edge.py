@@ -138,7 +138,7 @@ def refusal(code: str, title: str, error: ValidationError, given: Any) -> Proble
     issues = []
     for issue in error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_ISSUES]:
         unknown = issue["type"] == "extra_forbidden"
-        message = "there is no such field" if unknown else issue["msg"]
+        message = "there is no such field" if unknown else issue["msg"].removeprefix("Value error, ")
         named = unknown or issue["type"] == "missing"
         issues.append({"field": _field(issue["loc"], given, named), "message": message})
     # Of a union's members each says what it misses; the one that got furthest is the one that was meant.

@@ -16,14 +16,16 @@ MAX_SCOPES = 200
 
 def _scope(text: str) -> str:
     if not scopes.is_scope(text):
-        raise ValueError("a scope is admin, or written action:type or action:type:id")
+        raise ValueError(f"{text[:80]!r} is no scope: that is admin, or written action:type or action:type:id")
     return text
 
 
 def _known_scope(text: str) -> str:
     if not scopes.is_known(text):
-        actions, types = ", ".join(scopes.ACTIONS), ", ".join(scopes.TYPES)
-        raise ValueError(f"a scope is admin, or action:type or action:type:id; actions: {actions}; types: {types}")
+        actions, types = ", ".join(scopes.ACTIONS), ", ".join(scopes.MEANT)
+        raise ValueError(
+            f"{text[:80]!r} is no scope: that is admin, or action:type[:id]; actions: {actions}; types: {types}"
+        )
     return text
 
 

@@ -400,6 +400,7 @@ def _cause(cause: Cause, explained: Explained) -> dict[str, Any]:
     wire: dict[str, Any] = {
         "reason": cause.reason,
         "message": cause.message,
+        "nextStep": cause.todo,
         "scope": cause.scope,
         "limit": cause.limit,
         "held": cause.held,

@@ -159,7 +159,7 @@ CODES: dict[str, Code] = {
     ),
     "BATCH_DIFFERS": Code(
         422,
-        "The batch that has this idempotency key is another one, and not whole.",
+        "The batch that has this idempotency key has another number of items, and is not whole.",
         "send that batch's items, or use another key",
     ),
     "BATCH_OVER": Code(

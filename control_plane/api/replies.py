@@ -516,6 +516,14 @@ class SuccessReply(Reply):
     success: bool
 
 
+class ImportedReply(SuccessReply):
+    """What became of variables that were set together."""
+
+    created: int
+    updated: int = Field(description="They were there, and have the new value, be it the old one.")
+    kept: list[str] = Field(description="Names that were there, and have kept their value without `override`.")
+
+
 class ScheduleEnvironment(Reply):
     """Where a schedule's runs go."""
 
@@ -597,7 +605,7 @@ class DeliveryReply(Reply):
     """A message to a webhook. `responseStatus` and `error`: of its last attempt; `nextAttemptAt`: while it is PENDING."""
 
     id: str
-    run: str
+    run: str | None = Field(default=None, description="Absent of a test message.")
     event: str
     status: str
     attempts: int
@@ -707,6 +715,7 @@ class CauseItem(Reply):
 
     reason: str
     message: str
+    nextStep: str | None = Field(default=None, description="What to do, where waiting alone does not help.")
     scope: str | None = None
     limit: int | None = None
     held: int | None = None
@@ -772,6 +781,7 @@ class DeploymentReply(Reply):
     status: str
     version: str
     shortCode: str
+    isCurrent: bool
     contentHash: str
     runtime: str
     runtimeVersion: str
@@ -790,6 +800,7 @@ class DeploymentItem(Reply):
     status: str
     version: str
     shortCode: str
+    isCurrent: bool = Field(description="New runs start on it.")
     runtime: str
     runtimeVersion: str
     createdAt: datetime

@@ -47,14 +47,15 @@ class Variables:
         """Sets many at once, out of JSON or a dotenv file."""
         check_named(call.environment, ref, env)
         wanted = import_of(call)
-        self._variables.put(
+        there = self._variables.put(
             call.environment,
             wanted.variables,
             call.now,
             is_secret=bool(wanted.isSecret),
             override=bool(wanted.override),
         )
-        return _SUCCESS
+        kept = [] if wanted.override else sorted(there)
+        return {**_SUCCESS, "created": len(wanted.variables) - len(there), "updated": len(there) - len(kept), "kept": kept}
 
     def retrieve(self, call: Call, ref: str, env: str, name: str) -> dict[str, Any]:
         """A variable, a secret without its value."""

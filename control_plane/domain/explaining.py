@@ -74,11 +74,15 @@ class Standing:
     attempt: int = 0
     available_at: datetime | None = None
     told: str | None = None
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One thing that keeps a run, in words and in numbers. `held`: slots in use; `holders`: some of the runs that do."""
+    """One thing that keeps a run, in words and in numbers. `held`: slots in use; `holders`: some of the runs that do.
+
+    `todo`: what whoever wants it to run has to do, where waiting alone does not help.
+    """
 
     reason: Reason
     message: str
@@ -88,6 +92,7 @@ class Cause:
     holders: tuple[str, ...] = ()
     until: datetime | None = None
     ahead: int | None = None
+    todo: str | None = None
 
 
 def causes(run: Standing, limits: Limits, line: Line | None, now: datetime) -> list[Cause]:
@@ -96,6 +101,8 @@ def causes(run: Standing, limits: Limits, line: Line | None, now: datetime) -> l
         return _of_queued(run, limits, line, now)
     if run.status == S.DELAYED:
         return [_of_delayed(run)]
+    if run.status == S.RUN_CREATED:
+        return [_no_version(run)]
     cause = _OF_STATUS.get(run.status)
     return [cause] if cause else []
 
@@ -112,7 +119,8 @@ def _of_queued(run: Standing, limits: Limits, line: Line | None, now: datetime) 
 def _pauses(run: Standing, limits: Limits) -> list[Cause]:
     found = []
     if _queue(run, limits).paused:
-        found.append(Cause(Reason.PAUSED, f"the queue {run.queue} is paused", Scope.QUEUE))
+        todo = "let it go on: `sojourn queues resume`, or the API's `resume`"
+        found.append(Cause(Reason.PAUSED, f"the queue {run.queue} is paused", Scope.QUEUE, todo=todo))
     if _environment(run, limits).paused:
         found.append(Cause(Reason.PAUSED, "the environment is paused", Scope.ENVIRONMENT))
     return found
@@ -167,6 +175,14 @@ def _no_capacity(run: Standing, line: Line) -> Cause:
     return Cause(Reason.NO_CAPACITY, why + behind, ahead=line.ahead)
 
 
+def _no_version(run: Standing) -> Cause:
+    return Cause(
+        Reason.NO_VERSION,
+        f"no version that it may run on has its task {run.task}",
+        todo="deploy a version that has it; or, if another task was meant, trigger that and cancel this run",
+    )
+
+
 def _of_delayed(run: Standing) -> Cause:
     if run.attempt:
         return Cause(Reason.RETRY_LATER, "it failed and waits before it tries again", until=run.available_at)
@@ -184,7 +200,6 @@ def _environment(run: Standing, limits: Limits) -> EnvironmentLimits:
 _STARTING = Cause(Reason.STARTING, "an executor has it, or is being started for it")
 _WAITS = Cause(Reason.WAITPOINTS, "it waits for what its code has asked for")
 _OF_STATUS: dict[str, Cause] = {
-    S.RUN_CREATED: Cause(Reason.NO_VERSION, "no version that it may run on has its task"),
     S.PENDING_EXECUTING: _STARTING,
     S.EXECUTING_WITH_WAITPOINTS: _WAITS,
     S.SUSPENDED: _WAITS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -204,6 +204,7 @@ class Batches:
         with self._batches.filling(batch_id) as batch:
             if batch is None:
                 raise BatchNotFound
+            check_places(batch, [item.position for item in items])
             if batch.is_sealed:
                 return Filled(0, len(items), batch), []
             if batch.completed_at is not None:
@@ -215,12 +216,7 @@ class Batches:
             return Filled(len(fresh), len(items) - len(fresh), batch), rows
 
     def _fresh(self, batch: Batch, items: Sequence[Item]) -> list[Item]:
-        """Of items with the same position the first counts. `BatchItemInvalid` for one that the batch has no place for."""
-        beyond = [item.position for item in items if item.position >= batch.run_count]
-        if beyond:
-            raise BatchItemInvalid(
-                f"the batch has {batch.run_count} items, so that there is no index {beyond[0]}", field="index"
-            )
+        """Those that are not there. Of items with the same position the first counts."""
         there = self._batches.there(batch.id, [item.position for item in items])
         fresh: dict[int, Item] = {}
         for item in items:
@@ -277,6 +273,18 @@ class Batches:
             updated_at=now,
             sealed_at=None,
             completed_at=None,
+        )
+
+
+def check_places(batch: Batch, positions: Iterable[int]) -> None:
+    """`BatchItemInvalid` for an index that the batch has no place for, whole or not: nothing of it would ever run."""
+    beyond = next((position for position in positions if position >= batch.run_count), None)
+    if beyond is not None:
+        last = f"0 to {batch.run_count - 1}" if batch.run_count > 1 else "0 alone"
+        raise BatchItemInvalid(
+            f"the batch has {batch.run_count} items, so that there is no index {beyond}",
+            field="index",
+            next_step=f"give each line an `index` of the batch: {last}",
         )
 
 

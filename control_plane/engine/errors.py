@@ -36,7 +36,7 @@ EngineError
 ├── WaitpointNotFound      no such token in this environment
 ├── BatchNotFound          no such batch in this environment
 ├── BatchOver              the batch was given up, or its items were not sent in time
-├── BatchDiffers           the batch that has the key is another one, and not whole
+├── BatchDiffers           the batch that has the key has another number of items, and is not whole
 ├── BatchItemInvalid       the batch has no place for such an item
 ├── CallbackRefused        a callback URL's hash is not its token's
 ├── ScheduleNotFound       no such schedule in this environment
@@ -247,7 +247,7 @@ class BatchOver(EngineError):
 
 
 class BatchDiffers(EngineError):
-    """The batch that has this idempotency key is another one, and not whole."""
+    """The batch that has this idempotency key has another number of items, and is not whole."""
 
     code = "BATCH_DIFFERS"
 

@@ -460,6 +460,19 @@ def test_the_sdk_sends_a_large_batch(platform: Platform, tenant: Tenant) -> None
     assert (only.ok, only.id) == (False, state.runs[7])
 
 
+def test_a_whole_batch_refuses_an_index_that_it_does_not_have(tenant: Tenant) -> None:
+    batch = create(tenant, 1)
+    for _ in ("before the seal", "after it"):
+        for wrong in (line(5), b'{"payload": 1, "task": "hello", "index": 5}'):
+            answer = sent(tenant, batch, [wrong])
+            assert (answer.status_code, answer.json["code"]) == (422, "BATCH_ITEM_INVALID")
+            assert (answer.json["field"], "no index 5" in answer.json["error"]) == ("index", True)
+        again = fill(tenant, batch, [line(0)])
+        assert again["sealed"]
+    assert again["itemsDeduplicated"] == 1
+    assert sent(tenant, batch, [b'{"task": "hello"}']).json["code"] == "BATCH_ITEM_INVALID"
+
+
 # --- keys
 
 

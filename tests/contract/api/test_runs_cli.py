@@ -203,3 +203,11 @@ def test_a_public_token(invoke: Invoke, client: Client, straight: Straight) -> N
     assert json.loads(invoke("keys", "token", "--scope", "read:runs", "--json")).keys() == {"token"}
     assert "30 days" in invoke("keys", "token", "--scope", "read:runs", "--expires", "90d", code=3)
     assert CliRunner().invoke(main, ["keys", "token"]).exit_code == 2
+
+
+def test_a_token_that_is_over_says_so(invoke: Invoke) -> None:
+    token = invoke("tokens", "create").splitlines()[0]
+    assert invoke("tokens", "complete", token, "--data", "1") == f"{token} is COMPLETED\n"
+    again = invoke("tokens", "complete", token, "--data", "2")
+    assert f"{token} was COMPLETED already: what it was completed with stays" in again
+    assert "output: 1" in invoke("tokens", "retrieve", token)

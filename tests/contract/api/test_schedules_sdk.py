@@ -131,3 +131,12 @@ def test_the_commands(invoke: Invoke) -> None:
     assert invoke("delete", made["id"]) == f"{made['id']} is deleted\n"
     assert "no such schedule" in invoke("get", made["id"], code=4)
     assert "five fields" in invoke("create", "report", "nonsense", "--key", "a", code=3)
+
+
+def test_when_a_tick_fires_is_shown(invoke: Invoke) -> None:
+    made = json.loads(invoke("create", "report", "0 0 1 1 *", "--key", "spread", "--window", "24h", "--json"))
+    fires = made["nextRunEffectiveAt"][:19].replace("T", " ")
+    assert f"fires: {fires} UTC, within its window" in invoke("get", made["id"])
+    assert fires in invoke("list")
+    plain = json.loads(invoke("create", "report", "0 0 1 1 *", "--key", "plain", "--json"))
+    assert "fires:" not in invoke("get", plain["id"])

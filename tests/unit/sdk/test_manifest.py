@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from sojourn.sdk.manifest import to_pack
+
 PROJECT = {
     "init.py": "from sojourn import tasks\norder = ['init']\n@tasks.on_success\ndef told(): ...\n",
     "mail/__init__.py": "",
@@ -154,3 +156,25 @@ def test_what_cannot_be_indexed_says_where_and_why(tmp_path: Path, files: dict[s
 def test_a_thread_that_the_import_started_does_not_hold_it(tmp_path: Path) -> None:
     files = {"a.py": TASK + "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"}
     assert index(write(tmp_path / "project", files), tmp_path / "manifest.json").returncode == 0
+
+
+def test_files_that_declare_hooks_for_more_than_their_own_tasks_are_told(tmp_path: Path) -> None:
+    hooks = {
+        "init.py": "from sojourn import tasks\n@tasks.on_start_attempt\ndef begun(): ...\n",
+        "a.py": "import z_hooks\nfrom sojourn import task\n@task\ndef one(): ...\n@one.on_success\ndef own(): ...\n",
+        "b.py": "from a import one\n@one.on_failure\ndef of_another_files_task(): ...\n",
+        "installs.py": "import library\nlibrary.install()\n",
+        "library.py": "from sojourn import tasks\ndef install():\n    tasks.on_complete(print)\n",
+        "uses.py": "import tests.apart\n",
+        "tests/apart.py": "from sojourn import tasks\n@tasks.on_cancel\ndef stopped(): ...\n",
+        "z_hooks.py": "from sojourn import tasks\n@tasks.middleware\ndef around():\n    yield\n",
+    }
+    output = tmp_path / "manifest.json"
+    assert index(write(tmp_path / "project", hooks), output).returncode == 0
+    told = json.loads(output.read_text())
+    assert told["hookFiles"] == ["b.py", "installs.py", "uses.py", "z_hooks.py"]
+    assert to_pack(told) == {".sojourn/hooks": "b.py\ninstalls.py\nuses.py\nz_hooks.py\n"}
+
+
+def test_a_project_whose_hooks_are_in_init_is_packed_as_it_is(manifest: dict[str, Any]) -> None:
+    assert (manifest["hookFiles"], to_pack(manifest)) == ([], {})
