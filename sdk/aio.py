@@ -2,7 +2,8 @@
 
 The calls are those of `Client` and of what stands over it (`runs`, `queues` …), carried out in threads of the client's own:
 one description of each call, one policy for what is sent again, one set of connections. A thread that waits for an answer
-costs little; `calls` says how many may at once, further ones wait for their turn.
+costs little; `calls` says how many may at once, further ones wait for their turn. Inside a run what waits for runs of
+its environment waits as the run does, whose place is free meanwhile.
 """
 
 from __future__ import annotations
@@ -29,7 +30,18 @@ from sojourn.sdk.exchange import Transport
 from sojourn.sdk.keys import Keys
 from sojourn.sdk.queues import Queues
 from sojourn.sdk.result import Results, TaskResult
-from sojourn.sdk.run import Run, RunHandle, Runs, trigger_all, triggered, wanted_of
+from sojourn.sdk.run import (
+    Run,
+    RunHandle,
+    Runs,
+    batch_trigger_and_wait,
+    trigger_all,
+    trigger_and_wait,
+    triggered,
+    waiting_of,
+    wait_for_result,
+    wanted_of,
+)
 from sojourn.sdk.schedules import Schedules, schedules
 from sojourn.sdk.tasks import Tasks, tasks
 from sojourn.sdk.wait import Wait, wait
@@ -121,6 +133,8 @@ class AsyncRuns(_Over):
     async def result(self, run: Run | RunHandle | str, timeout: float | None = None) -> TaskResult:
         """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""
         run_id, task = (run, "the run") if isinstance(run, str) else (run.id, run.task)
+        if waiting_of(self._client) is not None:
+            return await wait_for_result(self._client, run_id, task, timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             begun = time.monotonic()
@@ -149,11 +163,15 @@ class AsyncTasks(_Over):
         self, task_id: str, payload: Any = None, timeout: float | None = None, **trigger_options: Any
     ) -> TaskResult:
         """Asks for a run of a task by its id and waits for its result; `RunTimeoutError` after `timeout` seconds."""
+        if waiting_of(self._client) is not None:
+            return await trigger_and_wait(task_id, payload, trigger_options, timeout, self._client)
         handle: RunHandle = await self._begin(triggered, task_id, payload, trigger_options, self._client)
         return await self._runs.result(handle, timeout)
 
     async def batch_trigger_and_wait(self, task_id: str, items: Iterable[Any], **trigger_options: Any) -> Results:
         """Asks for a run of each item and waits for all: their results in order, failed ones with `ok` false."""
+        if waiting_of(self._client) is not None:
+            return await batch_trigger_and_wait(task_id, list(items), trigger_options, self._client)
         wanted = wanted_of(task_id, items, trigger_options)
         made: Sequence[str] = await self._begin(trigger_all, wanted, self._client) if wanted else ()
         return Results([await self._runs.result(run_id) for run_id in made])

@@ -74,6 +74,10 @@ class Client:
         self._transport = transport
         self.sleep = sleep
 
+    def speaks_as(self, other: Client) -> bool:
+        """Whether both call the same server with the same key."""
+        return (self.api_url, self._headers["Authorization"]) == (other.api_url, other._headers["Authorization"])
+
     # --- runs
 
     def trigger(self, task_id: str, payload: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -164,7 +164,7 @@ def trigger_and_wait(
     task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None, client: Client | None = None
 ) -> TaskResult:
     """Asks for a run and waits for its result. Inside a run the child has the run's version, unless it is given one."""
-    here = _waiting(client)
+    here = waiting_of(client)
     if here is None:
         return blocking(_trigger_and_poll, task_id, payload, options, timeout, client)
     options = _own_version(options)
@@ -186,7 +186,7 @@ def batch_trigger_and_wait(
 
     The runs are asked for as a batch, and waited for one by one: an item that cannot be triggered is a run that failed.
     """
-    here = _waiting(client)
+    here = waiting_of(client)
     wanted = wanted_of(task_id, items, options)
     if here is not None and len(wanted) > MAX_WAITS:
         raise ConfigurationError(f"a run waits for {MAX_WAITS:,} others at once, not {len(wanted):,}: use several calls")
@@ -212,7 +212,7 @@ def wanted_of(task_id: str, items: Iterable[Any], options: Mapping[str, Any]) ->
 
 def wait_for_result(client: Client | None, run_id: str, task_id: str, timeout: float | None) -> TaskResult:
     """The result of a run, waited for as a run waits, or from an app by long polls."""
-    here = _waiting(client)
+    here = waiting_of(client)
     if here is None:
         return blocking(_poll, client or default(), run_id, task_id, timeout)
     return _wait(here, run_id, task_id, timeout)
@@ -251,10 +251,12 @@ def _poll(client: Client, run_id: str, task_id: str, timeout: float | None) -> T
             client.sleep(_PAUSE if deadline is None else min(_PAUSE, deadline - now))
 
 
-def _waiting(client: Client | None) -> Waiting | None:
-    """What waits here; None in an app, and for the runs of a client that is not the run's own."""
+def waiting_of(client: Client | None) -> Waiting | None:
+    """What waits here; None in an app, and for the runs of a client that does not speak as the run does."""
     current = inside()
-    return current.waiting if current is not None and client is None else None
+    if current is None or (client is not None and not (current.can_wait and client.speaks_as(default()))):
+        return None
+    return current.waiting
 
 
 def _wait(here: Waiting, run_id: str, task_id: str, timeout: float | None) -> Any:
