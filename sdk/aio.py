@@ -38,8 +38,8 @@ from sojourn.sdk.run import (
     trigger_all,
     trigger_and_wait,
     triggered,
-    waiting_of,
     wait_for_result,
+    waiting_of,
     wanted_of,
 )
 from sojourn.sdk.schedules import Schedules, schedules

@@ -58,7 +58,8 @@ class Attempt:
     """One attempt. `run` is called once; `cancel` may be called meanwhile from another thread.
 
     `unit_random` in [0, 1) stretches the pause before the next attempt; by default it is drawn when needed. `port`: where
-    waits are told; without one the task's code cannot wait.
+    waits are told; without one the task's code cannot wait. `now`: seconds since the epoch, which a test
+    counts by itself.
     """
 
     def __init__(
@@ -68,11 +69,13 @@ class Attempt:
         unit_random: Callable[[], float] | None = None,
         cancel_budget: float = CANCEL_BUDGET,
         port: Port | None = None,
+        now: Callable[[], float] | None = None,
     ):
         self._registry = registry
         self._assignment = assignment
         self._unit_random = unit_random or _draw
         self._cancel_budget = cancel_budget
+        self._now = now or _wall
         self._context = RunContext(assignment)
         self._is_hook = "end" in assignment
         self._interrupt = Interrupt()
@@ -231,7 +234,7 @@ class Attempt:
                 hooks = WaitHooks(lambda name: self._hooks(name, task), self._offered, self._calls.step)
                 number = self._assignment["attempt"]["number"]
                 short = (self._assignment.get("waiting") or {}).get("short", SHORT)
-                self._waiting = Waiting(number, self._port, self._interrupt, hooks, short)
+                self._waiting = Waiting(number, self._port, self._interrupt, hooks, short, self._now)
                 self._interrupt.on_sent = self._waiting.wake
             return self._waiting
 
@@ -271,7 +274,7 @@ class Attempt:
         wait = self._pause(decided, error)
         if wait is None:
             return None
-        return failure(told, {"delay": round(wait * 1000), "timestamp": round((time.time() + wait) * 1000)})
+        return failure(told, {"delay": round(wait * 1000), "timestamp": round((self._now() + wait) * 1000)})
 
     def _catch(self, task: Task, error: BaseException, offered: dict[str, Any]) -> Any:
         """The first answer of a `catch_error` hook; None for the task's own policy."""
@@ -288,7 +291,7 @@ class Attempt:
         retry = Retry.from_wire(self._assignment.get("retry") or {})
         number = self._assignment["attempt"]["number"]
         most = self._assignment["run"].get("maxAttempts") or 1
-        return retrying.pause(decided, error, number, most, retry, self._unit_random(), time.time())
+        return retrying.pause(decided, error, number, most, retry, self._unit_random(), self._now())
 
     def _final_failure(
         self, task: Task, told: dict[str, Any], error: BaseException, offered: dict[str, Any], *, skipped: bool = False
@@ -336,6 +339,10 @@ def flush_standard_streams() -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             continue
+
+
+def _wall() -> float:
+    return time.time()
 
 
 def _draw() -> float:

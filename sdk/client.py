@@ -74,10 +74,6 @@ class Client:
         self._transport = transport
         self.sleep = sleep
 
-    def speaks_as(self, other: Client) -> bool:
-        """Whether both call the same server with the same key."""
-        return (self.api_url, self._headers["Authorization"]) == (other.api_url, other._headers["Authorization"])
-
     # --- runs
 
     def trigger(self, task_id: str, payload: Any = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -670,6 +666,12 @@ def default() -> Client:
         client = Client()
         _Default.client, _Default.made_from = client, said
     return client
+
+
+def is_default(client: Client) -> bool:
+    """Whether a client calls the same server with the same key as the one of this process."""
+    own = default()
+    return (client.api_url, client._headers["Authorization"]) == (own.api_url, own._headers["Authorization"])
 
 
 def close_connections() -> None:

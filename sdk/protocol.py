@@ -27,6 +27,8 @@ MAX_CONCURRENCY_KEY_CHARS = 512
 MAX_DEBOUNCE_KEY_CHARS = 512
 #: Bytes of a payload or an output that are kept beside the run; more goes to the object store.
 MAX_INLINE_BYTES = 512 * 1024
+#: Runs of a queue at once.
+MAX_QUEUE_LIMIT = 100_000
 #: Starts of a queue's rate, and the seconds of its period.
 MAX_RATE = 1_000_000
 MAX_RATE_SECONDS = 400 * 86_400

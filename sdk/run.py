@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from sojourn.sdk import batch_calls, pages
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.bulk_actions import BulkActionState
-from sojourn.sdk.client import Client, default
+from sojourn.sdk.client import Client, default, is_default
 from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
 from sojourn.sdk.errors import ApiError, ConfigurationError, RunTimeoutError
@@ -254,7 +254,7 @@ def _poll(client: Client, run_id: str, task_id: str, timeout: float | None) -> T
 def waiting_of(client: Client | None) -> Waiting | None:
     """What waits here; None in an app, and for the runs of a client that does not speak as the run does."""
     current = inside()
-    if current is None or (client is not None and not (current.can_wait and client.speaks_as(default()))):
+    if current is None or (client is not None and not (current.can_wait and is_default(client))):
         return None
     return current.waiting
 

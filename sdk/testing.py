@@ -6,7 +6,6 @@ import json
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from sojourn.sdk import log_handler
@@ -78,7 +77,7 @@ def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mappi
 
     `NobodyCompletesError` if it waits for what never comes.
     """
-    given = _assignment(task, payload, run_fields)
+    given = _assignment(task, payload, run_fields, waits.told())
     lines: list[tuple[str, str, Mapping[str, Any]]] = []
     delays: list[float] = []
     handler = loggers.RunHandler()
@@ -86,7 +85,7 @@ def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mappi
     before = loggers.send_to(lambda level, message, properties: lines.append((level, message, properties or {})))
     try:
         while True:
-            attempt = waits.attempt = Attempt(known, given, lambda: 0.0, port=waits)
+            attempt = waits.attempt = Attempt(known, given, lambda: 0.0, port=waits, now=waits.seconds)
             outcome = attempt.run()
             if waits.failure is not None:
                 raise waits.failure
@@ -94,7 +93,7 @@ def run_wire(known: Registry, task: Task, payload: str | None, run_fields: Mappi
                 break
             delays.append(outcome["retry"]["delay"] / 1000)
             run = {**given["run"], "metadata": metadata_of(attempt.context)}
-            given = {**given, "run": run, "attempt": {"number": len(delays) + 1, "startedAt": now_text()}}
+            given = {**given, "run": run, "attempt": {"number": len(delays) + 1, "startedAt": waits.told()}}
         if known.hooks.of("on_end") or task.hooks.of("on_end"):
             _tell_end(known, task, given, outcome, waits)
     finally:
@@ -122,10 +121,10 @@ def _tell_end(
         "tags": given["run"]["tags"],
         "createdAt": given["run"]["createdAt"],
         "startedAt": given["run"]["startedAt"],
-        "finishedAt": now_text(),
+        "finishedAt": waits.told(),
     }
     hook = {**given, "run": {**given["run"], "id": f"{end['id']}_hook"}, "attempt": {**given["attempt"], "number": 1}}
-    waits.attempt = Attempt(known, {**hook, "end": end}, lambda: 0.0, port=waits)
+    waits.attempt = Attempt(known, {**hook, "end": end}, lambda: 0.0, port=waits, now=waits.seconds)
     told = waits.attempt.run()
     if waits.failure is not None:
         raise waits.failure
@@ -133,8 +132,7 @@ def _tell_end(
         loggers.logger.error(f"an on_end hook raised {told['error'].get('name')}: {told['error'].get('message')}")
 
 
-def _assignment(task: Task, payload: str | None, run_fields: Mapping[str, Any]) -> dict[str, Any]:
-    now = now_text()
+def _assignment(task: Task, payload: str | None, run_fields: Mapping[str, Any], now: str) -> dict[str, Any]:
     machine = MACHINES[run_fields.get("machine") or task.machine]
     run_id = run_fields.get("id") or "run_test"
     return {
@@ -163,8 +161,3 @@ def _assignment(task: Task, payload: str | None, run_fields: Mapping[str, Any]) 
         "machine": {"name": machine.name, "cpu": machine.cpu, "memory": machine.memory, "centsPerMs": 0},
         "deployment": {"id": "deployment_test", "version": "test", "hash": ""},
     }
-
-
-def now_text() -> str:
-    """This moment, as the wire has it."""
-    return datetime.now(UTC).isoformat()

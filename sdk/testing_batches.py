@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from sojourn.sdk.testing_clock import Clock
+from sojourn.sdk.testing_keys import KeyBook
+
 
 class Batch:
     """One batch. `parent`: the run that triggers it."""
@@ -46,30 +49,41 @@ class Batch:
         """The runs in the order of the items."""
         return [self._runs[index] for index in sorted(self._runs)]
 
-    def shown(self, over: Collection[str] | None = None) -> dict[str, Any]:
-        """As the API shows it; `over`: the runs that are, None for all."""
+    def shown(self, over: Collection[str] | None, query: Mapping[str, str]) -> dict[str, Any]:
+        """As the API shows it, with the runs that the query asks for; `over`: the runs that are, None for all."""
         finished = sum(over is None or run_id in over for run_id in self._runs.values())
         status = "PENDING" if not self.is_whole else "COMPLETED" if finished == self.count else "PROCESSING"
         key = {"idempotencyKey": self.key} if self.key else {}
         dates = {"createdAt": self._at, "updatedAt": self._at}
-        common = {"id": self.id, "status": status, "runCount": self.count, "runs": self.runs()}
+        common = {"id": self.id, "status": status, "runCount": self.count}
         common["finishedRunCount"] = finished
-        return {**common, **key, **dates, "processing": {"errors": []}}
+        return {**common, **key, **dates, "processing": {"errors": []}} | self._page(query)
+
+    def _page(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """So many runs of those behind a place, and where further ones are."""
+        indices = [index for index in sorted(self._runs) if index > int(query.get("after", -1))]
+        shown = indices[: int(query.get("limit", len(indices)))]
+        following = {"next": str(shown[-1])} if 0 < len(shown) < len(indices) else {}
+        return {"runs": [self._runs[index] for index in shown], **following}
 
 
 class BatchBook:
     """Every batch of a test's platform."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._batches: dict[str, Batch] = {}
+        self._clock = clock
+        self._keys = KeyBook(lambda: clock.now)
 
-    def create(self, body: Mapping[str, Any], at: str) -> dict[str, Any]:
+    def create(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """A new batch, or the one that its key leads to."""
         key = body.get("idempotencyKey")
-        found = next((each for each in self._batches.values() if key and each.key == key), None)
+        found = self._batches.get(self._keys.find(key) or "")
         cached = found is not None and found.is_whole
         if found is None:
-            found = Batch(f"batch_test{len(self._batches) + 1}", body, at)
+            found = Batch(f"batch_test{len(self._batches) + 1}", body, self._clock.told().isoformat())
+            if key:
+                self._keys.keep(key, found.id, body)
             self._batches[found.id] = found
         return {"id": found.id, "runCount": found.count, "isCached": cached}
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from sojourn.sdk.durations import seconds
 
+_CREATED = "filter[createdAt]["
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -20,20 +22,22 @@ class Listed:
     def fits(self, query: Mapping[str, str], now: datetime) -> bool:
         """Whether all filters of a list fit, and of several values of one any."""
         for name, text in query.items():
-            if not name.startswith("filter[") or not text:
+            if not name.startswith("filter[") or name.startswith(_CREATED) or not text:
                 continue
             field = name.removeprefix("filter[").removesuffix("]")
-            if field.startswith("createdAt]["):
-                if not self._is_within(field.removeprefix("createdAt]["), text, now):
-                    return False
-            elif not {word.strip() for word in text.split(",")} & self.values.get(field, frozenset()):
+            if not {word.strip() for word in text.split(",")} & self.values.get(field, frozenset()):
                 return False
-        return True
+        return is_created_within(self.created_at, query, now)
 
-    def _is_within(self, end: str, text: str, now: datetime) -> bool:
-        if end == "period":
-            return self.created_at >= now - timedelta(seconds=seconds(text))
-        return self.created_at >= _date(text) if end == "from" else self.created_at <= _date(text)
+
+def is_created_within(created_at: datetime, query: Mapping[str, str], now: datetime) -> bool:
+    """Whether a list's filters of dates fit."""
+    ends = {name.removeprefix(_CREATED).removesuffix("]"): text for name, text in query.items() if text}
+    return (
+        ("period" not in ends or created_at >= now - timedelta(seconds=seconds(ends["period"])))
+        and ("from" not in ends or created_at >= _date(ends["from"]))
+        and ("to" not in ends or created_at <= _date(ends["to"]))
+    )
 
 
 def errors_of(error: Mapping[str, Any] | None) -> frozenset[str]:

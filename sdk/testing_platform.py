@@ -14,14 +14,13 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sojourn.sdk import client as clients
-from sojourn.sdk import testing_runs
+from sojourn.sdk import testing_checks, testing_runs
 from sojourn.sdk.client import Client
-from sojourn.sdk.durations import seconds
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import ConfigurationError, PayloadError
 from sojourn.sdk.exchange import Request, Response
@@ -29,8 +28,10 @@ from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode
 from sojourn.sdk.registry import Registry, registry
 from sojourn.sdk.schedule_state import ScheduleState
 from sojourn.sdk.task import Task
-from sojourn.sdk.testing import Ended, now_text, outside_loops, run_wire
+from sojourn.sdk.testing import Ended, outside_loops, run_wire
 from sojourn.sdk.testing_batches import Batch, BatchBook
+from sojourn.sdk.testing_clock import Clock, aware
+from sojourn.sdk.testing_keys import KeyBook
 from sojourn.sdk.testing_lists import Listed, errors_of
 from sojourn.sdk.testing_queues import QueueBook
 from sojourn.sdk.testing_refusal import Refused
@@ -73,25 +74,25 @@ class Platform:
     `TIMES_OUT` is data, too.
 
     `now`: the platform's clock (aware), which stands still until `advance`, or until somebody asks for the result of a run
-    that waits for a date. Schedules, debounce keys and rates of queues go by it.
+    that waits for a date. Everything goes by it: schedules, rates, what keys and tokens live for, the dates of runs.
     """
 
     def __init__(self, known: Registry = registry, *, tokens: Answers | None = None, now: datetime | None = None):
-        self.now = _aware(now or datetime.now(UTC).replace(microsecond=0))
+        self._clock = clock = Clock(now)
         self.runs: dict[str, Ended] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
         self._registry = known
         self._payloads: dict[str, Any] = {}
-        self._created: dict[str, str] = {}
-        self._keys: dict[tuple[str, str], str] = {}
+        self._dates: dict[str, testing_runs.Dates] = {}
+        self._keys = KeyBook(lambda: clock.now)
         self._before: list[tuple[Client | None, Platform | None]] = []
         self._held: dict[str, _Held] = {}
         self._debounces: dict[tuple[str, str], str] = {}
         self._schedules_of: dict[str, str] = {}
-        self._batches = BatchBook()
-        self._queues = QueueBook(known, lambda: self.now, self._waiting_in)
-        self._schedules = ScheduleBook(known, lambda: self.now)
-        self.tokens = TokenBook(tokens)
+        self._batches = BatchBook(clock)
+        self._queues = QueueBook(known, lambda: clock.now, self._waiting_in)
+        self._schedules = ScheduleBook(known, lambda: clock.now)
+        self.tokens = TokenBook(tokens, clock)
         self._waits: list[PlayedWaits] = []
         self.tokens.on_change = self._look
 
@@ -106,7 +107,7 @@ class Platform:
 
     def run(self, task: Task, payload: str | None, fields: Mapping[str, Any]) -> Ended:
         """Runs a task now, from a payload's JSON text and the run's fields as the wire has them."""
-        waits = PlayedWaits(fields.get("id") or "run_test", self.tokens, clients.default)
+        waits = PlayedWaits(fields.get("id") or "run_test", self.tokens, clients.default, self._clock)
         self._waits.append(waits)
         try:
             ended: Ended = outside_loops(lambda: run_wire(self._registry, task, payload, fields, waits))
@@ -115,6 +116,11 @@ class Platform:
             self._waits.remove(waits)
 
     # --- time
+
+    @property
+    def now(self) -> datetime:
+        """The clock; `advance` moves it."""
+        return self._clock.now
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -126,16 +132,16 @@ class Platform:
     ) -> list[str]:
         """Lets time pass, so long or until a date: schedules fire and dates come, in their order. The runs that ended."""
         passed = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-        target = self.now + passed if to is None else _aware(to)
+        target = self.now + passed if to is None else aware(to)
         if target < self.now:
             raise ConfigurationError(f"time does not go back: it is {self.now.isoformat()}")
         before = len(self.runs)
         for _ in range(_MOST_MOMENTS):
             moment = self._next_moment()
             if moment is None or moment > target:
-                self.now = max(self.now, target)
+                self._move(target)
                 return list(self.runs)[before:]
-            self.now = max(self.now, moment)
+            self._move(moment)
             for firing in self._schedules.due():
                 self._fire(firing)
             self._go_on()
@@ -145,9 +151,13 @@ class Platform:
         """Fires a schedule now, whatever its times are: a run's id. A task stands for the one that it declares."""
         return self._fire(self._schedules.fire(schedule if isinstance(schedule, str) else schedule.id))
 
+    def _move(self, to: datetime) -> None:
+        self._clock.move(to)
+        self.tokens.expire()
+
     def _next_moment(self) -> datetime | None:
-        moments = [self._opens(held) for held in self._held.values()]
-        return min((moment for moment in (self._schedules.next(), *moments) if moment is not None), default=None)
+        moments = [self._schedules.next(), self.tokens.next(), *(self._opens(held) for held in self._held.values())]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def _opens(self, held: _Held) -> datetime | None:
         """When time alone lets a run begin, or try to."""
@@ -172,10 +182,12 @@ class Platform:
     def _execute(self, held: _Held) -> None:
         self._held.pop(held.run, None)
         self._queues.begin(held.queue, held.key)
-        payload = self._payloads[held.run]
+        payload, dates = self._payloads[held.run], self._dates[held.run]
+        dates.started = self._clock.told()
         try:
             self.runs[held.run] = self.run(held.task, None if payload is None else json.dumps(payload), held.fields)
         finally:
+            dates.finished = self._clock.told()
             self._queues.end(held.queue, held.key)
         self._go_on()
 
@@ -230,11 +242,11 @@ class Platform:
             ("GET", f"{run}/logs", lambda run_id, *_: self._logs(run_id)),
             ("POST", f"{run}/cancel", lambda run_id, *_: self._cancel(run_id)),
             ("POST", f"{run}/replay", lambda run_id, request, _: self._replay(run_id, request)),
-            ("POST", "/api/v3/batches", lambda request, _: self._batches.create(_body(request), now_text())),
+            ("POST", "/api/v3/batches", lambda request, _: self._batches.create(_body(request))),
             ("POST", "/api/v3/batches/([^/]+)/items", self._fill),
             ("GET", f"{batch}/results", lambda batch_id, *_: self._results(batch_id)),
-            ("GET", batch, lambda batch_id, *_: self._book(batch_id).shown(self.runs)),
-            ("POST", tokens, lambda request, _: self.tokens.create(_body(request), datetime.now(UTC))),
+            ("GET", batch, lambda batch_id, _, query: self._book(batch_id).shown(self.runs, query)),
+            ("POST", tokens, lambda request, _: self.tokens.create(_body(request))),
             ("GET", tokens, lambda _, query: self.tokens.page(query)),
             ("GET", f"{tokens}/([^/]+)", lambda token_id, *_: self._token(token_id)),
             ("POST", f"{tokens}/([^/]+)/complete", self._complete),
@@ -273,39 +285,42 @@ class Platform:
 
     def _triggered(self, task_id: str, payload: Any, options: Mapping[str, Any]) -> tuple[str, bool]:
         """A run's id, and whether its key led to one that was there."""
+        testing_checks.trigger(options, self.now)
         key = (task_id, options["idempotencyKey"]) if options.get("idempotencyKey") else None
-        if key is not None and self._holds(self._keys.get(key)):
-            return self._keys[key], True
+        if key is not None and (there := self._keys.find(key)) is not None and self._holds_key(there):
+            return there, True
         if options.get("debounce"):
             run_id, is_cached = self._debounced(task_id, payload, options)
         else:
             run_id, is_cached = self._start(task_id, payload, options), False
         if key is not None and not is_cached:
-            self._keys[key] = run_id
+            self._keys.keep(key, run_id, options)
         return run_id, is_cached
 
-    def _holds(self, run_id: str | None) -> bool:
+    def _holds_key(self, run_id: str) -> bool:
         """Whether a run holds its idempotency key: one that failed frees it."""
-        return run_id is not None and (run_id not in self.runs or self.runs[run_id].ok)
+        ended = self.runs.get(run_id)
+        return ended is None or ended.ok or testing_runs.is_cancelled(ended)
 
     def _debounced(self, task_id: str, payload: Any, options: Mapping[str, Any]) -> tuple[str, bool]:
         """The run of a debounce key, put off, or a new one."""
         wish = options["debounce"]
-        wanted = self.now + timedelta(seconds=seconds(wish["delay"]))
+        delay, longest = testing_checks.debounce(wish)
+        wanted = self.now + delay
         held = self._held.get(self._debounces.get((task_id, wish["key"]), ""))
         if held is None or held.first is None or held.due is None or held.due <= self.now:
             run_id = self._start(task_id, payload, options, due=wanted)
             self._held[run_id].first = self.now
             self._debounces[task_id, wish["key"]] = run_id
             return run_id, False
-        if wish.get("maxDelay"):
-            wanted = min(wanted, held.first + timedelta(seconds=seconds(wish["maxDelay"])))
+        if longest is not None:
+            wanted = min(wanted, held.first + longest)
         held.due = max(held.due, wanted)
         if wish.get("mode") == "trailing":
             self._payloads[held.run] = payload
             kept = {name: value for name, value in self.options[held.run].items() if name not in _REPLACED}
             self.options[held.run] = kept | {name: options[name] for name in _REPLACED if name in options}
-            held.fields |= testing_runs.fields(held.run, self.options[held.run])
+            held.fields |= testing_runs.fields(held.run, self.options[held.run], self._dates[held.run])
         return held.run, True
 
     def _fill(self, batch_id: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
@@ -339,13 +354,13 @@ class Platform:
         if task is None:
             known = ", ".join(sorted(self._registry.tasks)) or "none"
             raise Refused(404, "NOT_FOUND", f"no task {task_id!r} was imported; there are: {known}")
-        run_id = f"run_test{len(self._created) + 1}"
-        self._created[run_id] = now_text()
+        run_id = f"run_test{len(self._dates) + 1}"
+        dates = self._dates[run_id] = testing_runs.Dates(self._clock.told())
         self._payloads[run_id], self.options[run_id] = payload, options
         if schedule is not None:
             self._schedules_of[run_id] = schedule
         held = _Held(run_id, task, *self._queues.of(task, options), {"isReplay": is_replay}, due)
-        held.fields |= testing_runs.fields(run_id, options)
+        held.fields |= testing_runs.fields(run_id, options, dates)
         if not self._begin(held):
             self._held[run_id] = held
         return run_id
@@ -357,8 +372,8 @@ class Platform:
         return {"id": self._start(old.task, self._payloads[run_id], options, is_replay=True)}
 
     def _page(self, _: Request, query: Mapping[str, str]) -> dict[str, Any]:
-        now = datetime.now(UTC)
-        ids = [run_id for run_id in reversed(self._created) if run_id in self.runs or run_id in self._held]
+        now = self._clock.told()
+        ids = [run_id for run_id in reversed(self._dates) if run_id in self.runs or run_id in self._held]
         found = [self._run(run_id) for run_id in ids if self._listed(run_id).fits(query, now)]
         begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
         more = begin + size < len(found)
@@ -382,8 +397,7 @@ class Platform:
             "error": errors_of(ended.error) if ended is not None else frozenset(),
             "hooks": {"false"},
         }
-        created = datetime.fromisoformat(self._created[run_id])
-        return Listed({name: frozenset(each) for name, each in values.items()}, created)
+        return Listed({name: frozenset(each) for name, each in values.items()}, self._dates[run_id].created)
 
     def _find(self, run_id: str) -> Ended:
         if run_id not in self.runs:
@@ -400,6 +414,7 @@ class Platform:
     def _cancel(self, run_id: str) -> dict[str, Any]:
         held = self._held.pop(run_id, None)
         if held is not None:
+            self._dates[run_id].finished = self._clock.told()
             error = {"type": "INTERNAL_ERROR", "code": ErrorCode.TASK_RUN_CANCELLED, "message": "it was cancelled"}
             self.runs[run_id] = Ended(False, run_id, held.task.id, error=error, attempts=0)
         return {"id": self._find(run_id).id}
@@ -416,11 +431,7 @@ class Platform:
         return {"ticks": ticks, "created": len(firings)}
 
     def _result(self, run_id: str) -> dict[str, Any]:
-        ended = self._find(run_id)
-        common = {"ok": ended.ok, "id": run_id, "taskIdentifier": ended.task}
-        if not ended.ok:
-            return {**common, "error": ended.error}
-        return {**common, "output": json.dumps(ended.output), "outputType": "application/json"}
+        return testing_runs.result(self._find(run_id))
 
     def _results(self, batch_id: str) -> dict[str, Any]:
         over = [run_id for run_id in self._book(batch_id).runs() if run_id in self.runs]
@@ -438,24 +449,16 @@ class Platform:
         return {"success": True}
 
     def _logs(self, run_id: str) -> dict[str, Any]:
-        if run_id in self._held:
-            return {"lines": []}
-        lines = enumerate(self._find(run_id).logs)
-        at = self._created[run_id]
-        return {
-            "lines": [
-                {"attempt": 1, "n": n, "at": at, "stream": "log", "level": level, "message": text, "properties": more}
-                for n, (level, text, more) in lines
-            ]
-        }
+        lines = [] if run_id in self._held else testing_runs.lines(self._find(run_id), self._dates[run_id])
+        return {"lines": lines}
 
     def _run(self, run_id: str) -> dict[str, Any]:
-        options, at = self.options.get(run_id, {}), self._created.get(run_id, "")
         held = self._held.get(run_id)
         if held is None:
-            return testing_runs.ended(self._find(run_id), options, at)
+            return testing_runs.ended(self._find(run_id), self.options[run_id], self._dates[run_id])
+        options, dates = self.options[run_id], self._dates[run_id]
         due = held.due if held.due is not None and held.due > self.now else None
-        return testing_runs.held(run_id, held.task.id, options, at, due)
+        return testing_runs.held(run_id, held.task.id, options, dates, due)
 
 
 def run(task: Task, payload: Any = None, *, tokens: Answers | None = None, **run_fields: Any) -> Ended:
@@ -489,12 +492,6 @@ def _body(request: Request) -> dict[str, Any]:
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
-
-
-def _aware(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ConfigurationError("a datetime without a time zone: add tzinfo=timezone.utc")
-    return moment.astimezone(UTC)
 
 
 def _response(status: int, body: Mapping[str, Any]) -> Response:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sojourn.sdk.durations import seconds
+from sojourn.sdk import testing_checks
 from sojourn.sdk.registry import Registry
 from sojourn.sdk.task import Task
 from sojourn.sdk.testing_refusal import Refused, page_numbers
@@ -36,8 +36,8 @@ class _Rate:
 
     @classmethod
     def of(cls, wire: Mapping[str, Any]) -> _Rate:
-        period = seconds(wire["period"])
-        return cls(wire["limit"], period, wire.get("burst") or max(1, wire["limit"] // max(period, 1)))
+        asked = testing_checks.rate(wire)
+        return cls(asked.limit, asked.seconds, asked.burst)
 
     @property
     def interval(self) -> timedelta:
@@ -99,6 +99,10 @@ class _Queue:
         own = self.keys.get(key)
         of_key = (own.rate if own else None) or self.key_rate or self.declared_of_key
         return [(what, rate) for what, rate in ((None, self.own.rate or self.declared), (key, of_key)) if rate is not None]
+
+    def rates_by_pace(self) -> dict[str | None, _Rate | None]:
+        """The rate that each pace is of."""
+        return {what: dict(self.rates(what or "")).get(what) for what in self.paces}
 
     def kept(self, key: str, now: datetime) -> Kept | None:
         if self.paused:
@@ -173,6 +177,7 @@ class QueueBook:
         queue.paused = body["action"] == "pause"
 
     def _override(self, _: _Queue, own: _Own, body: Mapping[str, Any]) -> None:
+        testing_checks.limit(body)
         own.set_limit(body, self._now())
 
     def _reset(self, _: _Queue, own: _Own, __: Mapping[str, Any]) -> None:
@@ -180,11 +185,15 @@ class QueueBook:
 
     def _rate(self, queue: _Queue, own: _Own, body: Mapping[str, Any]) -> None:
         rate = _Rate.of(body) if "limit" in body else None
-        queue.paces.clear()
+        before = queue.rates_by_pace()
         if body.get("perKey"):
             queue.key_rate = rate
         else:
             own.rate = rate
+        # How far starts are ahead means nothing to another rate.
+        for what, now in queue.rates_by_pace().items():
+            if before[what] != now:
+                del queue.paces[what]
 
     _changes: Mapping[str, Callable[[QueueBook, _Queue, _Own, Mapping[str, Any]], None]] = {
         "pause": _pause,

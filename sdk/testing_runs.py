@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sojourn.sdk.protocol import ErrorCode, RunStatus
-from sojourn.sdk.testing import Ended, now_text
+from sojourn.sdk.testing import Ended
 
 
-def fields(run_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(slots=True)
+class Dates:
+    """When a run was triggered, began and ended."""
+
+    created: datetime
+    started: datetime | None = None
+    finished: datetime | None = None
+
+    def shown(self) -> dict[str, str]:
+        """As the API shows them."""
+        dates = {"createdAt": self.created, "startedAt": self.started, "finishedAt": self.finished}
+        return {name: date.isoformat() for name, date in dates.items() if date is not None}
+
+
+def fields(run_id: str, options: Mapping[str, Any], dates: Dates) -> dict[str, Any]:
     """What a run's options say of it, as its context has it."""
     found: dict[str, Any] = {
         "id": run_id,
+        "createdAt": dates.created.isoformat(),
         "tags": tags(options),
         "parentTaskRunId": options.get("parentRunId"),
         "idempotencyKey": options.get("idempotencyKey"),
@@ -27,28 +44,48 @@ def fields(run_id: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def ended(run: Ended, options: Mapping[str, Any], at: str) -> dict[str, Any]:
-    """A run that is over. `at`: when it was triggered."""
-    cancelled = (run.error or {}).get("code") == ErrorCode.TASK_RUN_CANCELLED
+def is_cancelled(run: Ended) -> bool:
+    """Whether somebody cancelled it."""
+    return (run.error or {}).get("code") == ErrorCode.TASK_RUN_CANCELLED
+
+
+def ended(run: Ended, options: Mapping[str, Any], dates: Dates) -> dict[str, Any]:
+    """A run that is over."""
+    cancelled = is_cancelled(run)
     status = RunStatus.COMPLETED if run.ok else RunStatus.CANCELED if cancelled else RunStatus.FAILED
-    shown = _shown(run.id, run.task, status, options, at) | {
+    shown = _shown(run.id, run.task, status, options, dates) | {
         "isCompleted": True,
         "isSuccess": run.ok,
         "isFailed": not run.ok,
         "isCancelled": cancelled,
-        "startedAt": at,
-        "finishedAt": now_text(),
         "attemptCount": run.attempts,
         "metadata": run.metadata or None,
     }
     return {**shown, "output": run.output} if run.ok else {**shown, "error": _flat(run.error or {})}
 
 
-def held(run_id: str, task: str, options: Mapping[str, Any], at: str, due: datetime | None) -> dict[str, Any]:
+def held(run_id: str, task: str, options: Mapping[str, Any], dates: Dates, due: datetime | None) -> dict[str, Any]:
     """A run that has not begun. `due`: its date, if that is ahead."""
-    shown = _shown(run_id, task, RunStatus.QUEUED if due is None else RunStatus.DELAYED, options, at)
+    shown = _shown(run_id, task, RunStatus.QUEUED if due is None else RunStatus.DELAYED, options, dates)
     shown["isQueued"] = due is None
     return shown if due is None else shown | {"delayedUntil": due.isoformat()}
+
+
+def result(run: Ended) -> dict[str, Any]:
+    """How a run ended."""
+    common = {"ok": run.ok, "id": run.id, "taskIdentifier": run.task}
+    if not run.ok:
+        return {**common, "error": run.error}
+    return {**common, "output": json.dumps(run.output), "outputType": "application/json"}
+
+
+def lines(run: Ended, dates: Dates) -> list[dict[str, Any]]:
+    """What a run logged."""
+    at = (dates.started or dates.created).isoformat()
+    return [
+        {"attempt": 1, "n": n, "at": at, "stream": "log", "level": level, "message": text, "properties": more}
+        for n, (level, text, more) in enumerate(run.logs)
+    ]
 
 
 def tags(options: Mapping[str, Any]) -> list[str]:
@@ -57,7 +94,7 @@ def tags(options: Mapping[str, Any]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def _shown(run_id: str, task: str, status: str, options: Mapping[str, Any], at: str) -> dict[str, Any]:
+def _shown(run_id: str, task: str, status: str, options: Mapping[str, Any], dates: Dates) -> dict[str, Any]:
     return {
         "id": run_id,
         "status": status,
@@ -66,7 +103,7 @@ def _shown(run_id: str, task: str, status: str, options: Mapping[str, Any], at: 
         "isSuccess": False,
         "isFailed": False,
         "isCancelled": False,
-        "createdAt": at,
+        **dates.shown(),
         "attemptCount": 0,
         "tags": sorted(tags(options)),
         "metadata": options.get("metadata"),

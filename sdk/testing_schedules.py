@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.registry import Registry
+from sojourn.sdk.schedule import Schedule
 from sojourn.sdk.testing_refusal import Refused, page_numbers
 
 _UPCOMING, _MOST_TICKS = 5, 1_000
@@ -69,6 +70,9 @@ class ScheduleBook:
     def __init__(self, known: Registry, now: Callable[[], datetime]):
         self._known, self._now = known, now
         self._schedules: dict[str, _Schedule] = {}
+        #: Declared for other environments than a test's: they fire when they are told to, and are on no list.
+        self._others: dict[str, _Schedule] = {}
+        self._count = 0
 
     # --- time
 
@@ -88,7 +92,7 @@ class ScheduleBook:
     def fire(self, named: str) -> Firing:
         """The run of a tick that is now, by the schedule's id or by the task that declares it."""
         declared = {each.wanted["task"]: each for each in self._declared() if each.type == "DECLARATIVE"}
-        found = self._schedules.get(named) or declared.get(named)
+        found = self._schedules.get(named) or declared.get(named) or self._elsewhere(named)
         if found is None:
             raise ConfigurationError(f"there is no schedule {named!r}: give what schedules.create gave, or a task with one")
         return self._fired(found, self._now())
@@ -163,14 +167,26 @@ class ScheduleBook:
             declared = task.schedule
             if declared is None or task.id in there or "development" not in (declared.environments or ("development",)):
                 continue
-            wire = {name: value for name, value in declared.to_wire().items() if name != "environments"}
-            self._add("DECLARATIVE", None, {"task": task.id, **wire}).place(self._now())
+            self._add("DECLARATIVE", None, _wanted(task.id, declared)).place(self._now())
         return list(self._schedules.values())
 
+    def _elsewhere(self, task_id: str) -> _Schedule | None:
+        """The schedule that a task declares for other environments."""
+        task = self._known.tasks.get(task_id)
+        if task is None or task.schedule is None:
+            return None
+        if task_id not in self._others:
+            self._others[task_id] = self._made("DECLARATIVE", None, _wanted(task_id, task.schedule))
+        return self._others[task_id]
+
     def _add(self, kind: str, key: str | None, wanted: dict[str, Any]) -> _Schedule:
-        made = _Schedule(f"sched_test{len(self._schedules) + 1}", kind, key, wanted)
+        made = self._made(kind, key, wanted)
         self._schedules[made.id] = made
         return made
+
+    def _made(self, kind: str, key: str | None, wanted: dict[str, Any]) -> _Schedule:
+        self._count += 1
+        return _Schedule(f"sched_test{self._count}", kind, key, wanted)
 
     def _changed(self, schedule: _Schedule, wanted: dict[str, Any]) -> dict[str, Any]:
         schedule.wanted = wanted
@@ -190,10 +206,13 @@ class ScheduleBook:
         return found
 
     def _check(self, wanted: Mapping[str, Any]) -> None:
+        from sojourn.control_plane.domain import timetable
+
         cron = _cron()
-        for name, read in (("cron", cron.parse), ("timezone", cron.zone)):
+        for name, read in (("cron", cron.parse), ("timezone", cron.zone), ("window", timetable.window)):
             try:
-                read(wanted.get(name) or "UTC")
+                if wanted.get(name) is not None:
+                    read(wanted[name])
             except ValueError as error:
                 raise Refused(422, "SCHEDULE_INVALID", f"{name}: {error}", name) from None
         if wanted["task"] not in self._known.tasks:
@@ -233,6 +252,11 @@ class ScheduleBook:
             "environments": [{"id": "env_test", "type": "DEVELOPMENT"}],
         }
         return {name: value for name, value in wire.items() if value is not None}
+
+
+def _wanted(task_id: str, declared: Schedule) -> dict[str, Any]:
+    """What a task declares, as the API would be told."""
+    return {"task": task_id} | {name: value for name, value in declared.to_wire().items() if name != "environments"}
 
 
 @cache

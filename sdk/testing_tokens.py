@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sojourn.sdk.durations import duration
 from sojourn.sdk.encoding import encode
+from sojourn.sdk.testing_checks import ahead
+from sojourn.sdk.testing_clock import Clock
+from sojourn.sdk.testing_keys import KeyBook
+from sojourn.sdk.testing_lists import is_created_within
 from sojourn.sdk.tokens import TokenState
 from sojourn.sdk.trigger_options import idempotency_key
 
@@ -27,19 +30,23 @@ _PAGE = 25
 
 
 class TokenBook:
-    """Every token of a test. `on_change` is called when one is completed."""
+    """Every token of a test. `on_change` is called when one is completed, or its time is over."""
 
-    def __init__(self, answers: Answers | None = None):
+    def __init__(self, answers: Answers | None, clock: Clock):
         self.answers = answers
+        self._clock = clock
         self.on_change: Callable[[], None] = lambda: None
         self._items: dict[str, dict[str, Any]] = {}
-        self._by_key: dict[str, str] = {}
+        #: When the time of those that wait is over, by the clock that the test moves.
+        self._due: dict[str, datetime] = {}
+        self._keys = KeyBook(lambda: clock.now, usual=None)
 
-    def create(self, options: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    def create(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """A new token, as the API gives it."""
-        key = options.get("idempotencyKey")
-        if key in self._by_key:
-            return self._made(self._by_key[key], is_cached=True)
+        key, now, told = options.get("idempotencyKey"), self._clock.now, self._clock.told()
+        if key and (there := self._keys.find(key)) is not None:
+            return self._made(there, is_cached=True)
+        until = _timeout(options, told) if options.get("timeout") else None
         token_id = f"waitpoint_test{len(self._items) + 1}"
         tags = options.get("tags") or []
         self._items[token_id] = {
@@ -47,12 +54,15 @@ class TokenBook:
             "url": f"http://testing/api/v1/waitpoints/tokens/{token_id}/callback/test",
             "status": "WAITING",
             "tags": [tags] if isinstance(tags, str) else list(tags),
-            "createdAt": now.isoformat(),
+            "createdAt": told.isoformat(),
             **({"idempotencyKey": key} if key else {}),
-            **({"timeoutAt": _timeout(options["timeout"], now).isoformat()} if options.get("timeout") else {}),
+            **({"timeoutAt": until.isoformat()} if until else {}),
         }
+        if until is not None:
+            self._due[token_id] = _timeout(options, now) if until > told else now
+            self.expire()
         if key:
-            self._by_key[key] = token_id
+            self._keys.keep(key, token_id, options)
         return self._made(token_id, is_cached=False)
 
     def complete(self, token_id: str, text: str) -> None:
@@ -60,6 +70,18 @@ class TokenBook:
         item = self._items[token_id]
         if item["status"] == "WAITING":
             self._end(item, "COMPLETED", output=text, outputType="application/json")
+            self.on_change()
+
+    def next(self) -> datetime | None:
+        """When the time of the next one is over."""
+        return min(self._due.values(), default=None)
+
+    def expire(self) -> None:
+        """Those whose time is over by now are."""
+        over = [token_id for token_id, due in self._due.items() if due <= self._clock.now]
+        for token_id in over:
+            self.time_out(token_id)
+        if over:
             self.on_change()
 
     def time_out(self, token_id: str) -> None:
@@ -72,7 +94,8 @@ class TokenBook:
 
     def page(self, query: Mapping[str, str]) -> dict[str, Any]:
         """A page of tokens, newest first."""
-        found = [item for item in reversed(self._items.values()) if _fits(item, query)]
+        now = self._clock.told()
+        found = [item for item in reversed(self._items.values()) if _fits(item, query, now)]
         begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
         more = begin + size < len(found)
         return {"data": found[begin : begin + size], "pagination": {"next": str(begin + size)} if more else {}}
@@ -114,9 +137,9 @@ class TokenBook:
     def _made(self, token_id: str, *, is_cached: bool) -> dict[str, Any]:
         return {"id": token_id, "url": self._items[token_id]["url"], "isCached": is_cached}
 
-    @staticmethod
-    def _end(item: dict[str, Any], status: str, **fields: Any) -> None:
-        item |= {"status": status, "completedAt": datetime.now(UTC).isoformat(), **fields}
+    def _end(self, item: dict[str, Any], status: str, **fields: Any) -> None:
+        self._due.pop(item["id"], None)
+        item |= {"status": status, "completedAt": self._clock.told().isoformat(), **fields}
 
 
 def completion(body: bytes | None) -> str:
@@ -124,7 +147,7 @@ def completion(body: bytes | None) -> str:
     return json.dumps(json.loads(body or b"{}").get("data"))
 
 
-def _fits(item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+def _fits(item: Mapping[str, Any], query: Mapping[str, str], now: datetime) -> bool:
     statuses = query.get("filter[status]")
     tags = query.get("filter[tags]")
     key = query.get("filter[idempotencyKey]")
@@ -132,12 +155,10 @@ def _fits(item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
         (statuses is None or item["status"] in statuses.split(","))
         and (tags is None or bool(set(tags.split(",")) & set(item["tags"])))
         and (key is None or item.get("idempotencyKey") == key)
+        and is_created_within(datetime.fromisoformat(item["createdAt"]), query, now)
     )
 
 
-def _timeout(value: str, now: datetime) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return now + timedelta(seconds=duration(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _timeout(options: Mapping[str, Any], now: datetime) -> datetime:
+    """A date that is over is kept: such a token is out of time at once."""
+    return ahead(options["timeout"], "timeout", now) or now

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sojourn.sdk.attempt import Attempt
     from sojourn.sdk.client import Client
     from sojourn.sdk.conditions import Condition
+    from sojourn.sdk.testing_clock import Clock
 
 
 #: Seconds for which a run's end is waited for: in a test that is no time, but lets time pass.
@@ -34,16 +35,24 @@ class PlayedWaits:
 
     is_played = True
 
-    def __init__(self, run_id: str, tokens: TokenBook, client: Callable[[], Client]):
+    def __init__(self, run_id: str, tokens: TokenBook, client: Callable[[], Client], clock: Clock):
         self.waited: list[Condition] = []
         self.failure: NobodyCompletesError | None = None
         self.attempt: Attempt | None = None
-        self._run_id, self._tokens, self._client = run_id, tokens, client
+        self._run_id, self._tokens, self._client, self._clock = run_id, tokens, client, clock
         self._known: dict[str, dict[str, Any]] = {}
         self._pending: list[str] = []
         self._is_blocked = False
         self._passed: set[str] = set()
         self._lock = threading.RLock()
+
+    def told(self) -> str:
+        """The moment, as the wire has it."""
+        return self._clock.told().isoformat()
+
+    def seconds(self) -> float:
+        """The moment, since the epoch."""
+        return self._clock.told().timestamp()
 
     def begin(self, condition: Condition) -> None:
         """Code begins to wait for this."""

@@ -92,11 +92,9 @@ class Wait:
         idempotency_key_ttl: Any = None,
     ) -> Awaitable[None]:
         """Waits until a date (aware), or a text of one. A date that is over returns at once, or is a PastDateError."""
-        from datetime import UTC, datetime
-
         waiting = inside.current("wait.until")
         date = self.date(when, idempotency_key=idempotency_key, idempotency_key_ttl=idempotency_key_ttl)
-        now = datetime.now(UTC)
+        now = waiting.now()
         left = (date.moment(now) - now).total_seconds()
         if left <= 0:
             if throw_if_in_the_past:

@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from typing import Any, Literal, Protocol
 
     from sojourn.sdk.conditions import Condition, Date
@@ -89,11 +90,17 @@ class Latch:
 
 
 class Waiting:
-    """The waits of one attempt, whose `number` begins their keys. Threads and event loops may wait at once."""
+    """The waits of one attempt, whose `number` begins their keys. Threads and event loops may wait at once.
 
-    def __init__(self, number: int, port: Port, interrupt: Interrupt, hooks: WaitHooks, short: float = SHORT):
+    `now`: seconds since the epoch.
+    """
+
+    def __init__(
+        self, number: int, port: Port, interrupt: Interrupt, hooks: WaitHooks, short: float, now: Callable[[], float]
+    ):
         self.hooks = hooks
         self.short = short
+        self._now = now
         self._number = number
         self._port = port
         self._interrupt = interrupt
@@ -114,6 +121,12 @@ class Waiting:
         self._clocks: tuple[float, float] | None = None
 
     # --- for code that waits
+
+    def now(self) -> datetime:
+        """The moment, from which durations are counted."""
+        from datetime import UTC, datetime
+
+        return datetime.fromtimestamp(self._now(), UTC)
 
     def wait(self, need: Need, conditions: Sequence[Condition]) -> Group:
         """Waits in this thread; the group, whose results are there."""
@@ -324,9 +337,7 @@ class Waiting:
         return group
 
     def _register(self, group: Group, *, is_codes: bool = True) -> None:
-        from datetime import UTC, datetime
-
-        now = datetime.now(UTC)
+        now = self.now()
         wires = [condition.wire(now) for condition in group.conditions]
         for condition in group.conditions if is_codes else ():
             self._port.begin(condition)

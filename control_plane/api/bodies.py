@@ -11,6 +11,7 @@ from sojourn.sdk.protocol import (
     MAX_CONCURRENCY_KEY_CHARS,
     MAX_DEBOUNCE_KEY_CHARS,
     MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_QUEUE_LIMIT,
     MAX_RATE,
     MAX_TAG_CHARS,
     MAX_WAITS,
@@ -18,9 +19,6 @@ from sojourn.sdk.protocol import (
 )
 
 MAX_NAME_CHARS = 256
-#: Runs of a queue at once.
-MAX_QUEUE_LIMIT = 100_000
-#: Runs of a queue that start in one period.
 #: A reference to a container image: registry and path, then a tag, a digest or both.
 IMAGE = (
     r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"

@@ -90,6 +90,26 @@ def test_declared_schedules_are_those_of_development() -> None:
         assert list(schedules.list()) == [] and platform.advance(days=3) == []
 
 
+def test_one_of_another_environment_is_fired_by_a_call() -> None:
+    work = nightly(environments=["production"])
+    with testing.Platform(now=START) as platform:
+        assert platform.runs[platform.fire(work)].output == START.isoformat()
+        platform.advance(hours=1)
+        again = platform.fire("nightly")
+        assert (seen[1]["lastTimestamp"], seen[1]["scheduleId"]) == (START, seen[0]["scheduleId"])
+        assert next(runs.list(schedule=seen[0]["scheduleId"])).id == again
+        assert list(schedules.list()) == [] and platform.advance(days=3) == [], "it is not of this environment"
+
+
+def test_a_schedule_that_is_made_after_one_was_deleted_is_another() -> None:
+    note()
+    with testing.Platform(now=START):
+        first, second = (schedules.create("note", "0 0 * * *", deduplication_key=key) for key in "ab")
+        schedules.delete(first)
+        third = schedules.create("note", "0 0 * * *", deduplication_key="c")
+        assert third.id not in (first.id, second.id) and schedules.retrieve(second).deduplication_key == "b"
+
+
 def test_what_cannot_be_changed_or_made() -> None:
     nightly()
     with testing.Platform():
@@ -229,6 +249,33 @@ def test_each_key_has_its_own_rate_and_limit() -> None:
         assert seen == ["vip", "vip", "a", "b"]
         state = queues.retrieve("calls")
         assert (state.concurrency_limit, state.base_limit, state.keys[0].rate["limit"]) == (5, 5, 2)
+
+
+def test_another_rate_forgets_the_pace_that_it_is_of_and_no_other() -> None:
+    work = note(queue=Queue("calls", rate=Rate(1, per="1h")))
+    with testing.Platform(now=START):
+        for n in (1, 2):
+            work.trigger(n)
+        queues.set_rate("calls", 5, "1h", concurrency_key="k")
+        queues.set_rate("calls", 5, "1h", per_key=True)
+        queues.set_rate("calls", 1, "1h")
+        assert seen == [1], "the queue's own is as it was"
+        queues.set_rate("calls", 2, "1h")
+        assert seen == [1, 2]
+
+
+def test_a_key_that_has_a_rate_of_its_own_keeps_its_pace() -> None:
+    work = note(queue=Queue("calls"))
+    with testing.Platform(now=START):
+        queues.set_rate("calls", 1, "1h", per_key=True)
+        queues.set_rate("calls", 1, "2h", concurrency_key="own")
+        for n in (1, 2):
+            for key in ("own", "a"):
+                work.trigger([key, n], concurrency_key=key)
+        queues.set_rate("calls", 2, "1h", per_key=True)
+        assert seen == [["own", 1], ["a", 1], ["a", 2]]
+        queues.reset_rate("calls", concurrency_key="own")
+        assert seen[-1] == ["own", 2]
 
 
 def test_a_batch_is_over_when_what_is_kept_is() -> None:
