@@ -23,6 +23,7 @@ from bench.cases import (
     queue,
     run_filters,
     schedules,
+    slow_clients,
     thaw_start,
     triggers,
 )
@@ -39,6 +40,7 @@ CASES = {
     "fairness": fairness.main,
     "schedules": schedules.main,
     "run_filters": run_filters.main,
+    "slow_clients": slow_clients.main,
     "freezing": freezing.main,
     "frozen_runs": frozen_runs.main,
     "imports": imports.main,
