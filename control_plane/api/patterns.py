@@ -1,0 +1,72 @@
+"""What the OpenAPI page says of texts that are read elsewhere: each pattern takes at least all that is accepted.
+
+They are for readers, and for programs that make requests out of the page; nothing is validated by them, so that they cost
+no call anything. What a pattern cannot say, such as that a date has to exist, is refused with a word about it all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import Field
+
+from sojourn.control_plane.domain import scopes
+
+_ID = "[0-9a-hjkmnp-tv-z]{26}"
+_DURATION = r"([0-9]{1,15}(w|d|hr|h|m|s))+"
+#: An ISO date with or without a time, or ms since the epoch.
+_DATE = r"[0-9]{4}-?(W[0-9]{2}(-?[1-7])?|[0-9]{2}-?[0-9]{2})([^0-9-].*)?|[0-9]{1,15}"
+
+#: Values of one filter.
+MAX_VALUES = 100
+
+
+def said(pattern: str, *examples: str) -> Any:
+    """A field's pattern, and what fits it."""
+    return Field(json_schema_extra={"pattern": f"^({pattern})$"} | ({"examples": list(examples)} if examples else {}))
+
+
+def listed(words: Iterable[str]) -> Any:
+    """A filter's values, which are some of the words, with commas between."""
+    word = "|".join(re.escape(each) for each in words)
+    return said(rf"[\s,]*({word})(\s*,[\s,]*({word})){{0,{MAX_VALUES - 1}}}[\s,]*")
+
+
+def any_of(words: Iterable[str]) -> Any:
+    """A field that is one of the words."""
+    return said("|".join(map(re.escape, words)))
+
+
+_SEGMENT = "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"
+FILE = f"^{_SEGMENT}(/{_SEGMENT})*$"
+NO_NUL = Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
+RUN_ID = said(f"run_{_ID}")
+DURATION = said(_DURATION, "1h30m")
+DATE = said(_DATE, "2026-01-31T12:00:00Z")
+DURATION_OR_DATE = said(f"{_DURATION}|{_DATE}", "1h30m", "2026-01-31T12:00:00Z")
+SCOPE = said(r"admin|([A-Za-z]{1,32}|\*):[A-Za-z]{1,32}(:[^\u0000-\u001f]{1,400})?", "read:runs")
+KNOWN_SCOPE = said(
+    rf"admin|({'|'.join(map(re.escape, scopes.ACTIONS))}):({'|'.join(scopes.TYPES)})(:[^\u0000-\u001f]{{1,400}})?",
+    "read:runs",
+)
+WINDOW = said("([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|([1-9][0-9]?|100)%", "30m", "25%")
+CRON = said(r"\s*([^\s\u0000]+\s+){4}[^\s\u0000]+\s*", "0 8 * * 1-5")
+URL = said(r"\s*[Hh][Tt][Tt][Pp][Ss]?://[!-~]+", "https://example.com/hook")
+BASE64 = said("([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+
+
+def never_null(schema: dict[str, Any]) -> None:
+    """For a field that may be left out, and where null is no way to do so."""
+    [kept] = [choice for choice in schema.pop("anyOf") if choice != {"type": "null"}]
+    schema |= kept
+
+
+def one_of(first: str, second: str) -> Any:
+    """For a body: either of two fields is there and not null."""
+    there, absent = {"not": {"type": "null"}}, {"type": "null"}
+    choices = [
+        {"required": [one], "properties": {one: there, other: absent}} for one, other in ((first, second), (second, first))
+    ]
+    return {"oneOf": choices}
