@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from sojourn.control_plane.api import patterns, present
 from sojourn.sdk.protocol import (
@@ -570,6 +580,17 @@ class BulkActionBody(Strict):
         return self
 
 
+def plain(value: Any) -> Any:
+    """A whole number as a query has it: digits alone, where Python reads `1_0` and ` 1`, too."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+_DIGITS = re.compile("-?[0-9]{1,20}")
+_PLAIN = BeforeValidator(plain)
+
+
 class Query(BaseModel):
     """Query parameters: texts that are read as their types; unknown ones are refused."""
 
@@ -582,7 +603,7 @@ _Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), Afte
 class ListQuery(Query):
     """A page of a list, newest first."""
 
-    size: Annotated[int, Field(ge=1, le=100)] = Field(default=25, alias="page[size]")
+    size: Annotated[int, _PLAIN, Field(ge=1, le=100)] = Field(default=25, alias="page[size]")
     after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
     before: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, alias="page[before]"
@@ -656,8 +677,10 @@ class TokensQuery(PageQuery):
 class NumberedPageQuery(Query):
     """A page by its number."""
 
-    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[int, Field(ge=1)] = Field(default=25, alias="perPage", description="More than 100 counts as 100.")
+    page: Annotated[int, _PLAIN, Field(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[int, _PLAIN, Field(ge=1)] = Field(
+        default=25, alias="perPage", description="More than 100 counts as 100."
+    )
 
 
 class DeliveriesQuery(NumberedPageQuery):
@@ -675,7 +698,7 @@ class TimezonesQuery(Query):
 class BatchResultsQuery(Query):
     """Where to go on."""
 
-    after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)] | None = Field(
+    after: Annotated[int, _PLAIN, Field(ge=0, lt=MAX_BATCH_RUNS)] | None = Field(
         default=None, description="The `next` of the answer before."
     )
 
@@ -687,7 +710,7 @@ class DeploymentsQuery(Query):
     period: Duration | None = Field(default=None, description="The last so long, like 7d.")
     since: Date | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
     until: Date | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
-    size: Annotated[int, Field(ge=1, le=100)] = Field(default=20, alias="page[size]")
+    size: Annotated[int, _PLAIN, Field(ge=1, le=100)] = Field(default=20, alias="page[size]")
     after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
 
 
@@ -717,7 +740,7 @@ class LogsQuery(Query):
     after: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")] | None = Field(
         default=None, description="The `next` of the page before."
     )
-    limit: Annotated[int, Field(ge=1, le=1000)] = 500
+    limit: Annotated[int, _PLAIN, Field(ge=1, le=1000)] = 500
 
 
 # --- executors: fields that a newer shim may add are passed over
