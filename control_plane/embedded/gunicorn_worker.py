@@ -105,7 +105,11 @@ class Worker(GeventWorker):
     def handle_request(self, listener_name: Any, req: Any, sock: Connection, addr: Any) -> None:
         """Serves one request, and reads what the application has left of its body."""
         sock.expect_body()
-        super().handle_request(listener_name, req, sock, addr)
+        try:
+            super().handle_request(listener_name, req, sock, addr)
+        except StopIteration:  # the connection ends here; with bytes unread it would be reset, and take the answer along
+            _drain(req.body)
+            raise
         _drain(req.body)
         sock.expect_head()
 

@@ -242,6 +242,28 @@ def test_b02_headers_that_would_pass_for_others_are_dropped(server: HttpServer, 
     assert statuses(answer) in ([200], [400])
 
 
+# --- who sends much
+
+#: Whoever sends what has an end in reach sees the answer, however the connection ends.
+READ_TO_ITS_END = "Content-Length: 100000000"
+
+
+@pytest.mark.parametrize("how", [READ_TO_ITS_END, "Content-Length: 1000000000000", "Transfer-Encoding: chunked"])
+def test_b01_a_hundred_megabytes_are_refused_and_not_held(server: HttpServer, tenant: Tenant, how: str) -> None:
+    piece = b"x" * 1_000_000
+    before = server.peak_memory()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
+        try:
+            connection.sendall(head(tenant, how, "Connection: close"))
+            for _ in range(100):
+                connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece) if "chunked" in how else piece)
+        except ConnectionError:
+            assert how != READ_TO_ITS_END
+        answer = until_closed(connection)
+    assert statuses(answer) == [413] or (not answer and how != READ_TO_ITS_END)
+    assert server.peak_memory() - before < 50_000_000
+
+
 # --- who is slow
 
 

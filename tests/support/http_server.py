@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -24,11 +25,18 @@ class HttpServer:
     """Where it listens, and where it writes down what reached the application."""
 
     port: int
+    pid: int
     _log: Path
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def peak_memory(self) -> int:
+        """The most bytes of memory that any of its workers has had."""
+        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        found = [re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text()) for worker in workers]
+        return max(int(each[1]) * 1024 for each in found if each)
 
     def reached(self) -> list[str]:
         """Every request that the application saw: its method and target, as they were sent."""
@@ -48,7 +56,7 @@ def served(settings: Config, directory: Path, *arguments: str, **environment: st
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     try:
-        yield HttpServer(listener.getsockname()[1], log)
+        yield HttpServer(listener.getsockname()[1], process.pid, log)
     finally:
         process.terminate()
         process.wait()
