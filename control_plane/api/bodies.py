@@ -603,7 +603,7 @@ _Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), Afte
 class ListQuery(Query):
     """A page of a list, newest first."""
 
-    size: Annotated[int, _PLAIN, Field(ge=1, le=100)] = Field(default=25, alias="page[size]")
+    size: Annotated[int, Field(ge=1, le=100), _PLAIN] = Field(default=25, alias="page[size]")
     after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
     before: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, alias="page[before]"
@@ -677,8 +677,8 @@ class TokensQuery(PageQuery):
 class NumberedPageQuery(Query):
     """A page by its number."""
 
-    page: Annotated[int, _PLAIN, Field(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[int, _PLAIN, Field(ge=1)] = Field(
+    page: Annotated[int, Field(ge=1, le=1_000_000), _PLAIN] = 1
+    per_page: Annotated[int, Field(ge=1), _PLAIN] = Field(
         default=25, alias="perPage", description="More than 100 counts as 100."
     )
 
@@ -698,7 +698,7 @@ class TimezonesQuery(Query):
 class BatchResultsQuery(Query):
     """Where to go on."""
 
-    after: Annotated[int, _PLAIN, Field(ge=0, lt=MAX_BATCH_RUNS)] | None = Field(
+    after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS), _PLAIN] | None = Field(
         default=None, description="The `next` of the answer before."
     )
 
@@ -710,7 +710,7 @@ class DeploymentsQuery(Query):
     period: Duration | None = Field(default=None, description="The last so long, like 7d.")
     since: Date | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
     until: Date | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
-    size: Annotated[int, _PLAIN, Field(ge=1, le=100)] = Field(default=20, alias="page[size]")
+    size: Annotated[int, Field(ge=1, le=100), _PLAIN] = Field(default=20, alias="page[size]")
     after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
 
 
@@ -740,7 +740,7 @@ class LogsQuery(Query):
     after: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")] | None = Field(
         default=None, description="The `next` of the page before."
     )
-    limit: Annotated[int, _PLAIN, Field(ge=1, le=1000)] = 500
+    limit: Annotated[int, Field(ge=1, le=1000), _PLAIN] = 500
 
 
 # --- executors: fields that a newer shim may add are passed over
