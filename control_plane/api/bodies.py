@@ -66,27 +66,24 @@ def printable(text: str) -> str:
     return text
 
 
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier), patterns.NO_NUL
-]
-Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARS), AfterValidator(identifier), patterns.NO_NUL]
+#: An annotation of texts: what `identifier` takes.
+IDENTIFIER = patterns.Checked(identifier, r"^[^\u0000]*$")
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), IDENTIFIER]
+Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARS), IDENTIFIER]
 Key = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS),
-    AfterValidator(identifier),
+    IDENTIFIER,
     AfterValidator(indexable),
-    patterns.NO_NUL,
 ]
 KeyTTL = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[smhd]$")]
-ConcurrencyKey = Annotated[
-    str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), AfterValidator(identifier), patterns.NO_NUL
-]
+ConcurrencyKey = Annotated[str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), IDENTIFIER]
 Time = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Duration = Annotated[Time, patterns.DURATION]
 Date = Annotated[Time, patterns.DATE]
 DurationOrDate = Annotated[Time, patterns.DURATION_OR_DATE]
 RunId = Annotated[Name, patterns.RUN_ID]
-#: Named by clients of other servers: nothing else than absence is taken.
+#: What clients send to other servers, and this release does not take.
 _Unsupported = WithJsonSchema({"type": "null"})
 _NotYet = Annotated[bool | None, WithJsonSchema({"enum": [False, None]})]
 QueueText = Annotated[
@@ -95,7 +92,7 @@ QueueText = Annotated[
 _Number = (
     Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 )
-ExternalId = Annotated[str, StringConstraints(max_length=128), AfterValidator(identifier), patterns.NO_NUL]
+ExternalId = Annotated[str, StringConstraints(max_length=128), IDENTIFIER]
 MachineName = Literal["micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x"]
 
 
@@ -122,9 +119,7 @@ class IdempotencyKeyOptions(Strict):
 class DebounceOption(Strict):
     """One run for all triggers of the task with the key, for as long as they follow each other within the delay."""
 
-    key: Annotated[
-        str, StringConstraints(min_length=1, max_length=MAX_DEBOUNCE_KEY_CHARS), AfterValidator(identifier), patterns.NO_NUL
-    ]
+    key: Annotated[str, StringConstraints(min_length=1, max_length=MAX_DEBOUNCE_KEY_CHARS), IDENTIFIER]
     delay: Duration = Field(description='How long after the last trigger it starts: a duration ("30s"), 1 second at least.')
     mode: Literal["leading", "trailing"] = Field(
         default="leading",
@@ -315,7 +310,7 @@ class CompleteBody(Strict):
 
 
 _Cron = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(identifier), patterns.CRON]
-_Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(identifier), patterns.NO_NUL]
+_Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), IDENTIFIER]
 _Window = Annotated[str, StringConstraints(min_length=1, max_length=10), AfterValidator(identifier), patterns.WINDOW]
 
 
@@ -368,9 +363,7 @@ class WebhookBody(Strict):
     tasks: Annotated[list[Name], Field(max_length=100)] | None = Field(
         default=None, description="Of whose runs; all tasks' if absent or empty."
     )
-    description: Annotated[str, StringConstraints(max_length=256), AfterValidator(identifier), patterns.NO_NUL] | None = (
-        None
-    )
+    description: Annotated[str, StringConstraints(max_length=256), IDENTIFIER] | None = None
 
 
 QueueType = Literal["id", "task", "custom"]
@@ -433,7 +426,7 @@ class RescheduleBody(Strict):
     delay: DurationOrDate = Field(description='A duration from now ("1h30m") or an ISO date; a past date is at once.')
 
 
-_Field = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(identifier), patterns.NO_NUL]
+_Field = Annotated[str, StringConstraints(min_length=1, max_length=1_000), IDENTIFIER]
 
 
 class SetField(Strict):
@@ -511,11 +504,7 @@ class ImportBody(Strict):
 
 
 _Words = Annotated[
-    list[
-        Annotated[
-            str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier), patterns.NO_NUL
-        ]
-    ],
+    list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), IDENTIFIER]],
     Field(min_length=1, max_length=100),
 ]
 _OneOrMore = Name | _Words
@@ -568,9 +557,7 @@ class BulkActionBody(Strict):
     action: Literal["cancel", "replay"]
     filter: BulkFilter | None = None
     runIds: Annotated[list[RunId], Field(min_length=1, max_length=MAX_BULK_RUNS)] | None = None
-    name: (
-        Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(identifier), patterns.NO_NUL] | None
-    ) = None
+    name: Annotated[str, StringConstraints(min_length=1, max_length=255), IDENTIFIER] | None = None
     targetRegion: Name | None = Field(default=None, description="Where replays go, if not where the runs went.")
 
     @model_validator(mode="after")
@@ -597,7 +584,7 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
 
-_Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(identifier), patterns.NO_NUL]
+_Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), IDENTIFIER]
 
 
 class ListQuery(Query):
@@ -811,7 +798,7 @@ class IdentityBody(Loose):
     executor: Name
 
 
-_WaitKey = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(identifier), patterns.NO_NUL]
+_WaitKey = Annotated[str, StringConstraints(min_length=1, max_length=64), IDENTIFIER]
 _Keys = Annotated[list[_WaitKey], Field(max_length=MAX_WAITS)]
 
 
@@ -860,7 +847,7 @@ class WaitBody(HeldBody):
     waits: Annotated[list[WaitWish], Field(max_length=MAX_WAITS)] = Field(default_factory=list)
     pending: _Keys = Field(default_factory=list)
     block: Literal["any", "all"] | None = None
-    hold: Annotated[str, StringConstraints(max_length=500), AfterValidator(identifier), patterns.NO_NUL] | None = None
+    hold: Annotated[str, StringConstraints(max_length=500), IDENTIFIER] | None = None
 
 
 class CheckpointBody(HeldBody):

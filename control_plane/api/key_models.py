@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from sojourn.control_plane.api import patterns
-from sojourn.control_plane.api.bodies import Duration, DurationOrDate, Nothing, Strict, identifier
+from sojourn.control_plane.api.bodies import IDENTIFIER, Duration, DurationOrDate, Nothing, Strict
 from sojourn.control_plane.api.replies import Reply
 from sojourn.control_plane.domain import scopes
 
@@ -34,7 +34,7 @@ _Scopes = Annotated[
 _KnownScopes = Annotated[
     list[Annotated[str, AfterValidator(_known_scope), patterns.KNOWN_SCOPE]], Field(min_length=1, max_length=MAX_SCOPES)
 ]
-_KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(identifier), patterns.NO_NUL]
+_KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), IDENTIFIER]
 #: Seconds since the epoch.
 _Epoch = Annotated[int, Field(ge=0, le=2**53)]
 

@@ -7,10 +7,12 @@ no call anything. What a pattern cannot say, such as that a date has to exist, i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import core_schema
 
 from sojourn.control_plane.domain import scopes
 
@@ -21,6 +23,20 @@ _DATE = r"[0-9]{4}-?(W[0-9]{2}(-?[1-7])?|[0-9]{2}-?[0-9]{2})([^0-9-].*)?|[0-9]{1
 
 #: Values of one filter.
 MAX_VALUES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """An annotation of a text that a function checks; the page says a pattern."""
+
+    check: Callable[[str], str]
+    pattern: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"pattern": self.pattern, **handler(schema)}  # what follows it in an annotation is narrower
 
 
 def said(pattern: str, *examples: str) -> Any:
@@ -41,7 +57,6 @@ def any_of(words: Iterable[str]) -> Any:
 
 _SEGMENT = "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"
 FILE = f"^{_SEGMENT}(/{_SEGMENT})*$"
-NO_NUL = Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})
 RUN_ID = said(f"run_{_ID}")
 DURATION = said(_DURATION, "1h30m")
 DATE = said(_DATE, "2026-01-31T12:00:00Z")

@@ -14,7 +14,7 @@ from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 import jwt
 
@@ -156,7 +156,7 @@ def _verified(token: str, algorithm: str, keys: list[_Key]) -> tuple[tuple[str, 
     raise IdentityRefused
 
 
-def _is_moment(value: Any) -> bool:
+def _is_moment(value: Any) -> TypeGuard[float]:
     """Whether it is a number of seconds: JSON as it is read here has numbers that are none, too."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import http.client
 import re
+import resource
 import select
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from sojourn.control_plane import config
+from sojourn.control_plane.embedded import gunicorn_worker
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, app, platform, tenant
 from tests.support.http_server import HttpServer, served
@@ -353,6 +357,24 @@ def test_b02_who_takes_no_answer_is_cut_off(hasty: HttpServer) -> None:
         hung_up = select.poll()
         hung_up.register(connection, 0)
         assert hung_up.poll(PATIENCE * 1_000), "the connection is still there"
+
+
+def test_the_settings_page_says_how_patient_it_is() -> None:
+    settings = config.load({})
+    said = (settings.request_head_seconds, settings.request_body_seconds)
+    assert said == (gunicorn_worker.HEAD_SECONDS, gunicorn_worker.BODY_SECONDS)
+
+
+def test_a_worker_has_descriptors_for_all_of_its_connections(platform: Platform, tenant: Tenant, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
+    try:
+        with served(platform.config, tmp_path, SOJOURN_WEB_WORKERS="1") as server:
+            assert is_answered(server, tenant)
+            [worker] = server.workers()
+            assert resource.prlimit(worker, resource.RLIMIT_NOFILE)[0] == min(3_000, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_b02_two_hundred_that_trickle_keep_nobody_from_an_answer(server: HttpServer, tenant: Tenant) -> None:

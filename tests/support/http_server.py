@@ -32,10 +32,13 @@ class HttpServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def workers(self) -> list[int]:
+        """The ids of its workers' processes."""
+        return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
     def peak_memory(self) -> int:
         """The most bytes of memory that any of its workers has had."""
-        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        found = [re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text()) for worker in workers]
+        found = [re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in self.workers()]
         return max(int(each[1]) * 1024 for each in found if each)
 
     def reached(self) -> list[str]:
