@@ -21,7 +21,8 @@ REQUESTS, PROCESSES = 100, 10
 
 @pytest.fixture(scope="module")
 def server(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
-    with served(platform.config, tmp_path_factory.mktemp("server")) as made:
+    # The connections wait until all processes are there.
+    with served(platform.config, tmp_path_factory.mktemp("server"), SOJOURN_REQUEST_HEAD_SECONDS="120") as made:
         yield made
 
 
