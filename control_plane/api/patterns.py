@@ -19,7 +19,7 @@ from sojourn.control_plane.domain import scopes
 _ID = "[0-9a-hjkmnp-tv-z]{26}"
 _DURATION = r"([0-9]{1,15}(w|d|hr|h|m|s))+"
 #: An ISO date with or without a time, or ms since the epoch.
-_DATE = r"[0-9]{4}-?(W[0-9]{2}(-?[1-7])?|[0-9]{2}-?[0-9]{2})([^0-9-].*)?|[0-9]{1,15}"
+_DATE = r"[0-9]{4}-?(W[0-9]{2}|[0-9]{2}-?[0-9]{2})[\s\S]*|[0-9]{1,15}"
 
 #: Values of one filter.
 MAX_VALUES = 100
