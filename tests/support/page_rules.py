@@ -15,6 +15,9 @@ import schemathesis
 
 from sojourn.control_plane.api.problems import CODES
 from sojourn.control_plane.api.routes import ROUTES
+from tests.support.json_lines import one_line
+
+__all__ = ["one_line"]
 
 #: What the tool allows of itself: who calls, whether the thing is there, how it stands, and how often one may ask.
 ALLOWED = ("2xx", "3xx", "401", "403", "404", "409", "429", "5xx")
@@ -115,11 +118,6 @@ def configuration(parameters: dict[str, dict[str, str]]) -> str:
 #: What is answered though it does not fit: an item that cannot be triggered is a run that failed; an address that opens
 #: nothing is refused before what comes with it is looked at.
 _ANSWERED_ALL_THE_SAME = {"batches_fill": "200", "packets_read": "403", "packets_write": "403", "tokens_call_back": "200"}
-
-
-@schemathesis.serializer("application/x-ndjson")
-def one_line(context: Any, value: Any) -> bytes:
-    return json.dumps(value).encode()
 
 
 @schemathesis.hook
