@@ -9,6 +9,7 @@ import click
 from sojourn.cli import batch_files, output, profile
 from sojourn.cli.environment import environment_options
 from sojourn.cli.output import clean
+from sojourn.sdk import batch_calls
 
 #: Lines of a batch's flaws that are printed.
 _SHOWN = 20
@@ -32,7 +33,7 @@ def _add_get(batches: click.Group) -> None:
     @environment_options
     def get(batch: str, environment: str, data_dir: str | None, as_json: bool) -> None:
         """One batch: how far it is, and what could not be triggered."""
-        found = profile.client(environment, data_dir).retrieve_batch(batch)
+        found = batch_calls.retrieved(profile.client(environment, data_dir), batch)
         if as_json:
             output.show_json(found)
             return

@@ -20,7 +20,22 @@ if TYPE_CHECKING:
     from sojourn.sdk.client import Client
 
 #: Seconds between looks at an action that is waited for.
-PAUSE = 0.5
+_PAUSE = 0.5
+
+
+class Looks:
+    """The looks at an action that is waited for, at most so many seconds: each is given to `on_progress`."""
+
+    def __init__(self, timeout: float | None, on_progress: Callable[[BulkActionState], object] | None):
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._on_progress = on_progress
+
+    def pause(self, state: BulkActionState) -> float | None:
+        """Seconds until the next look; None where this one is the last."""
+        if self._on_progress is not None:
+            self._on_progress(state)
+        left = _PAUSE if self._deadline is None else self._deadline - time.monotonic()
+        return None if state.is_over or left <= 0 else min(_PAUSE, left)
 
 
 class BulkActionState(Value):
@@ -116,14 +131,10 @@ class BulkActions:
     def _wait(
         self, action_id: str, timeout: float | None, on_progress: Callable[[BulkActionState], object] | None
     ) -> BulkActionState:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            state = self._look(action_id)
-            if on_progress is not None:
-                on_progress(state)
-            if state.is_over or (deadline is not None and time.monotonic() >= deadline):
-                return state
-            self._client.sleep(PAUSE)
+        looks = Looks(timeout, on_progress)
+        while (pause := looks.pause(state := self._look(action_id))) is not None:
+            self._client.sleep(pause)
+        return state
 
     @property
     def _client(self) -> Client:

@@ -66,6 +66,13 @@ def printable(text: str) -> str:
     return text
 
 
+def key_text(key: str | float) -> str:
+    """A concurrency key as text: 7 and 7.0 are the same key, as they are in JSON."""
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    return str(key)
+
+
 #: An annotation of texts: what `identifier` takes.
 IDENTIFIER = patterns.Checked(identifier, r"^[^\u0000]*$")
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), IDENTIFIER]
@@ -367,6 +374,7 @@ class WebhookBody(Strict):
 
 
 QueueType = Literal["id", "task", "custom"]
+OneKey = Annotated[ConcurrencyKey, StringConstraints(min_length=1)] | _Number
 
 
 class QueueBody(Strict):
@@ -381,7 +389,13 @@ class PauseBody(QueueBody):
     action: Literal["pause", "resume"]
 
 
-class LimitBody(QueueBody):
+class LimitResetBody(QueueBody):
+    """Whose limit it is: each concurrency key's, or that of one."""
+
+    concurrencyKey: OneKey | None = Field(default=None, description="Absent: what each key of the queue has.")
+
+
+class LimitBody(LimitResetBody):
     """A limit in place of the declared one: a number, or a part of the environment's."""
 
     model_config = ConfigDict(json_schema_extra=patterns.one_of("concurrencyLimit", "percent"))
@@ -399,9 +413,16 @@ class LimitBody(QueueBody):
 
 
 class RateResetBody(QueueBody):
-    """Which rate: of all the queue, or of each concurrency key."""
+    """Which rate: of all the queue, of each concurrency key, or of one."""
 
     perKey: bool = False
+    concurrencyKey: OneKey | None = Field(default=None, description="This key's, in place of what each key has.")
+
+    @model_validator(mode="after")
+    def _is_of_one_thing(self) -> RateResetBody:
+        if self.perKey and self.concurrencyKey is not None:
+            raise ValueError("takes either perKey or concurrencyKey")
+        return self
 
 
 class RateBody(RateResetBody):
@@ -687,6 +708,14 @@ class BatchResultsQuery(Query):
 
     after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS), _PLAIN] | None = Field(
         default=None, description="The `next` of the answer before."
+    )
+
+
+class BatchQuery(BatchResultsQuery):
+    """Which of its runs are told."""
+
+    limit: Annotated[int, Field(ge=0, le=MAX_BATCH_RUNS)] | None = Field(
+        default=None, description="So many runs, 10000 at most, which is the default; 0 for the counts alone."
     )
 
 

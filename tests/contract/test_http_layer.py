@@ -14,7 +14,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -22,7 +21,7 @@ from sojourn.control_plane import config
 from sojourn.control_plane.embedded import gunicorn_worker
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, app, platform, tenant
-from tests.support.http_server import HttpServer, served
+from tests.support.web_server import WebServer, serve
 
 __all__ = ["app", "platform", "tenant"]
 
@@ -34,21 +33,20 @@ SMUGGLED = "/api/v1/tasks/smuggled/trigger"
 
 
 @pytest.fixture(scope="module")
-def server(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
-    with served(platform.config, tmp_path_factory.mktemp("server")) as made:
+def server(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
+    with serve(platform.config, 2, log=tmp_path_factory.mktemp("server") / "reached") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def hasty(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
+def hasty(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """A server with little patience, and few places for connections."""
     times = {
         "SOJOURN_REQUEST_HEAD_SECONDS": str(HEAD_SECONDS),
         "SOJOURN_REQUEST_BODY_SECONDS": str(BODY_SECONDS),
-        "SOJOURN_WEB_WORKERS": "1",
     }
-    directory = tmp_path_factory.mktemp("hasty")
-    with served(platform.config, directory, "--worker-connections", "250", **times) as made:
+    log = tmp_path_factory.mktemp("hasty") / "reached"
+    with serve(platform.config, log=log, arguments=["--worker-connections", "250"], **times) as made:
         yield made
 
 
@@ -63,7 +61,7 @@ def until_closed(connection: socket.socket) -> bytes:
     return received
 
 
-def sent(server: HttpServer, data: bytes) -> bytes:
+def sent(server: WebServer, data: bytes) -> bytes:
     """What a server answers to these bytes until it closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         try:
@@ -157,7 +155,7 @@ HEADS: dict[str, bytes] = {
 }
 
 
-def refused_and_closed(server: HttpServer, data: bytes) -> int:
+def refused_and_closed(server: WebServer, data: bytes) -> int:
     """The one status that bytes are answered with, 4xx or 501, before the connection is closed."""
     before = len(server.reached())
     answer = sent(server, data)
@@ -168,7 +166,7 @@ def refused_and_closed(server: HttpServer, data: bytes) -> int:
 
 
 @pytest.mark.parametrize("name", LENGTHS)
-def test_b02_a_body_whose_length_is_in_doubt_is_refused_unread(server: HttpServer, tenant: Tenant, name: str) -> None:
+def test_b02_a_body_whose_length_is_in_doubt_is_refused_unread(server: WebServer, tenant: Tenant, name: str) -> None:
     headers, body = LENGTHS[name]
     before = server.reached()
     assert refused_and_closed(server, request(tenant, *headers, body=body)) in (400, 501)
@@ -176,18 +174,18 @@ def test_b02_a_body_whose_length_is_in_doubt_is_refused_unread(server: HttpServe
 
 
 @pytest.mark.parametrize("name", CHUNKS)
-def test_b02_chunks_that_are_none_end_the_connection(server: HttpServer, tenant: Tenant, name: str) -> None:
+def test_b02_chunks_that_are_none_end_the_connection(server: WebServer, tenant: Tenant, name: str) -> None:
     assert refused_and_closed(server, request(tenant, CHUNKED, body=CHUNKS[name])) == 400
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_b02_what_is_no_request_never_arrives(server: HttpServer, tenant: Tenant, name: str) -> None:
+def test_b02_what_is_no_request_never_arrives(server: WebServer, tenant: Tenant, name: str) -> None:
     before = server.reached()
     refused_and_closed(server, HEADS[name] + request(tenant))
     assert server.reached() == before
 
 
-def test_b02_a_request_behind_another_is_one(server: HttpServer, tenant: Tenant) -> None:
+def test_b02_a_request_behind_another_is_one(server: WebServer, tenant: Tenant) -> None:
     """What the tests above count on: behind a request that is in order the other is carried out."""
     answer = sent(server, request(tenant, b"Content-Length: 2", body=b"{}"))
     assert statuses(answer) == [200, 200]
@@ -217,7 +215,7 @@ def test_b02_a_request_behind_another_is_one(server: HttpServer, tenant: Tenant)
         ("/api/v1/runs", 200),
     ],
 )
-def test_b02_addresses(server: HttpServer, tenant: Tenant, target: str, status: int) -> None:
+def test_b02_addresses(server: WebServer, tenant: Tenant, target: str, status: int) -> None:
     answer = sent(server, request(tenant, b"Connection: close", method=b"GET", target=target))
     assert statuses(answer) == [status]
     assert b"X: y" not in answer.partition(b"\r\n\r\n")[0]
@@ -227,21 +225,21 @@ def test_b02_addresses(server: HttpServer, tenant: Tenant, target: str, status: 
     ("method", "status"),
     [("HEAD", 405), ("OPTIONS", 200), ("TRACE", 405), ("CONNECT", 405), ("PROPFIND", 405), ("PUT", 405), ("DELETE", 405)],
 )
-def test_b02_methods(server: HttpServer, tenant: Tenant, method: str, status: int) -> None:
+def test_b02_methods(server: WebServer, tenant: Tenant, method: str, status: int) -> None:
     """Nothing of a request comes back, its key least of all."""
     answer = sent(server, request(tenant, b"Connection: close", method=method.encode(), target="/api/v1/runs"))
     assert statuses(answer) == [status]
     assert tenant.key.encode() not in answer
 
 
-def test_b02_two_keys_are_none(server: HttpServer, tenant: Tenant) -> None:
+def test_b02_two_keys_are_none(server: WebServer, tenant: Tenant) -> None:
     again = b"Authorization: Bearer " + tenant.key.encode()
     answer = sent(server, request(tenant, again, b"Connection: close", method=b"GET", target="/api/v1/runs"))
     assert statuses(answer) == [401]
 
 
 @pytest.mark.parametrize("header", [b"Authorization_: x", b"X_Forwarded_For: 10.0.0.1", b"Content_Length: 5"])
-def test_b02_headers_that_would_pass_for_others_are_dropped(server: HttpServer, tenant: Tenant, header: bytes) -> None:
+def test_b02_headers_that_would_pass_for_others_are_dropped(server: WebServer, tenant: Tenant, header: bytes) -> None:
     answer = sent(server, request(tenant, header, b"Connection: close", method=b"GET", target="/api/v1/runs"))
     assert statuses(answer) in ([200], [400])
 
@@ -253,7 +251,7 @@ READ_TO_ITS_END = "Content-Length: 100000000"
 
 
 @pytest.mark.parametrize("how", [READ_TO_ITS_END, "Content-Length: 1000000000000", "Transfer-Encoding: chunked"])
-def test_b01_a_hundred_megabytes_are_refused_and_not_held(server: HttpServer, tenant: Tenant, how: str) -> None:
+def test_b01_a_hundred_megabytes_are_refused_and_not_held(server: WebServer, tenant: Tenant, how: str) -> None:
     piece = b"x" * 1_000_000
     before = server.peak_memory()
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
@@ -271,7 +269,7 @@ def test_b01_a_hundred_megabytes_are_refused_and_not_held(server: HttpServer, te
 # --- who is slow
 
 
-def is_answered(server: HttpServer, tenant: Tenant) -> bool:
+def is_answered(server: WebServer, tenant: Tenant) -> bool:
     """Whether another client gets its answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
     try:
@@ -281,7 +279,7 @@ def is_answered(server: HttpServer, tenant: Tenant) -> bool:
         connection.close()
 
 
-def trickled(server: HttpServer, begin: bytes, piece: bytes) -> bytes:
+def trickled(server: WebServer, begin: bytes, piece: bytes) -> bytes:
     """Sends a piece again and again, sooner than any silence would be minded; what the server says before it closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as connection:
         connection.sendall(begin)
@@ -308,18 +306,18 @@ def head(tenant: Tenant, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def test_b02_a_head_that_trickles_is_cut_off(hasty: HttpServer, tenant: Tenant) -> None:
+def test_b02_a_head_that_trickles_is_cut_off(hasty: WebServer, tenant: Tenant) -> None:
     before = hasty.reached()
     assert statuses(trickled(hasty, b"GET / HTTP/1.1\r\nX-Slow: ", b"x")) == [408]
     assert statuses(trickled(hasty, b"", b"\r")) in ([400], [408], [])
     assert hasty.reached() == before
 
 
-def test_b02_who_says_nothing_at_all_is_cut_off(hasty: HttpServer) -> None:
+def test_b02_who_says_nothing_at_all_is_cut_off(hasty: WebServer) -> None:
     assert sent(hasty, b"") == b""
 
 
-def test_b02_a_head_that_trickles_behind_a_request_is_cut_off(hasty: HttpServer, tenant: Tenant) -> None:
+def test_b02_a_head_that_trickles_behind_a_request_is_cut_off(hasty: WebServer, tenant: Tenant) -> None:
     """A connection that is kept may be silent for long, but not in the middle of a head."""
     first = head(tenant, "Content-Length: 2") + b"{}"
     assert statuses(trickled(hasty, first, b"GET / ")) in ([200, 408], [200, 400])
@@ -327,19 +325,19 @@ def test_b02_a_head_that_trickles_behind_a_request_is_cut_off(hasty: HttpServer,
 
 @pytest.mark.parametrize("how", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
 @pytest.mark.parametrize("piece", [b"1\r\n1\r\n", b""])
-def test_b02_a_body_that_trickles_is_cut_off(hasty: HttpServer, tenant: Tenant, how: str, piece: bytes) -> None:
+def test_b02_a_body_that_trickles_is_cut_off(hasty: WebServer, tenant: Tenant, how: str, piece: bytes) -> None:
     """Neither a pause nor a pace that nobody has keeps a connection: chunks without end least of all."""
     answer = trickled(hasty, head(tenant, how), piece)
     assert statuses(answer) == [408] and b"BODY_TOO_SLOW" in answer
 
 
-def test_b02_a_refused_body_that_trickles_is_cut_off(hasty: HttpServer, tenant: Tenant) -> None:
+def test_b02_a_refused_body_that_trickles_is_cut_off(hasty: WebServer, tenant: Tenant) -> None:
     """What is read only so that its sender sees the answer has a deadline, too."""
     begin = head(tenant, "Content-Length: 50000000")
     assert statuses(trickled(hasty, begin, b"x")) == [413]
 
 
-def test_b02_a_body_with_pauses_that_are_allowed_is_read(hasty: HttpServer, tenant: Tenant) -> None:
+def test_b02_a_body_with_pauses_that_are_allowed_is_read(hasty: WebServer, tenant: Tenant) -> None:
     """Its pace counts, and not how long all of it takes."""
     body = b'{"payload": "' + b"x" * 7_000 + b'"}'
     with socket.create_connection(("127.0.0.1", hasty.port), timeout=PATIENCE) as connection:
@@ -350,7 +348,7 @@ def test_b02_a_body_with_pauses_that_are_allowed_is_read(hasty: HttpServer, tena
         assert statuses(until_closed(connection)) == [200]
 
 
-def test_b02_who_takes_no_answer_is_cut_off(hasty: HttpServer) -> None:
+def test_b02_who_takes_no_answer_is_cut_off(hasty: WebServer) -> None:
     """It asks again and again and reads nothing: what it was to read would keep its place for ever."""
     with socket.create_connection(("127.0.0.1", hasty.port), timeout=PATIENCE) as connection:
         connection.sendall(b"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
@@ -365,11 +363,11 @@ def test_the_settings_page_says_how_patient_it_is() -> None:
     assert said == (gunicorn_worker.HEAD_SECONDS, gunicorn_worker.BODY_SECONDS)
 
 
-def test_a_worker_has_descriptors_for_all_of_its_connections(platform: Platform, tenant: Tenant, tmp_path: Path) -> None:
+def test_a_worker_has_descriptors_for_all_of_its_connections(platform: Platform, tenant: Tenant) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (1_024, hard))
     try:
-        with served(platform.config, tmp_path, SOJOURN_WEB_WORKERS="1") as server:
+        with serve(platform.config) as server:
             assert is_answered(server, tenant)
             [worker] = server.workers()
             assert resource.prlimit(worker, resource.RLIMIT_NOFILE)[0] == min(3_000, hard)
@@ -377,7 +375,7 @@ def test_a_worker_has_descriptors_for_all_of_its_connections(platform: Platform,
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_b02_two_hundred_that_trickle_keep_nobody_from_an_answer(server: HttpServer, tenant: Tenant) -> None:
+def test_b02_two_hundred_that_trickle_keep_nobody_from_an_answer(server: WebServer, tenant: Tenant) -> None:
     with ExitStack() as stack:
         slow = [
             stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)) for _ in range(200)
@@ -388,7 +386,7 @@ def test_b02_two_hundred_that_trickle_keep_nobody_from_an_answer(server: HttpSer
             assert is_answered(server, tenant)
 
 
-def test_b02_more_than_there_are_places_for_keep_nobody_from_an_answer_for_long(hasty: HttpServer, tenant: Tenant) -> None:
+def test_b02_more_than_there_are_places_for_keep_nobody_from_an_answer_for_long(hasty: WebServer, tenant: Tenant) -> None:
     """Every place is taken by somebody who sends a byte now and then. Each is cut off, and others come in."""
     with ExitStack() as stack:
         slow = [

@@ -11,8 +11,8 @@ import pytest
 
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, app, platform, tenant
-from tests.support.http_server import HttpServer, served
 from tests.support.stampede import stampede
+from tests.support.web_server import WebServer, serve
 
 __all__ = ["app", "platform", "tenant"]
 
@@ -20,9 +20,9 @@ REQUESTS, PROCESSES = 100, 10
 
 
 @pytest.fixture(scope="module")
-def server(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
+def server(platform: Platform) -> Iterator[WebServer]:
     # The connections wait until all processes are there.
-    with served(platform.config, tmp_path_factory.mktemp("server"), SOJOURN_REQUEST_HEAD_SECONDS="120") as made:
+    with serve(platform.config, 2, SOJOURN_REQUEST_HEAD_SECONDS="120") as made:
         yield made
 
 
@@ -44,7 +44,7 @@ def request(tenant: Tenant, path: str, body: Any) -> bytes:
     ],
 )
 def test_b06_a_hundred_at_once_with_one_key_have_one_winner(
-    server: HttpServer, tenant: Tenant, platform: Platform, path: str, table: str, new: int, bodies: str
+    server: WebServer, tenant: Tenant, platform: Platform, path: str, table: str, new: int, bodies: str
 ) -> None:
     """Whatever is in them: a key says that it is the same."""
     key = secrets.token_hex(8)

@@ -20,7 +20,7 @@ from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, anonymous, app, platform, stranger, tenant
 from tests.support import page_rules
-from tests.support.http_server import served
+from tests.support.web_server import serve
 
 __all__ = ["anonymous", "app", "platform", "stranger", "tenant"]
 
@@ -30,8 +30,8 @@ ONLY = "^/api/v"
 
 
 @pytest.fixture(scope="module")
-def url(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served(platform.config, tmp_path_factory.mktemp("server")) as server:
+def url(platform: Platform) -> Iterator[str]:
+    with serve(platform.config, 2) as server:
         yield server.url
 
 

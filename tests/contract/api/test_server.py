@@ -14,14 +14,15 @@ import pytest
 from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant
-from tests.support.http_server import served
+from tests.support.web_server import serve
 
 TRIGGER = "/api/v1/tasks/served/trigger"
 
 
 @pytest.fixture(scope="module")
-def port(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    with served(platform.config, tmp_path_factory.mktemp("server")) as server:
+def port(platform: Platform) -> Iterator[int]:
+    """Of a server whose connections wait until it is there."""
+    with serve(platform.config) as server:
         yield server.port
 
 

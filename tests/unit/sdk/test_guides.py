@@ -90,7 +90,7 @@ def test_the_guide_to_testing(guide: dict[str, Any]) -> None:
     for block in blocks("testing.md"):
         exec(block, guide)
     tests = [name for name in guide if name.startswith("test_")]
-    assert len(tests) == 9
+    assert len(tests) == 12
     for name in tests:
         guide[name]()
 
