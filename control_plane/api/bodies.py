@@ -415,6 +415,8 @@ class LimitBody(LimitResetBody):
 class RateResetBody(QueueBody):
     """Which rate: of all the queue, of each concurrency key, or of one."""
 
+    model_config = ConfigDict(json_schema_extra=patterns.not_both("perKey", "concurrencyKey"))
+
     perKey: bool = False
     concurrencyKey: OneKey | None = Field(default=None, description="This key's, in place of what each key has.")
 

@@ -78,6 +78,12 @@ def never_null(schema: dict[str, Any]) -> None:
     schema |= kept
 
 
+def not_both(flag: str, other: str) -> Any:
+    """For a body: where the flag is set the other field is not there."""
+    both = {flag: {"const": True}, other: {"not": {"type": "null"}}}
+    return {"not": {"required": [flag, other], "properties": both}}
+
+
 def one_of(first: str, second: str) -> Any:
     """For a body: either of two fields is there and not null."""
     there, absent = {"not": {"type": "null"}}, {"type": "null"}
