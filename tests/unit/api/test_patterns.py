@@ -38,7 +38,7 @@ def _known(check: Callable[[str], bool]) -> Callable[[str], None]:
 #: What reads a text, and the pattern of the page.
 READERS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "duration": (duration.seconds, patterns.DURATION),
-    "date": (duration.date, patterns.DATE),
+    "date": (duration.moment, patterns.DATE),
     "either": (lambda text: duration.ahead(text, NOW), patterns.DURATION_OR_DATE),
     "window": (timetable.window, patterns.WINDOW),
     "cron": (cron.parse, patterns.CRON),
