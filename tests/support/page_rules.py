@@ -69,6 +69,7 @@ UNSAID = (
     Unsaid("bulk_actions_create", "BODY_INVALID", "filter|filter.status|filter.error", "what is over cannot be cancelled"),
     Unsaid("bulk_actions_create", "BODY_INVALID", "targetRegion", "only replays go anywhere"),
     Unsaid("deployments_deploy", "MANIFEST_INVALID|ARCHIVE_INVALID", ANY, "these have forms of their own"),
+    Unsaid("deployments_deploy", "BODY_INVALID", "archive", "how much padding base 64 may have"),
     Unsaid("queues_set_rate", "BODY_INVALID", "burst", "a burst is within its limit"),
     Unsaid("public_tokens_create\\w*", "BODY_INVALID", "scopes", "what a token has in all"),
     Unsaid("runs_change_metadata|runs_add_tags", "BODY_INVALID", ANY, "an operation is about what is there"),
