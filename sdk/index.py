@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sojourn.sdk import manifest
+from sojourn.sdk import importing, manifest
 from sojourn.sdk.errors import TaskDefinitionError
 
 
@@ -29,7 +29,8 @@ def main(directory: str, output: str) -> int:
         _tell(error, f"error: {error}")
         return 1
     except BaseException as error:
-        _tell(error, f"error: the project cannot be imported: {type(error).__name__}: {error}")
+        hint = importing.next_step(error)
+        _tell(error, f"error: the project cannot be imported: {type(error).__name__}: {error}{hint}")
         return 1
     Path(output).write_text(text, encoding="utf-8")
     return 0
