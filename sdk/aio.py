@@ -16,9 +16,11 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from sojourn.sdk import batch_waits
 from sojourn.sdk.auth import Auth
-from sojourn.sdk.batch import Batch
+from sojourn.sdk.batch import Batch, BatchHandle, batch_id_of
 from sojourn.sdk.batch import batch as batches
+from sojourn.sdk.batches import BatchState
 from sojourn.sdk.bulk_actions import PAUSE, BulkActions, BulkActionState
 from sojourn.sdk.client import Client
 from sojourn.sdk.conditions import task_result
@@ -148,6 +150,23 @@ class AsyncBatches(_Over):
     trigger = _apart(Batch.trigger)
     retrieve = _apart(Batch.retrieve)
     results = _apart(Batch.results)
+
+    async def wait(
+        self,
+        batch: BatchHandle | str,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[BatchState], object] | None = None,
+    ) -> BatchState:
+        """Waits until a batch is over, or so many seconds; it as it stands then. Each look is given to `on_progress`."""
+        for pause in batch_waits.pauses(timeout):
+            state = await self.retrieve(batch_id_of(batch))
+            if on_progress is not None:
+                on_progress(state)
+            if state.is_over or pause is None:
+                return state
+            await asyncio.sleep(pause)
+        raise AssertionError("the last pause is None")
 
 
 class AsyncQueues(_Over):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sojourn.sdk import batch_calls
+from sojourn.sdk import batch_calls, batch_waits
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.batches import BatchState
 from sojourn.sdk.client import Client
@@ -39,6 +39,12 @@ class BatchHandle:
     def results(self) -> Results:
         """How its runs that are over ended, in the order of the items."""
         return batch.results(self.id, client=self.client)
+
+    def wait(
+        self, timeout: float | None = None, *, on_progress: Callable[[BatchState], object] | None = None
+    ) -> BatchState:
+        """Waits until the batch is over, as `batch.wait` does."""
+        return batch.wait(self, timeout, on_progress=on_progress, client=self.client)
 
     if TYPE_CHECKING:  # in `async def` code of a run an awaitable stands for it
 
@@ -80,6 +86,26 @@ class Batch:
         """How the runs of a batch that are over ended, in the order of its items."""
         found: Results = blocking(_results, batch_id, client)
         return found
+
+    def wait(
+        self,
+        batch: BatchHandle | str,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[BatchState], object] | None = None,
+        client: Client | None = None,
+    ) -> BatchState:
+        """Waits until a batch is over, or so many seconds; it as it stands then. Each look is given to `on_progress`.
+
+        It is for apps: a run that waits like this keeps its place. `batch_trigger_and_wait` gives it up meanwhile.
+        """
+        state: BatchState = blocking(batch_waits.wait, batch_id_of(batch), client, timeout, on_progress)
+        return state
+
+
+def batch_id_of(batch: BatchHandle | str) -> str:
+    """The id of a batch that is named by its id or its handle."""
+    return batch if isinstance(batch, str) else batch.id
 
 
 def _trigger(wanted: Sequence[Wanted], key: Any, key_ttl: Any, client: Client | None) -> BatchHandle:

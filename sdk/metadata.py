@@ -201,7 +201,8 @@ def _applied(value: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]
     try:
         changed = applied(value, [Operation(operation["type"], operation.get("key", ""), operation.get("value"))])
     except BadOperation as error:
-        raise MetadataError(f"the metadata cannot be changed so: {str(error).partition(': ')[2]}") from None
+        where = f" at {operation['key'][:80]!r}" if operation.get("key") else ""
+        raise MetadataError(f"the metadata cannot be changed so{where}: {str(error).partition(': ')[2]}") from None
     encode(changed, "the metadata", MAX_METADATA_BYTES, MetadataError, _DEEPEST)
     return changed
 
