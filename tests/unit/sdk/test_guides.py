@@ -65,6 +65,7 @@ class Guide(dict[str, Any]):
         self._monkeypatch = monkeypatch
         self.blocks = list(blocks(name))
         self._path = str(DOCS / name)
+        self._module("init")  # every project may have one
 
     def play(self, found: Iterable[Block] | None = None) -> Guide:
         """Runs blocks, all unless given; each at its own lines of the page."""
@@ -75,13 +76,9 @@ class Guide(dict[str, Any]):
         return self
 
     def _module(self, file: str) -> ModuleType:
-        # A project's own files import each other from its root, an app from the directory above.
-        names = [file.replace("/", "."), file.removeprefix(f"{_PROJECT}/")]
-        module = self._modules[file] = ModuleType(names[0])
-        package = ModuleType(_PROJECT)
-        package.__path__ = []
-        for name, each in ((_PROJECT, package), *((name, module) for name in names)):
-            self._monkeypatch.setitem(sys.modules, name, each)
+        name = file.removeprefix(f"{_PROJECT}/")  # whoever imports the project has its directory on the path
+        module = self._modules[file] = ModuleType(name)
+        self._monkeypatch.setitem(sys.modules, name, module)
         return module
 
 
@@ -193,7 +190,8 @@ def test_the_guide_to_keys(guide: Guide) -> None:
 
 
 def test_the_guide_to_environment_variables(guide: Guide) -> None:
-    script = Script((200, {"success": True}))
+    done, listed = (200, {"success": True}), (200, {"data": []})
+    script = Script(done, done, listed)
     before = clients.use(script.client())
     try:
         guide.play()
@@ -201,6 +199,14 @@ def test_the_guide_to_environment_variables(guide: Guide) -> None:
     finally:
         clients.use(before)
     assert [json.loads(request.body or b"{}") for request in script.sent][0]["name"] == "DATABASE_PASSWORD"
+
+
+def test_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = Guide("README.md", monkeypatch)
+    with testing.Platform() as platform:
+        guide.play()
+    assert [run.output for run in platform.runs.values()] == [{"order": number, "paid": True} for number in (17, 18)]
+    assert testing.run(guide["order"], 3.5, tokens=lambda _: {"by": "Ada"}).output == "3.50 approved by Ada"
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -231,7 +237,7 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", TEXTS[name]):
+    for target in re.findall(r"\]\((?!https:)([^)]+)\)", TEXTS[name]):
         file, _, anchor = target.partition("#")
         path = DOCS / (file or name)
         assert path.exists(), target
