@@ -65,6 +65,8 @@ class RunsPage:
             version_deployed=self._versions.current(environment.id),
         )
 
+    on_head = on_get
+
     def _row(self, run: Run) -> dict[str, Any]:
         version = self._versions.find(run.version_id) if run.version_id else None
         took = run.finished_at - run.executed_at if run.finished_at and run.executed_at else None
