@@ -10,6 +10,7 @@ from sojourn.cli import (
     bulk,
     deploy,
     deployments,
+    environments,
     envvars,
     keys,
     limits,
@@ -44,6 +45,7 @@ tokens.add(main)
 schedules.add(main)
 keys.add(main)
 limits.add(main)
+environments.add(main)
 access_tokens.add(main)
 webhooks.add(main)
 
