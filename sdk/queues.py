@@ -25,7 +25,8 @@ _OF_TASK = "task/"
 
 
 class QueueState(Value):
-    """A queue as it stands. `type`: `task` for a task's own, else `custom`.
+    """A queue as it stands. `type`: `task` for a task's own, else `custom`. `name` is taken back by every call: a task's own
+    is `task/<id>`.
 
     `running`: runs that hold a place; `queued`: runs that wait for one. `concurrency_limit`: the limit that holds, None
     for the environment's; `base_limit`: the one that code declares; `overridden_at`: since when another one holds.
@@ -52,7 +53,7 @@ class QueueState(Value):
         limits = wire.get("concurrency") or {}
         since = limits.get("overriddenAt")
         self._keep(
-            wire["id"], wire["name"], wire["type"], wire["running"], wire["queued"], wire["paused"],
+            wire["id"], _name(wire), wire["type"], wire["running"], wire["queued"], wire["paused"],
             wire.get("concurrencyLimit"), limits.get("base"), datetime.fromisoformat(since) if since else None, wire,
         )  # fmt: skip
 
@@ -140,6 +141,10 @@ class Queues:
         from sojourn.sdk.client import default
 
         return self._given or default()
+
+
+def _name(wire: Mapping[str, Any]) -> str:
+    return f"{_OF_TASK}{wire['name']}" if wire["type"] == "task" else str(wire["name"])
 
 
 def address(queue: Named) -> tuple[str, str]:
