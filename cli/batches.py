@@ -65,8 +65,9 @@ def _add_wait(batches: click.Group) -> None:
         """Wait until all runs of a batch are over."""
         client = profile.client(environment, data_dir)
         with output.progress("runs", as_json) as step:
-            told = step and (lambda state: step(state.finished_count, state.run_count))
-            state = batch_waits.wait(batch, client, timeout, told)
+            state = batch_waits.wait(
+                batch, client, timeout, step and (lambda state: step(state.finished_count, state.run_count))
+            )
         _show(state.raw, as_json)
         if state.status != "COMPLETED":
             sys.exit(FAILED)

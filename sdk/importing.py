@@ -28,7 +28,7 @@ class Importing:
 
 
 def check_may_change() -> None:
-    """`ConfigurationError` while a project's file is imported: whatever it asks of the API would be done again and again."""
+    """`ConfigurationError` while a project's file is imported: what it asks of the API would be done again and again."""
     if _files:
         raise ConfigurationError(
             f"{_files[-1]} triggers or changes something while it is imported, which would be done at every deploy and at"

@@ -25,8 +25,8 @@ _OF_TASK = "task/"
 
 
 class QueueState(Value):
-    """A queue as it stands. `type`: `task` for a task's own, else `custom`. `name` is taken back by every call: a task's own
-    is `task/<id>`.
+    """A queue as it stands. `type`: `task` for a task's own, else `custom`. `name`, which every call takes again: a task's
+    own is `task/<id>`.
 
     `running`: runs that hold a place; `queued`: runs that wait for one. `concurrency_limit`: the limit that holds, None
     for the environment's; `base_limit`: the one that code declares; `overridden_at`: since when another one holds.

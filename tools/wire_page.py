@@ -22,16 +22,17 @@ has every field, for people. One whole exchange, with `examples` deployed (`sojo
 ```shell
 API=$SOJOURN_API_URL                              # "sojourn status" prints both
 KEY="Authorization: Bearer $SOJOURN_SECRET_KEY"
+BODY='{"payload": {"name": "Ada"}, "options": {"tags": ["greeting"]}}'
 
-curl -sS "$API/api/v1/tasks/hello/trigger" -H "$KEY" --json '{"payload": {"name": "Ada"}, "options": {"tags": ["greeting"]}}' > run.json
+curl -sS "$API/api/v1/tasks/hello/trigger" -H "$KEY" --json "$BODY" > run.json
 RUN=$(python3 -c 'import json; print(json.load(open("run.json"))["id"])')
 curl -sS "$API/api/v1/runs/$RUN/result?wait=30" -H "$KEY"
 curl -sS "$API/api/v3/runs/$RUN" -H "$KEY"
 curl -sS "$API/api/v3/runs/run_0" -H "$KEY"
 ```
 
-answers, in order: the run, how it ended as soon as it has (`output` is a text of the type `outputType`), all of the run (left out here are
-some fields), and a refusal, with the status 404:
+answers, in order: the run, how it ended as soon as it has (`output` is a text of the type `outputType`), all of the run
+(some fields are left out here), and a refusal, with the status 404:
 
 ```json
 {"id": "run_01m8fg9xsdbez48h06q358ch6f", "isCached": false}

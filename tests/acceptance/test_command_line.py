@@ -76,7 +76,8 @@ def test_who_runs_the_stack_needs_no_key(stack: Stack):
 def test_a_new_environment_takes_code_and_runs(stack: Stack, tmp_path: Path):
     key = stack.cli("environments", "create", "rehearsal", "--kind", "staging").stdout.strip()
     assert key.startswith("tr_rehearsal_") and "rehearsal" in stack.cli("environments", "list").stdout
-    (tmp_path / "jobs.py").write_text("from sojourn import context, task\n@task\ndef where(): return context.environment.type\n")
+    code = "from sojourn import context, task\n@task\ndef where(): return context.environment.type\n"
+    (tmp_path / "jobs.py").write_text(code)
     stack.cli("deploy", str(tmp_path), "--env", "rehearsal")
     assert "STAGING" in stack.cli("trigger", "where", "--env", "rehearsal", "--wait").stdout
     again = stack.cli("environments", "create", "rehearsal", check=False)

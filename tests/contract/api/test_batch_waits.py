@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,9 +11,10 @@ from sojourn import BatchState, batch, tasks
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.aio import AsyncClient
 from sojourn.sdk.batch import BatchHandle
+from sojourn.sdk.batch_waits import pauses
 from sojourn.sdk.client import Client
 from tests.contract.api.conftest import Tenant
-from tests.contract.api.test_acting_sdk import Invoke, invoke
+from tests.contract.api.test_acting_sdk import Invoke, Straight, invoke
 
 __all__ = ["invoke"]
 
@@ -32,18 +32,15 @@ class Ending:
         self.pauses.append(seconds)
         if self.runs:
             self._client.cancel(self.runs.pop())
-        now = self.platform.clock()
-        self.platform.batches.sweep(now, 100)
+        self.platform.batches.sweep(self.platform.clock(), 100)
 
 
 @pytest.fixture
-def client(tenant: Tenant, platform: Platform) -> Iterator[Client]:
-    from tests.contract.api.test_acting_sdk import Straight
-
+def client(tenant: Tenant, platform: Platform) -> Client:
     tenant.deploy(["hello"])
     made = Client("http://api.test", tenant.key, transport=Straight(tenant, platform))
     made.sleep = Ending(made, platform)
-    yield made
+    return made
 
 
 @pytest.fixture
@@ -67,8 +64,6 @@ def test_pauses_grow_and_time_is_kept(begun: BatchHandle, client: Client) -> Non
     looks: list[BatchState] = []
     state = begun.wait(0, on_progress=looks.append)
     assert (state.status, len(looks), client.sleep.pauses) == ("PROCESSING", 1, [])  # type: ignore[attr-defined]
-    from sojourn.sdk.batch_waits import pauses
-
     without_end = pauses(None)
     first = [next(without_end) for _ in range(20)]
     assert first == sorted(first, key=float) and (first[0], first[-1]) == (0.25, 5.0)

@@ -28,8 +28,8 @@ from tests.unit.sdk.test_client import Script
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
 GUIDES = (
-    "tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md", "batches.md", "keys.md", "environment-variables.md",
-    "queues.md", "runs.md", "webhooks.md",
+    "tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md", "batches.md", "keys.md",
+    "environment-variables.md", "queues.md", "runs.md", "webhooks.md",
 )  # fmt: skip
 TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in GUIDES}
 PAGES = {**TEXTS, "README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
@@ -198,7 +198,7 @@ def test_the_guide_to_environment_variables(guide: Guide) -> None:
         guide["set_up"]()
     finally:
         clients.use(before)
-    assert [json.loads(request.body or b"{}") for request in script.sent][0]["name"] == "DATABASE_PASSWORD"
+    assert json.loads(script.sent[0].body or b"{}")["name"] == "DATABASE_PASSWORD"
 
 
 def test_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
