@@ -32,7 +32,7 @@ def check_may_change() -> None:
     if _files:
         raise ConfigurationError(
             f"{_files[-1]} triggers or changes something while it is imported, which would be done at every deploy and at"
-            " every start of a process: put it into a function, or into an app's file, which is not deployed"
+            " every start of a process: put it into a function, or the file outside of the project (.sojournignore does)"
         )
 
 
@@ -41,4 +41,4 @@ def next_step(error: BaseException) -> str:
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
     package = error.name.partition(".")[0]
-    return f"; install what brings {package!r} for {sys.executable}, which has to be done wherever the task runs"
+    return f"; install what brings {package!r} for {sys.executable}, here and wherever the task runs"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from markupsafe import Markup, escape
 
 from sojourn.sdk.protocol import RunStatus
 
@@ -84,6 +87,11 @@ def machine_moment(value: datetime) -> str:
 def visible(text: str) -> str:
     """A text that users wrote, with every control character made visible, so that it cannot disguise itself."""
     return text.translate(_VISIBLE)
+
+
+def marked(text: str) -> Markup:
+    """A text of ours with code between backticks."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def compact(value: Any) -> str:

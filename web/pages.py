@@ -33,7 +33,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals["release"] = VERSION
-        for name in ("colour", "words", "span", "moment", "machine_moment", "visible", "pretty", "size", "compact"):
+        for name in ("colour", "words", "span", "moment", "machine_moment", "visible", "pretty", "size", "compact", "marked"):
             self._templates.filters[name] = getattr(filters, name)
 
     def show(self, req: falcon.Request, resp: falcon.Response, template: str, **values: Any) -> None:
