@@ -180,7 +180,10 @@ class Runner:
                 elif message["type"] == "wait_failed":
                     attempt.refuse(message["keys"], _refusal(message["error"]))
         except (OSError, frames.FrameError):
-            return
+            pass
+        # A shim that is killed closes this pipe before the kernel looks whom its death concerns, which is this thread: one
+        # that is gone by then is not killed, nor is its process.
+        threading.Event().wait()
 
     def _deliver(self, attempt: Attempt, message: dict[str, Any]) -> None:
         """Results of waits. A process that was frozen first becomes one of its own: its image may be thawed again."""
