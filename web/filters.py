@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from sojourn.sdk.protocol import RunStatus
 
@@ -91,7 +90,8 @@ def visible(text: str) -> str:
 
 def marked(text: str) -> Markup:
     """A text of ours with code between backticks."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    parts = text.split("`")
+    return Markup().join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def compact(value: Any) -> str:

@@ -18,6 +18,9 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+_FILTERS = (
+    "colour", "compact", "machine_moment", "marked", "moment", "pretty", "size", "span", "visible", "words",
+)  # fmt: skip
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
 
@@ -33,7 +36,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.globals["release"] = VERSION
-        for name in ("colour", "words", "span", "moment", "machine_moment", "visible", "pretty", "size", "compact", "marked"):
+        for name in _FILTERS:
             self._templates.filters[name] = getattr(filters, name)
 
     def show(self, req: falcon.Request, resp: falcon.Response, template: str, **values: Any) -> None:
