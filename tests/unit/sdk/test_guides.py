@@ -85,7 +85,7 @@ class Guide(dict[str, Any]):
 @pytest.fixture
 def guide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Guide:
     """The page that the test's name names."""
-    name = request.node.name.removeprefix("test_the_guide_to_").replace("_", "-")
+    name = request.node.name.removeprefix("test_the_guide_to_")
     return Guide(f"{name}.md", monkeypatch)
 
 
@@ -187,18 +187,6 @@ def test_the_guide_to_keys(guide: Guide) -> None:
         ["read:runs:run_1"], ["read:tags:team:a", "read:tasks:report"], ["trigger:tasks:import-picture"],
     ]  # fmt: skip
     assert asked[3]["oneTimeUse"] is True
-
-
-def test_the_guide_to_environment_variables(guide: Guide) -> None:
-    done, listed = (200, {"success": True}), (200, {"data": []})
-    script = Script(done, done, listed)
-    before = clients.use(script.client())
-    try:
-        guide.play()
-        guide["set_up"]()
-    finally:
-        clients.use(before)
-    assert json.loads(script.sent[0].body or b"{}")["name"] == "DATABASE_PASSWORD"
 
 
 def test_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
