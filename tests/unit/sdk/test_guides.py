@@ -107,6 +107,9 @@ def test_the_guide_to_tasks(guide: Guide, lines: Any) -> None:
     assert [line[1] for line in testing.run(guide["send_email"], {"to": "Ada"}).logs] == ["closed", "sent"]
     assert testing.run(guide["import_rows"], [1]).logs[0] == ("INFO", "importing", {"rows": 1})
     assert testing.run(guide["crunch"], {"rounds": 3}).ok
+    copied = testing.run(guide["copy_rows"], [7, 8])
+    assert copied.unwrap() == 2
+    assert copied.metadata == {"step": "copying", "rows": {"done": 2, "of": 2}, "copied": 2}
 
 
 def test_the_guide_to_triggering(guide: Guide, capsys: pytest.CaptureFixture[str]) -> None:
