@@ -11,7 +11,8 @@ import click
 from sojourn.cli import batch_files, output, profile
 from sojourn.cli.environment import environment_options
 from sojourn.cli.output import FAILED, clean
-from sojourn.sdk import batch_waits
+from sojourn.sdk import batch_calls
+from sojourn.sdk.batch import batch as calls
 
 #: Lines of a batch's flaws that are printed.
 _SHOWN = 20
@@ -36,7 +37,7 @@ def _add_get(batches: click.Group) -> None:
     @environment_options
     def get(batch: str, environment: str, data_dir: str | None, as_json: bool) -> None:
         """One batch: how far it is, and what could not be triggered."""
-        _show(profile.client(environment, data_dir).retrieve_batch(batch), as_json)
+        _show(batch_calls.retrieved(profile.client(environment, data_dir), batch), as_json)
 
 
 def _add_results(batches: click.Group) -> None:
@@ -65,8 +66,11 @@ def _add_wait(batches: click.Group) -> None:
         """Wait until all runs of a batch are over."""
         client = profile.client(environment, data_dir)
         with output.progress("runs", as_json) as step:
-            state = batch_waits.wait(
-                batch, client, timeout, step and (lambda state: step(state.finished_count, state.run_count))
+            state = calls.wait(
+                batch,
+                timeout,
+                on_progress=step and (lambda state: step(state.finished_count, state.run_count)),
+                client=client,
             )
         _show(state.raw, as_json)
         if state.status != "COMPLETED":

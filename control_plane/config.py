@@ -411,6 +411,12 @@ SETTINGS: tuple[Setting, ...] = (
         "60000:30000/10",
         "Calls of an environment by its keys: how many at once, and how many more in so many seconds; off: no limit.",
     ),
+    _setting(
+        "batch_rate",
+        _allowance(),
+        "2000000:200000/10",
+        "Items of an environment's new batches: how many at once, and how many more in so many seconds; off: no limit.",
+    ),
     _setting("public_token_rate", _allowance(), "600:600/60", "The same for each public token."),
     _setting("log_retention_days", _whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
     _setting("log_lines_limit", _whole(0, 100000000), 50000, "Log lines of an attempt that are kept; 0: all."),
@@ -490,6 +496,7 @@ if TYPE_CHECKING:
         checkpoint_seconds: float
         queue_size_limit: int
         api_rate: str
+        batch_rate: str
         public_token_rate: str
         log_retention_days: int
         log_lines_limit: int

@@ -24,7 +24,7 @@ def add_pages(app: falcon.App, platform: Platform, api: Callable[[], Mapping[str
     pages = Pages()
     sessions = Sessions(platform.access, platform.clock, config.api_url, config.host)
     table = {
-        "/": RunsPage(pages, sessions, platform.access, platform.run_lists, platform.versions),
+        "/": RunsPage(pages, sessions, platform.access, platform.run_lists, platform.versions, platform.clock),
         "/runs/{run}": RunPage(
             pages,
             sessions,

@@ -55,6 +55,13 @@ def printable(text: str) -> str:
     return text
 
 
+def key_text(key: str | float) -> str:
+    """A concurrency key as text: 7 and 7.0 are the same key, as they are in JSON."""
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    return str(key)
+
+
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier)]
 Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARS), AfterValidator(identifier)]
 Key = Annotated[
@@ -333,6 +340,7 @@ class WebhookBody(Strict):
 
 
 QueueType = Literal["id", "task", "custom"]
+OneKey = Annotated[ConcurrencyKey, StringConstraints(min_length=1)] | _Number
 
 
 class QueueBody(Strict):
@@ -347,7 +355,13 @@ class PauseBody(QueueBody):
     action: Literal["pause", "resume"]
 
 
-class LimitBody(QueueBody):
+class LimitResetBody(QueueBody):
+    """Whose limit it is: each concurrency key's, or that of one."""
+
+    concurrencyKey: OneKey | None = Field(default=None, description="Absent: what each key of the queue has.")
+
+
+class LimitBody(LimitResetBody):
     """A limit in place of the declared one: a number, or a part of the environment's."""
 
     concurrencyLimit: Annotated[int, Field(ge=0, le=MAX_QUEUE_LIMIT)] | None = None
@@ -363,9 +377,16 @@ class LimitBody(QueueBody):
 
 
 class RateResetBody(QueueBody):
-    """Which rate: of all the queue, or of each concurrency key."""
+    """Which rate: of all the queue, of each concurrency key, or of one."""
 
     perKey: bool = False
+    concurrencyKey: OneKey | None = Field(default=None, description="This key's, in place of what each key has.")
+
+    @model_validator(mode="after")
+    def _is_of_one_thing(self) -> RateResetBody:
+        if self.perKey and self.concurrencyKey is not None:
+            raise ValueError("takes either perKey or concurrencyKey")
+        return self
 
 
 class RateBody(RateResetBody):
@@ -622,6 +643,14 @@ class BatchResultsQuery(Query):
 
     after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)] | None = Field(
         default=None, description="The `next` of the answer before."
+    )
+
+
+class BatchQuery(BatchResultsQuery):
+    """Which of its runs are told."""
+
+    limit: Annotated[int, Field(ge=0, le=MAX_BATCH_RUNS)] | None = Field(
+        default=None, description="So many runs, 10000 at most, which is the default; 0 for the counts alone."
     )
 
 

@@ -23,6 +23,7 @@ from sojourn.control_plane.store.records import (
     Checkpoint,
     Environment,
     Executor,
+    QueueKey,
     Run,
     Schedule,
     Snapshot,
@@ -260,6 +261,7 @@ def _batch(standing: Standing) -> dict[str, Any]:
             "runCount": batch.run_count,
             "finishedRunCount": standing.finished,
             "runs": [item.run_id for item in standing.items],
+            "next": standing.after,
         }
     )
 
@@ -364,7 +366,17 @@ def queue(state: QueueState) -> dict[str, Any]:
     }
     if queue.override_percent is not None:
         wire["concurrencyLimitOverridePercent"] = queue.override_percent
-    return wire | _present({"rate": _rate(queue.rate), "keyRate": _rate(queue.key_rate)})
+    keys = [_queue_key(key) for key in state.keys] or None
+    return wire | _present({"rate": _rate(queue.rate), "keyRate": _rate(queue.key_rate), "keys": keys})
+
+
+def _queue_key(key: QueueKey) -> dict[str, Any]:
+    more = {
+        "concurrencyLimitOverridePercent": key.override_percent,
+        "overriddenAt": key.overridden_at and timestamp(key.overridden_at),
+        "rate": _rate(key.rate),
+    }
+    return {"concurrencyKey": key.key, "concurrencyLimit": key.limit} | _present(more)
 
 
 def _rate(rate: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sojourn.control_plane.domain.fairness import EnvironmentLimits, Limits, QueueLimits
+from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, Limits, QueueLimits
 from sojourn.sdk.protocol import SnapshotStatus
 
 S = SnapshotStatus
@@ -127,7 +127,7 @@ def _limits_reached(run: Standing, limits: Limits, line: Line) -> list[Cause]:
         (Scope.KEY, f"the queue {run.queue} for the key {run.key}") if run.key else (Scope.QUEUE, f"the queue {run.queue}")
     )
     reached = [
-        *_reached(*own, queue.concurrency, line.key),
+        *_reached(*own, queue.of_key(run.key), line.key),
         *_reached(Scope.ENVIRONMENT, "the environment", whole, line.environment),
         *_reached(Scope.ORGANIZATION, "the organization", limits.concurrency, line.organization),
     ]
@@ -147,7 +147,7 @@ def _rates_reached(run: Standing, limits: Limits, line: Line, now: datetime) -> 
     queue = _queue(run, limits)
     checks = (
         (Scope.QUEUE, queue.rate, line.queue_pace, f"the queue {run.queue} has"),
-        (Scope.KEY, queue.key_rate, line.key_pace, f"the queue {run.queue} has for the key {run.key}"),
+        (Scope.KEY, queue.rate_of_key(run.key), line.key_pace, f"the queue {run.queue} has for the key {run.key}"),
     )
     found = [
         (scope, who, datetime.fromtimestamp(rate.opens(pace) / 1000, UTC))
@@ -174,7 +174,7 @@ def _of_delayed(run: Standing) -> Cause:
 
 
 def _queue(run: Standing, limits: Limits) -> QueueLimits:
-    return limits.queues.get((run.environment, run.queue), QueueLimits())
+    return limits.queue(run.environment, run.queue)
 
 
 def _environment(run: Standing, limits: Limits) -> EnvironmentLimits:

@@ -33,7 +33,10 @@ _RELEASED_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class TriggerRequest:
-    """What a caller asks for; None means "as the task has it". `payload` and `metadata` are JSON texts."""
+    """What a caller asks for; None means "as the task has it". `payload` and `metadata` are JSON texts.
+
+    `keeps_request_key`: it stands for the run as long as that is there, not for a day.
+    """
 
     task: str
     payload: str | None = None
@@ -47,6 +50,7 @@ class TriggerRequest:
     idempotency_ttl_seconds: int = DEFAULT_IDEMPOTENCY_SECONDS
     idempotency_options: dict[str, Any] | None = None
     request_key: str | None = None
+    keeps_request_key: bool = False
     tags: Sequence[str] = ()
     metadata: str | None = None
     machine: str | None = None
@@ -233,7 +237,8 @@ class Triggering:
     def _held(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered | None:
         """The run that the request's keys stand for. A key whose time is over is free then."""
         if request.request_key:
-            self._runs.forget_request(environment.id, request.request_key, now - REQUEST_LIFE)
+            if not request.keeps_request_key:
+                self._runs.forget_request(environment.id, request.request_key, now - REQUEST_LIFE)
             made = self._runs.by_request(environment.id, request.request_key)
             if made:
                 return Triggered(made, cached=False)

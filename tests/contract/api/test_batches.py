@@ -30,8 +30,6 @@ from sojourn.control_plane.faults import InjectedFault
 from sojourn.control_plane.store.database import Unstorable
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.closer import Closer
-from sojourn.sdk.client import Client
-from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 from sojourn.sdk.tasks import tasks
 from tests.contract.api.conftest import Tenant, connected, first_tenant
@@ -450,13 +448,7 @@ def test_a_line_may_arrive_in_pieces(tenant: Tenant) -> None:
 
 
 def test_the_sdk_sends_a_large_batch(platform: Platform, tenant: Tenant) -> None:
-    def send(request: Request) -> Response:
-        answer = tenant.client.simulate_request(
-            request.method, request.path, headers=dict(request.headers), body=request.body or b""
-        )
-        return Response(answer.status_code, dict(answer.headers), answer.content)
-
-    client = Client("http://localhost", tenant.key, transport=send)
+    client = tenant.sdk()
     items: list[Any] = [{"n": n} for n in range(1_100)]
     items[7] = (7, {"region": "mars"})
     handle = tasks.batch_trigger("hello", items, client=client)

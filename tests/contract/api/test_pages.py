@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from falcon import testing
 
+from sojourn.control_plane.store import run_lists, run_streams
 from sojourn.control_plane.wiring import Platform
 from sojourn.web.session import COOKIE
 from tests.contract.api.conftest import HOST, Tenant, executor
@@ -77,6 +79,54 @@ def test_the_list_is_narrowed_and_goes_on(tenant: Tenant, anonymous: testing.Tes
     second = anonymous.simulate_get(following[1].replace("&amp;", "&"), cookies=cookies, host=HOST).text
     assert made[0] in second and made[1] not in second and 'rel="prev"' in second
     assert "No run fits" in look(anonymous, "/", cookies, task="many", status="COMPLETED").text
+
+
+def test_the_list_is_narrowed_by_any_filter(
+    tenant: Tenant, platform: Platform, anonymous: testing.TestClient, cookies: dict[str, str]
+) -> None:
+    failed, other = (tenant.trigger("narrowed", tags=["a&b"], test=True) for _ in range(2))
+    platform.database.rows(
+        "UPDATE runs SET status = 'FAILED', snapshot_status = 'FINISHED', finished_at = now(), error = %s WHERE id = %s",
+        '{"type": "BUILT_IN_ERROR", "name": "ValueError"}',
+        failed,
+    )
+    first = look(
+        anonymous, "/", cookies, error="ValueError", tag="a&b", test="true", period="1h", queue="task/narrowed"
+    ).text
+    assert failed in first and other not in first
+    assert 'value="a&amp;b"' in first and "<details open>" in first
+    assert "<details>" in look(anonymous, "/", cookies, error="ValueError").text
+    assert "No run fits" in look(anonymous, "/", cookies, error="ValueError", to="2020-01-01").text
+
+
+def test_where_runs_that_fit_are_rare_the_page_leads_further_back(
+    tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        tenant.trigger("rare", tags=["x"] if number % 2 else ["y"], queue={"name": "p" if number % 2 else "q"})
+    monkeypatch.setattr(run_streams, "_FIRST", 1)
+    monkeypatch.setattr(run_streams, "_LEAST", 1)
+    monkeypatch.setattr(run_lists, "PATIENCE", 1)
+    seen, page = 0, look(anonymous, "/", cookies, tag="x", queue="q").text
+    while following := re.search(r'<a href="([^"]+)">Look further back', page):
+        assert "None so far" in page and "tag=x" in following[1]
+        seen += 1
+        page = anonymous.simulate_get(following[1].replace("&amp;", "&"), cookies=cookies, host=HOST).text
+    assert seen and "No run fits" in page
+
+
+def test_a_list_that_takes_too_long_says_so(
+    tenant: Tenant,
+    platform: Platform,
+    anonymous: testing.TestClient,
+    cookies: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_lists, "PAGE_SECONDS", 0.05)
+    with ThreadPoolExecutor(1) as elsewhere, platform.database.transaction():
+        platform.database.rows("LOCK TABLE run_facets")
+        answer = elsewhere.submit(look, anonymous, "/", cookies, tag="x").result(20)
+    assert answer.status_code == 422 and "too long" in answer.text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from sojourn.cli import profile
 from sojourn.cli.main import main
 from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ConfigurationError, NotFoundError, UnprocessableError
-from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.registry import registry
 from sojourn.sdk.run import Runs
 from sojourn.sdk.schedule_state import Backfill, ScheduleState
@@ -27,18 +26,9 @@ Invoke = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def client(tenant: Tenant) -> Client:
-    """The SDK's client, straight into the application."""
-
-    def send(request: Request) -> Response:
-        headers = {name: value for name, value in request.headers.items() if name != "Authorization"}
-        path, _, query = request.path.partition("?")
-        answer = tenant.client.simulate_request(
-            request.method, path, query_string=query, body=request.body or b"", headers=headers
-        )
-        return Response(answer.status_code, answer.headers, answer.content)
-
+    """Of an environment with tasks to be scheduled."""
     tenant.deploy(["report", "other"])
-    return Client("http://api.test", tenant.key, transport=send, sleep=lambda _: None)
+    return tenant.sdk()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess, told
+from tests.integration.shim.conftest import ShimProcess, offered, told
 from tests.integration.shim.worker_server import WorkerServer
 from tests.support.freezers import needs_freezing
 
@@ -29,9 +29,7 @@ Start = Callable[..., ShimProcess]
 @pytest.fixture
 def content_hash(server: WorkerServer) -> str:
     needs_freezing()
-    packed, content_hash = archive.pack(PROJECT)
-    server.archives[content_hash] = packed
-    return content_hash
+    return offered(server, PROJECT)
 
 
 @pytest.fixture
