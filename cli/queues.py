@@ -8,6 +8,7 @@ import click
 
 from sojourn.cli import output, profile
 from sojourn.cli.environment import environment_options
+from sojourn.cli.numbers import Finite
 from sojourn.cli.output import USAGE, fail
 from sojourn.sdk.queues import address
 
@@ -73,7 +74,7 @@ def _add_limit(queues: click.Group) -> None:
     @output.command(queues, "limit")
     @click.argument("queue")
     @click.argument("limit", type=click.IntRange(0, 100_000), required=False)
-    @click.option("--percent", type=float, help="Of the environment's limit, instead of a number.")
+    @click.option("--percent", type=Finite(), help="Of the environment's limit, instead of a number.")
     @click.option("--key", help="Of this concurrency key, in place of what each has.")
     @click.option("--reset", is_flag=True, help="Let the limit hold again that code declares, or that each key has.")
     @environment_options

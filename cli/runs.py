@@ -12,6 +12,7 @@ import click
 
 from sojourn.cli import bulk, output, profile, run_details
 from sojourn.cli.environment import environment_options as environment_options
+from sojourn.cli.numbers import Finite
 from sojourn.cli.output import FAILED, OK, USAGE, clean, fail
 from sojourn.cli.run_filters import filter_options, filters_of
 from sojourn.sdk.client import Client
@@ -53,9 +54,9 @@ def _add_trigger(group: click.Group) -> None:
     @click.option("--max-delay", help="How long after its first trigger such a run starts at the latest.")
     @click.option("--version", "version", help="The version to run on, as in 20260131.2; absent: the current one.")
     @click.option("--external-deployment-id", help="The version that was deployed under this name.")
-    @click.option("--priority", type=float, help="Seconds of head start in its queue.")
+    @click.option("--priority", type=Finite(), help="Seconds of head start in its queue.")
     @click.option("--max-attempts", type=int, help="Attempts, the first included.")
-    @click.option("--max-duration", type=float, help="Seconds that an attempt may compute; absent: as the task has it.")
+    @click.option("--max-duration", type=Finite(), help="Seconds that an attempt may compute; absent: as the task has it.")
     @click.option("--machine", help="A machine preset.")
     @click.option("--region", help="Where it runs: a region of SOJOURN_REGIONS, or default.")
     @click.option("--tag", "tags", multiple=True, help="A tag; may be given again.")

@@ -127,16 +127,18 @@ def _running(config: Config, given: argparse.Namespace) -> Config:
 
 
 def _fsck(config: Config, given: argparse.Namespace) -> int:
+    from sojourn.control_plane.engine.checks import Violation
     from sojourn.control_plane.wiring import connect
 
     platform = connect(_running(config, given), application="sojourn-fsck")
     try:
-        if given.repair:
-            for organization in platform.versions.organizations():
-                platform.recovery.sweep(organization, platform.clock())
+        failed = platform.recovery.sweep_all(platform.clock())[1] if given.repair else {}
         violations = platform.checks.check(platform.clock())
     finally:
         platform.close()
+    for organization, error in failed.items():
+        text = f"the queue of {organization} could not be swept: {type(error).__name__}: {error}"
+        violations.append(Violation("I6", "", text))
     print(json.dumps({"violations": [asdict(violation) for violation in violations]}))
     return 1 if violations else 0
 

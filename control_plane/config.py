@@ -404,7 +404,12 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("short_wait", _number(0, 86400), 5.0, "A shorter wait is spent in the process, which keeps its slot."),
     _setting("checkpoint_limit_mb", _whole(1, 10000000), 20480, "The size of a stored checkpoint, at most."),
     _setting("checkpoint_seconds", _number(1, 3600), 600.0, "How long storing a checkpoint may take."),
-    _setting("queue_size_limit", _whole(0, 100000000), 1000000, "Live runs of an organization at most; 0: no limit."),
+    _setting(
+        "queue_size_limit",
+        _whole(0, 100000000),
+        1000000,
+        "Runs in an organization's queue from which on no more are taken; a guard, as of a moment ago. 0: no limit.",
+    ),
     _setting(
         "api_rate",
         _allowance(),

@@ -136,6 +136,8 @@ def _fits(item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
 
 
 def _timeout(value: str, now: datetime) -> datetime:
-    if "T" in value or "-" in value:
-        return datetime.fromisoformat(value)
-    return now + timedelta(seconds=duration(value))
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return now + timedelta(seconds=duration(value))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -66,7 +66,7 @@ class Stream:
         if length is None and not env.get("wsgi.input_terminated"):
             return
         if length is not None and length > limit:
-            _leave_the_rest(env)
+            self.leave()
             raise _too_large(limit)
         received = 0
         while chunk := self._next(CHUNK if length is None else min(CHUNK, length - received)):

@@ -346,13 +346,13 @@ def span_of(
 ) -> tuple[datetime | None, datetime | None]:
     """A span of time, out of the texts of its ends and of how long it is at most; `refuse` says what cannot be used."""
 
-    def date(name: str, text: str | None) -> datetime | None:
+    def read(name: str, text: str | None, reader: Callable[[str], datetime]) -> datetime | None:
         try:
-            return duration.date(text) if text else None
+            return reader(text) if text else None
         except duration.BadTime as error:
             raise refuse(name, str(error)) from None
 
-    since, until = date("from", begin), date("to", end)
+    since, until = read("from", begin, duration.moment), read("to", end, duration.until)
     if period:
         try:
             last = now - timedelta(seconds=duration.seconds(period))

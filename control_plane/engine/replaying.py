@@ -42,6 +42,7 @@ class Replaying:
             payload_type=run.payload_type,
             queue=run.queue,
             concurrency_key=run.concurrency_key,
+            ttl_seconds=run.ttl_seconds,
             priority_ms=run.priority_ms,
             request_key=request_key,
             keeps_request_key=keeps_request_key,

@@ -276,16 +276,19 @@ class Runs:
         )
         return [str(row["id"]) for row in rows]
 
-    def related(self, run: Run, limit: int = 100) -> list[Run]:
-        """A run's root and parent, if it has them, its children, and what its hooks join it to; newest first."""
+    def related(self, run: Run, children: int = 100) -> list[Run]:
+        """A run's root and parent, if it has them, what its hooks join it to, and its newest children; newest first."""
         rows = self._database.rows(
-            f"SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND (id = ANY(%s) OR parent_run_id = %s OR hook_of = %s)"  # noqa: S608
-            " ORDER BY id DESC LIMIT %s",
+            f"(SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND (id = ANY(%s) OR hook_of = %s))"  # noqa: S608
+            f" UNION ALL (SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND parent_run_id = %s"
+            " AND hook_of IS DISTINCT FROM %s ORDER BY id DESC LIMIT %s) ORDER BY id DESC",
             run.environment_id,
             [other for other in (run.root_run_id, run.parent_run_id, run.hook_of) if other],
             run.id,
+            run.environment_id,
             run.id,
-            limit,
+            run.id,
+            children,
         )
         return [build(Run, row) for row in rows]
 

@@ -37,6 +37,11 @@ from tests.support.stack import Stack
         (["queues", "rate", "task/echo", "1", "--per", "soon"], 3, "period"),
         (["queues", "rate", "task/echo"], 2, "--reset"),
         (["fsck"], 0, ""),
+        (["fsck", "--repair"], 0, ""),
+        (["trigger", "echo", "--delay", "10"], 3, "delay"),
+        (["runs", "list", "--from", "1764262800"], 3, "1769860800000"),
+        (["runs", "cancel", "--tag", "nobodys", "--from", "1764262800", "--detach"], 3, "1769860800000"),
+        (["limits", "set", "--env", "dev", "--weight", "nan"], 2, "weight"),
     ],
 )
 def test_the_exit_codes_of_the_command_line(stack: Stack, arguments: list[str], code: int, says: str):

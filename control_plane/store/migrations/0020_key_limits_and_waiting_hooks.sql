@@ -13,8 +13,10 @@ CREATE TABLE queue_keys (
     CONSTRAINT queue_keys_differ CHECK (overridden_at IS NOT NULL OR rate IS NOT NULL)
 );
 
--- Hooks that have begun, and wait in the queue again: the runs whose hooks they are are kept for them, for so long at most.
-CREATE INDEX runs_waiting_hooks ON runs (ttl_expires_at)
-    WHERE snapshot_status = 'QUEUED' AND hook_of IS NOT NULL AND started_at IS NOT NULL;
 UPDATE runs SET ttl_expires_at = updated_at + interval '3 days'
     WHERE hook_of IS NOT NULL AND snapshot_status = 'QUEUED' AND started_at IS NOT NULL AND ttl_expires_at IS NULL;
+
+-- step: concurrently
+-- Hooks that have begun, and wait in the queue again: the runs whose hooks they are are kept for them, for so long at most.
+CREATE INDEX CONCURRENTLY runs_waiting_hooks ON runs (ttl_expires_at)
+    WHERE snapshot_status = 'QUEUED' AND hook_of IS NOT NULL AND started_at IS NOT NULL;
