@@ -15,6 +15,7 @@ from sojourn.cli import (
     bulk,
     deploy,
     deployments,
+    environments,
     envvars,
     keys,
     limits,
@@ -96,6 +97,7 @@ tokens.add(main)
 schedules.add(main)
 keys.add(main)
 limits.add(main)
+environments.add(main)
 access_tokens.add(main)
 webhooks.add(main)
 

@@ -35,6 +35,17 @@ def credentials(directory: Path) -> dict[str, Any] | None:
         return None
 
 
+def remember_new(environment: str, secret: str, directory: str | None = None) -> bool:
+    """Adds a new environment's root key to that file; False where no stack wrote one."""
+    path = data_dir(directory) / "credentials.json"
+    found = credentials(path.parent)
+    if found is None:
+        return False
+    found["environments"].setdefault(environment, {"secret_key": secret})
+    _write(path, found)
+    return True
+
+
 def remember(environment: str, secret: str, directory: str | None = None) -> bool:
     """Puts an environment's new root key into the file that the stack wrote; False where it is not that file's."""
     path = data_dir(directory) / "credentials.json"
@@ -45,11 +56,15 @@ def remember(environment: str, secret: str, directory: str | None = None) -> boo
     if slug is None:
         return False
     found["environments"][slug]["secret_key"] = secret
+    _write(path, found)
+    return True
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent)  # which nobody else may read
     with os.fdopen(handle, "w") as file:
         file.write(json.dumps(found, indent=2) + "\n")
     os.replace(temporary, path)
-    return True
 
 
 def client(environment: str, directory: str | None = None) -> Client:

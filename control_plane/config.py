@@ -238,6 +238,18 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("api_url", _url("http", "https"), "", "How executors and users reach the API. Absent: made of host and port."),
     _setting("master_key", _key(), "", "Seals secrets at rest. Absent: `sojourn up` makes one.", secret=True),
     _setting("web_workers", _whole(1, 64), 2, "Processes of the control plane."),
+    _setting(
+        "request_head_seconds",
+        _number(0.1, 600),
+        10.0,
+        "How long a client may take for the head of a request, from its first byte; then it is cut off.",
+    ),
+    _setting(
+        "request_body_seconds",
+        _number(0.1, 600),
+        30.0,
+        "How long a body may stand still, or be late beyond a second for each 1,000 bytes; and an answer not be taken.",
+    ),
     _setting("database_connections", _whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),
     _setting("places", _whole(1, 1000), max(4, 2 * _CORES), "Local executors at once."),
     _setting(
@@ -443,6 +455,8 @@ if TYPE_CHECKING:
         api_url: str
         master_key: str
         web_workers: int
+        request_head_seconds: float
+        request_body_seconds: float
         database_connections: int
         places: int
         executors_per_environment: int

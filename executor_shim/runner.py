@@ -17,7 +17,7 @@ import threading
 
 from sojourn.executor_shim import frames, thaw
 from sojourn.executor_shim.child import CANCEL, CONTROL, RESULT
-from sojourn.sdk import log_handler, manifest, metadata
+from sojourn.sdk import importing, log_handler, manifest, metadata
 from sojourn.sdk import logger as loggers
 from sojourn.sdk import outcome as outcomes
 from sojourn.sdk.attempt import Attempt, flush_standard_streams
@@ -155,7 +155,8 @@ class Runner:
         try:
             manifest.load(self._directory, file)
         except BaseException as error:
-            message = f"{file} cannot be imported: {type(error).__name__}: {outcomes.text_of(error)}"
+            told = f"{type(error).__name__}: {outcomes.text_of(error)}{importing.next_step(error)}"
+            message = f"{file} cannot be imported: {told}"
             return outcomes.internal(ErrorCode.COULD_NOT_IMPORT_TASK, message, error)
         self._imported.add(file)
         return None

@@ -18,9 +18,10 @@ from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from sojourn.sdk.auth import Auth
-from sojourn.sdk.batch import Batch
+from sojourn.sdk.batch import Batch, BatchHandle, batch_id_of
 from sojourn.sdk.batch import batch as batches
-from sojourn.sdk.bulk_actions import BulkActions, BulkActionState, Looks
+from sojourn.sdk.batches import BatchState
+from sojourn.sdk.bulk_actions import BulkActions, BulkActionState
 from sojourn.sdk.client import Client
 from sojourn.sdk.conditions import task_result
 from sojourn.sdk.deployments import Deployments
@@ -28,6 +29,7 @@ from sojourn.sdk.envvars import EnvVars
 from sojourn.sdk.errors import ApiError, RunTimeoutError
 from sojourn.sdk.exchange import Transport
 from sojourn.sdk.keys import Keys
+from sojourn.sdk.looks import Looks
 from sojourn.sdk.queues import Queues
 from sojourn.sdk.result import Results, TaskResult
 from sojourn.sdk.run import (
@@ -183,6 +185,19 @@ class AsyncBatches(_Over):
     trigger = _apart(Batch.trigger)
     retrieve = _apart(Batch.retrieve)
     results = _apart(Batch.results)
+
+    async def wait(
+        self,
+        batch: BatchHandle | str,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[BatchState], object] | None = None,
+    ) -> BatchState:
+        """Waits until a batch is over, or so many seconds; it as it stands then. Each look is given to `on_progress`."""
+        looks, batch_id = Looks(timeout, on_progress), batch_id_of(batch)
+        while (pause := looks.pause(await self.retrieve(batch_id, runs=False))) is not None:
+            await asyncio.sleep(pause)
+        return await self.retrieve(batch_id)
 
 
 class AsyncQueues(_Over):

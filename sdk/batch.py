@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from sojourn.sdk import batch_calls
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.batches import BatchState
-from sojourn.sdk.client import Client
+from sojourn.sdk.client import Client, default
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.inside import blocking
+from sojourn.sdk.looks import Looks
 from sojourn.sdk.result import Results
 from sojourn.sdk.surroundings import of_version
 from sojourn.sdk.trigger_options import key_options
@@ -41,6 +42,12 @@ class BatchHandle:
     def results(self) -> Results:
         """How its runs that are over ended, in the order of the items."""
         return batch.results(self.id, client=self.client)
+
+    def wait(
+        self, timeout: float | None = None, *, on_progress: Callable[[BatchState], object] | None = None
+    ) -> BatchState:
+        """Waits until the batch is over, as `batch.wait` does."""
+        return batch.wait(self, timeout, on_progress=on_progress, client=self.client)
 
     if TYPE_CHECKING:  # in `async def` code of a run an awaitable stands for it
 
@@ -87,6 +94,26 @@ class Batch:
         found: Results = blocking(_results, batch_id, client)
         return found
 
+    def wait(
+        self,
+        batch: BatchHandle | str,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[BatchState], object] | None = None,
+        client: Client | None = None,
+    ) -> BatchState:
+        """Waits until a batch is over, or so many seconds; it as it stands then. Each look is given to `on_progress`.
+
+        It is for apps: a run that waits like this keeps its place. `batch_trigger_and_wait` gives it up meanwhile.
+        """
+        state: BatchState = blocking(_wait, batch_id_of(batch), client, Looks(timeout, on_progress))
+        return state
+
+
+def batch_id_of(batch: BatchHandle | str) -> str:
+    """The id of a batch that is named by its id or its handle."""
+    return batch if isinstance(batch, str) else batch.id
+
 
 def _trigger(wanted: Iterable[Wanted], key: Any, key_ttl: Any, client: Client | None) -> BatchHandle:
     made: BatchHandle = blocking(_triggered, batch_calls.Lines(wanted), key_options(key, key_ttl), client)
@@ -101,6 +128,14 @@ def _triggered(lines: batch_calls.Lines, wire: Mapping[str, Any], client: Client
 
 def _results(batch_id: str, client: Client | None) -> Results:
     return Results(batch_calls.results(batch_id, client))
+
+
+def _wait(batch_id: str, client: Client | None, looks: Looks) -> BatchState:
+    """A batch as it stands after the last look, with its runs, which the looks are told without."""
+    asked = client or default()
+    while (pause := looks.pause(batch_calls.retrieve(batch_id, asked, runs=False))) is not None:
+        asked.sleep(pause)
+    return batch_calls.retrieve(batch_id, asked)
 
 
 def _wanted(item: Any, options: Mapping[str, Any]) -> Wanted:

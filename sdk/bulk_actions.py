@@ -6,9 +6,8 @@ gives an awaitable, a list an async iterator.
 
 from __future__ import annotations
 
-import time
-
 from sojourn.sdk import inside, pages
+from sojourn.sdk.looks import Looks
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
@@ -18,24 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sojourn.sdk.client import Client
-
-#: Seconds between looks at an action that is waited for.
-_PAUSE = 0.5
-
-
-class Looks:
-    """The looks at an action that is waited for, at most so many seconds: each is given to `on_progress`."""
-
-    def __init__(self, timeout: float | None, on_progress: Callable[[BulkActionState], object] | None):
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._on_progress = on_progress
-
-    def pause(self, state: BulkActionState) -> float | None:
-        """Seconds until the next look; None where this one is the last."""
-        if self._on_progress is not None:
-            self._on_progress(state)
-        left = _PAUSE if self._deadline is None else self._deadline - time.monotonic()
-        return None if state.is_over or left <= 0 else min(_PAUSE, left)
 
 
 class BulkActionState(Value):

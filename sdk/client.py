@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sojourn.sdk import context
+from sojourn.sdk import context, importing
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import (
     BY_CODE,
@@ -483,6 +483,8 @@ class Client:
         self, method: str, path: str, body: Any = None, *, timeout: float = 60, headers: Mapping[str, str] | None = None
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """A good answer's body and headers; what the API refuses is raised. `headers` come before the usual ones."""
+        if method != "GET":
+            importing.check_may_change()
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
         request = Request(method, path, {**self._headers_of(method), **(headers or {})}, body, timeout)

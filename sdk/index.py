@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from sojourn.sdk import manifest
+from sojourn.sdk import importing, manifest
 from sojourn.sdk.errors import TaskDefinitionError
 
 
@@ -28,13 +28,13 @@ def main(directory: str, output: str) -> int:
         _tell(error, str(error))
         return 1
     except BaseException as error:
-        _tell(error, None)
+        _tell(error, None, importing.next_step(error))
         return 1
     Path(output).write_text(text, encoding="utf-8")
     return 0
 
 
-def _tell(error: BaseException, reason: str | None) -> None:
+def _tell(error: BaseException, reason: str | None, hint: str = "") -> None:
     """The lines of the project that led to it, then the reason; unless one is given, the error as Python tells it."""
     import traceback
 
@@ -45,7 +45,7 @@ def _tell(error: BaseException, reason: str | None) -> None:
         link = link.__cause__ or link.__context__
     if reason is None:
         lines = told.format() if told.stack else (line for line in told.format() if not line.startswith("Traceback"))
-        print("".join(lines).rstrip(), file=sys.stderr)
+        print("".join(lines).rstrip() + hint, file=sys.stderr)
         return
     if told.stack:
         print("".join(told.stack.format()).rstrip(), file=sys.stderr)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from sojourn.sdk.errors import TaskDefinitionError
+from sojourn.sdk.importing import Importing
 from sojourn.sdk.options import Queue
 from sojourn.sdk.protocol import VERSION
 from sojourn.sdk.registry import Registry, registry
@@ -30,8 +31,14 @@ _NOT_TASKS = ("setup.py", "conftest.py", "__main__.py")
 def load(directory: Path, file: str) -> ModuleType:
     """Imports one file of a project by its path relative to the project's directory, which is on `sys.path`.
 
-    It gets the name under which the project's other files import it, unless something else has that name already.
+    It gets the name under which the project's other files import it, unless something else has that name already. What it
+    asks of the API meanwhile, beyond reading, is refused.
     """
+    with Importing(file):
+        return _load(directory, file)
+
+
+def _load(directory: Path, file: str) -> ModuleType:
     path = directory / file
     parts = Path(file).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)

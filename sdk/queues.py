@@ -47,7 +47,8 @@ class QueueKey(Value):
 
 
 class QueueState(Value):
-    """A queue as it stands. `type`: `task` for a task's own, else `custom`.
+    """A queue as it stands. `type`: `task` for a task's own, else `custom`. `name`, which every call takes again: a task's
+    own is `task/<id>`.
 
     `running`: runs that hold a place; `queued`: runs that wait for one. `concurrency_limit`: the limit that holds, None
     for the environment's; `base_limit`: the one that code declares; `overridden_at`: since when another one holds.
@@ -78,7 +79,7 @@ class QueueState(Value):
             for each in wire.get("keys", ())
         )
         self._keep(
-            wire["id"], wire["name"], wire["type"], wire["running"], wire["queued"], wire["paused"],
+            wire["id"], _name(wire), wire["type"], wire["running"], wire["queued"], wire["paused"],
             wire.get("concurrencyLimit"), limits.get("base"), _date(limits.get("overriddenAt")), tuple(keys), wire,
         )  # fmt: skip
 
@@ -188,6 +189,10 @@ class Queues:
         from sojourn.sdk.client import default
 
         return self._given or default()
+
+
+def _name(wire: Mapping[str, Any]) -> str:
+    return f"{_OF_TASK}{wire['name']}" if wire["type"] == "task" else str(wire["name"])
 
 
 def address(queue: Named) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 
 from sojourn.control_plane.wiring import Platform
-from sojourn.web.pages import Pages, Static
+from sojourn.web.pages import Pages, Static, nowhere
 from sojourn.web.reference import ReferencePage
 from sojourn.web.run import RunPage
 from sojourn.web.runs import RunsPage
@@ -43,4 +43,5 @@ def add_pages(app: falcon.App, platform: Platform, api: Callable[[], Mapping[str
     }
     for path, resource in table.items():
         app.add_route(path, resource)
+    app.add_sink(nowhere)
     app.add_error_handler(Refused, pages.refuse)

@@ -76,7 +76,7 @@ def chosen(given: Callable[[str], str], now: datetime) -> Chosen:
     if given("test") in ("true", "false"):
         texts["test"] = given("test")
         found["is_test"] = texts["test"] == "true"
-    for field, read in (("from", duration.date), ("to", duration.date), ("period", duration.seconds)):
+    for field, read in (("from", duration.moment), ("to", duration.until), ("period", duration.seconds)):
         with suppress(duration.BadTime):
             found[field] = read(given(field).strip())
             texts[field] = given(field).strip()

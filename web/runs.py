@@ -70,6 +70,8 @@ class RunsPage:
             version_deployed=self._versions.current(environment.id),
         )
 
+    on_head = on_get
+
     def _page(self, req: falcon.Request, environment: Environment, filters: RunFilters) -> Page:
         after, before = _cursor(req, "after"), _cursor(req, "before")
         try:

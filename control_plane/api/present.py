@@ -40,6 +40,8 @@ _FROM_OLDER = {
     "REATTEMPTING": RunStatus.EXECUTING,
     "WAITING_FOR_DEPLOY": RunStatus.PENDING_VERSION,
 }
+#: Every word for a status. No run is ever interrupted here, so that the older vocabulary's word finds nothing.
+STATUS_WORDS = (*RunStatus.__members__, *_FROM_OLDER, "INTERRUPTED")
 #: What the name of a task's own queue begins with.
 _OF_TASK = "task/"
 _QUEUED = frozenset({RunStatus.QUEUED, RunStatus.DELAYED, RunStatus.PENDING_VERSION})
@@ -55,10 +57,8 @@ def status_word(status: str, current: bool) -> str:
 
 def status_of(word: str) -> str | None:
     """The status that a word of either vocabulary means; None for a word of neither."""
-    if word in RunStatus.__members__:
-        return word
-    # No run is ever interrupted here, so that the older vocabulary's word finds nothing.
-    return "INTERRUPTED" if word == "INTERRUPTED" else _FROM_OLDER.get(word)
+    found: str | None = _FROM_OLDER.get(word)
+    return found or (word if word in STATUS_WORDS else None)
 
 
 def common(run: Run, version: str | None, current: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from sojourn.control_plane.api.bodies import (
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.naming import check_named
+from sojourn.control_plane.api.patterns import MAX_VALUES
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import request_key, tags_of
 from sojourn.control_plane.domain import duration, ids
@@ -49,7 +50,6 @@ from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs
 from sojourn.sdk.protocol import API_VERSION, MACHINES, MAX_IDEMPOTENCY_KEY_CHARS, RunStatus
 
-_MAX_VALUES = 100
 #: Of a run that was frozen more often, the newest ones are shown.
 _MAX_CHECKPOINTS = 200
 #: The same of its waits.
@@ -332,8 +332,8 @@ def values(text: str | None, field: str) -> list[str]:
     found = [value.strip() for value in (text or "").split(",") if value.strip()]
     if text and not found:
         raise Problem("QUERY_INVALID", f"{field} has no value.", field=field)
-    if len(found) > _MAX_VALUES:
-        raise Problem("QUERY_INVALID", f"{field} takes {_MAX_VALUES} values at most.", field=field)
+    if len(found) > MAX_VALUES:
+        raise Problem("QUERY_INVALID", f"{field} takes {MAX_VALUES} values at most.", field=field)
     return found
 
 

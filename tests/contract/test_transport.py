@@ -206,7 +206,7 @@ def test_queues(client: Client) -> None:
     queues = Queues(client)
     handle = trigger("echo", 1, {"queue": "emails", "concurrency_key": "k"}, client)
     assert handle.result().output == 1
-    assert {each.name for each in queues.list()} == {"emails", "echo", "mail/fail"}
+    assert {each.name for each in queues.list()} == {"emails", "task/echo", "task/mail/fail"}
     assert queues.pause("emails").paused
     held = trigger("echo", 2, {"queue": "emails"}, client)
     assert (held.retrieve().status, queues.retrieve("emails").queued) == ("QUEUED", 1)

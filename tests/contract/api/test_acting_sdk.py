@@ -160,7 +160,9 @@ def test_the_guide_to_runs(client: Client, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_guide_to_variables(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     before = clients.use(client)
-    exec(code("environment-variables.md"), {})
+    guide: dict[str, Any] = {}
+    exec(code("environment-variables.md"), guide)
+    guide["set_up"]()
     clients.use(before)
     assert capsys.readouterr().out == "A 1\nB 2\nDATABASE_PASSWORD <redacted>\n"
 
@@ -188,7 +190,7 @@ def test_the_same_awaited(straight: Straight) -> None:
             await client.envvars.create("A", "1")
             assert await client.envvars.list() == [EnvVar("A", "1")]
             await client.envvars.delete("A")
-            assert [each.name async for each in client.queues.list()] == ["hello"]
+            assert [each.name async for each in client.queues.list()] == ["task/hello"]
             assert (await client.queues.pause("task/hello")).paused
             assert not (await client.queues.resume("task/hello")).paused
             schedule = await client.schedules.create("hello", "0 9 * * *", deduplication_key="a")

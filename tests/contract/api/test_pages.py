@@ -169,6 +169,49 @@ def test_a_page_that_has_not_changed_is_not_sent_again(
     assert (again.status_code, again.content) == (304, b"")
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_an_address_without_a_page_is_one_for_browsers_and_an_error_for_programs(anonymous: testing.TestClient) -> None:
+    page = anonymous.simulate_get("/tasks", headers=BROWSER, host=HOST)
+    assert page.status_code == 404 and "No such page" in page.text and '<a href="/">All runs</a>' in page.text
+    for path, headers in (("/tasks", {"Accept": "application/json"}), ("/api/v1/nothing", BROWSER)):
+        assert anonymous.simulate_get(path, headers=headers, host=HOST).json["code"] == "NOT_FOUND"
+    assert anonymous.simulate_post("/tasks", headers=BROWSER, host=HOST).json["code"] == "NOT_FOUND"
+
+
+def test_a_run_that_is_not_there_leads_back(anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    page = look(anonymous, "/runs/run_" + "0" * 26, cookies).text
+    assert "No such run" in page and '<a href="/">All runs</a>' in page
+    assert "All runs" not in look(anonymous, "/").text  # which needs a session first
+
+
+def test_pages_lead_to_the_reference_and_back(anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    assert '<a href="/reference">API reference</a>' in look(anonymous, "/", cookies).text
+    assert '<a href="/">Runs</a>' in look(anonymous, "/reference").text
+
+
+def test_pages_have_heads(tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    for path in ("/", f"/runs/{tenant.trigger('headed')}", "/reference", "/static/style.css"):
+        answer = anonymous.simulate_head(path, cookies=cookies, host=HOST)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_log_line_s_properties_are_shown_as_they_are(
+    platform: Platform, tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]
+) -> None:
+    version = tenant.deploy(["page-of-lines"])["id"]
+    run = tenant.trigger("page-of-lines")
+    player = Player(executor(platform, tenant, version, "executor_of_lines"))
+    player.next()
+    line = {"n": 1, "at": "2026-03-04T12:00:00Z", "stream": "logger", "level": "ERROR", "message": "bad"}
+    told = player.post("logs", player.held(lines=[{**line, "properties": {"error": "'ä' <b>"}}], dropped=0))
+    assert told.status_code == 200
+    shown = look(anonymous, f"/runs/{run}", cookies).text
+    assert "{&#34;error&#34;: &#34;&#39;ä&#39; &lt;b&gt;&#34;}" in shown and "u0027" not in shown
+    assert "Sojourn 0." in shown  # the release, not the run's version
+
+
 def test_what_is_anothers_is_not_there(stranger: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
     run = stranger.trigger("private")
     answers = [look(anonymous, f"/runs/{name}", cookies) for name in (run, run[:-5] + "00000", "x", "%00")]

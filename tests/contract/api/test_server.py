@@ -115,16 +115,3 @@ def test_a_large_body_is_refused_and_the_connection_goes_on(port: int, tenant: T
     connection.request("GET", "/healthz")
     assert connection.getresponse().status == 200
     connection.close()
-
-
-@pytest.mark.parametrize(
-    ("headers", "statuses"),
-    [
-        ("X-Big: " + "x" * 65_536 + "\r\nContent-Length: 2\r\n", {431}),
-        ("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", {400}),
-        ("Content-Length: 2\r\nContent-Length: 3\r\n", {400}),
-        ("Transfer-Encoding: \x0bchunked\r\n", {400, 501}),
-    ],
-)
-def test_what_is_not_http_never_arrives(port: int, tenant: Tenant, headers: str, statuses: set[int]) -> None:
-    assert exchange(port, tenant, TRIGGER, headers, b"{}")[0] in statuses

@@ -123,7 +123,10 @@ REFUSED: list[tuple[dict[str, str], tuple[str, ...]]] = [
         ("a.py", "line 1", "b.py", "line 3", "no good"),
     ),
     ({"a.py": "def f(:\n"}, ("a.py", "line 1", "SyntaxError")),
-    ({"a.py": "import not_installed_anywhere\n"}, ("a.py", "No module named 'not_installed_anywhere'")),
+    (
+        {"a.py": "import not_installed_anywhere.part\n"},
+        ("a.py", "No module named 'not_installed_anywhere'", "install what brings", f"for {sys.executable}"),
+    ),
     ({"a.py": "raise SystemExit(3)\n"}, ("ended Python (3)", "if __name__ == '__main__'")),
     ({"a.py": "raise KeyboardInterrupt\n"}, ("KeyboardInterrupt", "a.py")),
     ({"a.py": "from sojourn import task\n@task\ndef f(a, b, c): ...\n"}, ("nobody can give it c", "a.py", "line 2")),
@@ -151,6 +154,31 @@ def test_what_cannot_be_indexed_says_where_and_why(tmp_path: Path, files: dict[s
     for text in told:
         assert text in ended.stderr
     assert "sdk/manifest.py" not in ended.stderr and "importlib" not in ended.stderr
+
+
+CHANGES = (
+    "one.trigger()",
+    "one.trigger_and_wait()",
+    "tasks.batch_trigger('same', [1])",
+    "async def go(): await AsyncClient().tasks.trigger('same')\nasyncio.run(go())",
+    "wait.create_token()",
+    "envvars.create('NAME', 'value')",
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_would_be_done_at_every_import_is_refused(tmp_path: Path, change: str) -> None:
+    imports = "import asyncio\nfrom sojourn import AsyncClient, envvars, tasks, wait\n"
+    files = {"deep/app.py": f"{imports}{TASK}{change}\n"}
+    ended = index(write(tmp_path / "project", files), tmp_path / "manifest.json")
+    assert ended.returncode == 1
+    assert "deep/app.py triggers or changes something while it is imported" in ended.stderr
+    assert f"line {len(files['deep/app.py'].splitlines())}" in ended.stderr  # the user's own
+
+
+def test_what_is_only_defined_may_trigger(tmp_path: Path) -> None:
+    files = {"a.py": f"{TASK}def later():\n    one.trigger()\nif __name__ == '__main__':\n    later()\n"}
+    assert index(write(tmp_path / "project", files), tmp_path / "manifest.json").returncode == 0
 
 
 def test_a_thread_that_the_import_started_does_not_hold_it(tmp_path: Path) -> None:
