@@ -34,20 +34,20 @@ def ahead(text: str, field: str, now: datetime) -> datetime | None:
         raise refused(field, error) from None
 
 
-def trigger(options: Mapping[str, Any], now: datetime, prefix: str = "options.") -> None:
+def trigger(options: Mapping[str, Any], now: datetime) -> None:
     """The options of a trigger that have to be such and such."""
     if options.get("delay") is not None:
-        ahead(options["delay"], f"{prefix}delay", now)
+        ahead(options["delay"], "options.delay", now)
     if isinstance(options.get("ttl"), str):
-        seconds(options["ttl"], f"{prefix}ttl")
+        seconds(options["ttl"], "options.ttl")
     if options.get("idempotencyKeyTTL") is not None:
-        seconds(options["idempotencyKeyTTL"], f"{prefix}idempotencyKeyTTL")
+        seconds(options["idempotencyKeyTTL"], "options.idempotencyKeyTTL")
     if options.get("debounce"):
-        debounce(options["debounce"], f"{prefix}debounce")
+        debounce(options["debounce"], "options.debounce")
     tags = options.get("tags") or []
     count = len({tag for tag in ([tags] if isinstance(tags, str) else tags) if tag.strip()})
     if count > MAX_TAGS:
-        raise Refused(422, "TOO_MANY_TAGS", f"There are {count} tags.", f"{prefix}tags")
+        raise Refused(422, "TOO_MANY_TAGS", f"There are {count} tags.", "options.tags")
 
 
 def debounce(wish: Mapping[str, Any], field: str = "options.debounce") -> tuple[timedelta, timedelta | None]:
@@ -65,8 +65,8 @@ def rate(body: Mapping[str, Any]) -> rates.Rate:
     """A rate that a call asks for."""
     if body.get("perKey") and body.get("concurrencyKey") is not None:
         raise Refused(400, "BODY_INVALID", "The body takes either perKey or concurrencyKey.")
-    for name in ("limit", "burst"):
-        if body.get(name) is not None and not _is_whole(body[name]):
+    for name in ("limit", *(["burst"] if body.get("burst") is not None else [])):
+        if not _is_whole(body[name]):
             raise refused(name, "must be a whole number")
     try:
         return rates.read(body["limit"], body["period"], body.get("burst"))
@@ -79,7 +79,7 @@ def limit(body: Mapping[str, Any]) -> None:
     number, percent = body.get("concurrencyLimit"), body.get("percent")
     if number is not None and not (_is_whole(number) and 0 <= number <= MAX_QUEUE_LIMIT):
         raise refused("concurrencyLimit", f"is a whole number, 0 to {MAX_QUEUE_LIMIT}")
-    if percent is not None and not 0 < percent <= 100:
+    if percent is not None and not ((_is_whole(percent) or isinstance(percent, float)) and 0 < percent <= 100):
         raise refused("percent", "is above 0, 100 at most")
 
 
