@@ -103,8 +103,10 @@ class Client:
         return wire
 
     def list_runs(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A page of runs: `{data, pagination: {next?, previous?}}`; `query` in the wire's words."""
-        return self.request("GET", "/api/v1/runs" + (f"?{urlencode(query)}" if query else ""))
+        """A page of runs: `{data, pagination: {next?, previous?}}`; `query` in the wire's words, a list is sent value by
+        value.
+        """
+        return self.request("GET", "/api/v1/runs" + (f"?{urlencode(query, doseq=True)}" if query else ""))
 
     def cancel(self, run_id: str) -> dict[str, Any]:
         """Cancels a run; one that is over stays as it is."""
@@ -269,7 +271,7 @@ class Client:
 
     def list_tokens(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A page of tokens: `{data, pagination: {next?, previous?}}`; `query` in the wire's words."""
-        return self.request("GET", "/api/v1/waitpoints/tokens" + (f"?{urlencode(query)}" if query else ""))
+        return self.request("GET", "/api/v1/waitpoints/tokens" + (f"?{urlencode(query, doseq=True)}" if query else ""))
 
     def complete_token(self, token_id: str, data: Any = None) -> dict[str, Any]:
         """Completes a token; one that is complete stays as it is. PayloadError for what is not JSON."""

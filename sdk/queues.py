@@ -85,7 +85,7 @@ class Queues:
         self._given = client
 
     def list(self, *, limit: int | None = None) -> QueueStates:
-        """Queues by their names, page after page as they are asked for."""
+        """Queues by their names, as they were when the first was asked for: the list is read whole before."""
         listed: QueueStates = pages.listed(
             pages.numbered(lambda number, size: self._client().list_queues(number, size), QueueState, limit)
         )

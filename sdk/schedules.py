@@ -112,7 +112,10 @@ class Schedules:
         return inside.call(schedule_calls.backfill, _id(schedule), begin, end, client)
 
     def list(self, *, limit: int | None = None, client: Client | None = None) -> ScheduleStates:
-        """Schedules, newest first, page after page as they are asked for; in `async def` code an async iterator."""
+        """Schedules, newest first, as they were when the first was asked for: the list is read whole before.
+
+        In `async def` code an async iterator.
+        """
         from sojourn.sdk import pages, schedule_calls
 
         listed: ScheduleStates = pages.listed(schedule_calls.pages(limit, client))

@@ -15,9 +15,10 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from sojourn.sdk import client as clients
+from sojourn.sdk import filter_words
 from sojourn.sdk.client import Client
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import PayloadError
@@ -103,7 +104,7 @@ class Platform:
             match = re.fullmatch(pattern, parts.path)
             if match and method == request.method:
                 try:
-                    body = respond(*map(unquote, match.groups()), request, dict(parse_qsl(parts.query)))
+                    body = respond(*map(unquote, match.groups()), request, parse_qs(parts.query))
                 except Refused as refusal:
                     return _response(refusal.status, {"error": str(refusal), "code": refusal.code})
                 return _response(200, body)
@@ -195,14 +196,14 @@ class Platform:
         options |= json.loads(request.body or b"{}")
         return {"id": self._start(old.task, self._payloads[run_id], options, is_replay=True)}
 
-    def _page(self, _: Request, query: Mapping[str, str]) -> dict[str, Any]:
+    def _page(self, _: Request, query: Mapping[str, list[str]]) -> dict[str, Any]:
         found = [self._run(run_id) for run_id in reversed(self.runs)]
         for field in ("status", "taskIdentifier", "region"):
-            wanted = query.get(f"filter[{field}]", "").split(",")
-            found = [run for run in found if wanted == [""] or run[field] in wanted]
-        tags = set(query.get("filter[tag]", "").split(",")) - {""}
+            wanted = filter_words.read(query.get(f"filter[{field}]", []))
+            found = [run for run in found if not wanted or run[field] in wanted]
+        tags = set(filter_words.read(query.get("filter[tag]", [])))
         found = [run for run in found if not tags or tags & set(run["tags"])]
-        begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
+        begin, size = int(query.get("page[after]", [0])[0]), int(query.get("page[size]", [_PAGE])[0])
         more = begin + size < len(found)
         return {"data": found[begin : begin + size], "pagination": {"next": str(begin + size)} if more else {}}
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sojourn.sdk.durations import duration
 from sojourn.sdk.encoding import encode
+from sojourn.sdk.filter_words import read
 from sojourn.sdk.tokens import TokenState
 from sojourn.sdk.trigger_options import idempotency_key
 
@@ -70,10 +71,10 @@ class TokenBook:
         """A token, as the API has it."""
         return self._items.get(token_id)
 
-    def page(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def page(self, query: Mapping[str, list[str]]) -> dict[str, Any]:
         """A page of tokens, newest first."""
         found = [item for item in reversed(self._items.values()) if _fits(item, query)]
-        begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
+        begin, size = int(query.get("page[after]", [0])[0]), int(query.get("page[size]", [_PAGE])[0])
         more = begin + size < len(found)
         return {"data": found[begin : begin + size], "pagination": {"next": str(begin + size)} if more else {}}
 
@@ -124,14 +125,13 @@ def completion(body: bytes | None) -> str:
     return json.dumps(json.loads(body or b"{}").get("data"))
 
 
-def _fits(item: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    statuses = query.get("filter[status]")
-    tags = query.get("filter[tags]")
+def _fits(item: Mapping[str, Any], query: Mapping[str, list[str]]) -> bool:
+    statuses, tags = (read(query.get(f"filter[{name}]", [])) for name in ("status", "tags"))
     key = query.get("filter[idempotencyKey]")
     return (
-        (statuses is None or item["status"] in statuses.split(","))
-        and (tags is None or bool(set(tags.split(",")) & set(item["tags"])))
-        and (key is None or item.get("idempotencyKey") == key)
+        (not statuses or item["status"] in statuses)
+        and (not tags or bool(set(tags) & set(item["tags"])))
+        and (key is None or item.get("idempotencyKey") == key[0])
     )
 
 

@@ -101,7 +101,7 @@ class Webhooks:
     def deliveries(
         self, webhook: WebhookState | str, *, status: str | None = None, limit: int | None = None
     ) -> WebhookDeliveries:
-        """Messages to a webhook, newest first, page after page as they are asked for.
+        """Messages to a webhook, newest first, as they were when the first was asked for: up to `limit` are read before.
 
         `status`: only those that are PENDING, DELIVERED or FAILED.
         """

@@ -6,16 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from sojourn.control_plane.domain import names
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
     MAX_CONCURRENCY_KEY_CHARS,
     MAX_DEBOUNCE_KEY_CHARS,
     MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_METADATA_BYTES,
+    MAX_PAYLOAD_BYTES,
     MAX_RATE,
     MAX_TAG_CHARS,
     MAX_WAITS,
     NO_MAX_DURATION,
 )
+from sojourn.sdk.sizes import ESCAPED
 
 MAX_NAME_CHARS = 256
 #: Runs of a queue at once.
@@ -30,6 +34,9 @@ IMAGE = (
 MAX_BATCH_RUNS, MAX_USUAL_BATCH, MAX_WHOLE_BATCH = 100_000, 1_000, 500
 #: Runs that a bulk action names by their ids.
 MAX_BULK_RUNS = 500
+#: Bytes of a body that has one payload: the value's own limit, were every letter escaped. And of a trigger, or an item.
+MAX_VALUE_BYTES = ESCAPED * MAX_PAYLOAD_BYTES + 1024
+MAX_TRIGGER_BYTES = ESCAPED * (MAX_PAYLOAD_BYTES + MAX_METADATA_BYTES) + 512 * 1024
 #: Seconds of head start, either way.
 MAX_PRIORITY = 31_536_000
 
@@ -48,10 +55,19 @@ def indexable(text: str) -> str:
     return text
 
 
-def printable(text: str) -> str:
-    """A task's id: what a manifest may hold."""
-    if not text.isprintable():
-        raise ValueError("must be printable characters")
+def task_name(text: str) -> str:
+    """A task's id, as an address can name it, too."""
+    return _unless(names.task_flaw(text), text)
+
+
+def queue_name(text: str) -> str:
+    """A queue's name, as an address can name it, too."""
+    return _unless(names.queue_flaw(text), text)
+
+
+def _unless(flaw: str | None, text: str) -> str:
+    if flaw is not None:
+        raise ValueError(flaw)
     return text
 
 
@@ -66,8 +82,9 @@ Key = Annotated[
 KeyTTL = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[smhd]$")]
 ConcurrencyKey = Annotated[str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), AfterValidator(identifier)]
 Time = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+TaskId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(task_name)]
 QueueText = Annotated[
-    str, StringConstraints(pattern=r"^(task/.{1,256}|[A-Za-z0-9_\-/]{1,128})$"), AfterValidator(identifier)
+    str, StringConstraints(pattern=r"^(task/.{1,256}|[A-Za-z0-9_\-/]{1,128})$"), AfterValidator(queue_name)
 ]
 _Number = (
     Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
@@ -126,7 +143,7 @@ class RunOptions(Strict):
     idempotencyKeyTTL: KeyTTL | None = None
     idempotencyKeyOptions: IdempotencyKeyOptions | None = None
     tags: Tag | list[Tag] | None = Field(default=None, description="At most 10; blank ones are dropped.")
-    metadata: Any = Field(default=None, description="An object, or its JSON as a text; 262144 bytes at most.")
+    metadata: Any = Field(default=None, description="An object, or its JSON as a text; 262144 bytes of UTF-8 at most.")
     metadataType: Literal["application/json"] | None = None
     payloadType: Annotated[str, StringConstraints(max_length=100)] | None = None
     payloadSize: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Accepted from clients and not used.")
@@ -170,14 +187,13 @@ class TriggerBody(Strict):
 
 
 _Runs = Annotated[int, Field(ge=1, le=MAX_BATCH_RUNS)]
-_Task = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(printable)]
 
 
 class BatchBody(Strict):
     """A new batch: how many items it is to have. Its idempotency key leads to it for 30 days, or `idempotencyKeyTTL`."""
 
     runCount: _Runs = Field(description="1000 at most; with the header `x-sojourn-batch: large` 100000.")
-    taskIdentifiers: Annotated[list[Name], Field(min_length=1, max_length=MAX_BATCH_RUNS)] | None = Field(
+    taskIdentifiers: Annotated[list[TaskId], Field(min_length=1, max_length=MAX_BATCH_RUNS)] | None = Field(
         default=None, description="Its items' tasks: named by whoever may not trigger all."
     )
     parentRunId: Name | None = None
@@ -191,7 +207,7 @@ class BatchItemBody(Strict):
     """A line of a batch's items. `payload` is any JSON value, or none."""
 
     index: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)]
-    task: _Task
+    task: TaskId
     payload: Any = None
     options: RunOptions | None = None
 
@@ -202,13 +218,13 @@ class BatchItemName(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     index: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)]
-    task: _Task
+    task: TaskId
 
 
 class BatchedRun(Strict):
     """An item of a batch that is sent whole: its index is its place in the list."""
 
-    task: _Task
+    task: TaskId
     payload: Any = None
     context: Any = Field(default=None, description="Accepted from older clients and not used.")
     options: RunOptions | None = None
@@ -283,7 +299,7 @@ _Window = Annotated[str, StringConstraints(min_length=1, max_length=10), AfterVa
 class ScheduleBody(Strict):
     """What a schedule is to be; what is absent takes its default, also where the schedule is there already."""
 
-    task: Name
+    task: TaskId
     cron: _Cron = Field(
         description="Minute, hour, day of month, month, day of week; `L` is the last day, `5L` the last Friday."
     )
@@ -326,7 +342,7 @@ class WebhookBody(Strict):
     events: Annotated[list[_Event], Field(min_length=1, max_length=20)] | None = Field(
         default=None, description="What to be told of; every end if absent."
     )
-    tasks: Annotated[list[Name], Field(max_length=100)] | None = Field(
+    tasks: Annotated[list[TaskId], Field(max_length=100)] | None = Field(
         default=None, description="Of whose runs; all tasks' if absent or empty."
     )
     description: Annotated[str, StringConstraints(max_length=256), AfterValidator(identifier)] | None = None
@@ -381,7 +397,7 @@ class RateBody(RateResetBody):
 class KeyResetBody(Strict):
     """Whose key it is."""
 
-    taskIdentifier: Name
+    taskIdentifier: TaskId
 
 
 class RescheduleBody(Strict):
@@ -532,7 +548,9 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
 
-_Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(identifier)]
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(identifier)]
+#: Several values: one parameter with commas between them, or a parameter for each.
+_Listed = _Word | Annotated[list[_Word], Field(max_length=100)]
 
 
 class ListQuery(Query):
@@ -558,7 +576,10 @@ class PageQuery(ListQuery):
 
 
 class RunsQuery(PageQuery):
-    """Which runs: several values of one filter are separated by commas and any of them fits."""
+    """Which runs: any of several values of one filter fits.
+
+    Commas separate values; a parameter that is sent more than once has one value each time, whatever is in it.
+    """
 
     status: _Listed | None = Field(default=None, alias="filter[status]", description="Of either vocabulary.")
     task: _Listed | None = Field(default=None, alias="filter[taskIdentifier]")
@@ -591,7 +612,10 @@ class ProjectRunsQuery(RunsQuery):
 
 
 class TokensQuery(PageQuery):
-    """Which tokens: several values of one filter are separated by commas and any of them fits."""
+    """Which tokens: any of several values of one filter fits.
+
+    Commas separate values; a parameter that is sent more than once has one value each time, whatever is in it.
+    """
 
     status: _Listed | None = Field(default=None, alias="filter[status]", description="WAITING, COMPLETED, TIMED_OUT.")
     tags: _Listed | None = Field(default=None, alias="filter[tags]")

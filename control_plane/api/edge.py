@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import falcon
 from pydantic import BaseModel, ValidationError
@@ -23,8 +24,10 @@ Action = Callable[..., Any]
 Responder = Callable[..., None]
 
 _MAX_ISSUES = 20
-#: Stands for an encoded slash inside a path's segment while Falcon splits the path.
-_SLASH = "\x1f"
+#: Stands for an encoded slash inside a path's segment while Falcon splits the path: nothing that is named has it.
+_SLASH = "\0"
+#: Says in a request's environment that it does.
+_KEPT = "sojourn.slashes"
 
 
 class Resource:
@@ -59,6 +62,7 @@ def _responder(route: Route, action: Action, gate: Gate, guard: Guard, clock: Ca
 
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         env = req.env
+        _check_address(env)
         if _SLASH in env["PATH_INFO"]:
             path = {name: value.replace(_SLASH, "/") for name, value in path.items()}
         now = caller = visitor = None
@@ -104,11 +108,27 @@ def keep_encoded_slashes(env: dict[str, Any]) -> None:
     raw = env.get("RAW_URI", "")
     if "%2" not in raw or not raw.startswith("/"):
         return
-    path = raw.partition("?")[0].lower()
-    if "%2f" not in path or "%1f" in path or _SLASH in env["PATH_INFO"]:
+    path = raw.partition("?")[0]
+    if "%2f" not in path.lower() or _SLASH in env["PATH_INFO"]:
         return
-    raw_segments = raw.partition("?")[0].replace("%2F", "%1F").replace("%2f", "%1F")
-    env["PATH_INFO"] = falcon.uri.decode(raw_segments, unquote_plus=False).encode("utf-8").decode("latin-1")
+    env[_KEPT] = True
+    env["PATH_INFO"] = unquote_to_bytes(path.replace("%2F", "%00").replace("%2f", "%00")).decode("latin-1")
+
+
+def _check_address(env: Mapping[str, Any]) -> None:
+    """`Problem` for an address that is not UTF-8, or has a NUL: it would name something else than was meant."""
+    path, query = env["PATH_INFO"], env.get("QUERY_STRING", "")
+    try:
+        if not path.isascii():
+            path.encode("latin-1").decode()
+        if "%" in query:
+            unquote_to_bytes(query).decode()
+        elif not query.isascii():
+            query.encode("latin-1").decode()
+    except UnicodeError:
+        raise Problem("PARAMS_INVALID", "The address is not UTF-8.", next_step="encode it as UTF-8") from None
+    if _SLASH in path and _KEPT not in env:
+        raise Problem("PARAMS_INVALID", "The address has a NUL.")
 
 
 def read_body(raw: bytes, kind: type[BaseModel], parse: Callable[[bytes], Any]) -> BaseModel:

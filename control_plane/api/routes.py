@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from sojourn.control_plane.api import bodies, key_models, needs, project_replies, replies
 from sojourn.control_plane.api.auth import Caller
 from sojourn.control_plane.api.needs import Need
-from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -117,7 +116,7 @@ ROUTES: tuple[Route, ...] = (
         "Trigger a task",
         replies.TriggeredReply,
         body=bodies.TriggerBody,
-        limit=MAX_PAYLOAD_BYTES + 512 * KIB,
+        limit=bodies.MAX_TRIGGER_BYTES,
         codes=(
             "PARAMS_INVALID",
             "HEADERS_INVALID",
@@ -666,7 +665,7 @@ ROUTES: tuple[Route, ...] = (
         "Complete a token; one that is complete stays as it is",
         replies.SuccessReply,
         body=bodies.CompleteBody,
-        limit=MAX_PAYLOAD_BYTES + 1 * KIB,
+        limit=bodies.MAX_VALUE_BYTES,
         codes=_TOKEN,
         needs=needs.WRITE_WAITPOINT,
     ),

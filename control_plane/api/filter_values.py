@@ -1,0 +1,31 @@
+"""Values of a list's filters, out of its parameters.
+
+In one parameter commas separate values. A parameter that comes more than once has one value each time, whatever is in it.
+"""
+
+from __future__ import annotations
+
+from sojourn.control_plane.api.problems import Problem
+
+_MAX_VALUES = 100
+
+
+def values(given: str | list[str] | None, field: str) -> list[str]:
+    """The values of a filter whose words are the platform's: spaces around them mean nothing."""
+    return [word.strip() for word in texts(given, field)]
+
+
+def texts(given: str | list[str] | None, field: str) -> list[str]:
+    """The values of a filter whose words are the user's: just as they are."""
+    found = words_of(given)
+    if given and not found:
+        raise Problem("QUERY_INVALID", f"{field} has no value.", field=field)
+    if len(found) > _MAX_VALUES:
+        raise Problem("QUERY_INVALID", f"{field} takes {_MAX_VALUES} values at most.", field=field)
+    return found
+
+
+def words_of(given: str | list[str] | None) -> list[str]:
+    """What a parameter lists, separated by commas; one that came more than once had one value each time."""
+    words = given if isinstance(given, list) else (given or "").split(",")
+    return [word for word in dict.fromkeys(words) if word.strip()]
