@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from sojourn.sdk import inside, pages
+from sojourn.sdk.named import id_of
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
@@ -133,7 +134,7 @@ class BulkActions:
 
 
 def _id(action: BulkActionState | str) -> str:
-    return action if isinstance(action, str) else action.id
+    return id_of(action, "bulk action")
 
 
 bulk_actions = BulkActions()

@@ -16,6 +16,7 @@ from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
 from sojourn.sdk.errors import ApiError, ConfigurationError, RunTimeoutError
 from sojourn.sdk.inside import blocking, in_loop, wait_for
+from sojourn.sdk.named import id_of, several
 from sojourn.sdk.protocol import MAX_WAITS
 from sojourn.sdk.result import Results, TaskResult
 from sojourn.sdk.run_filters import RunFilters, document_of, query_of
@@ -342,6 +343,8 @@ class Runs:
 
     def reschedule(self, run_id: str, delay: str | float | timedelta | datetime) -> Run:
         """Another start for a run that is delayed: so long from now, or a date."""
+        if delay is None:
+            raise ConfigurationError("reschedule takes a duration from now, or a date")
         client = self._client
         return Run.of(client.reschedule(run_id, trigger_options({"delay": delay})["delay"]), client)
 
@@ -365,13 +368,13 @@ class Runs:
         """
         change: dict[str, Any] = {} if metadata is None else {"metadata": metadata}
         given = {"operations": operations, "parentOperations": parent_operations, "rootOperations": root_operations}
-        change |= {name: list(each) for name, each in given.items() if each}
+        change |= {name: several(each, name) for name, each in given.items() if each}
         held: Mapping[str, Any] = self._client.change_metadata(run_id, change)["metadata"]
         return held
 
     def add_tags(self, run_id: str, tags: str | Sequence[str]) -> None:
         """Adds tags to a run, which has 10 at most."""
-        self._client.add_tags(run_id, [tags] if isinstance(tags, str) else tags)
+        self._client.add_tags(run_id, [tags] if isinstance(tags, str) else several(tags, "tags"))
 
     def reset_idempotency_key(self, task: Task | str, key: Any, *, run_id: str | None = None) -> None:
         """The next trigger of the task with this key makes a run.
@@ -380,7 +383,7 @@ class Runs:
         """
         current = inside()
         written_in = run_id or (current.run.id if current is not None else None)
-        name = task if isinstance(task, str) else task.id
+        name = id_of(task, "task")
         self._client.reset_idempotency_key(name, idempotency_key(key, written_in))
 
     def events(self, run_id: str) -> Sequence[Mapping[str, Any]]:
@@ -420,7 +423,7 @@ class Runs:
         if [run_ids is not None, bool(wanted), everything].count(True) != 1:
             raise ConfigurationError("give ids or filters, or everything=True: which runs are meant?")
         wire: dict[str, Any] = {"action": action, "name": name, "targetRegion": region}
-        wire |= {"filter": wanted} if run_ids is None else {"runIds": [*run_ids]}
+        wire |= {"filter": wanted} if run_ids is None else {"runIds": several(run_ids, "ids of runs")}
         client = self._client
         made = client.create_bulk_action({name: value for name, value in wire.items() if value is not None})
         return BulkActionState(made)

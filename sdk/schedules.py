@@ -7,7 +7,7 @@ awaitable of that.
 from __future__ import annotations
 
 from sojourn.sdk import inside
-from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.named import id_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,10 +129,7 @@ class Schedules:
 
 
 def _id(schedule: ScheduleState | str) -> str:
-    name = schedule if isinstance(schedule, str) else getattr(schedule, "id", None)
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"{schedule!r} is no schedule: give what schedules.create gave, or its id")
-    return name
+    return id_of(schedule, "schedule")
 
 
 schedules = Schedules()

@@ -22,10 +22,10 @@ def texts(given: str | list[str] | None, field: str) -> list[str]:
         raise Problem("QUERY_INVALID", f"{field} has no value.", field=field)
     if len(found) > _MAX_VALUES:
         raise Problem("QUERY_INVALID", f"{field} takes {_MAX_VALUES} values at most.", field=field)
-    return found
+    return list(dict.fromkeys(found))
 
 
 def words_of(given: str | list[str] | None) -> list[str]:
     """What a parameter lists, separated by commas; one that came more than once had one value each time."""
     words = given if isinstance(given, list) else (given or "").split(",")
-    return [word for word in dict.fromkeys(words) if word.strip()]
+    return [word for word in words if word.strip()]
