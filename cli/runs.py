@@ -12,6 +12,7 @@ import click
 
 from sojourn.cli import bulk, output, profile, run_details
 from sojourn.cli.environment import environment_options as environment_options
+from sojourn.cli.json_text import shown
 from sojourn.cli.output import FAILED, OK, USAGE, clean, fail
 from sojourn.cli.run_filters import filter_options, filters_of
 from sojourn.sdk.client import Client
@@ -334,7 +335,7 @@ def _conclude(run: dict[str, Any], as_json: bool) -> int:
             f"{output.duration(run['durationMs'])}"
         )
         if "output" in run:
-            click.echo("output: " + clean(json.dumps(run["output"], ensure_ascii=False)))
+            click.echo(f"output: {shown(run['output'])}")
         if "error" in run:
             error = run["error"]
             click.echo(clean(f"error: {error.get('name', '')} {error.get('message', '')}".replace("  ", " ")))

@@ -997,10 +997,10 @@ ROUTES: tuple[Route, ...] = (
         "/api/v1/keys",
         "keys.create",
         _KEY,
-        "Create a secret key, which is shown this once",
+        "Create a secret key, which is shown this once, and to a repetition of the request within a day",
         key_models.KeyMadeReply,
         body=key_models.NewKeyBody,
-        codes=("SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
+        codes=("HEADERS_INVALID", "API_KEY_OVER", "SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
         needs=needs.MANAGE_KEYS,
     ),
     Route(
@@ -1011,7 +1011,7 @@ ROUTES: tuple[Route, ...] = (
         "Create a key in place of another, which opens for a day more, or as long as is said",
         key_models.KeyMadeReply,
         body=key_models.RotateBody,
-        codes=(*_API_KEY, "API_KEY_OVER", "SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
+        codes=(*_API_KEY, "HEADERS_INVALID", "API_KEY_OVER", "SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
         needs=needs.MANAGE_KEYS,
     ),
     Route(

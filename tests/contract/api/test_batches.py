@@ -14,6 +14,7 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane import faults
+from sojourn.control_plane.api.batches import LINE_LIMIT
 from sojourn.control_plane.api.replies import (
     BatchCountedReply,
     BatchFilledReply,
