@@ -67,7 +67,7 @@ def _responder(route: Route, action: Action, gate: Gate, guard: Guard, clock: Ca
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         env = req.env
         _check_address(env)
-        if _SLASH in env["PATH_INFO"]:
+        if _KEPT in env:
             path = {name: value.replace(_SLASH, "/") for name, value in path.items()}
         now = caller = visitor = None
         if opens is not None:
@@ -120,7 +120,7 @@ def keep_encoded_slashes(env: dict[str, Any]) -> None:
 
 
 def _check_address(env: Mapping[str, Any]) -> None:
-    """`Problem` for an address that is not UTF-8, or has a NUL: it would name something else than was meant."""
+    """`Problem` for an address that is not UTF-8: it would name something else than was meant."""
     path, query = env["PATH_INFO"], env.get("QUERY_STRING", "")
     try:
         if not path.isascii():
@@ -131,8 +131,6 @@ def _check_address(env: Mapping[str, Any]) -> None:
             query.encode("latin-1").decode()
     except UnicodeError:
         raise Problem("PARAMS_INVALID", "The address is not UTF-8.", next_step="encode it as UTF-8") from None
-    if _SLASH in path and _KEPT not in env:
-        raise Problem("PARAMS_INVALID", "The address has a NUL.")
 
 
 def read_body(raw: bytes, kind: type[BaseModel], parse: Callable[[bytes], Any]) -> BaseModel:

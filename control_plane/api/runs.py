@@ -159,7 +159,7 @@ class Runs:
     def reset_key(self, call: Call, key: str) -> dict[str, Any]:
         """Frees an idempotency key."""
         body: KeyResetBody = call.body
-        if len(key) > MAX_IDEMPOTENCY_KEY_CHARS:
+        if len(key) > MAX_IDEMPOTENCY_KEY_CHARS or "\0" in key:
             raise Problem("IDEMPOTENCY_KEY_NOT_FOUND")
         self._steering.reset_key(call.environment, body.taskIdentifier, key)
         return {"id": key}
