@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
@@ -73,7 +73,8 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _write_no_more() -> None:
     """Lets Python's last flush of what could not be written fail nobody."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # it may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def minute(text: str | None, absent: str = "") -> str:

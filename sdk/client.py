@@ -571,12 +571,13 @@ def _text(name: Any) -> str:
 
 
 def _json(body: Any) -> bytes:
-    """A body. `ConfigurationError` names the field that is no JSON."""
+    """A body. `ConfigurationError` names the field that is no JSON, but not its value, which may be a secret."""
     try:
         return _dumped(body)
     except (TypeError, ValueError, RecursionError):
         fields = body.items() if isinstance(body, Mapping) else ()
-        wrong = next((f"{name} cannot be {value!r:.80}" for name, value in fields if not _is_json(value)), "it is no JSON")
+        kinds = {name: value if isinstance(value, float) else f"a {type(value).__name__}" for name, value in fields}
+        wrong = next((f"{name} is {kinds[name]}" for name, value in fields if not _is_json(value)), "it is no JSON")
         raise ConfigurationError(f"this cannot be sent: {wrong}") from None
 
 

@@ -12,7 +12,7 @@ _MAX_VALUES = 100
 
 def values(given: str | list[str] | None, field: str) -> list[str]:
     """The values of a filter whose words are the platform's: spaces around them mean nothing."""
-    return [word.strip() for word in texts(given, field)]
+    return list(dict.fromkeys(word.strip() for word in texts(given, field)))
 
 
 def texts(given: str | list[str] | None, field: str) -> list[str]:

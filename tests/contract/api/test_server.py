@@ -129,6 +129,12 @@ def test_a_large_body_is_refused_and_the_connection_goes_on(port: int, tenant: T
     connection.close()
 
 
+@pytest.mark.parametrize("task", ["%FF", "a%2F%FF", "a%1Fb", "a%00b", "a%252Fb", "%2E%2E"])
+def test_an_address_that_names_no_task(port: int, tenant: Tenant, task: str) -> None:
+    path = f"/api/v1/tasks/{task}/trigger"
+    assert exchange(port, tenant, path, "Content-Length: 2\r\n", b"{}")[0] == 400
+
+
 @pytest.mark.parametrize(
     ("headers", "statuses"),
     [

@@ -132,7 +132,8 @@ def test_the_error_names_the_field_and_nothing_is_sent() -> None:
 
     client = Client("http://test", "tr_dev_x", transport=answer)
     for call, named in (
-        (lambda: Queues(client).override_limit("q", percent=float("nan")), "percent"),
+        (lambda: EnvVars(client).create("A", b"secret"), "value is a bytes$"),  # type: ignore[arg-type]
+        (lambda: Queues(client).override_limit("q", percent=float("nan")), "percent is nan"),
         (lambda: Queues(client).override_limit("q", percent=Decimal(5)), "percent"),  # type: ignore[arg-type]
         (lambda: Queues(client).set_rate("q", 1, "1s", burst=float("nan")), "burst"),  # type: ignore[arg-type]
         (lambda: Runs(client).list(version=5), "version"),  # type: ignore[arg-type]
