@@ -150,12 +150,12 @@ def test_a_list_loses_and_repeats_nothing_while_the_loop_changes_it(
 ) -> None:
     monkeypatch.setattr(pages, "SIZE", 3)
     keys = [f"many-{secrets.token_hex(4)}" for _ in range(11)]
-    made = {schedules.create("hello", "0 0 1 1 *", deduplication_key=key, client=client).id for key in keys}
+    made = {schedules.create("report", "0 0 1 1 *", deduplication_key=key, client=client).id for key in keys}
     seen = []
     for schedule in schedules.list(client=client):
         if schedule.id in made:
             seen.append(schedule.id)
-            schedules.create("hello", "0 0 1 1 *", deduplication_key=f"{schedule.id}-more", client=client)
+            schedules.create("report", "0 0 1 1 *", deduplication_key=f"{schedule.id}-more", client=client)
             schedules.delete(schedule, client=client)
     assert sorted(seen) == sorted(made)
 
