@@ -20,7 +20,7 @@ $(VENV)/.dev: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-demo: $(STAMP) ## From nothing to runs that completed, and a URL
+demo: $(STAMP) ## From nothing to runs that completed; on a terminal a dashboard until Ctrl-C
 	$(BIN)/python tools/demo.py
 
 demo-nomad: $(STAMP) ## The demo with every cold run as a Nomad batch job (as root; `make nomad` first)

@@ -47,12 +47,18 @@ def _add_list(access_tokens: click.Group) -> None:
             )
             for each in found["data"]
         ]
-        output.table(("token", "hint", "kind", "name", "last used (UTC)", "ends"), rows, whole="token")
+        output.table(("token", "hint", "kind", "name", "last used (UTC)", "ends"), rows, "no token")
 
 
 def _add_create(access_tokens: click.Group) -> None:
     @output.command(access_tokens, "create")
-    @click.option("--kind", type=click.Choice(["personal", "organization"]), default="personal", help="Whose; a person's.")
+    @click.option(
+        "--kind",
+        type=click.Choice(["personal", "organization"]),
+        default="personal",
+        show_default=True,
+        help="Whose it is: a person's, or an organization's, as for CI.",
+    )
     @click.option("--name", help="A name, for people.")
     @click.option("--expires", help="When it ends: a duration like 90d, or an ISO date.")
     @_options

@@ -31,9 +31,10 @@ def add(group: click.Group) -> None:
             output.show_json(page)
             return
         rows = [
-            (each["status"], each["type"].lower(), each["id"], _counts(each), each["createdAt"]) for each in page["data"]
+            (each["status"], each["type"].lower(), each["id"], _counts(each), output.second(each["createdAt"]))
+            for each in page["data"]
         ]
-        output.table(("status", "what", "bulk action", "runs", "begun"), rows)
+        output.table(("status", "what", "bulk action", "runs", "begun (UTC)"), rows, "no bulk action")
 
     @output.command(bulk, "get")
     @click.argument("action")

@@ -13,8 +13,12 @@ from typing import Any
 import click
 
 from sojourn.cli import output, profile
+from sojourn.cli.environment import environment_options
 from sojourn.cli.output import USAGE, fail
 from sojourn.sdk import archive
+from sojourn.sdk.client import Client
+from sojourn.sdk.errors import NotFoundError, PermissionDeniedError
+from sojourn.sdk.manifest import to_pack
 
 _INDEX_SECONDS = 120
 
@@ -24,10 +28,9 @@ def add(group: click.Group) -> None:
 
     @output.command(group, "deploy")
     @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-    @click.option("--env", "environment", default="dev", show_default=True, help="The environment to deploy to.")
     @click.option("--image", help="The container image that it runs in, where executors run by docker.")
     @click.option("--external-id", help="A name for the version, such as a commit, which triggers may ask for.")
-    @click.option("--data-dir", help="The stack to deploy to, if it is not the default one.")
+    @environment_options
     def deploy(
         directory: Path,
         environment: str,
@@ -36,21 +39,42 @@ def add(group: click.Group) -> None:
         data_dir: str | None,
         as_json: bool,
     ) -> None:
-        """Deploy the tasks of DIRECTORY: every function marked @task in its Python files."""
+        """Deploy the tasks of DIRECTORY: every function marked @task in its Python files.
+
+        They take the place of all that was deployed to the environment before.
+        """
         client = profile.client(environment, data_dir)
         manifest = _index(directory)
         try:
-            packed, content_hash = archive.pack(directory)
+            packed, content_hash = archive.pack(directory, to_pack(manifest))
         except archive.ArchiveError as error:
             fail(f"{directory} cannot be packed: {error}", USAGE)
+        before = _tasks_of(client)
         made = client.deploy(manifest, content_hash, base64.b64encode(packed).decode(), image, external_id)
+        gone = sorted(before - set(made["tasks"]))
         if as_json:
-            output.show_json(made)
+            output.show_json({**made, "removedTasks": gone})
             return
+        environment = profile.name_of(client, environment)
         word = "is current already" if made["isCached"] else "is now current"
         click.echo(f"version {made['version']} {word} in {environment} ({len(packed) / 1024:.0f} KB)")
-        rows = [(t["id"], t["file"], t["machine"], (t["queue"] or {}).get("name", "")) for t in manifest["tasks"]]
+        rows = [
+            (t["id"], t["file"], t["machine"], (t["queue"] or {}).get("name") or f"task/{t['id']}")
+            for t in manifest["tasks"]
+        ]
         output.table(("task", "file", "machine", "queue"), rows)
+        if gone:
+            click.echo(
+                output.clean(f"no longer there: {', '.join(gone)}; their new runs wait until they are deployed again")
+            )
+
+
+def _tasks_of(client: Client) -> set[str]:
+    """The tasks of the version that is current until now."""
+    try:
+        return {each["id"] for each in client.current_deployment()["tasks"]}
+    except (NotFoundError, PermissionDeniedError):
+        return set()
 
 
 def _index(directory: Path) -> dict[str, Any]:

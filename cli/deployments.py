@@ -24,8 +24,19 @@ def add(group: click.Group) -> None:
         if as_json:
             output.show_json(page)
             return
-        rows = [(each["version"], each["shortCode"], each["runtimeVersion"], each["deployedAt"]) for each in page["data"]]
-        output.table(("version", "content", "python", "deployed"), rows)
+        rows = [
+            (
+                each["version"],
+                "current" if each["isCurrent"] else "",
+                each["shortCode"],
+                each["runtimeVersion"],
+                output.minute(each["deployedAt"]),
+            )
+            for each in page["data"]
+        ]
+        output.table(
+            ("version", "", "content", "python", "deployed (UTC)"), rows, "nothing is deployed: `sojourn deploy DIR`"
+        )
 
     @output.command(deployments, "promote")
     @click.argument("version")

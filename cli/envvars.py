@@ -33,7 +33,7 @@ def _add_reading(env: click.Group) -> None:
             output.show_json(found)
             return
         rows = [(each["name"], each["value"], "secret" if each["isSecret"] else "") for each in found]
-        output.table(("name", "value", ""), rows)
+        output.table(("name", "value", ""), rows, "no variable is set")
 
     @output.command(env, "get")
     @click.argument("name")
@@ -67,7 +67,8 @@ def _add_changing(env: click.Group) -> None:
         except (OSError, ValueError) as error:
             output.fail(f"{file} cannot be read: {error}", output.USAGE)
         wanted = {"variables": text, "override": override, "isSecret": secret}
-        _show(profile.client(environment, data_dir).import_variables(wanted), f"{file} is imported", as_json)
+        done = profile.client(environment, data_dir).import_variables(wanted)
+        _show(done, f"{file}: {_imported(done)}", as_json)
 
     @output.command(env, "unset")
     @click.argument("name")
@@ -84,6 +85,12 @@ def _value(given: str | None) -> str:
         value: str = click.prompt("value", hide_input=True, default="", show_default=False)
         return value
     return sys.stdin.read().removesuffix("\n")
+
+
+def _imported(done: dict[str, Any]) -> str:
+    kept = done["kept"]
+    said = f"{done['created']} new, {done['updated']} changed"
+    return f"{said}, {len(kept)} left as they were ({', '.join(kept)}): --override changes them" if kept else said
 
 
 def _show(answer: dict[str, Any], text: str, as_json: bool) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from sojourn.cli import output, profile, server
-from sojourn.cli.environment import environment_options
-from sojourn.cli.output import clean
+from sojourn.cli.environment import asked, environment_options
+from sojourn.cli.output import USAGE, clean, fail
 
 
 def add(group: click.Group) -> None:
@@ -54,7 +54,7 @@ def _add_list(keys: click.Group) -> None:
             )
             for each in found["data"]
         ]
-        output.table(("key", "", "name", "hint", "may", "last used (UTC)", "ends"), rows, whole="key")
+        output.table(("key", "", "name", "hint", "may", "last used (UTC)", "ends"), rows)
 
 
 def _add_create(keys: click.Group) -> None:
@@ -136,6 +136,8 @@ def _add_token(keys: click.Group) -> None:
 
 
 def _ask(what: str, environment: str, data_dir: str | None, *options: str) -> dict[str, Any]:
+    if asked().project is not None:
+        fail("--direct finds an environment by its slug or its id in --env: leave --project out", USAGE)
     return server.ask("keys", profile.data_dir(data_dir), "--do", what, f"--environment={environment}", *options)
 
 

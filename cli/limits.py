@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sojourn.cli import output, profile, server
+from sojourn.cli.numbers import Finite
 from sojourn.cli.output import USAGE, fail
 
 _DIRECTORY = click.option("--data-dir", type=click.Path(), help="Where the stack keeps its data.")
@@ -28,7 +29,7 @@ def _add_list(limits: click.Group) -> None:
     @output.command(limits, "list")
     @_DIRECTORY
     def list_(data_dir: str | None, as_json: bool) -> None:
-        """All of them."""
+        """What every organization, environment and queue may have."""
         _show(_ask(profile.data_dir(data_dir), "--do", "list"), as_json)
 
 
@@ -39,10 +40,8 @@ def _add_set(limits: click.Group) -> None:
     @click.option("--queue", help="A queue of that environment; a task's own is task/<task>.")
     @click.option("--limit", type=click.IntRange(0, 100_000), help="Runs at once.")
     @click.option("--no-limit", is_flag=True, help="An organization has as many as its environments.")
-    @click.option(
-        "--burst", type=click.FloatRange(1, 100), help="Stretches the limit of an environment, over several queues."
-    )
-    @click.option("--weight", type=click.FloatRange(0.01, 100), help="Turns beside others of the same kind; 1 is usual.")
+    @click.option("--burst", type=Finite(1, 100), help="Stretches the limit of an environment, over several queues.")
+    @click.option("--weight", type=Finite(0.01, 100), help="Turns beside others of the same kind; 1 is usual.")
     @click.option("--pause", is_flag=True, help="An environment starts no run.")
     @click.option("--resume", is_flag=True, help="A paused environment goes on.")
     @_DIRECTORY

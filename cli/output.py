@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +18,17 @@ from typing import Any, NoReturn
 import click
 
 from sojourn.cli.json_text import shown
+from sojourn.cli.refusals import line_of
 from sojourn.sdk.errors import ApiConnectionError, ApiError, AuthenticationError, NotFoundError, SojournError
 
 OK, FAILED, USAGE, REFUSED, NOT_FOUND, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+#: What people copy and programs look for.
+_ID = re.compile(r"[a-z]+_[0-9A-Za-z]{16,}")
+#: Characters to which a column shrinks on a terminal before a line is longer than that.
+_NARROW = 12
+#: Characters of a line that no terminal breaks.
+_ENDLESS = 1 << 20
 
 _COLOURS = {
     "COMPLETED": "green",
@@ -52,11 +61,11 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except NotFoundError as error:
-            fail(str(error), NOT_FOUND)
+            fail(line_of(error), NOT_FOUND)
         except (ApiConnectionError, AuthenticationError) as error:
-            fail(str(error), USAGE)
+            fail(line_of(error), USAGE)
         except ApiError as error:
-            fail(str(error), REFUSED)
+            fail(line_of(error), REFUSED)
         except SojournError as error:
             fail(str(error), USAGE)
         except KeyboardInterrupt:
@@ -82,6 +91,11 @@ def minute(text: str | None, absent: str = "") -> str:
     return text[:16].replace("T", " ") if text else absent
 
 
+def second(text: str) -> str:
+    """The same, to the second."""
+    return text[:19].replace("T", " ")
+
+
 def fail(text: str, code: int) -> NoReturn:
     """One line on stderr, and out."""
     click.echo(f"sojourn: {clean(text)}", err=True)
@@ -104,18 +118,32 @@ def show_json(value: Any) -> None:
     click.echo(shown(value, 2))
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], whole: str | None = None) -> None:
-    """A table; a status gets its colour. The column `whole` is never broken into lines."""
+def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], none: str = "nothing") -> None:
+    """A table; a status gets its colour. `none`: what is said, on stderr, where there is no row.
+
+    Ids are never broken into lines: elsewhere than on a terminal nothing is; there the other columns shrink first.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[clean(str(cell)) for cell in row] for row in rows]
+    if not cells:
+        click.echo(none, err=True)
+        return
+    names = list(columns)
     drawn = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold", no_wrap=column == whole)
-    for row in rows:
-        drawn.add_row(*[Text(clean(str(cell)), style=_COLOURS.get(str(cell), "")) for cell in row])
-    Console(highlight=False).print(drawn)
+    needed = 0
+    for index, name in enumerate(names):
+        longest = max(len(name), *(len(row[index]) for row in cells))
+        is_whole = any(_ID.fullmatch(row[index]) for row in cells)
+        drawn.add_column(name, overflow="fold", no_wrap=is_whole, min_width=longest if is_whole else None)
+        needed += 1 + (longest if is_whole else min(longest, _NARROW))
+    for row in cells:
+        drawn.add_row(*[Text(cell, style=_COLOURS.get(cell, "")) for cell in row])
+    console = Console(highlight=False)
+    console.width = max(console.width, needed) if console.is_terminal else _ENDLESS
+    console.print(drawn)
 
 
 @contextmanager

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from sojourn.cli.environment import Asked, asked, slug_of
 from sojourn.sdk.client import Client
-from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.errors import ConfigurationError, NotFoundError
+
+#: How tokens of persons and of organizations begin: they open no environment, but its key.
+_OF_PERSONS = ("tr_pat_", "tr_oat_")
 
 
 def data_dir(given: str | None) -> Path:
@@ -29,29 +35,134 @@ def credentials(directory: Path) -> dict[str, Any] | None:
         return None
 
 
-def remember(environment: str, secret: str, directory: str | None = None) -> bool:
-    """Puts an environment's new root key into the file that the stack wrote; False where no such file is used."""
+def remember_new(environment: str, secret: str, directory: str | None = None) -> bool:
+    """Adds a new environment's root key to that file; False where no stack wrote one."""
     path = data_dir(directory) / "credentials.json"
     found = credentials(path.parent)
-    if os.environ.get("SOJOURN_SECRET_KEY") or found is None or environment not in found["environments"]:
+    if found is None:
         return False
-    found["environments"][environment]["secret_key"] = secret
+    found["environments"].setdefault(environment, {"secret_key": secret})
+    _write(path, found)
+    return True
+
+
+def remember(environment: str, secret: str, directory: str | None = None) -> bool:
+    """Puts an environment's new root key into the file that the stack wrote; False where it is not that file's."""
+    path = data_dir(directory) / "credentials.json"
+    found = credentials(path.parent)
+    if _exported("SECRET_KEY") or _exported("ACCESS_TOKEN") or found is None:
+        return False
+    slug = _known(found, environment, asked().project)
+    if slug is None:
+        return False
+    found["environments"][slug]["secret_key"] = secret
+    _write(path, found)
+    return True
+
+
+def _write(path: Path, found: dict[str, Any]) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent)  # which nobody else may read
     with os.fdopen(handle, "w") as file:
         file.write(json.dumps(found, indent=2) + "\n")
     os.replace(temporary, path)
-    return True
 
 
 def client(environment: str, directory: str | None = None) -> Client:
-    """A client for an environment of the stack, or for SOJOURN_API_URL and SOJOURN_SECRET_KEY."""
-    url, key = os.environ.get("SOJOURN_API_URL"), os.environ.get("SOJOURN_SECRET_KEY")
+    """A client for an environment: by the key that is exported, by a personal token that is, or of the stack here.
+
+    `ConfigurationError` where a key opens another environment than the one that was typed.
+    """
+    url, key = _exported("API_URL"), _exported("SECRET_KEY") or _exported("ACCESS_TOKEN")
+    typed = asked()
+    if key and key.startswith(_OF_PERSONS):
+        return _by_token(url, key, typed.project or _exported("PROJECT_REF"), environment)
     if key:
-        return Client(url, key, source="cli")
+        found = Client(url, key, source="cli")
+        _check(found, typed)
+        return found
+    return _of_stack(url, environment, typed.project, directory)
+
+
+def name_of(client: Client, environment: str) -> str:
+    """The environment that a client speaks to, for people: where a key is exported, that says which."""
+    if not _key_is_exported():
+        return slug_of(environment)
+    return str(client.environment()["slug"])
+
+
+def _of_stack(url: str | None, environment: str, project: str | None, directory: str | None) -> Client:
     found = credentials(data_dir(directory))
     if found is None:
         raise ConfigurationError("nothing runs here yet: `sojourn up` starts it, or set SOJOURN_API_URL and _SECRET_KEY")
-    keys = found["environments"]
-    if environment not in keys:
-        raise ConfigurationError(f"there is no environment {environment!r}: there are {', '.join(sorted(keys))}")
-    return Client(url or found["api_url"], keys[environment]["secret_key"], source="cli")
+    keys, address = found["environments"], url or found["api_url"]
+    slug = _known(found, environment, project)
+    if slug is not None:
+        return Client(address, keys[slug]["secret_key"], source="cli")
+    if found.get("pat"):
+        return _by_token(address, found["pat"], project or found.get("project_ref"), environment, known=sorted(keys))
+    raise ConfigurationError(f"there is no environment {environment!r}: there are {', '.join(sorted(keys))}")
+
+
+def _known(found: dict[str, Any], environment: str, project: str | None) -> str | None:
+    """The slug under which the stack's file has an environment; None if it has not."""
+    if project not in (None, found.get("project_ref")):
+        return None
+    return next((slug for slug in (environment, slug_of(environment)) if slug in found["environments"]), None)
+
+
+def _by_token(url: str | None, token: str, project: str | None, environment: str, *, known: Sequence[str] = ()) -> Client:
+    """A client with the root key of an environment, which is asked for with a personal or an organization's token.
+
+    `known`: environments that there are, for whoever has mistyped one.
+    """
+    person = Client(url, token, source="cli")
+    try:
+        ref = project or _only_project(person)
+        told = person.request("GET", f"/api/v1/projects/{quote(ref, safe='')}/{quote(environment, safe='')}")
+    except NotFoundError:
+        there = f"there are {', '.join(known)}" if known else "correct --env or --project"
+        projects = ", ".join(each["externalRef"] for each in _projects(person))
+        raise ConfigurationError(
+            f"there is no environment {environment!r} in the project {ref}: {there}; projects are {projects}"
+        ) from None
+    finally:
+        person.close()
+    return Client(url, told["apiKey"], source="cli")
+
+
+def _only_project(person: Client) -> str:
+    refs = [each["externalRef"] for each in _projects(person)]
+    if len(refs) != 1:
+        there = ", ".join(refs) or "none"
+        raise ConfigurationError(f"which project? Name it by --project or SOJOURN_PROJECT_REF: there are {there}")
+    return str(refs[0])
+
+
+def _projects(person: Client) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = person.request("GET", "/api/v1/projects")["data"]
+    return found
+
+
+def _check(client: Client, typed: Asked) -> None:
+    """A key opens one environment; what was typed may not be another one, whose data the command would take for granted."""
+    if not typed.words:
+        return
+    if client.has_token:
+        raise ConfigurationError(f"a public token opens one environment: leave {typed.words} out, or unset the token")
+    told = client.environment()
+    slug, ref = told["slug"], told["project"]["ref"]
+    is_environment = typed.environment is None or slug in (typed.environment, slug_of(typed.environment))
+    if not is_environment or typed.project not in (None, ref):
+        raise ConfigurationError(
+            f"the key in SOJOURN_SECRET_KEY opens {slug} of {ref}, not {typed.words}: "
+            "leave that out, export the other key, or unset SOJOURN_SECRET_KEY"
+        )
+
+
+def _key_is_exported() -> bool:
+    key = _exported("SECRET_KEY") or _exported("ACCESS_TOKEN")
+    return bool(key) and not str(key).startswith(_OF_PERSONS)
+
+
+def _exported(name: str) -> str | None:
+    return os.environ.get(f"SOJOURN_{name}") or os.environ.get(f"TRIGGER_{name}") or None

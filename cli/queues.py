@@ -8,6 +8,7 @@ import click
 
 from sojourn.cli import output, profile
 from sojourn.cli.environment import environment_options
+from sojourn.cli.numbers import Finite
 from sojourn.cli.output import USAGE, fail
 from sojourn.sdk.queues import address
 
@@ -40,7 +41,7 @@ def _add_reading(queues: click.Group) -> None:
             (_name(each), each["running"], each["queued"], _limit(each), "paused" if each["paused"] else "")
             for each in found["data"]
         ]
-        output.table(("queue", "running", "queued", "limit", ""), rows)
+        output.table(("queue", "running", "queued", "limit", ""), rows, "no queue: deploy a task, or trigger into one")
         numbers = found["pagination"]
         if numbers["totalPages"] > 1:
             click.echo(f"page {numbers['currentPage']} of {numbers['totalPages']}, {numbers['count']} queues")
@@ -73,13 +74,15 @@ def _add_limit(queues: click.Group) -> None:
     @output.command(queues, "limit")
     @click.argument("queue")
     @click.argument("limit", type=click.IntRange(0, 100_000), required=False)
-    @click.option("--percent", type=float, help="Of the environment's limit, instead of a number.")
-    @click.option("--reset", is_flag=True, help="Let the limit hold again that code declares.")
+    @click.option("--percent", type=Finite(), help="Of the environment's limit, instead of a number.")
+    @click.option("--key", help="Of this concurrency key, in place of what each has.")
+    @click.option("--reset", is_flag=True, help="Let the limit hold again that code declares, or that each key has.")
     @environment_options
     def limit(
         queue: str,
         limit: int | None,
         percent: float | None,
+        key: str | None,
         reset: bool,
         environment: str,
         data_dir: str | None,
@@ -90,10 +93,10 @@ def _add_limit(queues: click.Group) -> None:
             fail("give one of a limit, --percent and --reset", USAGE)
         client, named = profile.client(environment, data_dir), address(queue)
         if reset:
-            _show(client.reset_queue_limit(*named), as_json)
+            _show(client.reset_queue_limit(*named, key), as_json)
         else:
             given = {"percent": percent} if limit is None else {"concurrencyLimit": limit}
-            _show(client.override_queue_limit(*named, given), as_json)
+            _show(client.override_queue_limit(*named, {**given, **_of_key(key)}), as_json)
 
 
 def _add_rate(queues: click.Group) -> None:
@@ -103,7 +106,10 @@ def _add_rate(queues: click.Group) -> None:
     @click.option("--per", "period", default="1m", show_default=True, help="The period: a duration like 1s, 5m or 1d.")
     @click.option("--burst", type=int, help="So many may start at once; absent: a second's worth, 1 at least.")
     @click.option("--per-key", is_flag=True, help="For each concurrency key by itself.")
-    @click.option("--reset", is_flag=True, help="Let as many start as there are.")
+    @click.option("--key", help="For this concurrency key, in place of what each has.")
+    @click.option(
+        "--reset", is_flag=True, help="No rate any more; with --per-key: none of each key; with --key: what each has."
+    )
     @environment_options
     def rate(
         queue: str,
@@ -111,6 +117,7 @@ def _add_rate(queues: click.Group) -> None:
         period: str,
         burst: int | None,
         per_key: bool,
+        key: str | None,
         reset: bool,
         environment: str,
         data_dir: str | None,
@@ -119,12 +126,14 @@ def _add_rate(queues: click.Group) -> None:
         """Set how many runs of QUEUE may start in a period."""
         if (limit is not None) + reset != 1:
             fail("give either a limit or --reset", USAGE)
+        if per_key and key is not None:
+            fail("give either --per-key or --key", USAGE)
         client, named = profile.client(environment, data_dir), address(queue)
         if reset:
-            _show(client.reset_queue_rate(*named, per_key=per_key), as_json)
+            _show(client.reset_queue_rate(*named, per_key=per_key, key=key), as_json)
         else:
             given = {"limit": limit, "period": period, "perKey": per_key, **({} if burst is None else {"burst": burst})}
-            _show(client.set_queue_rate(*named, given), as_json)
+            _show(client.set_queue_rate(*named, {**given, **_of_key(key)}), as_json)
 
 
 def _show(queue: dict[str, Any], as_json: bool) -> None:
@@ -134,6 +143,22 @@ def _show(queue: dict[str, Any], as_json: bool) -> None:
     state = ", paused" if queue["paused"] else ""
     limit = f"limit {_limit(queue)}" + _rates(queue)
     click.echo(f"{_name(queue)}: {queue['running']} running, {queue['queued']} queued, {limit}{state}")
+    keys = queue.get("keys", ())
+    if keys:
+        rows = [(output.clean(each["concurrencyKey"]), _key_limit(each), _rate(each.get("rate"))) for each in keys]
+        output.table(("key", "limit", "rate"), rows)
+
+
+def _of_key(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"concurrencyKey": key}
+
+
+def _key_limit(key: dict[str, Any]) -> str:
+    return "as each" if key["concurrencyLimit"] is None else str(key["concurrencyLimit"])
+
+
+def _rate(rate: dict[str, Any] | None) -> str:
+    return "as each" if rate is None else f"{rate['limit']} starts per {rate['period']}"
 
 
 def _name(queue: dict[str, Any]) -> str:
@@ -152,8 +177,6 @@ def _limit(queue: dict[str, Any]) -> str:
 
 def _rates(queue: dict[str, Any]) -> str:
     rates = [
-        f", {queue[name]['limit']} starts per {queue[name]['period']}{of_whom}"
-        for name, of_whom in (("rate", ""), ("keyRate", " and key"))
-        if name in queue
+        f", {_rate(queue[name])}{of_whom}" for name, of_whom in (("rate", ""), ("keyRate", " and key")) if name in queue
     ]
     return "".join(rates)

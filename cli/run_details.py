@@ -42,13 +42,13 @@ def _add_spans(runs: click.Group) -> None:
             (_clock(each["startTime"]), _level(each), each["message"], _took(each), each["runId"])
             for each in found["events"]
         ]
-        output.table(("at (UTC)", "level", "what", "took", "run"), rows, whole="run")
+        output.table(("at (UTC)", "level", "what", "took", "run"), rows)
 
     @output.command(runs, "trace")
     @click.argument("run")
     @environment_options
     def trace(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
-        """The same as a tree."""
+        """What happened in a run, as a tree: below each span those that are parts of it."""
         found = profile.client(environment, data_dir).trace(run)
         if as_json:
             output.show_json(found)

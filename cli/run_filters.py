@@ -6,10 +6,13 @@ from typing import Any
 
 import click
 
+from sojourn.sdk.protocol import RunStatus
 from sojourn.sdk.run_filters import RunFilters
 
+#: As others spell it.
+_SPELLED = {"CANCELLED": RunStatus.CANCELED}
 _OPTIONS = (
-    ("--status", "status", "Only these statuses, separated by commas."),
+    ("--status", "status", f"Only these statuses, separated by commas: {', '.join(RunStatus).lower()}."),
     ("--task", "task", "Only runs of these tasks, separated by commas."),
     ("--version", "version", "Only runs on these versions, separated by commas."),
     ("--tag", "tag", "Only runs with one of these tags, separated by commas."),
@@ -56,7 +59,8 @@ def filters_of(given: dict[str, Any]) -> RunFilters:
     named = {name: one_or_several(given.get(name)) for _, name, _ in _OPTIONS}
     found: Any = {name: value for name, value in named.items() if value is not None}
     if "status" in found:
-        found["status"] = found["status"].upper()
+        words = [word.strip().upper() for word in found["status"].split(",")]
+        found["status"] = ",".join(_SPELLED.get(word, word) for word in words)
     if "is_test" in found:
         found["is_test"] = found["is_test"] == "true"
     filters: RunFilters = found

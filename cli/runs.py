@@ -10,16 +10,20 @@ from typing import Any
 
 import click
 
-from sojourn.cli import bulk, output, profile, run_details
+from sojourn.cli import bulk, confirming, output, profile, run_details, run_shown, unknown_tasks
 from sojourn.cli.environment import environment_options as environment_options
-from sojourn.cli.json_text import shown
-from sojourn.cli.output import FAILED, OK, USAGE, clean, fail
+from sojourn.cli.numbers import Finite
+from sojourn.cli.output import INTERRUPTED, REFUSED, USAGE, clean, fail
 from sojourn.cli.run_filters import filter_options, filters_of
 from sojourn.sdk.client import Client
 from sojourn.sdk.durations import seconds
+from sojourn.sdk.errors import PermissionDeniedError
 from sojourn.sdk.protocol import FINAL_STATUSES
 from sojourn.sdk.run import Runs
 from sojourn.sdk.run_filters import query_of
+
+#: Seconds that one call waits for a result.
+_POLL = 30
 
 
 def add(group: click.Group) -> None:
@@ -54,9 +58,9 @@ def _add_trigger(group: click.Group) -> None:
     @click.option("--max-delay", help="How long after its first trigger such a run starts at the latest.")
     @click.option("--version", "version", help="The version to run on, as in 20260131.2; absent: the current one.")
     @click.option("--external-deployment-id", help="The version that was deployed under this name.")
-    @click.option("--priority", type=float, help="Seconds of head start in its queue.")
+    @click.option("--priority", type=Finite(), help="Seconds of head start in its queue.")
     @click.option("--max-attempts", type=int, help="Attempts, the first included.")
-    @click.option("--max-duration", type=float, help="Seconds that an attempt may compute; absent: as the task has it.")
+    @click.option("--max-duration", type=Finite(), help="Seconds that an attempt may compute; absent: as the task has it.")
     @click.option("--machine", help="A machine preset.")
     @click.option("--region", help="Where it runs: a region of SOJOURN_REGIONS, or default.")
     @click.option("--tag", "tags", multiple=True, help="A tag; may be given again.")
@@ -79,34 +83,55 @@ def _add_trigger(group: click.Group) -> None:
         made = client.trigger(task, _payload(payload, file), _options(given))
         if not wait and not follow:
             output.show_json(made) if as_json else click.echo(made["id"])
+            _warn_of_unknown(client, task, given)
             return
-        if follow:
-            _follow(client, made["id"], as_json)
-        else:
-            _wait(client, made["id"])
-        sys.exit(_conclude(client.retrieve_whole(made["id"]), as_json))
+        click.echo(f"triggered {made['id']}", err=True)
+        _warn_of_unknown(client, task, given)
+        sys.exit(_stay(client, made["id"], follow, as_json))
+
+
+def _page(client: Client, query: dict[str, Any], limit: int) -> dict[str, Any]:
+    """A page, with what it lacks out of those that follow: where runs that fit are rare, one may end before it is full."""
+    page = client.list_runs(query)
+    while (lacks := limit - len(page["data"])) > 0 and (after := page["pagination"].get("next")):
+        following = client.list_runs({**query, "page[size]": lacks, "page[after]": after})
+        ends = {name: end for name, end in page["pagination"].items() if name != "next"}
+        ends |= {name: end for name, end in following["pagination"].items() if name == "next"}
+        page = {"data": [*page["data"], *following["data"]], "pagination": ends}
+    return page
 
 
 def _add_list(runs: click.Group) -> None:
     @output.command(runs, "list")
     @filter_options()
+    @click.option("--hooks", is_flag=True, help="Runs that call the hooks of others' ends, which are left out else.")
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
     @click.option("--after", help="Go on after this page: its `pagination.next`.")
     @environment_options
-    def list_(limit: int, after: str | None, environment: str, data_dir: str | None, as_json: bool, **given: Any) -> None:
+    def list_(
+        hooks: bool,
+        limit: int,
+        after: str | None,
+        environment: str,
+        data_dir: str | None,
+        as_json: bool,
+        **given: Any,
+    ) -> None:
         """The newest runs."""
         query: dict[str, Any] = {"page[size]": limit, **query_of(filters_of(given))}
+        if hooks:
+            query["filter[hooks]"] = "true"
         if after:
             query["page[after]"] = after
-        page = profile.client(environment, data_dir).list_runs(query)
+        page = _page(profile.client(environment, data_dir), query, limit)
         if as_json:
             output.show_json(page)
             return
         rows = [
-            (r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), r["createdAt"])
+            (r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), output.second(r["createdAt"]))
             for r in page["data"]
         ]
-        output.table(("status", "task", "run", "duration", "triggered"), rows)
+        output.table(("status", "task", "run", "duration", "triggered (UTC)"), rows, "no run fits")
         if "next" in page["pagination"]:
             click.echo(f"more: --after {page['pagination']['next']}")
 
@@ -122,19 +147,27 @@ def _add_single(runs: click.Group) -> None:
         if as_json:
             output.show_json({**found, "timeline": timeline["snapshots"], "attempts": timeline["attempts"]})
             return
-        _conclude(found, False)
-        if "waitingFor" in found:
-            _show_waits(found["waitingFor"])
-        rows = [(s["createdAt"][11:23], s["event"], s["status"], s.get("description", "")) for s in timeline["snapshots"]]
-        output.table(("at", "event", "status", ""), rows)
+        run_shown.show_outcome(found)
+        run_shown.show_details(found)
+        if not found["isCompleted"]:
+            run_shown.show_reasons(client.why(run))
+        run_shown.show_timeline(timeline)
 
     @output.command(runs, "why")
     @click.argument("run")
     @environment_options
     def why(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
         """What keeps a run from running."""
-        found = profile.client(environment, data_dir).why(run)
-        output.show_json(found) if as_json else _show_reasons(found)
+        client = profile.client(environment, data_dir)
+        found = client.why(run)
+        if as_json:
+            output.show_json(found)
+            return
+        click.echo(f"{found['id']} is {found['status']}" + ("" if found["isWaiting"] else " and waits for nothing"))
+        run_shown.show_reasons(found)
+        if any(each["reason"] == "NO_VERSION" for each in found["reasons"]):
+            for line in unknown_tasks.warnings(client, [client.retrieve(run)["taskIdentifier"]]):
+                click.echo(clean(f"  {line}"))
 
     @output.command(runs, "reschedule")
     @click.argument("run")
@@ -168,8 +201,13 @@ def _add_ending(runs: click.Group) -> None:
         run: tuple[str, ...], environment: str, data_dir: str | None, as_json: bool, detach: bool, **given: Any
     ) -> None:
         """Cancel RUN, or several, or all that the filters find; those that are over stay as they are."""
+        is_single, is_found = _is_single(run, given), _is_found(given)
+        if is_found:
+            confirming.require_answer(given["yes"])
         client = profile.client(environment, data_dir)
-        if not _is_single(run, given):
+        if not is_single:
+            if is_found and not given["yes"]:
+                confirming.confirm_cancel(client, environment, filters_of(given))
             begun = Runs(client).bulk_cancel(
                 run or None, name=given["name"], everything=given["everything"], **filters_of(given)
             )
@@ -196,8 +234,13 @@ def _add_ending(runs: click.Group) -> None:
         **given: Any,
     ) -> None:
         """New runs of the same tasks with the same payloads: of RUN, or several, or all that the filters find."""
+        is_single, is_found = _is_single(run, given), _is_found(given)
+        if is_found:
+            confirming.require_answer(given["yes"])
         client = profile.client(environment, data_dir)
-        if not _is_single(run, given):
+        if not is_single:
+            if is_found and not given["yes"]:
+                confirming.confirm_replay(client, environment, filters_of(given))
             begun = Runs(client).bulk_replay(
                 run or None,
                 name=given["name"],
@@ -212,6 +255,7 @@ def _add_ending(runs: click.Group) -> None:
 
 
 def _bulk_options(function: Any) -> Any:
+    function = confirming.yes_option(function)
     function = click.option("--detach", is_flag=True, help="Of many runs: do not wait until all are done.")(function)
     function = click.option("--name", help="Of many runs: what the bulk action is called.")(function)
     return click.option("--all", "everything", is_flag=True, help="Every run there is.")(function)
@@ -219,28 +263,15 @@ def _bulk_options(function: Any) -> Any:
 
 def _is_single(run: tuple[str, ...], given: dict[str, Any]) -> bool:
     """Whether one run is named and nothing else."""
+    query_of(filters_of(given))  # refuses a filter that has no value
     if len(run) + len(filters_of(given)) + given["everything"] == 0:
         fail("which runs? name them, or give filters such as --task and --period, or --all", USAGE)
-    return len(run) == 1 and not filters_of(given) and not given["everything"]
+    return len(run) == 1 and not _is_found(given)
 
 
-def _show_reasons(found: dict[str, Any]) -> None:
-    click.echo(f"{found['id']} is {found['status']}" + ("" if found["isWaiting"] else " and waits for nothing"))
-    for each in found["reasons"]:
-        click.echo(clean(f"{each['reason']}: {each['message']}" + (f" until {each['until']}" if "until" in each else "")))
-        if "limit" in each:
-            click.echo(f"  {each['held']} of {each['limit']} in use" + "".join(f"\n  {run}" for run in each["heldBy"]))
-        if each.get("waits"):
-            _show_waits(each)
-
-
-def _show_waits(waiting: dict[str, Any]) -> None:
-    click.echo(f"waits for {waiting['need']} of:" if len(waiting["waits"]) > 1 else "waits for:")
-    rows = [
-        (each["kind"], each.get("run") or each["waitpoint"], each["status"], each.get("until", ""))
-        for each in waiting["waits"]
-    ]
-    output.table(("kind", "what", "status", "until"), rows)
+def _is_found(given: dict[str, Any]) -> bool:
+    """Whether runs are meant that nobody has named."""
+    return bool(filters_of(given)) or given["everything"]
 
 
 def _payload(text: str | None, file: Path | None) -> Any:
@@ -292,12 +323,29 @@ def _debounce(delay: str | None, given: dict[str, Any]) -> dict[str, Any]:
     return {"key": given["debounce_key"], "delay": delay, **{name: value for name, value in named.items() if value}}
 
 
-def _wait(client: Client, run: str) -> None:
-    told = False
-    while client.result(run, wait=30 if told else 2) is None:
-        if not told and client.retrieve(run)["status"] == "PENDING_VERSION":
-            click.echo("no deployed version has this task yet: `sojourn deploy DIR`; waiting for one …", err=True)
-        told = True
+def _warn_of_unknown(client: Client, task: str, given: dict[str, Any]) -> None:
+    """Says at once that the run will wait for a version; one that was named was looked at by the API."""
+    if given["version"] is None and given["external_deployment_id"] is None:
+        for line in unknown_tasks.warnings(client, [task]):
+            click.echo(clean(f"sojourn: {line}"), err=True)
+
+
+def _stay(client: Client, run: str, follow: bool, as_json: bool) -> int:
+    """Waits for a run that was triggered; the exit code. Whatever ends the waiting, the run goes on and is named."""
+    try:
+        if follow:
+            _follow(client, run, as_json)
+        else:
+            while client.result(run, wait=_POLL) is None:
+                continue
+        return run_shown.conclude(client.retrieve_whole(run), as_json)
+    except KeyboardInterrupt:
+        fail(
+            f"interrupted; {run} goes on: `sojourn runs get {run}` shows it, `sojourn runs cancel {run}` ends it",
+            INTERRUPTED,
+        )
+    except PermissionDeniedError as error:
+        fail(f"{run} is triggered, and this key may not wait for it: {error}", REFUSED)
 
 
 def _follow(client: Client, run: str, as_json: bool) -> None:
@@ -324,19 +372,3 @@ def _print_lines(client: Client, run: str, after: str | None, as_json: bool) -> 
         if not page.get("next"):
             return after
         after = page["next"]
-
-
-def _conclude(run: dict[str, Any], as_json: bool) -> int:
-    if as_json:
-        output.show_json(run)
-    else:
-        click.echo(
-            f"{run['taskIdentifier']} {run['id']}: {run['status']}, {run['attemptCount']} attempt(s), "
-            f"{output.duration(run['durationMs'])}"
-        )
-        if "output" in run:
-            click.echo(f"output: {shown(run['output'])}")
-        if "error" in run:
-            error = run["error"]
-            click.echo(clean(f"error: {error.get('name', '')} {error.get('message', '')}".replace("  ", " ")))
-    return OK if run["status"] == "COMPLETED" else FAILED

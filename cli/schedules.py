@@ -83,11 +83,12 @@ def _add_list(schedules: click.Group) -> None:
                 each["generator"]["expression"],
                 each["timezone"],
                 output.minute(each.get("nextRun"), "never") if each["active"] else "not active",
+                _fires(each),
                 each["type"].lower(),
             )
             for each in found["data"]
         ]
-        output.table(("schedule", "task", "cron", "zone", "next (UTC)", "made"), rows)
+        output.table(("schedule", "task", "cron", "zone", "next (UTC)", "fires (UTC)", "made"), rows, "no schedule")
 
 
 def _add_create(schedules: click.Group) -> None:
@@ -198,3 +199,12 @@ def _show(schedule: dict[str, Any], as_json: bool) -> None:
     for name in ("timezone", "window", "overlap", "catchUp", "externalId", "deduplicationKey", "lastRun", "nextRun"):
         if name in schedule:
             click.echo(clean(f"{name}: {schedule[name]}"))
+    if _fires(schedule):
+        click.echo(f"fires: {_fires(schedule)} UTC, within its window")
+
+
+def _fires(schedule: dict[str, Any]) -> str:
+    """When its next tick fires, to the second, where a window makes that later than the tick."""
+    if "window" not in schedule or "nextRunEffectiveAt" not in schedule:
+        return ""
+    return output.second(schedule["nextRunEffectiveAt"])

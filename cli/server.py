@@ -79,7 +79,8 @@ class Server:
 def ask(command: str, path: Path, *arguments: str, good: tuple[int, ...] = (0,)) -> dict[str, Any]:
     """Runs a command of the server side and reads its JSON."""
     done = subprocess.run([*_command(command, path), *arguments], capture_output=True, text=True)
-    if done.returncode not in good:
+    # A process that came to grief ends with 1, too, and has said nothing here.
+    if done.returncode not in good or not done.stdout.strip():
         said = done.stderr.strip().splitlines()
         fail(said[-1].removeprefix("sojourn: ") if said else f"{command} ended with {done.returncode}", USAGE)
     found: dict[str, Any] = json.loads(done.stdout)

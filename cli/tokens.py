@@ -87,7 +87,7 @@ def _add_list(tokens: click.Group) -> None:
         rows = [
             (each["status"], each["id"], output.minute(each["createdAt"]), " ".join(each["tags"])) for each in page["data"]
         ]
-        output.table(("status", "token", "created", "tags"), rows)
+        output.table(("status", "token", "created", "tags"), rows, "no token fits")
 
 
 def _add_single(tokens: click.Group) -> None:
@@ -112,9 +112,13 @@ def _add_single(tokens: click.Group) -> None:
     @environment_options
     def complete(token: str, data: str | None, environment: str, data_dir: str | None, as_json: bool) -> None:
         """Complete a token; one that is complete stays as it is."""
-        client = profile.client(environment, data_dir)
-        client.complete_token(token, _data(data))
+        client, value = profile.client(environment, data_dir), _data(data)
+        before = client.retrieve_token(token)
+        client.complete_token(token, value)
         found = client.retrieve_token(token)
+        if before["status"] != "WAITING":
+            said = "what it was completed with stays" if before["status"] == "COMPLETED" else "nothing is changed"
+            click.echo(f"sojourn: {found['id']} was {before['status']} already: {said}", err=True)
         output.show_json(found) if as_json else click.echo(f"{found['id']} is {found['status']}")
 
 

@@ -38,17 +38,33 @@ def _add_list(webhooks: click.Group) -> None:
             output.show_json(found)
             return
         rows = [(each["id"], each["url"], _state(each), _of_events(each["events"])) for each in found["data"]]
-        output.table(("webhook", "url", "state", "events"), rows)
+        output.table(("webhook", "url", "state", "events"), rows, "no webhook")
+
+
+def _options(function: Any) -> Any:
+    """What a webhook can be, beside its URL."""
+    function = click.option("--description", help="For people.")(function)
+    function = click.option("--task", "tasks", multiple=True, help="Of whose runs; absent: all tasks'.")(function)
+    return click.option(
+        "--event", "events", multiple=True, type=click.Choice(_EVENTS), help="What to be told of; absent: every end."
+    )(function)
+
+
+def _wanted(url: str, events: tuple[str, ...], tasks: tuple[str, ...], description: str | None) -> dict[str, Any]:
+    """A webhook on the wire."""
+    given = {
+        "url": url,
+        "events": [f"run.{event}" for event in events],
+        "tasks": list(tasks),
+        "description": description,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _add_create(webhooks: click.Group) -> None:
     @output.command(webhooks, "create")
     @click.argument("url")
-    @click.option(
-        "--event", "events", multiple=True, type=click.Choice(_EVENTS), help="What to be told of; absent: every end."
-    )
-    @click.option("--task", "tasks", multiple=True, help="Of whose runs; absent: all tasks'.")
-    @click.option("--description", help="For people.")
+    @_options
     @environment_options
     def create(
         url: str,
@@ -60,14 +76,27 @@ def _add_create(webhooks: click.Group) -> None:
         as_json: bool,
     ) -> None:
         """A new webhook. Its secret is shown now, and never again."""
-        given = {
-            "url": url,
-            "events": [f"run.{event}" for event in events],
-            "tasks": list(tasks),
-            "description": description,
-        }
-        made = profile.client(environment, data_dir).create_webhook({name: v for name, v in given.items() if v})
-        _show(made, as_json)
+        wanted = _wanted(url, events, tasks, description)
+        _show(profile.client(environment, data_dir).create_webhook(wanted), as_json)
+
+    @output.command(webhooks, "update")
+    @click.argument("webhook")
+    @click.argument("url")
+    @_options
+    @environment_options
+    def update(
+        webhook: str,
+        url: str,
+        events: tuple[str, ...],
+        tasks: tuple[str, ...],
+        description: str | None,
+        environment: str,
+        data_dir: str | None,
+        as_json: bool,
+    ) -> None:
+        """Make a webhook what is asked for; what is left out takes its default. Its secret stays."""
+        wanted = _wanted(url, events, tasks, description)
+        _show(profile.client(environment, data_dir).update_webhook(webhook, wanted), as_json)
 
 
 def _add_single(webhooks: click.Group) -> None:
@@ -124,8 +153,10 @@ def _add_deliveries(webhooks: click.Group) -> None:
         if as_json:
             output.show_json(found)
             return
-        rows = [(each["id"], each["event"], each["run"], _outcome(each), each["attempts"]) for each in found["data"]]
-        output.table(("message", "event", "run", "status", "attempts"), rows)
+        rows = [
+            (each["id"], each["event"], each.get("run", ""), _outcome(each), each["attempts"]) for each in found["data"]
+        ]
+        output.table(("message", "event", "run", "status", "attempts"), rows, "no message")
 
     @output.command(webhooks, "redeliver")
     @click.argument("webhook")
@@ -135,6 +166,17 @@ def _add_deliveries(webhooks: click.Group) -> None:
         """Send a message again, with the id that it had."""
         again = profile.client(environment, data_dir).redeliver(webhook, message)
         output.show_json(again) if as_json else click.echo(f"{again['id']} is sent again")
+
+    @output.command(webhooks, "test")
+    @click.argument("webhook")
+    @environment_options
+    def test(webhook: str, environment: str, data_dir: str | None, as_json: bool) -> None:
+        """Send a message that is about no run, to see whether it arrives."""
+        sent = profile.client(environment, data_dir).test_webhook(webhook)
+        if as_json:
+            output.show_json(sent)
+        else:
+            click.echo(f"{sent['id']} is on its way: `sojourn webhooks deliveries {webhook}` says what comes of it")
 
 
 def _show(webhook: dict[str, Any], as_json: bool) -> None:

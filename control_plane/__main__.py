@@ -28,13 +28,13 @@ from sojourn.control_plane.store.seal import SealBroken
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _LOG_BYTES = 1024 * 1024
-_ADMINISTERED = ("keys", "tokens", "limits")
+_ADMINISTERED = ("keys", "tokens", "limits", "environments")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command."""
     parser = argparse.ArgumentParser(prog="python -m sojourn.control_plane", description=__doc__)
-    parser.add_argument("command", choices=["stack", "migrate", "fsck", "doctor", "code", "keys", "tokens", "limits"])
+    parser.add_argument("command", choices=list(_COMMANDS))
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--port", type=int)
     parser.add_argument("--ready-fd", type=int, help="where the stack says that it is ready, as one line of JSON")
@@ -127,16 +127,18 @@ def _running(config: Config, given: argparse.Namespace) -> Config:
 
 
 def _fsck(config: Config, given: argparse.Namespace) -> int:
+    from sojourn.control_plane.engine.checks import Violation
     from sojourn.control_plane.wiring import connect
 
     platform = connect(_running(config, given), application="sojourn-fsck")
     try:
-        if given.repair:
-            for organization in platform.versions.organizations():
-                platform.recovery.sweep(organization, platform.clock())
+        failed = platform.recovery.sweep_all(platform.clock())[1] if given.repair else {}
         violations = platform.checks.check(platform.clock())
     finally:
         platform.close()
+    for organization, error in failed.items():
+        text = f"the queue of {organization} could not be swept: {type(error).__name__}: {error}"
+        violations.append(Violation("I6", "", text))
     print(json.dumps({"violations": [asdict(violation) for violation in violations]}))
     return 1 if violations else 0
 
@@ -188,13 +190,18 @@ def _code(config: Config, given: argparse.Namespace) -> int:
 
 def _administer(config: Config, given: argparse.Namespace) -> int:
     """What is done on the database itself, without a key that opens the API."""
-    from sojourn.control_plane import administration, sharing
+    from sojourn.control_plane import administration, environments, sharing
     from sojourn.control_plane.wiring import connect
 
     platform = connect(_running(config, given), application=f"sojourn-{given.command}")
-    done = {"keys": administration.keys, "tokens": administration.tokens, "limits": sharing.limits}[given.command]
+    done = {
+        "keys": administration.keys,
+        "tokens": administration.tokens,
+        "limits": sharing.limits,
+        "environments": environments.environments,
+    }
     try:
-        print(json.dumps(done(platform, given.rest)))
+        print(json.dumps(done[given.command](platform, given.rest)))
     finally:
         platform.close()
     return 0

@@ -238,6 +238,18 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("api_url", _url("http", "https"), "", "How executors and users reach the API. Absent: made of host and port."),
     _setting("master_key", _key(), "", "Seals secrets at rest. Absent: `sojourn up` makes one.", secret=True),
     _setting("web_workers", _whole(1, 64), 2, "Processes of the control plane."),
+    _setting(
+        "request_head_seconds",
+        _number(0.1, 600),
+        10.0,
+        "How long a client may take for the head of a request, from its first byte; then it is cut off.",
+    ),
+    _setting(
+        "request_body_seconds",
+        _number(0.1, 600),
+        30.0,
+        "How long a body may stand still, or be late beyond a second for each 1,000 bytes; and an answer not be taken.",
+    ),
     _setting("database_connections", _whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),
     _setting("places", _whole(1, 1000), max(4, 2 * _CORES), "Local executors at once."),
     _setting(
@@ -404,12 +416,23 @@ SETTINGS: tuple[Setting, ...] = (
     _setting("short_wait", _number(0, 86400), 5.0, "A shorter wait is spent in the process, which keeps its slot."),
     _setting("checkpoint_limit_mb", _whole(1, 10000000), 20480, "The size of a stored checkpoint, at most."),
     _setting("checkpoint_seconds", _number(1, 3600), 600.0, "How long storing a checkpoint may take."),
-    _setting("queue_size_limit", _whole(0, 100000000), 1000000, "Live runs of an organization at most; 0: no limit."),
+    _setting(
+        "queue_size_limit",
+        _whole(0, 100000000),
+        1000000,
+        "Runs in an organization's queue from which on no more are taken; a guard, as of a moment ago. 0: no limit.",
+    ),
     _setting(
         "api_rate",
         _allowance(),
         "60000:30000/10",
         "Calls of an environment by its keys: how many at once, and how many more in so many seconds; off: no limit.",
+    ),
+    _setting(
+        "batch_rate",
+        _allowance(),
+        "2000000:200000/10",
+        "Items of an environment's new batches: how many at once, and how many more in so many seconds; off: no limit.",
     ),
     _setting("public_token_rate", _allowance(), "600:600/60", "The same for each public token."),
     _setting("log_retention_days", _whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
@@ -432,6 +455,8 @@ if TYPE_CHECKING:
         api_url: str
         master_key: str
         web_workers: int
+        request_head_seconds: float
+        request_body_seconds: float
         database_connections: int
         places: int
         executors_per_environment: int
@@ -490,6 +515,7 @@ if TYPE_CHECKING:
         checkpoint_seconds: float
         queue_size_limit: int
         api_rate: str
+        batch_rate: str
         public_token_rate: str
         log_retention_days: int
         log_lines_limit: int

@@ -8,6 +8,7 @@ from typing import Any
 
 from sojourn.control_plane.administration import environment_named
 from sojourn.control_plane.config import SettingError
+from sojourn.control_plane.domain.shares import BadShare
 from sojourn.control_plane.engine.errors import EngineError
 from sojourn.control_plane.wiring import Platform
 
@@ -27,7 +28,10 @@ def limits(platform: Platform, arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--resume", action="store_const", const=False, dest="paused")
     given = parser.parse_args(arguments)
     if given.do == "set":
-        _set(platform, given)
+        try:
+            _set(platform, given)
+        except BadShare as error:
+            raise SettingError(f"--{error}") from None
     return {"data": platform.shares.all()}
 
 

@@ -12,7 +12,7 @@ import redis
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.config import Config, SettingError
-from sojourn.control_plane.domain import addresses, buckets, regions, waiting_terms
+from sojourn.control_plane.domain import addresses, allowance, buckets, regions, waiting_terms
 from sojourn.control_plane.domain.regions import BadRegions, Regions
 from sojourn.control_plane.domain.waiting_terms import WaitingTerms
 from sojourn.control_plane.engine.annotating import Annotating
@@ -20,6 +20,7 @@ from sojourn.control_plane.engine.assigning import Assigning, Terms
 from sojourn.control_plane.engine.attempts import Attempts, Timing
 from sojourn.control_plane.engine.backfilling import Backfilling
 from sojourn.control_plane.engine.batch_items import BatchItems
+from sojourn.control_plane.engine.batch_rate import BatchRate
 from sojourn.control_plane.engine.batches import Batches
 from sojourn.control_plane.engine.bulk_actions import BulkActions
 from sojourn.control_plane.engine.cancelling import Cancelling
@@ -183,7 +184,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         config.redis_url, socket_timeout=10, socket_connect_timeout=2, health_check_interval=0
     )
     # Counting calls must hold nobody up: who does not answer at once is left out.
-    counting = redis.Redis.from_url(config.redis_url, socket_timeout=0.5, socket_connect_timeout=0.5)
+    call_buckets = CallBuckets(redis.Redis.from_url(config.redis_url, socket_timeout=0.5, socket_connect_timeout=0.5))
     seal = Seal(config.master_key)
     clock = DatabaseClock(database)
     stored_packets = StoredPackets(database)
@@ -261,7 +262,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
         keys=Keys(access.keys),
         public_tokens=PublicTokens(access, spent_tokens),
         spent_tokens=spent_tokens,
-        call_buckets=CallBuckets(counting),
+        call_buckets=call_buckets,
         logs=logs,
         queue=queue,
         notices=notices,
@@ -302,6 +303,7 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
             BatchItems(runs, triggering, debouncing),
             runs,
             triggering,
+            BatchRate(call_buckets, allowance.read(config.batch_rate)),
             patience=timedelta(seconds=config.batch_patience_seconds),
             at_once=at_once,
         ),

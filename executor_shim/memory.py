@@ -6,6 +6,17 @@ import os
 
 from sojourn.executor_shim.process_tree import proportional_bytes, resident_bytes
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Process(Protocol):
+        """What has a tree below it."""
+
+        @property
+        def exit_code(self) -> int | None: ...
+        def members(self) -> list[int]: ...
+
 
 def resident(processes: list[int]) -> int:
     """The bytes that processes hold; what several share is counted for each."""
@@ -43,6 +54,33 @@ class KernelKills:
                 return next((int(line.split()[1]) for line in file if line.startswith("oom_kill ")), 0)
         except (OSError, ValueError, IndexError):
             return 0
+
+
+class MemoryLimit:
+    """What one process tree may have: `limit` bytes, or what the kernel lets it."""
+
+    def __init__(self, process: Process, kills: KernelKills, limit: int | None):
+        self._process = process
+        self._kills = kills
+        self._limit = limit
+
+    def exceeded(self) -> str | None:
+        """How much more it has, or that the kernel ended one of its processes: what is left is not what was meant to run.
+
+        None: neither, or it has ended.
+        """
+        limit = self._limit
+        if limit and (used := above(self._process.members(), limit)) is not None:
+            return f"{used >> 20} of {limit >> 20} MB"
+        return self.killed() if self._kills.is_own and self._process.exit_code is None else None
+
+    def killed(self) -> str | None:
+        """That the kernel ended something for want of memory since this was last asked; None: it did not."""
+        if not self._kills.happened():
+            return None
+        return (
+            f"the kernel has ended it at the limit of {self._limit >> 20} MB" if self._limit else "the kernel has ended it"
+        )
 
 
 def _counter_file() -> str:

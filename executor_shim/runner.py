@@ -17,7 +17,7 @@ import threading
 
 from sojourn.executor_shim import frames, thaw
 from sojourn.executor_shim.child import CANCEL, CONTROL, RESULT
-from sojourn.sdk import log_handler, manifest, metadata
+from sojourn.sdk import importing, log_handler, manifest, metadata
 from sojourn.sdk import logger as loggers
 from sojourn.sdk import outcome as outcomes
 from sojourn.sdk.attempt import Attempt, flush_standard_streams
@@ -52,8 +52,8 @@ class Runner:
         self._directory: Path | None = None
         self._environment: dict[str, str] | None = None
         self._imported: set[str] = set()
-        self._has_init = False
-        self._init_failure: dict[str, Any] | None = None
+        self._first: list[str] = []
+        self._first_failure: dict[str, Any] | None = None
 
     def serve(self) -> None:
         """Until the shim closes its end."""
@@ -131,7 +131,7 @@ class Runner:
             sys.path.insert(0, directory)
             sys.argv = [directory]
             os.chdir(directory)
-            self._has_init = (self._directory / manifest.INIT).exists()
+            self._first = manifest.imported_first(self._directory)
             return
         os.chdir(directory)
         self._environment.update(variables)
@@ -141,10 +141,11 @@ class Runner:
             os.environ.update(self._environment)
 
     def _load(self, file: str) -> dict[str, Any] | None:
-        """Imports the project's `init.py`, if it has one, and a file; the error of what cannot be."""
-        if self._has_init and self._init_failure is None:
-            self._init_failure = self._import(manifest.INIT)
-        return self._init_failure or self._import(file)
+        """Imports what comes before any task, `init.py` and files with hooks, and a file; the error of what cannot be."""
+        for first in self._first:
+            if self._first_failure is None:
+                self._first_failure = self._import(first)
+        return self._first_failure or self._import(file)
 
     def _import(self, file: str) -> dict[str, Any] | None:
         """Imports a file of the project, once; the error of one that cannot be."""
@@ -154,7 +155,8 @@ class Runner:
         try:
             manifest.load(self._directory, file)
         except BaseException as error:
-            message = f"{file} cannot be imported: {type(error).__name__}: {outcomes.text_of(error)}"
+            told = f"{type(error).__name__}: {outcomes.text_of(error)}{importing.next_step(error)}"
+            message = f"{file} cannot be imported: {told}"
             return outcomes.internal(ErrorCode.COULD_NOT_IMPORT_TASK, message, error)
         self._imported.add(file)
         return None
@@ -179,7 +181,10 @@ class Runner:
                 elif message["type"] == "wait_failed":
                     attempt.refuse(message["keys"], _refusal(message["error"]))
         except (OSError, frames.FrameError):
-            return
+            pass
+        # A shim that is killed closes this pipe before the kernel looks whom its death concerns, which is this thread: one
+        # that is gone by then is not killed, nor is its process.
+        threading.Event().wait()
 
     def _deliver(self, attempt: Attempt, message: dict[str, Any]) -> None:
         """Results of waits. A process that was frozen first becomes one of its own: its image may be thawed again."""

@@ -132,6 +132,10 @@ class Waits:
         since = self.block.since if self.block is not None else now
         self.block = Block(since, snapshot, need, [self._known[key] for key in self.pending if key in self._known])
 
+    def blocked_for(self, now: float) -> float:
+        """Seconds that the attempt was blocked, those of a block that is not over included."""
+        return self.blocked_seconds + (max(now - self.block.since, 0.0) if self.block is not None else 0.0)
+
     def go_on(self, now: float) -> float:
         """The run has its place again, or is ending; the seconds that it was blocked, 0 if it was not."""
         if self.block is None:
@@ -163,10 +167,25 @@ def checked(frame: Mapping[str, Any]) -> Mapping[str, Any]:
         isinstance(waits, list)
         and isinstance(pending, list)
         and all(isinstance(key, str) for key in pending)
-        and all(isinstance(wait, dict) and isinstance(wait.get("key"), str) for wait in waits)
-        and all(wait.get("kind") in ("date", "token", "run") for wait in waits)
+        and all(_is_wait(wait) for wait in waits)
         and frame.get("block") in (None, "any", "all")
     )
     if not is_good:
         raise FrameError("a frame of waits that is none")
     return frame
+
+
+def _is_wait(wait: object) -> bool:
+    if not isinstance(wait, dict) or not isinstance(wait.get("key"), str):
+        return False
+    return _is_moment(wait.get("at")) if wait.get("kind") == "date" else wait.get("kind") in ("token", "run")
+
+
+def _is_moment(text: object) -> bool:
+    """Whether it is a date that can be reckoned with, zone and all."""
+    from datetime import datetime
+
+    try:
+        return datetime.fromisoformat(str(text)).tzinfo is not None
+    except ValueError:
+        return False

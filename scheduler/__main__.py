@@ -151,7 +151,7 @@ def services(platform: Platform, placement: Placement) -> Sequence[Service]:
         reaper,
         Undertaker(placement, reaper, platform.placing, platform.index),
         Shredder(platform.shredding),
-        Sweeper(platform.versions, platform.recovery, config.sweep_seconds),
+        Sweeper(platform.recovery, config.sweep_seconds),
         Pruner(
             platform.access,
             platform.versions,

@@ -22,7 +22,8 @@ from sojourn.nomad_jobs.sites import DRIVERS, BadSite, Site, Sites, read
 from sojourn.nomad_jobs.spec import Terms
 from sojourn.scheduler.cluster_keys import Keys
 from sojourn.scheduler.placement.clusters import Clusters
-from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
+from sojourn.scheduler.placement.limits import Limits
+from sojourn.scheduler.placement.nomad import NomadPlacement
 from sojourn.scheduler.remover import Remover
 from sojourn.scheduler.service import Service
 
@@ -51,7 +52,7 @@ class OnNomad:
         warn_of_other_names(platform, list(clusters))
         self.services: tuple[Service, ...] = (
             Keys({name: _keys_of(client) for name, client in clients.items()}, platform.cluster_keys),
-            *(Remover(each.remove, each.remove_unused, keep, name) for name, each in placements.items()),
+            *(Remover(each.removal.remove, each.removal.remove_unused, keep, name) for name, each in placements.items()),
         )
 
 

@@ -19,6 +19,7 @@ from sojourn.control_plane.domain.delivering import Answer
 
 #: Seconds for the connection, and for all of it but looking the host up.
 CONNECT, TOTAL = 5.0, 15.0
+_NOT_ALLOWED = "its host has no address that is allowed"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -37,7 +38,7 @@ class Poster:
         try:
             address = self._resolve(place)
             if address is None:
-                return Answer(error="its host has no address that is allowed: see SOJOURN_WEBHOOK_NETWORKS")
+                return Answer(error=f"{_NOT_ALLOWED}: SOJOURN_WEBHOOK_NETWORKS lets messages go to {self._allowed.told}")
             with _Line() as line:
                 return Answer(self._exchange(line, place, address, body, headers))
         except ssl.SSLCertVerificationError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
-from sojourn.control_plane.engine.recovery import Recovery, Repaired
-from sojourn.control_plane.store.versions import Versions
+from sojourn.control_plane.engine.recovery import Recovery
 from sojourn.scheduler.service import Counts
+
+log = logging.getLogger(__name__)
 
 
 class Sweeper:
@@ -14,15 +16,14 @@ class Sweeper:
 
     name = "sweeper"
 
-    def __init__(self, versions: Versions, recovery: Recovery, seconds: float):
-        self._versions = versions
+    def __init__(self, recovery: Recovery, seconds: float):
         self._recovery = recovery
         self._seconds = seconds
 
     def run_once(self, now: datetime) -> Counts:
-        total = Repaired()
-        for organization in self._versions.organizations():
-            total += self._recovery.sweep(organization, now)
+        total, failed = self._recovery.sweep_all(now)
+        for organization, error in failed.items():
+            log.error("the sweep of %s failed; others go on", organization, exc_info=error)
         return {
             "rebuilt": total.rebuilt,
             "enqueued": total.enqueued,

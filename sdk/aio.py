@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from sojourn.sdk import durations
 from sojourn.sdk.auth import Auth
-from sojourn.sdk.batch import Batch
+from sojourn.sdk.batch import Batch, BatchHandle, batch_id_of
 from sojourn.sdk.batch import batch as batches
-from sojourn.sdk.bulk_actions import PAUSE, BulkActions, BulkActionState
+from sojourn.sdk.batches import BatchState
+from sojourn.sdk.bulk_actions import BulkActions, BulkActionState
 from sojourn.sdk.client import Client
 from sojourn.sdk.conditions import task_result
 from sojourn.sdk.deployments import Deployments
@@ -27,9 +29,10 @@ from sojourn.sdk.envvars import EnvVars
 from sojourn.sdk.errors import ApiError, RunTimeoutError
 from sojourn.sdk.exchange import Transport
 from sojourn.sdk.keys import Keys
+from sojourn.sdk.looks import Looks
 from sojourn.sdk.queues import Queues
-from sojourn.sdk.result import TaskResult
-from sojourn.sdk.run import Run, RunHandle, Runs
+from sojourn.sdk.result import Results, TaskResult
+from sojourn.sdk.run import Run, RunHandle, Runs, ran, trigger_all, triggered, wanted_of
 from sojourn.sdk.schedules import Schedules, schedules
 from sojourn.sdk.tasks import Tasks, tasks
 from sojourn.sdk.wait import Wait, wait
@@ -120,7 +123,8 @@ class AsyncRuns(_Over):
 
     async def result(self, run: Run | RunHandle | str, timeout: float | None = None) -> TaskResult:
         """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""
-        run_id, task = (run, "the run") if isinstance(run, str) else (run.id, run.task)
+        run_id, task = ran(run)
+        durations.timeout(timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             begun = time.monotonic()
@@ -136,10 +140,27 @@ class AsyncRuns(_Over):
 
 
 class AsyncTasks(_Over):
-    """`tasks`, awaited."""
+    """`tasks`, awaited. To wait for a run holds no thread."""
 
     trigger = _apart(Tasks.trigger)
     batch_trigger = _apart(Tasks.batch_trigger)
+
+    def __init__(self, begin: _Begin, client: Client, runs: AsyncRuns):
+        super().__init__(begin, tasks, client=client)
+        self._client, self._runs = client, runs
+
+    async def trigger_and_wait(
+        self, task_id: str, payload: Any = None, timeout: float | None = None, **trigger_options: Any
+    ) -> TaskResult:
+        """Asks for a run of a task by its id and waits for its result; `RunTimeoutError` after `timeout` seconds."""
+        handle: RunHandle = await self._begin(triggered, task_id, payload, trigger_options, self._client)
+        return await self._runs.result(handle, timeout)
+
+    async def batch_trigger_and_wait(self, task_id: str, items: Iterable[Any], **trigger_options: Any) -> Results:
+        """Asks for a run of each item and waits for all: their results in order, failed ones with `ok` false."""
+        wanted = wanted_of(task_id, items, trigger_options)
+        made: Sequence[str] = await self._begin(trigger_all, wanted, self._client) if wanted else ()
+        return Results([await self._runs.result(run_id) for run_id in made])
 
 
 class AsyncBatches(_Over):
@@ -148,6 +169,19 @@ class AsyncBatches(_Over):
     trigger = _apart(Batch.trigger)
     retrieve = _apart(Batch.retrieve)
     results = _apart(Batch.results)
+
+    async def wait(
+        self,
+        batch: BatchHandle | str,
+        timeout: float | None = None,
+        *,
+        on_progress: Callable[[BatchState], object] | None = None,
+    ) -> BatchState:
+        """Waits until a batch is over, or so many seconds; it as it stands then. Each look is given to `on_progress`."""
+        looks, batch_id = Looks(timeout, on_progress), batch_id_of(batch)
+        while (pause := looks.pause(await self.retrieve(batch_id, runs=False))) is not None:
+            await asyncio.sleep(pause)
+        return await self.retrieve(batch_id)
 
 
 class AsyncQueues(_Over):
@@ -201,15 +235,10 @@ class AsyncBulkActions(_Over):
         on_progress: Callable[[BulkActionState], object] | None = None,
     ) -> BulkActionState:
         """Waits until an action is over, or so many seconds; it as it stands then. Each look is given to `on_progress`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            state = await self.retrieve(action)
-            if on_progress is not None:
-                on_progress(state)
-            left = PAUSE if deadline is None else deadline - time.monotonic()
-            if state.is_over or left <= 0:
-                return state
-            await asyncio.sleep(min(PAUSE, left))
+        looks = Looks(timeout, on_progress)
+        while (pause := looks.pause(state := await self.retrieve(action))) is not None:
+            await asyncio.sleep(pause)
+        return state
 
 
 class AsyncEnvVars(_Over):
@@ -253,6 +282,7 @@ class AsyncWebhooks(_Over):
     disable = _apart(Webhooks.disable)
     deliveries = _each(Webhooks.deliveries)
     redeliver = _apart(Webhooks.redeliver)
+    test = _apart(Webhooks.test)
 
 
 class AsyncDeployments(_Over):
@@ -283,7 +313,7 @@ class AsyncClient:
         self._threads = ThreadPoolExecutor(calls, "sojourn-client")
         begin = self._begin
         self.runs = AsyncRuns(begin, client)
-        self.tasks = AsyncTasks(begin, tasks, client=client)
+        self.tasks = AsyncTasks(begin, client, self.runs)
         self.batches = AsyncBatches(begin, batches, client=client)
         self.queues = AsyncQueues(begin, Queues(client))
         self.schedules = AsyncSchedules(begin, schedules, client=client)

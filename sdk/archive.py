@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 MAX_FILES = 20_000
@@ -38,19 +38,17 @@ def included(directory: Path) -> list[str]:
     return sorted(_walk(directory, "", patterns))
 
 
-def pack(directory: Path) -> tuple[bytes, str]:
-    """The archive of a project and the hash of its tree."""
+def pack(directory: Path, made: Mapping[str, str] | None = None) -> tuple[bytes, str]:
+    """The archive of a project and the hash of its tree. `made`: text by path, which goes with its files."""
     paths = included(directory)
     if len(paths) > MAX_FILES:
         raise ArchiveError(f"{len(paths)} files, more than {MAX_FILES}: leave some out by {IGNORE_FILE}")
     buffer, lines, total = io.BytesIO(), [], 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in paths:
-            data = (directory / path).read_bytes()
+        for path, executable, data in _to_pack(directory, paths, made or {}):
             total += len(data)
             if total > MAX_TREE_BYTES:
                 raise ArchiveError(f"more than {MAX_TREE_BYTES} bytes: leave files out by {IGNORE_FILE}")
-            executable = bool((directory / path).stat().st_mode & 0o100)
             entry = zipfile.ZipInfo(path, _DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = (0o100755 if executable else 0o100644) << 16
@@ -78,6 +76,14 @@ def unpack(packed: bytes, target: Path) -> str:
         os.chmod(place, 0o755 if executable else 0o644)
         lines.append(_line(path, executable, data))
     return _hash(lines)
+
+
+def _to_pack(directory: Path, paths: list[str], made: Mapping[str, str]) -> Iterator[tuple[str, bool, bytes]]:
+    for path in sorted({*paths, *made}):
+        if path in made:
+            yield path, False, made[path].encode()
+        else:
+            yield path, bool((directory / path).stat().st_mode & 0o100), (directory / path).read_bytes()
 
 
 def _entries(packed: bytes) -> Iterator[tuple[str, bool, bytes]]:

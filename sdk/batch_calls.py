@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, NamedTuple
 
 from sojourn.sdk.batches import BatchState
@@ -18,6 +19,8 @@ from sojourn.sdk.trigger_options import trigger_options
 
 #: Items, and bytes of them, that are sent at once: what is lost on the way is sent again.
 _LINES, _BYTES = 1_000, 1024 * 1024
+#: Bytes of a new batch's lines that are kept in memory; what is more goes to a temporary file until it is sent.
+_IN_MEMORY = 16 * 1024 * 1024
 #: Bytes of tasks' names that a new batch is told.
 _NAMES = 32 * 1024
 #: Times that everything is sent, if items are missing afterwards.
@@ -39,21 +42,58 @@ def item_of(item: Any, options: Mapping[str, Any]) -> tuple[Any, Mapping[str, An
     return item, options
 
 
-def trigger(wanted: Sequence[Wanted], wire: Mapping[str, Any], client: Client | None) -> dict[str, Any]:
-    """A new batch with all its items, as the API tells of it. `PayloadError` before anything is sent, `BatchNotSealedError`
-    if items are missing when all were sent twice.
+class Lines:
+    """The items of a batch as they are sent, which can be gone through again. Many of them take little memory, whatever
+    they are made of: each is read once.
     """
-    if not wanted:
-        raise ConfigurationError("a batch has one item at least")
-    portions = list(portions_of(_line(index, each) for index, each in enumerate(wanted)))
-    parent, speaker = inside(), client or default()
-    body = {"runCount": len(wanted), **named({each.task for each in wanted}), **wire}
-    if parent is not None and not speaker.has_token:
-        body["parentRunId"] = parent.run.id
-    made = speaker.create_batch(body)
-    if not made.get("isCached"):
-        send(speaker, made["id"], portions, len(wanted))
-    return made
+
+    def __init__(self, wanted: Iterable[Wanted]):
+        """`PayloadError` or `ConfigurationError` for an item that cannot be sent."""
+        from tempfile import SpooledTemporaryFile
+
+        self.count = 0
+        self.tasks: set[str] = set()
+        self._sizes: list[int] = []
+        self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by `close`
+        try:
+            for portion in portions_of(self._read(wanted)):
+                self._file.write(portion)
+                self._sizes.append(len(portion))
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        for size in self._sizes:
+            yield self._file.read(size)
+
+    def close(self) -> None:
+        """Nothing is kept any more."""
+        self._file.close()
+
+    def _read(self, wanted: Iterable[Wanted]) -> Iterator[bytes]:
+        for each in wanted:
+            yield _line(self.count, each)
+            self.count += 1
+            self.tasks.add(each.task)
+        if not self.count:
+            raise ConfigurationError("a batch has one item at least")
+
+
+def trigger(lines: Lines, wire: Mapping[str, Any], client: Client | None) -> dict[str, Any]:
+    """A new batch with all its items, as the API tells of it. `BatchNotSealedError` if items are missing when all were sent
+    twice.
+    """
+    with closing(lines):
+        parent, speaker = inside(), client or default()
+        body = {"runCount": lines.count, **named(lines.tasks), **wire}
+        if parent is not None and not speaker.has_token:
+            body["parentRunId"] = parent.run.id
+        made = speaker.create_batch(body)
+        if not made.get("isCached"):
+            send(speaker, made["id"], lines, lines.count)
+        return made
 
 
 def named(tasks: Iterable[str]) -> dict[str, list[str]]:
@@ -62,9 +102,20 @@ def named(tasks: Iterable[str]) -> dict[str, list[str]]:
     return {"taskIdentifiers": names} if len(json.dumps(names)) <= _NAMES else {}
 
 
-def retrieve(batch_id: str, client: Client | None) -> BatchState:
-    """A batch as it stands."""
-    return BatchState((client or default()).retrieve_batch(batch_id))
+def retrieve(batch_id: str, client: Client | None, *, runs: bool = True) -> BatchState:
+    """A batch as it stands; unless `runs`, without those."""
+    return BatchState(retrieved(client or default(), batch_id, runs=runs))
+
+
+def retrieved(client: Client, batch_id: str, *, runs: bool = True) -> dict[str, Any]:
+    """A batch in the API's words, with all of its runs, or with none."""
+    found = client.retrieve_batch(batch_id, None if runs else {"limit": 0})
+    after = found.pop("next", None)
+    while after is not None:
+        page = client.retrieve_batch(batch_id, {"after": after})
+        found["runs"] = [*found["runs"], *page["runs"]]
+        after = page.get("next")
+    return found
 
 
 def results(batch_id: str, client: Client | None) -> list[TaskResult]:

@@ -46,6 +46,11 @@ class BatchState(Value):
             datetime.fromisoformat(completed) if completed else None, wire.get("idempotencyKey"), wire,
         )  # fmt: skip
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is to come: every run is over, or the batch was given up."""
+        return self.status in ("COMPLETED", "ABORTED")
+
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         return type(self), (self.raw,)
 

@@ -6,9 +6,8 @@ gives an awaitable, a list an async iterator.
 
 from __future__ import annotations
 
-import time
-
 from sojourn.sdk import inside, pages
+from sojourn.sdk.looks import Looks
 from sojourn.sdk.named import id_of
 from sojourn.sdk.value import Value
 
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sojourn.sdk.client import Client
-
-#: Seconds between looks at an action that is waited for.
-PAUSE = 0.5
 
 
 class BulkActionState(Value):
@@ -117,14 +113,10 @@ class BulkActions:
     def _wait(
         self, action_id: str, timeout: float | None, on_progress: Callable[[BulkActionState], object] | None
     ) -> BulkActionState:
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            state = self._look(action_id)
-            if on_progress is not None:
-                on_progress(state)
-            if state.is_over or (deadline is not None and time.monotonic() >= deadline):
-                return state
-            self._client.sleep(PAUSE)
+        looks = Looks(timeout, on_progress)
+        while (pause := looks.pause(state := self._look(action_id))) is not None:
+            self._client.sleep(pause)
+        return state
 
     @property
     def _client(self) -> Client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import time
 import uuid
@@ -13,9 +12,10 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sojourn.sdk import context
+from sojourn.sdk import context, importing
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import (
+    BY_CODE,
     BY_STATUS,
     ApiConnectionError,
     ApiError,
@@ -27,6 +27,7 @@ from sojourn.sdk.errors import (
 )
 from sojourn.sdk.exchange import Request, Response, Transport
 from sojourn.sdk.protocol import API_VERSION, MAX_PAYLOAD_BYTES, VERSION
+from sojourn.sdk.surroundings import named
 
 #: Levels that the API takes in a body; the payload is two below its top.
 MAX_PAYLOAD_DEPTH = 126
@@ -56,7 +57,7 @@ class Client:
         sleep: Callable[[float], None] = time.sleep,
         source: str = "sdk",
     ):
-        self.api_url = (api_url or _environment("API_URL") or "http://127.0.0.1:3030").rstrip("/")
+        self.api_url = (api_url or named("API_URL") or "http://127.0.0.1:3030").rstrip("/")
         key = secret_key or _key()
         if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
             raise ConfigurationError("the secret key has characters that no key has: copy it again, without spaces")
@@ -129,7 +130,7 @@ class Client:
 
     def logs(self, run_id: str, after: str | None = None) -> dict[str, Any]:
         """Log lines from a cursor on: `{lines, next?}`."""
-        query = f"?{urlencode({'after': after})}" if after else ""
+        query = _query({"after": after} if after else None)
         return self.request("GET", f"/api/v1/runs/{_part(run_id)}/logs{query}")
 
     def timeline(self, run_id: str) -> dict[str, Any]:
@@ -233,31 +234,34 @@ class Client:
 
     def list_queues(self, page: int = 1, per_page: int = 25) -> dict[str, Any]:
         """A page of queues: `{data, pagination: {currentPage, totalPages, count}}`."""
-        return self.request("GET", "/api/v1/queues?" + urlencode({"page": page, "perPage": per_page}))
+        return self.request("GET", "/api/v1/queues" + _query({"page": page, "perPage": per_page}))
 
     def retrieve_queue(self, name: str, kind: str = "id") -> dict[str, Any]:
         """A queue."""
-        return self.request("GET", f"{_queue(name)}?{urlencode({'type': kind})}")
+        return self.request("GET", _queue(name) + _query({"type": kind}))
 
     def pause_queue(self, name: str, kind: str = "id", *, paused: bool = True) -> dict[str, Any]:
         """Holds a queue's runs back, or lets them go on; the queue."""
         return self.request("POST", f"{_queue(name)}/pause", {"type": kind, "action": "pause" if paused else "resume"})
 
     def override_queue_limit(self, name: str, kind: str, limit: Mapping[str, Any]) -> dict[str, Any]:
-        """Another limit for a queue: `{concurrencyLimit}` or `{percent}`; the queue."""
+        """Another limit for a queue: `{concurrencyLimit}` or `{percent}`, and `concurrencyKey?`; the queue."""
         return self.request("POST", f"{_queue(name)}/concurrency/override", {"type": kind, **limit})
 
-    def reset_queue_limit(self, name: str, kind: str = "id") -> dict[str, Any]:
-        """Lets the declared limit hold again; the queue."""
-        return self.request("POST", f"{_queue(name)}/concurrency/reset", {"type": kind})
+    def reset_queue_limit(self, name: str, kind: str = "id", key: str | int | None = None) -> dict[str, Any]:
+        """Lets the declared limit hold again, or the queue's for a key; the queue."""
+        return self.request("POST", f"{_queue(name)}/concurrency/reset", {"type": kind, **_of_key(key)})
 
     def set_queue_rate(self, name: str, kind: str, rate: Mapping[str, Any]) -> dict[str, Any]:
-        """How many runs of a queue may start: `{limit, period, burst?, perKey?}`; the queue."""
+        """How many runs of a queue may start: `{limit, period, burst?, perKey?, concurrencyKey?}`; the queue."""
         return self.request("POST", f"{_queue(name)}/rate", {"type": kind, **rate})
 
-    def reset_queue_rate(self, name: str, kind: str = "id", *, per_key: bool = False) -> dict[str, Any]:
-        """Lets as many runs start as there are; the queue."""
-        return self.request("POST", f"{_queue(name)}/rate/reset", {"type": kind, "perKey": per_key})
+    def reset_queue_rate(
+        self, name: str, kind: str = "id", *, per_key: bool = False, key: str | int | None = None
+    ) -> dict[str, Any]:
+        """Lets as many runs start as there are, or of a key as of each; the queue."""
+        body = {"type": kind, "perKey": per_key, **_of_key(key)}
+        return self.request("POST", f"{_queue(name)}/rate/reset", body)
 
     # --- tokens
 
@@ -347,6 +351,10 @@ class Client:
         """A page of a webhook's messages: `{data, pagination}`; `query`: `filter[status]`, `page`, `perPage`."""
         return self.request("GET", f"{_webhook(webhook_id)}/deliveries" + _query(query))
 
+    def test_webhook(self, webhook_id: str) -> dict[str, Any]:
+        """Sends a message that is about no run; the message."""
+        return self.request("POST", f"{_webhook(webhook_id)}/test")
+
     def redeliver(self, webhook_id: str, delivery_id: str) -> dict[str, Any]:
         """Sends a message again."""
         return self.request("POST", f"{_webhook(webhook_id)}/deliveries/{_part(delivery_id)}/redeliver")
@@ -364,9 +372,9 @@ class Client:
         path = f"/api/v3/batches/{_part(batch_id)}/items"
         return self._exchange("POST", path, lines, headers=_LINES)[0]
 
-    def retrieve_batch(self, batch_id: str) -> dict[str, Any]:
-        """A batch."""
-        return self.request("GET", f"/api/v2/batches/{_part(batch_id)}")
+    def retrieve_batch(self, batch_id: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A batch with its first runs; where there are more, it has `next`, which goes into `query` as `after`."""
+        return self.request("GET", f"/api/v2/batches/{_part(batch_id)}" + _query(query))
 
     def batch_results(self, batch_id: str, after: int | None = None) -> dict[str, Any]:
         """How the runs of a batch that are over ended: `{items, next?}`; `next` goes into `after`."""
@@ -426,6 +434,10 @@ class Client:
 
     # --- keys and public tokens
 
+    def environment(self) -> dict[str, Any]:
+        """What the key opens: `{id, slug, type, project: {ref, name}}`."""
+        return self.request("GET", "/api/v1/environment")
+
     def list_keys(self) -> dict[str, Any]:
         """The environment's secret keys: `{data}`."""
         return self.request("GET", "/api/v1/keys")
@@ -472,6 +484,8 @@ class Client:
         self, method: str, path: str, body: Any = None, *, timeout: float = 60, headers: Mapping[str, str] | None = None
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """A good answer's body and headers; what the API refuses is raised. `headers` come before the usual ones."""
+        if method != "GET":
+            importing.check_may_change()
         if body is not None and not isinstance(body, bytes):
             body = _json(body)
         request = Request(method, path, {**self._headers_of(method), **(headers or {})}, body, timeout)
@@ -593,6 +607,10 @@ def _dumped(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
+def _of_key(key: str | int | None) -> dict[str, str | int]:
+    return {} if key is None else {"concurrencyKey": key}
+
+
 def _options(options: Mapping[str, Any]) -> str:
     try:
         return encode(options, "an option", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
@@ -613,7 +631,8 @@ def _read(response: Response) -> dict[str, Any]:
         return body if isinstance(body, dict) else {"data": body}
     if not isinstance(body, dict):
         body = {"error": str(body)[:200]}
-    kind = BY_STATUS.get(response.status, ServerError if response.status >= 500 else ApiError)
+    of_status = BY_STATUS.get(response.status, ServerError if response.status >= 500 else ApiError)
+    kind = BY_CODE.get(str(body.get("code")), of_status)
     next_step = body.get("nextStep")
     if kind is AuthenticationError and not next_step:
         next_step = "check SOJOURN_SECRET_KEY"
@@ -644,11 +663,7 @@ def _pause(error: ApiError, wait: float) -> float | None:
 
 def _key() -> str | None:
     """A secret key, or a public token in its place."""
-    return _environment("SECRET_KEY") or _environment("ACCESS_TOKEN")
-
-
-def _environment(name: str) -> str | None:
-    return os.environ.get(f"SOJOURN_{name}") or os.environ.get(f"TRIGGER_{name}") or None
+    return named("SECRET_KEY") or named("ACCESS_TOKEN")
 
 
 #: The client that `auth.with_token` has put in the place of the process's, for this thread or coroutine.
@@ -694,10 +709,10 @@ def default() -> Client:
     client = _Default.client
     if client is not None and _Default.made_from is None:
         return client
-    named = (_environment("API_URL"), _key())
-    if client is None or _Default.made_from != named:
+    said = (named("API_URL"), _key())
+    if client is None or _Default.made_from != said:
         client = Client()
-        _Default.client, _Default.made_from = client, named
+        _Default.client, _Default.made_from = client, said
     return client
 
 

@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 class DeploymentState(Value):
     """A version. `version`: its number, as in 20260131.2. `short_code`: the beginning of its content's hash.
 
-    None is what the call does not tell: `tasks`, their ids, of a version that is looked at by itself, `deployed_at` of
-    one in the list, or the current one.
+    None is what the call does not tell: `tasks`, their ids, of a version that is looked at by itself; `deployed_at`, and
+    `is_current` (new runs start on it), of one in the list, or the current one.
     """
 
-    __slots__ = ("deployed_at", "id", "raw", "short_code", "tasks", "version")
+    __slots__ = ("deployed_at", "id", "is_current", "raw", "short_code", "tasks", "version")
     id: str
     version: str
     short_code: str
     deployed_at: datetime | None
+    is_current: bool | None
     tasks: tuple[str, ...] | None
     raw: Mapping[str, Any]
 
@@ -41,7 +42,7 @@ class DeploymentState(Value):
         tasks = wire["tasks"] if "tasks" in wire else wire.get("worker", {}).get("tasks")
         self._keep(
             wire["id"], wire["version"], wire["shortCode"], datetime.fromisoformat(deployed) if deployed else None,
-            None if tasks is None else tuple(each.get("slug") or each["id"] for each in tasks), wire,
+            wire.get("isCurrent"), None if tasks is None else tuple(each.get("slug") or each["id"] for each in tasks), wire,
         )  # fmt: skip
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from sojourn.sdk.errors import OutputError, SojournError
 from sojourn.sdk.protocol import MAX_OUTPUT_BYTES
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 MAX_DEPTH = 256
 _BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
+#: A key that may have been no text in Python, and so may stand beside a text that looks the same.
+_BROUGHT_OVER = re.compile(r'[{,]"(?:-?[0-9][0-9.e+-]*|true|false|null)":')
 
 
 class _Refused(Exception):
@@ -46,6 +50,11 @@ def encode(
         raise error(f"{what} has {size(text)} bytes as JSON, more than {limit}: store it and give where it is")
     if text.count("[") + text.count("{") > depth and _is_deeper(text, depth):
         raise error(f"{what} is nested too deeply: {depth} levels at most")
+    if _BROUGHT_OVER.search(text):
+        try:
+            json.loads(text, object_pairs_hook=_distinct, parse_int=str, parse_float=str)
+        except _Refused as refusal:
+            raise error(f"{what} is not JSON: {refusal}") from None
     return text
 
 
@@ -92,6 +101,15 @@ def _why(failure: ValueError, what: str) -> str:
     return f"{what} is not JSON: {text}"
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> None:
+    """Refuses an object with a key twice: 1 and "1" are two keys in Python and one in JSON."""
+    names = set()
+    for name, _ in pairs:
+        if name in names:
+            raise _Refused(f"it has the key {name[:80]!r} twice, as a text and as something else: use texts alone for keys")
+        names.add(name)
+
+
 def _is_deeper(text: str, depth: int) -> bool:
     """Whether JSON is nested beyond `depth`: pairs of brackets with nothing between go, a level at a time."""
     brackets = _without_texts(text).encode().translate(_ONE_KIND, _BRACKETS)
@@ -103,8 +121,4 @@ def _is_deeper(text: str, depth: int) -> bool:
 
 
 def _without_texts(text: str) -> str:
-    if '"' not in text:
-        return text
-    import re
-
-    return re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
+    return _TEXT.sub("", text) if '"' in text else text

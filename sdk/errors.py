@@ -18,7 +18,8 @@ SojournError
     ├── ApiConnectionError     no answer
     ├── BadRequestError 400    ├── AuthenticationError 401   ├── PermissionDeniedError 403
     ├── NotFoundError 404      ├── ConflictError 409         ├── UnprocessableError 422
-    └── RateLimitError 429     └── ServerError 5xx
+    ├── RateLimitError 429     └── ServerError 5xx
+    └── BatchRateLimitError    a RateLimitError: as many items are in batches as may be for now
 CompleteTaskWithOutput         not an error: ends the task as a success from anywhere in it
 RunCancelledError              a BaseException that reaches the task's code when its run is cancelled
 """
@@ -28,6 +29,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from typing import Any
 
 
@@ -82,7 +84,8 @@ class SubtaskUnwrapError(SojournError):
     code = "SUBTASK_UNWRAP_ERROR"
 
     def __init__(self, run_id: str, task_id: str, error: Mapping[str, Any]):
-        text = error.get("message") or error.get("raw") or error.get("code") or "unknown error"
+        words = [error.get("name") or error.get("code"), error.get("message") or error.get("raw")]
+        text = ": ".join(str(word) for word in words if word) or "unknown error"
         super().__init__(f"{task_id} ({run_id}) did not succeed: {text}")
         self.run_id, self.task_id, self.error = run_id, task_id, dict(error)
 
@@ -192,6 +195,20 @@ class UnprocessableError(ApiError):
 class RateLimitError(ApiError):
     """Too many requests."""
 
+    @property
+    def retry_at(self) -> datetime | None:
+        """When there is room again, aware; None where the API does not say."""
+        from datetime import UTC, datetime
+
+        reset = self.headers.get("x-ratelimit-reset", "")
+        return datetime.fromtimestamp(int(reset) / 1000, UTC) if reset.isdecimal() and len(reset) < 15 else None
+
+
+class BatchRateLimitError(RateLimitError):
+    """As many items are in batches as may be for now. Nothing of the batch was triggered."""
+
+    code = "BATCH_RATE_LIMITED"
+
 
 class ServerError(ApiError):
     """The server failed."""
@@ -206,6 +223,10 @@ BY_STATUS: dict[int, type[ApiError]] = {
     422: UnprocessableError,
     429: RateLimitError,
 }
+
+
+#: Those that have a class of their own.
+BY_CODE: dict[str, type[ApiError]] = {BatchRateLimitError.code: BatchRateLimitError}
 
 
 class CompleteTaskWithOutput(Exception):

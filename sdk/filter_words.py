@@ -30,8 +30,3 @@ def parameter(value: Any, name: str) -> str | list[str]:
     if not any("," in word for word in found):
         return ",".join(found)
     return found if len(found) > 1 else found * 2  # once it would be several values; twice the same is that one
-
-
-def read(given: Sequence[str]) -> list[str]:
-    """The values that parameters of one name carry."""
-    return given[0].split(",") if len(given) == 1 else list(given)

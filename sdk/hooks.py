@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from sojourn.sdk.signature import signature
 
 TYPE_CHECKING = False
@@ -18,10 +20,14 @@ NAMES = (
 
 
 class Hooks:
-    """Registered hooks by name, in the order of registration."""
+    """Registered hooks by name, in the order of registration.
+
+    `places`: of each, the files that were being imported when it was registered, innermost first.
+    """
 
     def __init__(self, given: Mapping[str, Any] | None = None):
         self._hooks: dict[str, list[Hook]] = {name: [] for name in NAMES}
+        self.places: list[list[str]] = []
         for name, hooks in (given or {}).items():
             for hook in hooks if isinstance(hooks, list | tuple) else [hooks]:
                 self.add(name, hook)
@@ -32,6 +38,7 @@ class Hooks:
             raise TypeError(f"{name} takes a function, not {hook!r}")
         if hook not in self._hooks[name]:
             self._hooks[name].append(hook)
+            self.places.append(_being_imported())
         return hook
 
     def of(self, name: str) -> list[Hook]:
@@ -40,8 +47,19 @@ class Hooks:
 
     def clear(self) -> None:
         """Forgets all: for tests and for a fresh index."""
+        self.places.clear()
         for hooks in self._hooks.values():
             hooks.clear()
+
+
+def _being_imported() -> list[str]:
+    """The files whose top level waits for this call."""
+    found, frame = [], sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "<module>":
+            found.append(frame.f_code.co_filename)
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
 
 
 class Decorators:

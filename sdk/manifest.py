@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 from sojourn.sdk.errors import TaskDefinitionError
+from sojourn.sdk.importing import Importing
 from sojourn.sdk.options import Queue
 from sojourn.sdk.protocol import VERSION
 from sojourn.sdk.registry import Registry, registry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import ModuleType
     from typing import Any
 
@@ -21,14 +23,22 @@ if TYPE_CHECKING:
 
 #: Imported before everything else, if it is there: the place for project-wide hooks.
 INIT = "init.py"
+#: In a version's tree: which files are imported before any task's, one a line. Projects cannot have a file of that name.
+HOOK_FILES = ".sojourn/hooks"
 _NOT_TASKS = ("setup.py", "conftest.py", "__main__.py")
 
 
 def load(directory: Path, file: str) -> ModuleType:
     """Imports one file of a project by its path relative to the project's directory, which is on `sys.path`.
 
-    It gets the name under which the project's other files import it, unless something else has that name already.
+    It gets the name under which the project's other files import it, unless something else has that name already. What it
+    asks of the API meanwhile, beyond reading, is refused.
     """
+    with Importing(file):
+        return _load(directory, file)
+
+
+def _load(directory: Path, file: str) -> ModuleType:
     path = directory / file
     parts = Path(file).with_suffix("").parts
     name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -47,8 +57,45 @@ def collect(directory: Path) -> dict[str, Any]:
     directory = directory.resolve()
     sys.path.insert(0, str(directory))
     files = [path for path in included(directory) if path.endswith(".py") and _may_hold_tasks(path)]
-    modules = [load(directory, file) for file in sorted(files, key=lambda path: (path != INIT, path))]
-    return describe(registry, directory, modules)
+    files.sort(key=lambda path: (path != INIT, path))
+    modules = [load(directory, file) for file in files]
+    return describe(registry, directory, modules) | {"hookFiles": hook_files(registry, directory, files)}
+
+
+def hook_files(known: Registry, directory: Path, files: list[str]) -> list[str]:
+    """Those of a project's files that have to be imported before any task runs, `init.py` aside.
+
+    A hook of the whole project, or of another file's task, is there only once the file that declares it was imported.
+    """
+    everybodys: list[tuple[list[str], str | None]] = [(places, None) for places in known.hooks.places]
+    of_tasks = [(places, task.file) for task in known.tasks.values() for places in task.hooks.places]
+    names = {directory / file: file for file in files}
+    found = set()
+    for places, own in everybodys + of_tasks:
+        inside = [place for place in map(_resolved, places) if place in names]
+        if inside and (own is None or inside[0] != _resolved(own)):
+            found.add(names[inside[0]])
+    return [file for file in files if file in found - {INIT}]
+
+
+def _resolved(file: str) -> Path:
+    return Path(file).resolve()
+
+
+def to_pack(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """What goes into a version's archive beside the project's own files; nothing for most projects."""
+    files = manifest.get("hookFiles")
+    return {HOOK_FILES: "".join(f"{file}\n" for file in files)} if files else {}
+
+
+def imported_first(directory: Path) -> list[str]:
+    """The files of an unpacked version that are imported before its tasks', in that order."""
+    init = [INIT] if (directory / INIT).exists() else []
+    try:
+        listed = (directory / HOOK_FILES).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return init
+    return init + [file for file in listed.split("\n") if file]
 
 
 def describe(known: Registry, directory: Path, modules: list[ModuleType]) -> dict[str, Any]:

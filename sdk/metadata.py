@@ -201,7 +201,8 @@ def _applied(value: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]
     try:
         changed = applied(value, [Operation(operation["type"], operation.get("key", ""), operation.get("value"))])
     except BadOperation as error:
-        raise MetadataError(f"the metadata cannot be changed so: {str(error).partition(': ')[2]}") from None
+        what = f"{operation['type']} {operation['key'][:80]!r}" if "key" in operation else operation["type"]
+        raise MetadataError(f"the metadata cannot be changed so: {what}: {error.why}") from None
     encode(changed, "the metadata", MAX_METADATA_BYTES, MetadataError, _DEEPEST)
     return changed
 

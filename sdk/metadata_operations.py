@@ -35,7 +35,11 @@ def found(metadata: Mapping[str, Any], key: str, default: Any = None) -> Any:
 
 
 class BadOperation(ValueError):
-    """The operation does not fit the metadata; the message says why."""
+    """The operation does not fit the metadata; `why`, and in the message which one it is, where that is known."""
+
+    def __init__(self, why: str, which: str = ""):
+        super().__init__(f"{which}: {why}" if which else why)
+        self.why = why
 
 
 class Operation(Value):
@@ -51,13 +55,13 @@ class Operation(Value):
 
 
 def applied(metadata: Mapping[str, Any], operations: Sequence[Operation]) -> dict[str, Any]:
-    """The metadata after the operations. `BadOperation` begins with the number of the one that does not fit."""
+    """The metadata after the operations. `BadOperation` names the one that does not fit, by its number and its key."""
     changed = _copy(dict(metadata))
     for number, operation in enumerate(operations):
         try:
             changed = _apply(changed, operation)
         except BadOperation as error:
-            raise BadOperation(f"{number}: {error}") from None
+            raise BadOperation(error.why, f"operation {number}, {operation.kind} {operation.key[:80]!r}") from None
     return changed
 
 
@@ -148,7 +152,7 @@ def _increased(held: Any, value: Any) -> Any:
     if held is _MISSING:
         return value
     if isinstance(held, bool) or not isinstance(held, int | float):
-        raise BadOperation("what is increased is no number")
+        raise BadOperation(f"it is {_KINDS.get(type(held), 'null')}, which is no number")
     try:
         return held + value
     except OverflowError:
@@ -172,6 +176,7 @@ def _copy(value: Any) -> Any:
 
 
 _MISSING: Any = object()
+_KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
 _VALUES = {
     "set": lambda held, value: value,
     "append": _appended,

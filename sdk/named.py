@@ -6,6 +6,7 @@ from sojourn.sdk.errors import ConfigurationError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 
@@ -19,6 +20,12 @@ def id_of(thing: Any, what: str) -> str:
 
 def several(given: Any, what: str) -> list[Any]:
     """What a list, a tuple, a set or a generator has in it. `ConfigurationError`: it is none; `what` it is for."""
+    return list(each(given, what))
+
+
+def each(given: Any, what: str) -> Iterable[Any]:
+    """The same, without going through it yet."""
     if isinstance(given, str | bytes | dict) or not hasattr(given, "__iter__"):
         raise ConfigurationError(f"{what} are a list, not {given!r:.80}: write [{given!r:.80}]")
-    return list(given)
+    found: Iterable[Any] = given
+    return found

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sojourn.sdk import batch_calls, pages
+from sojourn.sdk import batch_calls, durations, pages
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.bulk_actions import BulkActionState
 from sojourn.sdk.client import Client, default
@@ -16,10 +16,11 @@ from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
 from sojourn.sdk.errors import ApiError, ConfigurationError, RunTimeoutError
 from sojourn.sdk.inside import blocking, in_loop, wait_for
-from sojourn.sdk.named import id_of, several
+from sojourn.sdk.named import each, id_of, several
 from sojourn.sdk.protocol import MAX_WAITS
 from sojourn.sdk.result import Results, TaskResult
 from sojourn.sdk.run_filters import RunFilters, document_of, query_of
+from sojourn.sdk.surroundings import of_version
 from sojourn.sdk.trigger_options import idempotency_key, trigger_options
 
 if TYPE_CHECKING:
@@ -146,6 +147,11 @@ class RunHandle:
 
 
 def trigger(task_id: str, payload: Any, options: Mapping[str, Any], client: Client | None = None) -> RunHandle:
+    """Asks for a run that nobody waits for, of the version that the environment names unless the options say which."""
+    return triggered(task_id, payload, of_version(options), client)
+
+
+def triggered(task_id: str, payload: Any, options: Mapping[str, Any], client: Client | None = None) -> RunHandle:
     """Asks for a run; inside a run, as its child, unless a public token asks."""
     current, speaker = inside(), client or default()
     wire = trigger_options(options, current.run.id if current is not None else None)
@@ -159,16 +165,17 @@ def trigger_and_wait(
     task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None, client: Client | None = None
 ) -> TaskResult:
     """Asks for a run and waits for its result. Inside a run the child has the run's version, unless it is given one."""
+    durations.timeout(timeout)
     here = _waiting(client)
     if here is None:
         return blocking(_trigger_and_poll, task_id, payload, options, timeout, client)
     options = _own_version(options)
     if not in_loop():
-        handle = trigger(task_id, payload, options, client)
+        handle = triggered(task_id, payload, options, client)
         return _wait(here, handle.id, task_id, timeout)
 
     async def wait() -> Any:
-        handle = await here.apart(trigger, task_id, payload, options, client)
+        handle = await here.apart(triggered, task_id, payload, options, client)
         return await _wait(here, handle.id, task_id, timeout)
 
     return wait()  # type: ignore[return-value]
@@ -182,26 +189,37 @@ def batch_trigger_and_wait(
     The runs are asked for as a batch, and waited for one by one: an item that cannot be triggered is a run that failed.
     """
     here = _waiting(client)
-    if "idempotency_key" in options:
-        raise ConfigurationError("one idempotency key would be one run: give each item its own, as in (payload, {…})")
-    wanted = [Wanted(task_id, *item_of(item, options)) for item in items]
+    wanted = wanted_of(task_id, items, options)
     if here is not None and len(wanted) > MAX_WAITS:
         raise ConfigurationError(f"a run waits for {MAX_WAITS:,} others at once, not {len(wanted):,}: use several calls")
     if here is None:
         return blocking(_trigger_and_poll_all, task_id, wanted, client)
     wanted = [Wanted(task_id, payload, _own_version(given)) for _, payload, given in wanted]
     if not in_loop():
-        return _results(here.wait("all", _conditions(_trigger_all(wanted, client), task_id))) if wanted else Results()
+        return _results(here.wait("all", _conditions(trigger_all(wanted, client), task_id))) if wanted else Results()
 
     async def wait() -> Results:
-        made = await here.apart(_trigger_all, wanted, client) if wanted else []
+        made = await here.apart(trigger_all, wanted, client) if wanted else []
         return _results(await here.wait_in_loop("all", _conditions(made, task_id))) if made else Results()
 
     return wait()  # type: ignore[return-value]
 
 
+def wanted_of(task_id: str, items: Iterable[Any], options: Mapping[str, Any]) -> list[Wanted]:
+    """The runs of a batch that is waited for."""
+    if "idempotency_key" in options:
+        raise ConfigurationError("one idempotency key would be one run: give each item its own, as in (payload, {…})")
+    return [Wanted(task_id, *item_of(item, options)) for item in each(items, "items")]
+
+
+def ran(run: Run | RunHandle | str) -> tuple[str, str]:
+    """A run's id, and its task for messages."""
+    return id_of(run, "run"), "the run" if isinstance(run, str) else str(getattr(run, "task", "the run"))
+
+
 def wait_for_result(client: Client | None, run_id: str, task_id: str, timeout: float | None) -> TaskResult:
     """The result of a run, waited for as a run waits, or from an app by long polls."""
+    durations.timeout(timeout)
     here = _waiting(client)
     if here is None:
         return blocking(_poll, client or default(), run_id, task_id, timeout)
@@ -211,18 +229,18 @@ def wait_for_result(client: Client | None, run_id: str, task_id: str, timeout: f
 def _trigger_and_poll(
     task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None, client: Client | None
 ) -> TaskResult:
-    handle = trigger(task_id, payload, options, client)
+    handle = triggered(task_id, payload, options, client)
     return _poll(client or default(), handle.id, task_id, timeout)
 
 
 def _trigger_and_poll_all(task_id: str, wanted: Sequence[Wanted], client: Client | None) -> Results:
-    made = _trigger_all(wanted, client) if wanted else []
+    made = trigger_all(wanted, client) if wanted else []
     return Results(_poll(client or default(), run_id, task_id, None) for run_id in made)
 
 
-def _trigger_all(wanted: Sequence[Wanted], client: Client | None) -> Sequence[str]:
+def trigger_all(wanted: Sequence[Wanted], client: Client | None) -> Sequence[str]:
     """The runs of a new batch, in the order of its items."""
-    made = batch_calls.trigger(wanted, {}, client)
+    made = batch_calls.trigger(batch_calls.Lines(wanted), {}, client)
     return batch_calls.retrieve(made["id"], client).runs
 
 
@@ -396,9 +414,9 @@ class Runs:
         trace: Mapping[str, Any] = self._client.trace(run_id)["trace"]
         return trace
 
-    def result(self, run_id: str, timeout: float | None = None) -> TaskResult:
+    def result(self, run: Run | RunHandle | str, timeout: float | None = None) -> TaskResult:
         """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""
-        return wait_for_result(self._given, run_id, "the run", timeout)
+        return wait_for_result(self._given, *ran(run), timeout)
 
     def logs(self, run_id: str) -> Iterator[dict[str, Any]]:
         """A run's log lines so far, in order: `{attempt, n, at, stream, level, message, properties?}`."""

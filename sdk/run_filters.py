@@ -23,8 +23,8 @@ _WORDS = {
     "bulk_action": "bulkAction",
     "error": "error",
 }
-#: Those whose words are texts of the user's, in which spaces count.
-_TEXTS = frozenset({"task", "tag", "queue", "error"})
+#: Those whose words are texts of the user's, in which spaces count, by their names on the wire.
+OF_USERS = frozenset({"taskIdentifier", "tag", "queue", "error"})
 _DATES = {"created_from": "from", "created_to": "to"}
 _OF_TASK = "task/"
 
@@ -75,7 +75,7 @@ def document_of(filters: Mapping[str, Any]) -> dict[str, Any]:
         if name == "queue":
             wire["queue"] = [_queue(each) for each in words(value, name)]
         elif name in _WORDS:
-            wire[_WORDS[name]] = [word if name in _TEXTS else word.strip() for word in words(value, name)]
+            wire[_WORDS[name]] = [word if _WORDS[name] in OF_USERS else word.strip() for word in words(value, name)]
         elif name == "is_test":
             wire["isTest"] = value
         elif name == "period":

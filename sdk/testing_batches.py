@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 
@@ -46,13 +46,14 @@ class Batch:
         """The runs in the order of the items."""
         return [self._runs[index] for index in sorted(self._runs)]
 
-    def shown(self) -> dict[str, Any]:
-        """As the API shows it; its runs are over when they are there."""
-        status = "COMPLETED" if self.is_whole else "PENDING"
+    def shown(self, over: Collection[str] | None = None) -> dict[str, Any]:
+        """As the API shows it; `over`: the runs that are, None for all."""
+        finished = sum(over is None or run_id in over for run_id in self._runs.values())
+        status = "PENDING" if not self.is_whole else "COMPLETED" if finished == self.count else "PROCESSING"
         key = {"idempotencyKey": self.key} if self.key else {}
         dates = {"createdAt": self._at, "updatedAt": self._at}
         common = {"id": self.id, "status": status, "runCount": self.count, "runs": self.runs()}
-        common["finishedRunCount"] = len(self._runs)
+        common["finishedRunCount"] = finished
         return {**common, **key, **dates, "processing": {"errors": []}}
 
 
@@ -71,6 +72,10 @@ class BatchBook:
             found = Batch(f"batch_test{len(self._batches) + 1}", body, at)
             self._batches[found.id] = found
         return {"id": found.id, "runCount": found.count, "isCached": cached}
+
+    def of(self, run_id: str) -> list[str]:
+        """The batches that a run is in."""
+        return [batch.id for batch in self._batches.values() if run_id in batch.runs()]
 
     def find(self, batch_id: str) -> Batch | None:
         """A batch."""

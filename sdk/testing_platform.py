@@ -13,33 +13,49 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sojourn.sdk import client as clients
-from sojourn.sdk import filter_words
+from sojourn.sdk import testing_runs
 from sojourn.sdk.client import Client
+from sojourn.sdk.durations import seconds
 from sojourn.sdk.encoding import encode
-from sojourn.sdk.errors import PayloadError
+from sojourn.sdk.errors import ConfigurationError, PayloadError
 from sojourn.sdk.exchange import Request, Response
-from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode, RunStatus
+from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode
 from sojourn.sdk.registry import Registry, registry
+from sojourn.sdk.schedule_state import ScheduleState
 from sojourn.sdk.task import Task
 from sojourn.sdk.testing import Ended, now_text, outside_loops, run_wire
 from sojourn.sdk.testing_batches import Batch, BatchBook
+from sojourn.sdk.testing_lists import Listed, errors_of
+from sojourn.sdk.testing_queues import QueueBook
+from sojourn.sdk.testing_refusal import Refused
+from sojourn.sdk.testing_schedules import Firing, ScheduleBook
 from sojourn.sdk.testing_tokens import Answers, TokenBook, completion
 from sojourn.sdk.testing_waits import PlayedWaits
 
 _PAGE = 25
+#: Things that may happen while a test's time passes.
+_MOST_MOMENTS = 10_000
+#: What the last trigger of a debounce key says in place of the first, if it is trailing.
+_REPLACED = ("metadata", "tags", "machine", "maxAttempts", "maxDuration")
 
 
-class Refused(Exception):
-    """What the API would refuse."""
+@dataclass(slots=True)
+class _Held:
+    """A run that has not begun. `due`: its date, if it has one; `first`: when its debounce key's first trigger came."""
 
-    def __init__(self, status: int, code: str, message: str):
-        super().__init__(message)
-        self.status, self.code = status, code
+    run: str
+    task: Task
+    queue: str
+    key: str
+    fields: dict[str, Any]
+    due: datetime | None = None
+    first: datetime | None = None
 
 
 class _Entered:
@@ -52,12 +68,16 @@ class Platform:
     """Enter it, and `trigger`, `runs` and handles speak to it.
 
     `runs`: how each run ended, by id, in the order of triggers. `options`: what each was triggered with, on the wire.
-    Delays, TTLs and queues are noted and not waited for. A run that triggers another is finished after it. `tokens`: what
+    Delays and TTLs are noted and not waited for. A run that triggers another is finished after it. `tokens`: what
     completes tokens that runs wait for, data by id, tag or idempotency key, or a function from a token's state to data;
     `TIMES_OUT` is data, too.
+
+    `now`: the platform's clock (aware), which stands still until `advance`, or until somebody asks for the result of a run
+    that waits for a date. Schedules, debounce keys and rates of queues go by it.
     """
 
-    def __init__(self, known: Registry = registry, *, tokens: Answers | None = None):
+    def __init__(self, known: Registry = registry, *, tokens: Answers | None = None, now: datetime | None = None):
+        self.now = _aware(now or datetime.now(UTC).replace(microsecond=0))
         self.runs: dict[str, Ended] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
         self._registry = known
@@ -65,7 +85,12 @@ class Platform:
         self._created: dict[str, str] = {}
         self._keys: dict[tuple[str, str], str] = {}
         self._before: list[tuple[Client | None, Platform | None]] = []
+        self._held: dict[str, _Held] = {}
+        self._debounces: dict[tuple[str, str], str] = {}
+        self._schedules_of: dict[str, str] = {}
         self._batches = BatchBook()
+        self._queues = QueueBook(known, lambda: self.now, self._waiting_in)
+        self._schedules = ScheduleBook(known, lambda: self.now)
         self.tokens = TokenBook(tokens)
         self._waits: list[PlayedWaits] = []
         self.tokens.on_change = self._look
@@ -89,6 +114,88 @@ class Platform:
         finally:
             self._waits.remove(waits)
 
+    # --- time
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The runs that have not begun: their queue keeps them, or their date is ahead."""
+        return tuple(self._held)
+
+    def advance(
+        self, *, days: float = 0, hours: float = 0, minutes: float = 0, seconds: float = 0, to: datetime | None = None
+    ) -> list[str]:
+        """Lets time pass, so long or until a date: schedules fire and dates come, in their order. The runs that ended."""
+        passed = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        target = self.now + passed if to is None else _aware(to)
+        if target < self.now:
+            raise ConfigurationError(f"time does not go back: it is {self.now.isoformat()}")
+        before = len(self.runs)
+        for _ in range(_MOST_MOMENTS):
+            moment = self._next_moment()
+            if moment is None or moment > target:
+                self.now = max(self.now, target)
+                return list(self.runs)[before:]
+            self.now = max(self.now, moment)
+            for firing in self._schedules.due():
+                self._fire(firing)
+            self._go_on()
+        raise ConfigurationError(f"more than {_MOST_MOMENTS} things happen in that time: advance by less")
+
+    def fire(self, schedule: ScheduleState | Task | str) -> str:
+        """Fires a schedule now, whatever its times are: a run's id. A task stands for the one that it declares."""
+        return self._fire(self._schedules.fire(schedule if isinstance(schedule, str) else schedule.id))
+
+    def _next_moment(self) -> datetime | None:
+        moments = [self._opens(held) for held in self._held.values()]
+        return min((moment for moment in (self._schedules.next(), *moments) if moment is not None), default=None)
+
+    def _opens(self, held: _Held) -> datetime | None:
+        """When time alone lets a run begin, or try to."""
+        if held.due is not None and held.due > self.now:
+            return held.due
+        kept = self._queues.kept(held.queue, held.key)
+        return kept.until if kept else None
+
+    def _fire(self, firing: Firing) -> str:
+        return self._start(firing.task, firing.payload, {}, schedule=firing.schedule)
+
+    def _waiting_in(self, queue: str) -> int:
+        return sum(held.queue == queue for held in self._held.values())
+
+    def _begin(self, held: _Held) -> bool:
+        """Runs what may begin now; whether it did."""
+        if (held.due is not None and held.due > self.now) or self._queues.kept(held.queue, held.key) is not None:
+            return False
+        self._execute(held)
+        return True
+
+    def _execute(self, held: _Held) -> None:
+        self._held.pop(held.run, None)
+        self._queues.begin(held.queue, held.key)
+        payload = self._payloads[held.run]
+        try:
+            self.runs[held.run] = self.run(held.task, None if payload is None else json.dumps(payload), held.fields)
+        finally:
+            self._queues.end(held.queue, held.key)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Whatever may begin now does so, in the order of triggers."""
+        while any(self._begin(held) for held in list(self._held.values())):
+            pass
+
+    def _settle(self, run_id: str) -> None:
+        """Somebody waits for a run: time passes until it is over. `Refused` where that is of no use."""
+        while (held := self._held.get(run_id)) is not None:
+            moment = self._opens(held)
+            if moment is not None:
+                self.advance(to=moment)
+                continue
+            kept = self._queues.kept(held.queue, held.key)
+            if kept is not None and not kept.by_running:
+                raise Refused(422, "RUN_IS_HELD", f"{run_id} does not end before something else is done: {kept.why}")
+            self._execute(held)  # who waits gives its place up
+
     def _look(self) -> None:
         for waits in tuple(self._waits):
             waits.look()
@@ -104,9 +211,10 @@ class Platform:
             match = re.fullmatch(pattern, parts.path)
             if match and method == request.method:
                 try:
-                    body = respond(*map(unquote, match.groups()), request, parse_qs(parts.query))
+                    body = respond(*map(unquote, match.groups()), request, _parameters(parts.query))
                 except Refused as refusal:
-                    return _response(refusal.status, {"error": str(refusal), "code": refusal.code})
+                    told = {"error": str(refusal), "code": refusal.code}
+                    return _response(refusal.status, told | ({"field": refusal.field} if refusal.field else {}))
                 return _response(200, body)
         return _response(404, {"error": f"sojourn.testing has no {request.path}", "code": "NOT_FOUND"})
 
@@ -118,18 +226,42 @@ class Platform:
             ("GET", "/api/v1/runs", self._page),
             ("POST", "/api/v1/auth/public-tokens", lambda *_: {"token": "testing.public.token"}),
             ("GET", run, lambda run_id, *_: self._run(run_id) | {"payload": self._payloads[run_id]}),
-            ("GET", f"{run}/result", lambda run_id, *_: self._result(run_id)),
+            ("GET", f"{run}/result", lambda run_id, _, query: self._awaited(run_id, query)),
             ("GET", f"{run}/logs", lambda run_id, *_: self._logs(run_id)),
-            ("POST", f"{run}/cancel", lambda run_id, *_: {"id": self._find(run_id).id}),
+            ("POST", f"{run}/cancel", lambda run_id, *_: self._cancel(run_id)),
             ("POST", f"{run}/replay", lambda run_id, request, _: self._replay(run_id, request)),
             ("POST", "/api/v3/batches", lambda request, _: self._batches.create(_body(request), now_text())),
             ("POST", "/api/v3/batches/([^/]+)/items", self._fill),
             ("GET", f"{batch}/results", lambda batch_id, *_: self._results(batch_id)),
-            ("GET", batch, lambda batch_id, *_: self._book(batch_id).shown()),
+            ("GET", batch, lambda batch_id, *_: self._book(batch_id).shown(self.runs)),
             ("POST", tokens, lambda request, _: self.tokens.create(_body(request), datetime.now(UTC))),
             ("GET", tokens, lambda _, query: self.tokens.page(query)),
             ("GET", f"{tokens}/([^/]+)", lambda token_id, *_: self._token(token_id)),
             ("POST", f"{tokens}/([^/]+)/complete", self._complete),
+            *self._routes_of_queues(),
+            *self._routes_of_schedules(),
+        ]
+
+    def _routes_of_queues(self) -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
+        queue = "/api/v1/queues/([^/]+)"
+        return [
+            ("GET", "/api/v1/queues", lambda _, query: self._queues.page(query)),
+            ("GET", queue, lambda name, _, query: self._queues.retrieve(name, query.get("type", "id"))),
+            ("POST", f"{queue}/(pause|concurrency/override|concurrency/reset|rate|rate/reset)", self._change_queue),
+        ]
+
+    def _routes_of_schedules(self) -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
+        book, one = self._schedules, "/api/v1/schedules/([^/]+)"
+        return [
+            ("GET", "/api/v1/timezones", lambda _, query: book.timezones(query)),
+            ("GET", "/api/v1/schedules", lambda _, query: book.page(query)),
+            ("POST", "/api/v1/schedules", lambda request, _: book.create(_body(request))),
+            ("GET", one, lambda schedule, *_: book.retrieve(schedule)),
+            ("PUT", one, lambda schedule, request, _: book.update(schedule, _body(request))),
+            ("DELETE", one, lambda schedule, *_: book.delete(schedule)),
+            ("POST", f"{one}/activate", lambda schedule, *_: book.switch(schedule, True)),
+            ("POST", f"{one}/deactivate", lambda schedule, *_: book.switch(schedule, False)),
+            ("POST", f"{one}/backfill", self._backfill),
         ]
 
     # --- what can be asked
@@ -142,12 +274,39 @@ class Platform:
     def _triggered(self, task_id: str, payload: Any, options: Mapping[str, Any]) -> tuple[str, bool]:
         """A run's id, and whether its key led to one that was there."""
         key = (task_id, options["idempotencyKey"]) if options.get("idempotencyKey") else None
-        if key in self._keys:
+        if key is not None and self._holds(self._keys.get(key)):
             return self._keys[key], True
-        run_id = self._start(task_id, payload, options)
-        if key is not None and self.runs[run_id].ok:  # a run that failed frees its key
+        if options.get("debounce"):
+            run_id, is_cached = self._debounced(task_id, payload, options)
+        else:
+            run_id, is_cached = self._start(task_id, payload, options), False
+        if key is not None and not is_cached:
             self._keys[key] = run_id
-        return run_id, False
+        return run_id, is_cached
+
+    def _holds(self, run_id: str | None) -> bool:
+        """Whether a run holds its idempotency key: one that failed frees it."""
+        return run_id is not None and (run_id not in self.runs or self.runs[run_id].ok)
+
+    def _debounced(self, task_id: str, payload: Any, options: Mapping[str, Any]) -> tuple[str, bool]:
+        """The run of a debounce key, put off, or a new one."""
+        wish = options["debounce"]
+        wanted = self.now + timedelta(seconds=seconds(wish["delay"]))
+        held = self._held.get(self._debounces.get((task_id, wish["key"]), ""))
+        if held is None or held.first is None or held.due is None or held.due <= self.now:
+            run_id = self._start(task_id, payload, options, due=wanted)
+            self._held[run_id].first = self.now
+            self._debounces[task_id, wish["key"]] = run_id
+            return run_id, False
+        if wish.get("maxDelay"):
+            wanted = min(wanted, held.first + timedelta(seconds=seconds(wish["maxDelay"])))
+        held.due = max(held.due, wanted)
+        if wish.get("mode") == "trailing":
+            self._payloads[held.run] = payload
+            kept = {name: value for name, value in self.options[held.run].items() if name not in _REPLACED}
+            self.options[held.run] = kept | {name: options[name] for name in _REPLACED if name in options}
+            held.fields |= testing_runs.fields(held.run, self.options[held.run])
+        return held.run, True
 
     def _fill(self, batch_id: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
         book = self._book(batch_id)
@@ -165,7 +324,17 @@ class Platform:
             raise Refused(404, "BATCH_NOT_FOUND", "There is no such batch in this environment.")
         return found
 
-    def _start(self, task_id: str, payload: Any, options: Mapping[str, Any], is_replay: bool = False) -> str:
+    def _start(
+        self,
+        task_id: str,
+        payload: Any,
+        options: Mapping[str, Any],
+        *,
+        is_replay: bool = False,
+        due: datetime | None = None,
+        schedule: str | None = None,
+    ) -> str:
+        """A new run, which runs at once unless its queue or its date keeps it."""
         task = self._registry.tasks.get(task_id)
         if task is None:
             known = ", ".join(sorted(self._registry.tasks)) or "none"
@@ -173,21 +342,12 @@ class Platform:
         run_id = f"run_test{len(self._created) + 1}"
         self._created[run_id] = now_text()
         self._payloads[run_id], self.options[run_id] = payload, options
-        fields = {
-            "id": run_id,
-            "isReplay": is_replay,
-            "tags": _tags(options),
-            "parentTaskRunId": options.get("parentRunId"),
-            "idempotencyKey": options.get("idempotencyKey"),
-            "metadata": options.get("metadata"),
-            "region": options.get("region") or "default",
-            "priority": options.get("priority"),
-        }
-        fields |= {name: options[name] for name in ("maxAttempts", "maxDuration", "machine") if options.get(name)}
-        if options.get("queue"):
-            fields["queue"] = options["queue"]["name"]
-        text = None if payload is None else json.dumps(payload)
-        self.runs[run_id] = self.run(task, text, fields)
+        if schedule is not None:
+            self._schedules_of[run_id] = schedule
+        held = _Held(run_id, task, *self._queues.of(task, options), {"isReplay": is_replay}, due)
+        held.fields |= testing_runs.fields(run_id, options)
+        if not self._begin(held):
+            self._held[run_id] = held
         return run_id
 
     def _replay(self, run_id: str, request: Request) -> dict[str, Any]:
@@ -196,21 +356,64 @@ class Platform:
         options |= json.loads(request.body or b"{}")
         return {"id": self._start(old.task, self._payloads[run_id], options, is_replay=True)}
 
-    def _page(self, _: Request, query: Mapping[str, list[str]]) -> dict[str, Any]:
-        found = [self._run(run_id) for run_id in reversed(self.runs)]
-        for field in ("status", "taskIdentifier", "region"):
-            wanted = filter_words.read(query.get(f"filter[{field}]", []))
-            found = [run for run in found if not wanted or run[field] in wanted]
-        tags = set(filter_words.read(query.get("filter[tag]", [])))
-        found = [run for run in found if not tags or tags & set(run["tags"])]
-        begin, size = int(query.get("page[after]", [0])[0]), int(query.get("page[size]", [_PAGE])[0])
+    def _page(self, _: Request, query: Mapping[str, Any]) -> dict[str, Any]:
+        now = datetime.now(UTC)
+        ids = [run_id for run_id in reversed(self._created) if run_id in self.runs or run_id in self._held]
+        found = [self._run(run_id) for run_id in ids if self._listed(run_id).fits(query, now)]
+        begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
         more = begin + size < len(found)
         return {"data": found[begin : begin + size], "pagination": {"next": str(begin + size)} if more else {}}
+
+    def _listed(self, run_id: str) -> Listed:
+        options, run = self.options[run_id], self._run(run_id)
+        task, ended = self._registry.tasks[run["taskIdentifier"]], self.runs.get(run_id)
+        queue, _ = self._queues.of(task, options)
+        values = {
+            "status": {run["status"]},
+            "taskIdentifier": {task.id},
+            "version": {run["version"]},
+            "tag": set(run["tags"]),
+            "queue": {queue},
+            "machine": {options.get("machine") or task.machine},
+            "region": {run["region"]},
+            "batch": set(self._batches.of(run_id)),
+            "schedule": {self._schedules_of[run_id]} if run_id in self._schedules_of else set(),
+            "isTest": {"true" if options.get("test") else "false"},
+            "error": errors_of(ended.error) if ended is not None else frozenset(),
+            "hooks": {"false"},
+        }
+        created = datetime.fromisoformat(self._created[run_id])
+        return Listed({name: frozenset(each) for name, each in values.items()}, created)
 
     def _find(self, run_id: str) -> Ended:
         if run_id not in self.runs:
             raise Refused(404, "RUN_NOT_FOUND", "There is no such run in this environment.")
         return self.runs[run_id]
+
+    def _awaited(self, run_id: str, query: Mapping[str, str]) -> dict[str, Any]:
+        if float(query.get("wait", 0)):
+            self._settle(run_id)
+        if run_id in self._held:
+            raise Refused(404, "RUN_NOT_FINISHED", "The run is not over.")
+        return self._result(run_id)
+
+    def _cancel(self, run_id: str) -> dict[str, Any]:
+        held = self._held.pop(run_id, None)
+        if held is not None:
+            error = {"type": "INTERNAL_ERROR", "code": ErrorCode.TASK_RUN_CANCELLED, "message": "it was cancelled"}
+            self.runs[run_id] = Ended(False, run_id, held.task.id, error=error, attempts=0)
+        return {"id": self._find(run_id).id}
+
+    def _change_queue(self, name: str, what: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
+        self._queues.change(name, what, _body(request))
+        self._go_on()
+        return self._queues.retrieve(name, _body(request).get("type", "id"))
+
+    def _backfill(self, schedule_id: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
+        ticks, firings = self._schedules.backfill(schedule_id, _body(request))
+        for firing in firings:
+            self._fire(firing)
+        return {"ticks": ticks, "created": len(firings)}
 
     def _result(self, run_id: str) -> dict[str, Any]:
         ended = self._find(run_id)
@@ -220,7 +423,8 @@ class Platform:
         return {**common, "output": json.dumps(ended.output), "outputType": "application/json"}
 
     def _results(self, batch_id: str) -> dict[str, Any]:
-        return {"id": batch_id, "items": [self._result(run_id) for run_id in self._book(batch_id).runs()]}
+        over = [run_id for run_id in self._book(batch_id).runs() if run_id in self.runs]
+        return {"id": batch_id, "items": [self._result(run_id) for run_id in over]}
 
     def _token(self, token_id: str) -> dict[str, Any]:
         item = self.tokens.item(token_id)
@@ -234,6 +438,8 @@ class Platform:
         return {"success": True}
 
     def _logs(self, run_id: str) -> dict[str, Any]:
+        if run_id in self._held:
+            return {"lines": []}
         lines = enumerate(self._find(run_id).logs)
         at = self._created[run_id]
         return {
@@ -244,29 +450,12 @@ class Platform:
         }
 
     def _run(self, run_id: str) -> dict[str, Any]:
-        ended = self._find(run_id)
-        cancelled = (ended.error or {}).get("code") == ErrorCode.TASK_RUN_CANCELLED
-        status = RunStatus.COMPLETED if ended.ok else RunStatus.CANCELED if cancelled else RunStatus.FAILED
-        options, at = self.options[run_id], self._created[run_id]
-        shown = {
-            "id": run_id,
-            "status": status,
-            "taskIdentifier": ended.task,
-            "isCompleted": True,
-            "isSuccess": ended.ok,
-            "isFailed": not ended.ok,
-            "isCancelled": cancelled,
-            "createdAt": at,
-            "startedAt": at,
-            "finishedAt": now_text(),
-            "attemptCount": ended.attempts,
-            "tags": sorted(_tags(options)),
-            "metadata": ended.metadata or None,
-            "idempotencyKey": options.get("idempotencyKey"),
-            "version": "test",
-            "region": options.get("region") or "default",
-        }
-        return {**shown, "output": ended.output} if ended.ok else {**shown, "error": _flat(ended.error or {})}
+        options, at = self.options.get(run_id, {}), self._created.get(run_id, "")
+        held = self._held.get(run_id)
+        if held is None:
+            return testing_runs.ended(self._find(run_id), options, at)
+        due = held.due if held.due is not None and held.due > self.now else None
+        return testing_runs.held(run_id, held.task.id, options, at, due)
 
 
 def run(task: Task, payload: Any = None, *, tokens: Answers | None = None, **run_fields: Any) -> Ended:
@@ -292,6 +481,11 @@ def run(task: Task, payload: Any = None, *, tokens: Answers | None = None, **run
         entered.tokens.answers = before
 
 
+def _parameters(text: str) -> dict[str, Any]:
+    """A query's parameters: texts, of what was sent more than once a list."""
+    return {name: given[0] if len(given) == 1 else given for name, given in parse_qs(text).items()}
+
+
 def _body(request: Request) -> dict[str, Any]:
     body: dict[str, Any] = json.loads(request.body or b"{}")
     return body
@@ -302,16 +496,10 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _tags(options: Mapping[str, Any]) -> list[str]:
-    tags = options.get("tags") or []
-    return [tags] if isinstance(tags, str) else list(tags)
-
-
-def _flat(error: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's error as a run shows it."""
-    if "code" in error:
-        return {"name": error["code"], "message": f"{error['code']}: {error.get('message', '')}"}
-    return {name: error[name] for name in ("name", "message", "stackTrace") if name in error}
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        raise ConfigurationError("a datetime without a time zone: add tzinfo=timezone.utc")
+    return moment.astimezone(UTC)
 
 
 def _response(status: int, body: Mapping[str, Any]) -> Response:

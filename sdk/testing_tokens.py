@@ -9,7 +9,7 @@ from typing import Any
 
 from sojourn.sdk.durations import duration
 from sojourn.sdk.encoding import encode
-from sojourn.sdk.filter_words import read
+from sojourn.sdk.filter_words import words
 from sojourn.sdk.tokens import TokenState
 from sojourn.sdk.trigger_options import idempotency_key
 
@@ -71,10 +71,10 @@ class TokenBook:
         """A token, as the API has it."""
         return self._items.get(token_id)
 
-    def page(self, query: Mapping[str, list[str]]) -> dict[str, Any]:
+    def page(self, query: Mapping[str, Any]) -> dict[str, Any]:
         """A page of tokens, newest first."""
         found = [item for item in reversed(self._items.values()) if _fits(item, query)]
-        begin, size = int(query.get("page[after]", [0])[0]), int(query.get("page[size]", [_PAGE])[0])
+        begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
         more = begin + size < len(found)
         return {"data": found[begin : begin + size], "pagination": {"next": str(begin + size)} if more else {}}
 
@@ -125,17 +125,19 @@ def completion(body: bytes | None) -> str:
     return json.dumps(json.loads(body or b"{}").get("data"))
 
 
-def _fits(item: Mapping[str, Any], query: Mapping[str, list[str]]) -> bool:
-    statuses, tags = (read(query.get(f"filter[{name}]", [])) for name in ("status", "tags"))
+def _fits(item: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
+    statuses, tags = (words(query.get(f"filter[{name}]", ""), name) for name in ("status", "tags"))
     key = query.get("filter[idempotencyKey]")
     return (
         (not statuses or item["status"] in statuses)
         and (not tags or bool(set(tags) & set(item["tags"])))
-        and (key is None or item.get("idempotencyKey") == key[0])
+        and (key is None or item.get("idempotencyKey") == key)
     )
 
 
 def _timeout(value: str, now: datetime) -> datetime:
-    if "T" in value or "-" in value:
-        return datetime.fromisoformat(value)
-    return now + timedelta(seconds=duration(value))
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return now + timedelta(seconds=duration(value))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

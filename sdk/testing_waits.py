@@ -7,13 +7,17 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from sojourn.sdk.errors import AbortTaskRunError, NotFoundError
+from sojourn.sdk.errors import AbortTaskRunError, NotFoundError, UnprocessableError
 from sojourn.sdk.testing_tokens import TokenBook
 
 if TYPE_CHECKING:
     from sojourn.sdk.attempt import Attempt
     from sojourn.sdk.client import Client
     from sojourn.sdk.conditions import Condition
+
+
+#: Seconds for which a run's end is waited for: in a test that is no time, but lets time pass.
+_LONG = 60
 
 
 class NobodyCompletesError(AbortTaskRunError):
@@ -94,9 +98,11 @@ class PlayedWaits:
 
     def _run(self, run_id: str) -> dict[str, Any] | None:
         try:
-            told = self._client().result(run_id)
+            told = self._client().result(run_id, _LONG)
         except NotFoundError as error:
             return {"ok": False, "kind": "run", "error": {"code": "RUN_NOT_FOUND", "message": str(error)}}
+        except UnprocessableError:  # what keeps it does not pass by itself
+            return None
         return None if told is None else {**told, "kind": "run"}
 
     def _date(self, key: str) -> datetime | None:
@@ -126,7 +132,7 @@ class PlayedWaits:
         names = ", ".join(self._known[key].get("waitpoint") or self._known[key].get("awaited", "") for key in self._pending)
         self.failure = NobodyCompletesError(
             f"the run waits for {names}, which nobody completes: give the test's run or Platform tokens={{tag, key or id:"
-            " data}} or a function, complete it with wait.complete_token before, or give the token a timeout"
+            " data} or a function, complete it with wait.complete_token before, or give the token a timeout"
         )
         if self.attempt is not None:
             self.attempt.refuse(self._pending, self.failure)

@@ -45,7 +45,7 @@ def trigger_options(given: Mapping[str, Any], run_id: str | None = None) -> dict
     wire: dict[str, Any] = {}
     for name, value in given.items():
         if name not in TRIGGER_OPTIONS:
-            raise TypeError(f"trigger has no option {nearest(name, TRIGGER_OPTIONS)}")
+            raise TypeError(f"trigger has no option {nearest(str(name), TRIGGER_OPTIONS)}")
         if value is not None:
             wire[TRIGGER_OPTIONS[name]] = _WRITTEN[name](value) if name in _WRITTEN else value
     key = given.get("idempotency_key")

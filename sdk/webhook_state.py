@@ -64,7 +64,7 @@ class WebhookStates(list["WebhookState"]):
 
 
 class WebhookDelivery(Value):
-    """A message to a webhook: `status` is PENDING, DELIVERED or FAILED, `run` the run's id.
+    """A message to a webhook: `status` is PENDING, DELIVERED or FAILED; `run` the run's id, None of a test.
 
     `response_status` and `error`: of its last attempt. `next_attempt_at`: while it is PENDING.
     """
@@ -74,7 +74,7 @@ class WebhookDelivery(Value):
         "response_status", "run", "status",
     )  # fmt: skip
     id: str
-    run: str
+    run: str | None
     event: str
     status: str
     attempts: int
@@ -89,7 +89,7 @@ class WebhookDelivery(Value):
     def __init__(self, wire: Mapping[str, Any]):
         """From the API's DeliveryReply; `raw` keeps what has no field here."""
         self._keep(
-            wire["id"], wire["run"], wire["event"], wire["status"], wire["attempts"], wire.get("responseStatus"),
+            wire["id"], wire.get("run"), wire["event"], wire["status"], wire["attempts"], wire.get("responseStatus"),
             wire.get("error"), _date(wire, "createdAt"), _date(wire, "attemptedAt"), _date(wire, "deliveredAt"),
             _date(wire, "nextAttemptAt"), wire,
         )  # fmt: skip

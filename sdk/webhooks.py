@@ -127,10 +127,18 @@ class Webhooks:
         again: WebhookDelivery = inside.call(lambda: WebhookDelivery(self._client().redeliver(_id(webhook), name)))
         return again
 
+    def test(self, webhook: WebhookState | str) -> WebhookDelivery:
+        """Sends a message of the type `webhook.test`, which is about no run, to see whether it arrives."""
+        from sojourn.sdk import inside
+        from sojourn.sdk.webhook_state import WebhookDelivery
+
+        sent: WebhookDelivery = inside.call(lambda: WebhookDelivery(self._client().test_webhook(_id(webhook))))
+        return sent
+
     def verify(
         self, body: bytes | str, headers: Mapping[str, str], secret: str | Sequence[str], *, now: float | None = None
     ) -> dict[str, Any]:
-        """The message: `{type, timestamp, data: {run}}`. `WebhookVerificationError` if it is not the platform's, or is old.
+        """The message: `{type, timestamp, data}`. `WebhookVerificationError` if it is not the platform's, or is old.
 
         `body` just as it arrived; names of `headers` in any case; `secret` begins with `whsec_`, several may be given;
         `now` in seconds since the epoch. The header `webhook-id` is the same for each time that a message is sent.

@@ -1,5 +1,7 @@
 """The demo: starts the real stack in a temporary directory, deploys `examples/`, runs them, shows it, stops.
 
+On a terminal it stays until Ctrl-C, so that one can look at it; elsewhere, and where CI is set, it ends by itself.
+
 With `--nomad` executors are jobs of a private Nomad agent, and the demo ends with what `nomad job status` says of them.
 """
 
@@ -8,12 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +30,8 @@ FAN = 20
 
 def main() -> int:
     """0 when every run ended as it should."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
     data = Path(tempfile.mkdtemp(prefix="sojourn-demo-"))
     started, on_nomad = time.monotonic(), sys.argv[1:] == ["--nomad"]
     say(f"starting PostgreSQL, Redis, {'Nomad, ' if on_nomad else ''}control plane and scheduler …")
@@ -41,11 +47,26 @@ def main() -> int:
             good.append(every_cold_run_is_a_job(client, data))
         check = subprocess.run([*SOJOURN, "fsck"], env=environment).returncode == 0
         say(f"dashboard: {run('status', '--json', '--data-dir', str(data))['dashboard_url']}")
+        if sys.stdin.isatty() and sys.stdout.isatty() and not os.environ.get("CI"):
+            stay(data)
         return 0 if all(good) and check else 1
+    except KeyboardInterrupt:
+        return 130
     finally:
         say("stopping …")
         subprocess.run([*SOJOURN, "down", "--data-dir", str(data)], check=False, stdout=subprocess.DEVNULL)
         shutil.rmtree(data, ignore_errors=True)
+
+
+def stay(data: Path) -> None:
+    """Until Ctrl-C."""
+    command = Path(sys.executable).with_name("sojourn")
+    say("\nit stays until Ctrl-C; the link above opens once. In another terminal:")
+    say(f"  export SOJOURN_DATA_DIR={data}")
+    say(f"  {command} trigger steps --payload 5 --follow")
+    say(f"  {command} status    # another link")
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def retried(client: Client) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,32 @@ HEAD = """# The wire
 <!-- Written by tools/wire_page.py from control_plane/api/routes.py: change the table, then run it. -->
 
 The API speaks JSON in UTF-8 over HTTP. `/api/openapi.json` says the same for programs; `/reference`
-has every field, for people.
+has every field, for people. One whole exchange, with `examples` deployed (`sojourn deploy examples`):
+
+```shell
+API=$SOJOURN_API_URL                              # "sojourn status" prints both
+KEY="Authorization: Bearer $SOJOURN_SECRET_KEY"
+BODY='{"payload": {"name": "Ada"}, "options": {"tags": ["greeting"]}}'
+
+curl -sS "$API/api/v1/tasks/hello/trigger" -H "$KEY" --json "$BODY" > run.json
+RUN=$(python3 -c 'import json; print(json.load(open("run.json"))["id"])')
+curl -sS "$API/api/v1/runs/$RUN/result?wait=30" -H "$KEY"
+curl -sS "$API/api/v3/runs/$RUN" -H "$KEY"
+curl -sS "$API/api/v3/runs/run_0" -H "$KEY"
+```
+
+answers, in order: the run, how it ended as soon as it has (`output` is a text of the type `outputType`), all of the run
+(some fields are left out here), and a refusal, with the status 404:
+
+```json
+{"id": "run_01m8fg9xsdbez48h06q358ch6f", "isCached": false}
+{"ok": true, "id": "run_01m8fg9xsdbez48h06q358ch6f", "taskIdentifier": "hello", "output": "\\"Good day, Ada\\"",
+ "outputType": "application/json", "usage": {"durationMs": 125}}
+{"id": "run_01m8fg9xsdbez48h06q358ch6f", "status": "COMPLETED", "taskIdentifier": "hello", "tags": ["greeting"],
+ "payload": {"name": "Ada"}, "output": "Good day, Ada"}
+{"error": "There is no such run in this environment.", "code": "RUN_NOT_FOUND",
+ "nextStep": "check the id and the key's environment"}
+```
 
 - **Keys.** `Authorization: Bearer tr_…` holds the secret key of one environment, or in its place a public token that its
   root key signed; everything that either can see or do is in that environment. A key or token with scopes needs the one
@@ -125,7 +151,8 @@ def _type(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type(choice) for choice in schema["anyOf"]))
     if "enum" in schema or "const" in schema:
-        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+        values = schema.get("enum", [schema.get("const")])
+        return ", ".join(f"`{value if isinstance(value, str) else json.dumps(value)}`" for value in values)
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     kind = {"integer": "whole number", "string": "text", "boolean": "true or false"}.get(schema.get("type", ""), "")

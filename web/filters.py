@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from markupsafe import Markup
 
 from sojourn.sdk.protocol import RunStatus
 
@@ -83,6 +86,18 @@ def machine_moment(value: datetime) -> str:
 def visible(text: str) -> str:
     """A text that users wrote, with every control character made visible, so that it cannot disguise itself."""
     return text.translate(_VISIBLE)
+
+
+def marked(text: str) -> Markup:
+    """A text of ours with code between backticks."""
+    parts = text.split("`")
+    return Markup().join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
+
+
+def compact(value: Any) -> str:
+    """A JSON value in one line, as a log line's properties are shown."""
+    # Half a surrogate pair cannot be sent as UTF-8.
+    return visible(json.dumps(value, ensure_ascii=False)).encode("utf-8", "replace").decode("utf-8")
 
 
 def pretty(text: str | None, media_type: str | None) -> str:

@@ -18,6 +18,9 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
     " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+_FILTERS = (
+    "colour", "compact", "machine_moment", "marked", "moment", "pretty", "size", "span", "visible", "words",
+)  # fmt: skip
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
 
@@ -32,8 +35,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.globals["version"] = VERSION
-        for name in ("colour", "words", "span", "moment", "machine_moment", "visible", "pretty", "size"):
+        self._templates.globals["release"] = VERSION
+        for name in _FILTERS:
             self._templates.filters[name] = getattr(filters, name)
 
     def show(self, req: falcon.Request, resp: falcon.Response, template: str, **values: Any) -> None:
@@ -50,8 +53,16 @@ class Pages:
 
     def refuse(self, req: falcon.Request, resp: falcon.Response, error: Refused, params: dict[str, Any]) -> None:
         """Falcon's handler for `Refused`."""
-        self.show(req, resp, "refused.html", title=error.title, message=error.message)
+        leads_back = error.status == 404
+        self.show(req, resp, "refused.html", title=error.title, message=error.message, leads_back=leads_back)
         resp.status = error.status
+
+
+def nowhere(req: falcon.Request, resp: falcon.Response, **_: str) -> None:
+    """Falcon's sink: every address that is neither a page's nor the API's is a page to browsers, an error to programs."""
+    if req.method in ("GET", "HEAD") and "text/html" in req.accept and not req.path.startswith("/api/"):
+        raise Refused(404, "No such page", "The dashboard has runs, and a page for each of them.")
+    raise falcon.HTTPRouteNotFound
 
 
 class Static:
@@ -69,6 +80,8 @@ class Static:
         resp.content_type = _TYPES[name.rpartition(".")[2]]
         resp.set_header("Cache-Control", "public, max-age=3600")
         resp.data = data
+
+    on_head = on_get
 
 
 def _set_headers(resp: falcon.Response) -> None:

@@ -61,6 +61,8 @@ class ReferencePage:
             self._groups = groups(self._document())
         self._pages.show(req, resp, "reference.html", groups=self._groups)
 
+    on_head = on_get
+
 
 def groups(document: Mapping[str, Any]) -> dict[str, list[OperationRow]]:
     """Every operation by its tag: what users call first, in alphabetical order, the platform's own calls last."""

@@ -8,7 +8,7 @@ from typing import Any
 import falcon
 
 from sojourn.control_plane.wiring import Platform
-from sojourn.web.pages import Pages, Static
+from sojourn.web.pages import Pages, Static, nowhere
 from sojourn.web.reference import ReferencePage
 from sojourn.web.run import RunPage
 from sojourn.web.runs import RunsPage
@@ -24,7 +24,7 @@ def add_pages(app: falcon.App, platform: Platform, api: Callable[[], Mapping[str
     pages = Pages()
     sessions = Sessions(platform.access, platform.clock, config.api_url, config.host)
     table = {
-        "/": RunsPage(pages, sessions, platform.access, platform.run_lists, platform.versions),
+        "/": RunsPage(pages, sessions, platform.access, platform.run_lists, platform.versions, platform.clock),
         "/runs/{run}": RunPage(
             pages,
             sessions,
@@ -43,4 +43,5 @@ def add_pages(app: falcon.App, platform: Platform, api: Callable[[], Mapping[str
     }
     for path, resource in table.items():
         app.add_route(path, resource)
+    app.add_sink(nowhere)
     app.add_error_handler(Refused, pages.refuse)

@@ -99,6 +99,8 @@ class RunPage:
             more=following if len(lines) == _LINES else None,
         )
 
+    on_head = on_get
+
     def _address(self, run: Run, text: str | None, media_type: str | None) -> str | None:
         """Where a payload or an output is that does not lie beside the run."""
         if text is None or media_type != STORED:

@@ -1,4 +1,6 @@
-"""A batch through the SDK until all of its runs are queued, beside a COPY of as many rows into the same PostgreSQL."""
+"""A batch through the SDK until all of its runs are queued, beside a COPY of as many rows into the same PostgreSQL; what
+memory that takes, and how long it is until the batch is read again.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg2
 from tests.support.stack import Stack
@@ -46,7 +49,7 @@ def bare_copy(of: Stack, rows: int) -> None:
 def batch(of: Stack, items: int) -> None:
     """From the call to its return: then every run is stored and queued."""
     client = of.client()
-    before = cpu.by_part(of)
+    before, held = cpu.by_part(of), _held(of)
     begun = time.perf_counter()
     handle = tasks.batch_trigger("nothing", [{"n": n} for n in range(items)], client=client)
     took = time.perf_counter() - begun
@@ -56,6 +59,29 @@ def batch(of: Stack, items: int) -> None:
     assert queued == items, f"{queued} of {items} are queued"
     row(f"batch of {items} through the SDK, queued", s=took, per_s=items / took)
     cpu.show("  CPU ms an item", before, cpu.by_part(of), items)
+    grown = {name: (_bytes(pid, "VmHWM") - at) / 2**20 for (name, pid), at in held.items()}
+    row("  most memory above what was held before, MB", **grown)
+    begun = time.perf_counter()
+    assert len(handle.retrieve().runs) == items
+    all_of_it = time.perf_counter() - begun
+    begun = time.perf_counter()
+    handle.retrieve(runs=False)
+    row("  retrieved, with its runs and without", s=all_of_it, without_ms=(time.perf_counter() - begun) * 1e3)
+
+
+def _held(of: Stack) -> dict[tuple[str, int], int]:
+    """What this process and the workers of the control plane hold now; from here on their most is counted anew."""
+    server = of.services()["control-plane"]
+    workers = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    pids = [("client", os.getpid()), *((f"worker_{n}", int(pid)) for n, pid in enumerate(workers))]
+    for _, pid in pids:
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return {(name, pid): _bytes(pid, "VmRSS") for name, pid in pids}
+
+
+def _bytes(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 @contextmanager

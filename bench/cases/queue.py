@@ -1,4 +1,5 @@
-"""The fair queue by itself, over a real Redis: does a choice stay cheap with many queues, are the shares even."""
+"""The fair queue by itself, over a real Redis: does a choice stay cheap with many queues, a look at them with many keys;
+are the shares even."""
 
 from __future__ import annotations
 
@@ -9,20 +10,24 @@ import redis
 from tests.support import redis_server
 
 from bench.measure import in_ms, row
-from sojourn.control_plane.domain.fairness import Entry, Limits
+from sojourn.control_plane.domain.fair_limits import Limits
+from sojourn.control_plane.domain.fairness import Entry
 from sojourn.control_plane.queue.fair_queue import FairQueue
+from sojourn.control_plane.queue.loads import Loads
 from sojourn.control_plane.queue.notices import Notices
 
 _ORGANIZATION = "org_1"
-_TAKEN = 2_000
+_TAKEN, _LOOKS = 2_000, 200
 
 
 def main() -> None:
-    """One row for each number of queues, one for the shares of nine organizations."""
+    """One row for each number of queues, one for each number of keys, one for the shares of nine organizations."""
     with redis_server.server() as url:
         connection = redis.Redis.from_url(url)
         for queues in (10, 1_000, 100_000):
             dequeue(connection, queues)
+        for count in (10, 200_000):
+            looks(connection, count)
         shares(connection)
         connection.close()
 
@@ -42,6 +47,21 @@ def dequeue(connection: redis.Redis, queues: int) -> None:
         assert taken
         queue.ack(_ORGANIZATION, taken.run, 1)
     row(f"dequeue, {queues:,} queues wait", per_s=len(spent) / sum(spent), **in_ms(spent))
+
+
+def looks(connection: redis.Redis, count: int) -> None:
+    """How full 25 queues are, of which the first has so many concurrency keys with work."""
+    queue, loads = _queue(connection, _ORGANIZATION), Loads(connection)
+    for start in range(0, count, 1_000):
+        numbers = range(start, min(start + 1_000, count))
+        queue.enqueue([_entry(_ORGANIZATION, f"run_{n}", "queue_0", n, f"key_{n}") for n in numbers], 0)
+    spent = []
+    for _ in range(_LOOKS):
+        begun = time.perf_counter()
+        (first, *_) = loads.of_queues(_ORGANIZATION, [("env_1", f"queue_{n}") for n in range(25)])
+        spent.append(time.perf_counter() - begun)
+        assert first.waiting == count
+    row(f"a look at 25 queues, {count:,} keys with work", **in_ms(spent))
 
 
 def shares(connection: redis.Redis) -> None:
@@ -77,8 +97,8 @@ def _queue(connection: redis.Redis, *organizations: str) -> FairQueue:
     return queue
 
 
-def _entry(organization: str, run: str, queue: str, score: int) -> Entry:
-    return Entry(run, organization, "env_1", "current", "small-1x", queue, "", score)
+def _entry(organization: str, run: str, queue: str, score: int, key: str = "") -> Entry:
+    return Entry(run, organization, "env_1", "current", "small-1x", queue, key, score)
 
 
 def _wait_until_known(connection: redis.Redis, organization: str) -> None:

@@ -17,6 +17,8 @@ from sojourn.control_plane.api.bodies import (
     BatchedRun,
     BatchItemBody,
     BatchItemName,
+    BatchQuery,
+    BatchResultsQuery,
     RunOptions,
     TaskBatchBody,
     WholeBatchBody,
@@ -42,7 +44,7 @@ from sojourn.control_plane.api.tasks import (
 from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.batch_items import Flaw, Item
 from sojourn.control_plane.engine.batches import Batches as BatchCases
-from sojourn.control_plane.engine.batches import BatchRequest, Filled, MadeBatch
+from sojourn.control_plane.engine.batches import BatchRequest, Filled, MadeBatch, Standing, check_places
 from sojourn.control_plane.engine.errors import PacketMissing
 from sojourn.control_plane.engine.packets import Packets, Text
 from sojourn.control_plane.engine.triggering import TriggerRequest
@@ -58,6 +60,8 @@ _AT_ONCE, _BYTES_AT_ONCE = 500, 4 * 1024 * 1024
 _INLINE_UPLOAD = 4 * 1024
 #: Bytes of results in one answer.
 _RESULT_BYTES = 32 * 1024 * 1024
+#: Results in one answer, and runs of a batch in one.
+_RESULTS_AT_ONCE, _RUNS_AT_ONCE = 1_000, 10_000
 _NO_OPTIONS = RunOptions()
 _ACCEPTED, _OK = "202 Accepted", "200 OK"
 
@@ -127,27 +131,32 @@ class Batches:
         return self._answer(call, made, {"batchId": made.batch.id, "runs": runs}, _OK)
 
     def retrieve(self, call: Call, batch: str) -> dict[str, Any]:
-        """A batch with the runs of its items."""
-        return present.batch(self._batches.standing(call.environment, batch, call.now))
+        """A batch with the runs of its items, some thousands at a time."""
+        return present.batch(self._standing(call, batch))
 
     def retrieve_counted(self, call: Call, batch: str) -> dict[str, Any]:
         """A batch, in the words of the version before."""
-        return present.batch_counted(self._batches.standing(call.environment, batch, call.now))
+        return present.batch_counted(self._standing(call, batch))
 
     def results(self, call: Call, batch: str) -> dict[str, Any]:
         """How the runs of a batch that are over ended, in the order of its items."""
         found = self._batches.find(call.environment, batch, call.now)
-        after = -1 if call.query.after is None else call.query.after
+        after = _after(call.query)
         items: list[dict[str, Any]] = []
         held = 0
         for position, run in self._batches.results(found, after):
-            if held > _RESULT_BYTES:
+            if held > _RESULT_BYTES or len(items) == _RESULTS_AT_ONCE:
                 return {"id": batch, "items": items, "next": after}
             run = self._packets.with_output(run)
             items.append(present.result(run))
             held += len(run.output or "")
             after = position
         return {"id": batch, "items": items}
+
+    def _standing(self, call: Call, batch: str) -> Standing:
+        query: BatchQuery = call.query
+        limit = _RUNS_AT_ONCE if query.limit is None else min(query.limit, _RUNS_AT_ONCE)
+        return self._batches.standing(call.environment, batch, _after(query), limit, call.now)
 
     def _answer(self, call: Call, made: MadeBatch, wire: dict[str, Any], status: str) -> Answer:
         """With a public token that reads the batch."""
@@ -176,7 +185,7 @@ class Batches:
         """Stores items while they arrive, some hundreds at a time."""
         accepted = repeated = 0
         if batch.is_sealed:
-            return Filled(0, sum(1 for _ in _lines(stream, batch)), batch)
+            return Filled(0, self._repeated(call, batch, stream), batch)
         uploads = _Uploads(self._packets, call.environment.id, call.now)
         for items in _portions(stream, batch, source(call), call.now, uploads):
             for item in items:
@@ -184,6 +193,16 @@ class Batches:
             filled = self._batches.fill(call.environment, batch.id, items, self._clock())
             accepted, repeated, batch = accepted + filled.accepted, repeated + filled.repeated, filled.batch
         return Filled(accepted, repeated, batch)
+
+    def _repeated(self, call: Call, batch: Batch, stream: Stream) -> int:
+        """How many items a body has for a batch that is whole: none is stored, but each is to be one of the batch's."""
+        count = 0
+        for line in _lines(stream, batch):
+            named = ndjson.named(line.text)
+            place = item_of(line, source(call), call.now).position if named is None else named[0]
+            check_places(batch, (place,))
+            count += 1
+        return count
 
 
 def batch_request(call: Call) -> BatchRequest:
@@ -248,6 +267,10 @@ def _key_of(asked: dict[str, Any]) -> str | None:
     options = asked.get("options")
     key = options.get("idempotencyKey") if isinstance(options, dict) else None
     return key if isinstance(key, str) else None
+
+
+def _after(query: BatchResultsQuery) -> int:
+    return -1 if query.after is None else query.after
 
 
 def _lines(stream: Stream, batch: Batch) -> Iterator[ndjson.Line]:

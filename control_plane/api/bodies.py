@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
+from sojourn.control_plane.api import patterns, present
 from sojourn.control_plane.domain import names
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
@@ -71,25 +82,44 @@ def _unless(flaw: str | None, text: str) -> str:
     return text
 
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier)]
-Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARS), AfterValidator(identifier)]
+def key_text(key: str | float) -> str:
+    """A concurrency key as text: 7 and 7.0 are the same key, as they are in JSON."""
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    return str(key)
+
+
+#: An annotation of texts: what `identifier` takes.
+IDENTIFIER = patterns.Checked(identifier, r"^[^\u0000]*$")
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), IDENTIFIER]
+Tag = Annotated[str, StringConstraints(max_length=MAX_TAG_CHARS), IDENTIFIER]
 Key = Annotated[
     str,
     StringConstraints(min_length=1, max_length=MAX_IDEMPOTENCY_KEY_CHARS),
-    AfterValidator(identifier),
+    IDENTIFIER,
     AfterValidator(indexable),
 ]
 KeyTTL = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[smhd]$")]
-ConcurrencyKey = Annotated[str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), AfterValidator(identifier)]
+ConcurrencyKey = Annotated[str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), IDENTIFIER]
 Time = Annotated[str, StringConstraints(min_length=1, max_length=100)]
-TaskId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(task_name)]
+TaskId = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(task_name), patterns.TASK
+]
+Duration = Annotated[Time, patterns.DURATION]
+Date = Annotated[Time, patterns.DATE]
+Moment = Annotated[Time, patterns.MOMENT]
+DurationOrDate = Annotated[Time, patterns.DURATION_OR_DATE]
+RunId = Annotated[Name, patterns.RUN_ID]
+#: What clients send to other servers, and this release does not take.
+_Unsupported = WithJsonSchema({"type": "null"})
+_NotYet = Annotated[bool | None, WithJsonSchema({"enum": [False, None]})]
 QueueText = Annotated[
     str, StringConstraints(pattern=r"^(task/.{1,256}|[A-Za-z0-9_\-/]{1,128})$"), AfterValidator(queue_name)
 ]
 _Number = (
     Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
 )
-ExternalId = Annotated[str, StringConstraints(max_length=128), AfterValidator(identifier)]
+ExternalId = Annotated[str, StringConstraints(max_length=128), IDENTIFIER]
 MachineName = Literal["micro", "small-1x", "small-2x", "medium-1x", "medium-2x", "large-1x", "large-2x"]
 
 
@@ -116,14 +146,14 @@ class IdempotencyKeyOptions(Strict):
 class DebounceOption(Strict):
     """One run for all triggers of the task with the key, for as long as they follow each other within the delay."""
 
-    key: Annotated[str, StringConstraints(min_length=1, max_length=MAX_DEBOUNCE_KEY_CHARS), AfterValidator(identifier)]
-    delay: Time = Field(description='How long after the last trigger it starts: a duration ("30s"), 1 second at least.')
+    key: Annotated[str, StringConstraints(min_length=1, max_length=MAX_DEBOUNCE_KEY_CHARS), IDENTIFIER]
+    delay: Duration = Field(description='How long after the last trigger it starts: a duration ("30s"), 1 second at least.')
     mode: Literal["leading", "trailing"] = Field(
         default="leading",
         description="Whose payload the run has: the first trigger's, or the last one's, with its metadata, tags, machine,"
         " maxAttempts and maxDuration.",
     )
-    maxDelay: Time | None = Field(
+    maxDelay: Duration | None = Field(
         default=None, description="How long after the first trigger the run starts at the latest; more than `delay`."
     )
 
@@ -135,8 +165,10 @@ class RunOptions(Strict):
     concurrencyKey: ConcurrencyKey | _Number | None = Field(
         default=None, description="Splits the queue, each key by itself."
     )
-    delay: Time | None = Field(default=None, description='A duration ("1h30m") or an ISO date; a past date is no delay.')
-    ttl: Time | Annotated[int, Field(ge=0, le=NO_MAX_DURATION)] | None = Field(
+    delay: DurationOrDate | None = Field(
+        default=None, description='A duration ("1h30m") or an ISO date; a past date is no delay.'
+    )
+    ttl: Duration | Annotated[int, Field(ge=0, le=NO_MAX_DURATION)] | None = Field(
         default=None, description="How long the run may wait to be started: a duration, or seconds. 0 is for ever."
     )
     idempotencyKey: Key | None = None
@@ -169,9 +201,9 @@ class RunOptions(Strict):
 class TriggerOptions(RunOptions):
     """How a run that is triggered by itself is to be carried out."""
 
-    parentRunId: Name | None = None
-    resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
-    parentBatch: Name | None = Field(default=None, description="Not in this release.")
+    parentRunId: RunId | None = None
+    resumeParentOnCompletion: _NotYet = Field(default=None, description="`true` is not in this release.")
+    parentBatch: Annotated[Name | None, _Unsupported] = Field(default=None, description="Not in this release.")
     bulkActionId: Any = Field(default=None, description="Accepted from older clients and not used.")
     dependentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
     parentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
@@ -196,8 +228,8 @@ class BatchBody(Strict):
     taskIdentifiers: Annotated[list[TaskId], Field(min_length=1, max_length=MAX_BATCH_RUNS)] | None = Field(
         default=None, description="Its items' tasks: named by whoever may not trigger all."
     )
-    parentRunId: Name | None = None
-    resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
+    parentRunId: RunId | None = None
+    resumeParentOnCompletion: _NotYet = Field(default=None, description="`true` is not in this release.")
     idempotencyKey: Key | None = None
     idempotencyKeyTTL: KeyTTL | None = None
     idempotencyKeyOptions: IdempotencyKeyOptions | None = None
@@ -230,14 +262,26 @@ class BatchedRun(Strict):
     options: RunOptions | None = None
 
 
+_NamedItem = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["task"],
+            "properties": {"task": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}},
+        }
+    ),
+]
+
+
 class WholeBatchBody(Strict):
     """A batch with its items. One that cannot be triggered becomes a run that failed."""
 
-    items: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_WHOLE_BATCH)] = Field(
+    items: Annotated[list[_NamedItem], Field(min_length=1, max_length=MAX_WHOLE_BATCH)] = Field(
         description="Each with `task`, and `payload` and `options` as a line of a batch has them."
     )
-    parentRunId: Name | None = None
-    resumeParentOnCompletion: bool | None = Field(default=None, description="`true` is not in this release.")
+    parentRunId: RunId | None = None
+    resumeParentOnCompletion: _NotYet = Field(default=None, description="`true` is not in this release.")
     dependentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
 
 
@@ -265,7 +309,7 @@ class DeployBody(Strict):
 
     manifest: dict[str, Any]
     contentHash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    archive: str
+    archive: Annotated[str, patterns.BASE64]
     image: Annotated[str, StringConstraints(pattern=IMAGE, max_length=MAX_NAME_CHARS)] | None = Field(
         default=None, description="A container image: where executors run by docker, it wins over the site's."
     )
@@ -279,7 +323,7 @@ class TokenBody(Strict):
 
     idempotencyKey: Key | None = None
     idempotencyKeyTTL: KeyTTL | None = None
-    timeout: Time | None = Field(
+    timeout: DurationOrDate | None = Field(
         default=None, description='How long it is waited for: a duration ("1h30m") or an ISO date. Absent: for ever.'
     )
     tags: Tag | list[Tag] | None = Field(default=None, description="At most 10; blank ones are dropped.")
@@ -291,9 +335,9 @@ class CompleteBody(Strict):
     data: Any = None
 
 
-_Cron = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(identifier)]
-_Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(identifier)]
-_Window = Annotated[str, StringConstraints(min_length=1, max_length=10), AfterValidator(identifier)]
+_Cron = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(identifier), patterns.CRON]
+_Zone = Annotated[str, StringConstraints(min_length=1, max_length=64), IDENTIFIER]
+_Window = Annotated[str, StringConstraints(min_length=1, max_length=10), AfterValidator(identifier), patterns.WINDOW]
 
 
 class ScheduleBody(Strict):
@@ -325,11 +369,11 @@ class BackfillBody(Strict):
 
     model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=False)
 
-    begin: Time = Field(alias="from", description="An ISO date.")
-    end: Time = Field(alias="to", description="An ISO date.")
+    begin: Date = Field(alias="from", description="An ISO date.")
+    end: Date = Field(alias="to", description="An ISO date.")
 
 
-_Url = Annotated[str, StringConstraints(min_length=1, max_length=2_048), AfterValidator(identifier)]
+_Url = Annotated[str, StringConstraints(min_length=1, max_length=2_048), AfterValidator(identifier), patterns.URL]
 _Event = Literal[
     "run.completed", "run.failed", "run.crashed", "run.canceled", "run.expired", "run.timed_out", "run.system_failure"
 ]  # fmt: skip
@@ -345,10 +389,11 @@ class WebhookBody(Strict):
     tasks: Annotated[list[TaskId], Field(max_length=100)] | None = Field(
         default=None, description="Of whose runs; all tasks' if absent or empty."
     )
-    description: Annotated[str, StringConstraints(max_length=256), AfterValidator(identifier)] | None = None
+    description: Annotated[str, StringConstraints(max_length=256), IDENTIFIER] | None = None
 
 
 QueueType = Literal["id", "task", "custom"]
+OneKey = Annotated[ConcurrencyKey, StringConstraints(min_length=1)] | _Number
 
 
 class QueueBody(Strict):
@@ -363,8 +408,16 @@ class PauseBody(QueueBody):
     action: Literal["pause", "resume"]
 
 
-class LimitBody(QueueBody):
+class LimitResetBody(QueueBody):
+    """Whose limit it is: each concurrency key's, or that of one."""
+
+    concurrencyKey: OneKey | None = Field(default=None, description="Absent: what each key of the queue has.")
+
+
+class LimitBody(LimitResetBody):
     """A limit in place of the declared one: a number, or a part of the environment's."""
+
+    model_config = ConfigDict(json_schema_extra=patterns.one_of("concurrencyLimit", "percent"))
 
     concurrencyLimit: Annotated[int, Field(ge=0, le=MAX_QUEUE_LIMIT)] | None = None
     percent: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = Field(
@@ -379,16 +432,25 @@ class LimitBody(QueueBody):
 
 
 class RateResetBody(QueueBody):
-    """Which rate: of all the queue, or of each concurrency key."""
+    """Which rate: of all the queue, of each concurrency key, or of one."""
+
+    model_config = ConfigDict(json_schema_extra=patterns.not_both("perKey", "concurrencyKey"))
 
     perKey: bool = False
+    concurrencyKey: OneKey | None = Field(default=None, description="This key's, in place of what each key has.")
+
+    @model_validator(mode="after")
+    def _is_of_one_thing(self) -> RateResetBody:
+        if self.perKey and self.concurrencyKey is not None:
+            raise ValueError("takes either perKey or concurrencyKey")
+        return self
 
 
 class RateBody(RateResetBody):
     """How many runs may start in each period: spread evenly, but for a burst of so many at once."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_RATE)]
-    period: Time = Field(description='A duration ("1s", "5m", "1d") of 400 days at most.')
+    period: Duration = Field(description='A duration ("1s", "5m", "1d") of 400 days at most.')
     burst: Annotated[int, Field(ge=1, le=MAX_RATE)] | None = Field(
         default=None, description="At most `limit`; absent: as many as a second's worth, 1 at least."
     )
@@ -403,10 +465,10 @@ class KeyResetBody(Strict):
 class RescheduleBody(Strict):
     """When the run is to start instead."""
 
-    delay: Time = Field(description='A duration from now ("1h30m") or an ISO date; a past date is at once.')
+    delay: DurationOrDate = Field(description='A duration from now ("1h30m") or an ISO date; a past date is at once.')
 
 
-_Field = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(identifier)]
+_Field = Annotated[str, StringConstraints(min_length=1, max_length=1_000), IDENTIFIER]
 
 
 class SetField(Strict):
@@ -484,11 +546,12 @@ class ImportBody(Strict):
 
 
 _Words = Annotated[
-    list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(identifier)]],
+    list[Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), IDENTIFIER]],
     Field(min_length=1, max_length=100),
 ]
 _OneOrMore = Name | _Words
-_Moment = Time | Annotated[int, Field(ge=0, le=10**15)]
+_StatusWord = Annotated[Name, patterns.any_of(present.STATUS_WORDS)]
+_MomentOrNumber = Moment | Annotated[int, Field(ge=0, le=10**15, json_schema_extra=dict(patterns.MILLISECONDS))]
 
 
 class BulkQueue(Strict):
@@ -501,12 +564,14 @@ class BulkQueue(Strict):
 class BulkFilter(Strict):
     """Which runs: all that is named has to fit, and of several values any. `{}` is every run."""
 
-    status: _OneOrMore | None = Field(default=None, description="Of either vocabulary. To cancel: those that are not over.")
+    status: _StatusWord | Annotated[list[_StatusWord], Field(min_length=1, max_length=100)] | None = Field(
+        default=None, description="Of either vocabulary. To cancel: those that are not over."
+    )
     taskIdentifier: _OneOrMore | None = None
     version: _OneOrMore | None = None
-    since: _Moment | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
-    until: _Moment | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
-    period: Time | None = Field(default=None, description="The last so long, like 7d.")
+    since: _MomentOrNumber | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
+    until: _MomentOrNumber | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
+    period: Duration | None = Field(default=None, description="The last so long, like 7d.")
     bulkAction: _OneOrMore | None = None
     tag: _OneOrMore | None = None
     schedule: _OneOrMore | None = None
@@ -529,10 +594,12 @@ class BulkFilter(Strict):
 class BulkActionBody(Strict):
     """What is to be done, and to which runs: those that a filter finds among all that there are now, or these."""
 
+    model_config = ConfigDict(json_schema_extra=patterns.one_of("filter", "runIds"))
+
     action: Literal["cancel", "replay"]
     filter: BulkFilter | None = None
-    runIds: Annotated[list[Name], Field(min_length=1, max_length=MAX_BULK_RUNS)] | None = None
-    name: Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(identifier)] | None = None
+    runIds: Annotated[list[RunId], Field(min_length=1, max_length=MAX_BULK_RUNS)] | None = None
+    name: Annotated[str, StringConstraints(min_length=1, max_length=255), IDENTIFIER] | None = None
     targetRegion: Name | None = Field(default=None, description="Where replays go, if not where the runs went.")
 
     @model_validator(mode="after")
@@ -542,21 +609,41 @@ class BulkActionBody(Strict):
         return self
 
 
+def plain(value: Any) -> Any:
+    """A whole number as a query has it: digits alone, where Python reads `1_0` and ` 1`, too."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise ValueError("must be a whole number")
+    return value
+
+
+_DIGITS = re.compile("-?[0-9]{1,20}")
+_PLAIN = BeforeValidator(plain)
+
+
 class Query(BaseModel):
     """Query parameters: texts that are read as their types; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
 
-_Word = Annotated[str, StringConstraints(min_length=1, max_length=4_000), AfterValidator(identifier)]
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=4_000), IDENTIFIER]
 #: Several values: one parameter with commas between them, or a parameter for each.
-_Listed = _Word | Annotated[list[_Word], Field(max_length=100)]
+_Each = Field(max_length=patterns.MAX_VALUES)
+_Listed = _Word | Annotated[list[_Word], _Each]
+_Statuses = (
+    Annotated[_Word, patterns.listed(present.STATUS_WORDS)]
+    | Annotated[list[Annotated[_Word, patterns.one_listed(present.STATUS_WORDS)]], _Each]
+)
+_Machines = (
+    Annotated[_Word, patterns.listed(get_args(MachineName))]
+    | Annotated[list[Annotated[_Word, patterns.one_listed(get_args(MachineName))]], _Each]
+)
 
 
 class ListQuery(Query):
     """A page of a list, newest first."""
 
-    size: Annotated[int, Field(ge=1, le=100)] = Field(default=25, alias="page[size]")
+    size: Annotated[int, Field(ge=1, le=100), _PLAIN] = Field(default=25, alias="page[size]")
     after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
     before: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, alias="page[before]"
@@ -566,13 +653,15 @@ class ListQuery(Query):
 class PageQuery(ListQuery):
     """A page of a list, newest first, of a span of time."""
 
-    created_from: Time | None = Field(
+    created_from: Moment | None = Field(
         default=None, alias="filter[createdAt][from]", description="A date or ms since the epoch."
     )
-    created_to: Time | None = Field(
+    created_to: Moment | None = Field(
         default=None, alias="filter[createdAt][to]", description="A date or ms since the epoch."
     )
-    period: Time | None = Field(default=None, alias="filter[createdAt][period]", description="The last so long, like 7d.")
+    period: Duration | None = Field(
+        default=None, alias="filter[createdAt][period]", description="The last so long, like 7d."
+    )
 
 
 class RunsQuery(PageQuery):
@@ -581,12 +670,12 @@ class RunsQuery(PageQuery):
     Commas separate values; a parameter that is sent more than once has one value each time, whatever is in it.
     """
 
-    status: _Listed | None = Field(default=None, alias="filter[status]", description="Of either vocabulary.")
+    status: _Statuses | None = Field(default=None, alias="filter[status]", description="Of either vocabulary.")
     task: _Listed | None = Field(default=None, alias="filter[taskIdentifier]")
     version: _Listed | None = Field(default=None, alias="filter[version]")
     tag: _Listed | None = Field(default=None, alias="filter[tag]")
     queue: _Listed | None = Field(default=None, alias="filter[queue]", description="A task's own queue is `task/<id>`.")
-    machine: _Listed | None = Field(default=None, alias="filter[machine]")
+    machine: _Machines | None = Field(default=None, alias="filter[machine]")
     region: _Listed | None = Field(default=None, alias="filter[region]")
     batch: _Listed | None = Field(default=None, alias="filter[batch]")
     is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
@@ -611,13 +700,22 @@ class ProjectRunsQuery(RunsQuery):
     )
 
 
+TOKEN_STATUSES = ("WAITING", "COMPLETED", "TIMED_OUT")
+_TokenStatuses = (
+    Annotated[_Word, patterns.listed(TOKEN_STATUSES)]
+    | Annotated[list[Annotated[_Word, patterns.one_listed(TOKEN_STATUSES)]], _Each]
+)
+
+
 class TokensQuery(PageQuery):
     """Which tokens: any of several values of one filter fits.
 
     Commas separate values; a parameter that is sent more than once has one value each time, whatever is in it.
     """
 
-    status: _Listed | None = Field(default=None, alias="filter[status]", description="WAITING, COMPLETED, TIMED_OUT.")
+    status: _TokenStatuses | None = Field(
+        default=None, alias="filter[status]", description="WAITING, COMPLETED, TIMED_OUT."
+    )
     tags: _Listed | None = Field(default=None, alias="filter[tags]")
     idempotency_key: Key | None = Field(default=None, alias="filter[idempotencyKey]")
 
@@ -625,8 +723,10 @@ class TokensQuery(PageQuery):
 class NumberedPageQuery(Query):
     """A page by its number."""
 
-    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[int, Field(ge=1)] = Field(default=25, alias="perPage", description="More than 100 counts as 100.")
+    page: Annotated[int, Field(ge=1, le=1_000_000), _PLAIN] = 1
+    per_page: Annotated[int, Field(ge=1), _PLAIN] = Field(
+        default=25, alias="perPage", description="More than 100 counts as 100."
+    )
 
 
 class DeliveriesQuery(NumberedPageQuery):
@@ -644,8 +744,16 @@ class TimezonesQuery(Query):
 class BatchResultsQuery(Query):
     """Where to go on."""
 
-    after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)] | None = Field(
+    after: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS), _PLAIN] | None = Field(
         default=None, description="The `next` of the answer before."
+    )
+
+
+class BatchQuery(BatchResultsQuery):
+    """Which of its runs are told."""
+
+    limit: Annotated[int, Field(ge=0, le=MAX_BATCH_RUNS)] | None = Field(
+        default=None, description="So many runs, 10000 at most, which is the default; 0 for the counts alone."
     )
 
 
@@ -653,10 +761,10 @@ class DeploymentsQuery(Query):
     """Which versions, newest first."""
 
     status: _Listed | None = Field(default=None, description="Statuses, with commas between; all there are is DEPLOYED.")
-    period: Time | None = Field(default=None, description="The last so long, like 7d.")
-    since: Time | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
-    until: Time | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
-    size: Annotated[int, Field(ge=1, le=100)] = Field(default=20, alias="page[size]")
+    period: Duration | None = Field(default=None, description="The last so long, like 7d.")
+    since: Moment | None = Field(default=None, alias="from", description="A date or ms since the epoch.")
+    until: Moment | None = Field(default=None, alias="to", description="A date or ms since the epoch.")
+    size: Annotated[int, Field(ge=1, le=100), _PLAIN] = Field(default=20, alias="page[size]")
     after: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(default=None, alias="page[after]")
 
 
@@ -686,7 +794,7 @@ class LogsQuery(Query):
     after: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}\.[0-9]{1,9}$")] | None = Field(
         default=None, description="The `next` of the page before."
     )
-    limit: Annotated[int, Field(ge=1, le=1000)] = 500
+    limit: Annotated[int, Field(ge=1, le=1000), _PLAIN] = 500
 
 
 # --- executors: fields that a newer shim may add are passed over
@@ -757,7 +865,7 @@ class IdentityBody(Loose):
     executor: Name
 
 
-_WaitKey = Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(identifier)]
+_WaitKey = Annotated[str, StringConstraints(min_length=1, max_length=64), IDENTIFIER]
 _Keys = Annotated[list[_WaitKey], Field(max_length=MAX_WAITS)]
 
 
@@ -806,7 +914,7 @@ class WaitBody(HeldBody):
     waits: Annotated[list[WaitWish], Field(max_length=MAX_WAITS)] = Field(default_factory=list)
     pending: _Keys = Field(default_factory=list)
     block: Literal["any", "all"] | None = None
-    hold: Annotated[str, StringConstraints(max_length=500), AfterValidator(identifier)] | None = None
+    hold: Annotated[str, StringConstraints(max_length=500), IDENTIFIER] | None = None
 
 
 class CheckpointBody(HeldBody):

@@ -14,8 +14,6 @@ MAX_DEPTH = 128
 _DRAINED_AT_MOST = 128 * 1024 * 1024
 #: Bytes of a streamed body that are handed on at once: few, so that a slow client's are not waited for too long.
 CHUNK = 64 * 1024
-#: Seconds that a client may leave the connection silent in the middle of a body.
-PATIENCE = 30.0
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ONE_KIND = bytes.maketrans(b"{}", b"[]")
@@ -66,7 +64,7 @@ class Stream:
         if length is None and not env.get("wsgi.input_terminated"):
             return
         if length is not None and length > limit:
-            _leave_the_rest(env)
+            self.leave()
             raise _too_large(limit)
         received = 0
         while chunk := self._next(CHUNK if length is None else min(CHUNK, length - received)):
@@ -165,20 +163,13 @@ def _check_headers(env: Mapping[str, Any]) -> None:
 
 
 def _receive(env: Mapping[str, Any], most: int) -> bytes:
-    """Up to `most` bytes. Where the server shows its socket, a silent client is not waited for without end."""
-    socket = env.get("gunicorn.socket")
-    if socket is not None:
-        patience = socket.gettimeout()
-        socket.settimeout(PATIENCE)
+    """Up to `most` bytes. How long a client may take for them is the server's to say."""
     try:
         body: bytes = env["wsgi.input"].read(most)
     except TimeoutError:
         raise Problem("BODY_TOO_SLOW") from None
     except Exception as error:  # the client is gone, or its chunks are malformed: each server has errors of its own
         raise Problem("BODY_INCOMPLETE") from error
-    finally:
-        if socket is not None:
-            socket.settimeout(patience)
     return body
 
 

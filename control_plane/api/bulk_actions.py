@@ -12,9 +12,9 @@ from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.encoding import timestamp, to_json
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.api.runs import ends_of, pagination, span_of
+from sojourn.control_plane.api.runs import ends_of, no_status, pagination, span_of
 from sojourn.control_plane.api.tasks import request_key
-from sojourn.control_plane.domain import ids
+from sojourn.control_plane.domain import duration, ids
 from sojourn.control_plane.engine.bulk_actions import CANCEL, PREFIX, REPLAY, BulkRequest
 from sojourn.control_plane.engine.bulk_actions import BulkActions as BulkActionCases
 from sojourn.control_plane.store.bulk_actions import BulkAction
@@ -77,7 +77,7 @@ def filters_of(wanted: BulkFilter, action: str, now: datetime) -> RunFilters:
     for word in _several(wanted.status):
         status = present.status_of(word)
         if status is None:
-            raise _bad("status", f"{word[:40]!r} is no status")
+            raise _bad("status", no_status(word))
         statuses.append(status)
     if action == "cancel":
         if wanted.error is not None:
@@ -86,7 +86,8 @@ def filters_of(wanted: BulkFilter, action: str, now: datetime) -> RunFilters:
         statuses = [status for status in statuses if status in live] if statuses else live
         if not statuses:
             raise _bad("status", "runs that are over cannot be cancelled")
-    since, until = span_of(_text(wanted.since), _text(wanted.until), wanted.period, now, _bad)
+    begin, end = _text("from", wanted.since), _text("to", wanted.until)
+    since, until = span_of(begin, end, wanted.period, now, _bad)
     return RunFilters(
         statuses=statuses,
         tasks=_several(wanted.taskIdentifier),
@@ -105,8 +106,14 @@ def filters_of(wanted: BulkFilter, action: str, now: datetime) -> RunFilters:
     )
 
 
-def _text(moment: str | int | None) -> str | None:
-    return None if moment is None else str(moment)
+def _text(field: str, moment: str | int | None) -> str | None:
+    """A moment as a text. A number is of ms, and never a day that is written without dashes."""
+    if not isinstance(moment, int):
+        return moment
+    try:
+        return duration.of_milliseconds(moment).isoformat()
+    except duration.BadTime as error:
+        raise _bad(field, str(error)) from None
 
 
 def _several(value: str | Sequence[str] | None) -> list[str]:

@@ -61,7 +61,7 @@ class Deployments:
         if version is None:
             raise Problem("DEPLOYMENT_NOT_FOUND")
         return {
-            **_item(version),
+            **_item(version, True),
             "contentHash": version.content_hash,
             "sdkVersion": version.sdk_version,
             **({"image": version.image} if version.image else {}),
@@ -82,7 +82,9 @@ class Deployments:
             environment.id, after=after, created_from=since, created_to=until, size=query.size
         )
         following = {"next": self._cursors.make(environment.id, found[-1].id, told)} if more else {}
-        return {"data": [_item(version) for version in found], "pagination": following}
+        current = self._versions.current(environment.id)
+        shown = [_item(version, current is not None and version.id == current.id) for version in found]
+        return {"data": shown, "pagination": following}
 
     def retrieve(self, call: Call, deployment: str) -> dict[str, Any]:
         """A version, by its id or number, as tools that have deployed it ask for it."""
@@ -120,12 +122,13 @@ def _bad(name: str, why: str) -> Problem:
     return Problem("QUERY_INVALID", f"{why}.", field=name)
 
 
-def _item(version: Version) -> dict[str, Any]:
+def _item(version: Version, is_current: bool) -> dict[str, Any]:
     return {
         "id": version.id,
         "status": _STATUS,
         "version": version.number,
         "shortCode": version.content_hash[:8],
+        "isCurrent": is_current,
         "runtime": "python",
         "runtimeVersion": version.python_version,
         "createdAt": timestamp(version.created_at),

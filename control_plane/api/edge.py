@@ -108,7 +108,14 @@ def give(resp: falcon.Response, answer: Answer) -> None:
 
 
 def keep_encoded_slashes(env: dict[str, Any]) -> None:
-    """Lets `%2F` stay inside its segment: WSGI servers decode it, and ids of tasks may hold slashes."""
+    """Lets `%2F` stay inside its segment: WSGI servers decode it, and ids of tasks may hold slashes.
+
+    An empty segment at the beginning stays, too: Falcon would pass over it, and `//worker` be served where a proxy in front
+    keeps `/worker` from strangers.
+    """
+    if env["PATH_INFO"].startswith("//"):
+        env["PATH_INFO"] = "/" + _SLASH + env["PATH_INFO"].lstrip("/")
+        return
     raw = env.get("RAW_URI", "")
     if "%2" not in raw or not raw.startswith("/"):
         return

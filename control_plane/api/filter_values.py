@@ -5,9 +5,8 @@ In one parameter commas separate values. A parameter that comes more than once h
 
 from __future__ import annotations
 
+from sojourn.control_plane.api.patterns import MAX_VALUES
 from sojourn.control_plane.api.problems import Problem
-
-_MAX_VALUES = 100
 
 
 def values(given: str | list[str] | None, field: str) -> list[str]:
@@ -20,8 +19,8 @@ def texts(given: str | list[str] | None, field: str) -> list[str]:
     found = words_of(given)
     if given and not found:
         raise Problem("QUERY_INVALID", f"{field} has no value.", field=field)
-    if len(found) > _MAX_VALUES:
-        raise Problem("QUERY_INVALID", f"{field} takes {_MAX_VALUES} values at most.", field=field)
+    if len(found) > MAX_VALUES:
+        raise Problem("QUERY_INVALID", f"{field} takes {MAX_VALUES} values at most.", field=field)
     return list(dict.fromkeys(found))
 
 

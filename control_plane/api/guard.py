@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -10,17 +9,16 @@ from typing import Any
 from sojourn.control_plane.api import needs
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.needs import Asked
-from sojourn.control_plane.api.problems import Problem, of_engine
+from sojourn.control_plane.api.problems import Problem, limit_headers, of_engine, too_many
 from sojourn.control_plane.api.routes import Route
 from sojourn.control_plane.api.tasks import request_key
 from sojourn.control_plane.api.visitor import Visitor, forbidden, needs_scope
 from sojourn.control_plane.domain.allowance import Allowance
 from sojourn.control_plane.engine.errors import EngineError, PublicTokenSpent
 from sojourn.control_plane.engine.public_tokens import PublicToken, PublicTokens
-from sojourn.control_plane.queue.call_buckets import CallBuckets, Taken
+from sojourn.control_plane.queue.call_buckets import CallBuckets
 from sojourn.control_plane.store.records import Run
 
-_TYPE = "https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/429"
 #: The route by which a batch that a token made is given its items.
 _ITEMS = "batches.fill"
 
@@ -49,13 +47,10 @@ class Guard:
         if allowance is None or taken is None:
             return {}
         reset = int(now.timestamp() * 1000) + taken.wait_ms
-        headers = {
-            "x-ratelimit-limit": str(allowance.capacity),
-            "x-ratelimit-remaining": str(taken.remaining),
-            "x-ratelimit-reset": str(reset),
-        }
+        headers = limit_headers(allowance.capacity, taken.remaining, reset)
         if not taken.allowed:
-            raise _too_many(allowance, taken, reset, headers)
+            detail = f"More than {allowance.capacity} calls at once, or {allowance.refill} in {allowance.seconds} s."
+            raise too_many("RATE_LIMITED", detail, headers, taken.wait_ms)
         return headers
 
     def check(self, route: Route, call: Call, path: Mapping[str, str], *, body: bool) -> None:
@@ -102,24 +97,3 @@ class Guard:
             self._tokens.check_made(token, batch)
         except PublicTokenSpent:
             raise Problem("PUBLIC_TOKEN_SPENT", "The public token works once, and did not make this batch.") from None
-
-
-def _too_many(allowance: Allowance, taken: Taken, reset: int, headers: Mapping[str, str]) -> Problem:
-    seconds = math.ceil(taken.wait_ms / 1000)
-    detail = f"More than {allowance.capacity} calls at once, or {allowance.refill} in {allowance.seconds} s."
-    return Problem(
-        "RATE_LIMITED",
-        f"Rate limit exceeded: {detail}",
-        headers={**headers, "Retry-After": str(seconds)},
-        extra={
-            "title": "Rate Limit Exceeded",
-            "status": 429,
-            "type": _TYPE,
-            "detail": detail,
-            "reset": reset,
-            "limit": allowance.capacity,
-            "remaining": 0,
-            "secondsUntilReset": seconds,
-        },
-        media_type="application/problem+json",
-    )

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from sojourn.control_plane.api.bodies import Nothing, Strict, Time, identifier
+from sojourn.control_plane.api import patterns
+from sojourn.control_plane.api.bodies import IDENTIFIER, Duration, DurationOrDate, Nothing, Strict
 from sojourn.control_plane.api.replies import Reply
 from sojourn.control_plane.domain import scopes
 
@@ -16,20 +17,26 @@ MAX_SCOPES = 200
 
 def _scope(text: str) -> str:
     if not scopes.is_scope(text):
-        raise ValueError("a scope is admin, or written action:type or action:type:id")
+        raise ValueError(f"{text[:80]!r} is no scope: that is admin, or written action:type or action:type:id")
     return text
 
 
 def _known_scope(text: str) -> str:
     if not scopes.is_known(text):
-        actions, types = ", ".join(scopes.ACTIONS), ", ".join(scopes.TYPES)
-        raise ValueError(f"a scope is admin, or action:type or action:type:id; actions: {actions}; types: {types}")
+        actions, types = ", ".join(scopes.ACTIONS), ", ".join(scopes.MEANT)
+        raise ValueError(
+            f"{text[:80]!r} is no scope: that is admin, or action:type[:id]; actions: {actions}; types: {types}"
+        )
     return text
 
 
-_Scopes = Annotated[list[Annotated[str, AfterValidator(_scope)]], Field(min_length=1, max_length=MAX_SCOPES)]
-_KnownScopes = Annotated[list[Annotated[str, AfterValidator(_known_scope)]], Field(min_length=1, max_length=MAX_SCOPES)]
-_KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), AfterValidator(identifier)]
+_Scopes = Annotated[
+    list[Annotated[str, AfterValidator(_scope), patterns.SCOPE]], Field(min_length=1, max_length=MAX_SCOPES)
+]
+_KnownScopes = Annotated[
+    list[Annotated[str, AfterValidator(_known_scope), patterns.KNOWN_SCOPE]], Field(min_length=1, max_length=MAX_SCOPES)
+]
+_KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), IDENTIFIER]
 #: Seconds since the epoch.
 _Epoch = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -39,9 +46,11 @@ class NewKeyBody(Strict):
 
     name: _KeyName | None = Field(default=None, description="For people.")
     scopes: _KnownScopes | None = Field(
-        default=None, description="What it may do: `admin`, or `action:type[:id]` each. Absent: everything."
+        default=None,
+        description="What it may do: `admin`, or `action:type[:id]` each. Absent: everything.",
+        json_schema_extra=patterns.never_null,
     )
-    expires: Time | None = Field(
+    expires: DurationOrDate | None = Field(
         default=None, description='When it ends: a duration ("90d") or an ISO date; not after the key that makes it.'
     )
 
@@ -57,7 +66,7 @@ class NewKeyBody(Strict):
 class RotateBody(Nothing):
     """How long the old key opens."""
 
-    gracePeriod: Time | None = Field(
+    gracePeriod: Duration | None = Field(
         default=None, description='A duration of 30 days at most; "24h" if absent, "0s" ends it at once.'
     )
 
@@ -72,7 +81,7 @@ class PublicTokenBody(Strict):
     """A public token."""
 
     scopes: _Scopes = Field(description="`action:type[:id]` each, or `admin`; each within what the key may do.")
-    expirationTime: Time | _Epoch | None = Field(
+    expirationTime: DurationOrDate | _Epoch | None = Field(
         default=None,
         description='A duration ("1h"), a date, or seconds since the epoch; 30 days ahead at most, and not after the end of'
         " the key. `15m` if absent.",
@@ -95,7 +104,7 @@ class JwtBody(Nothing):
     """A public token, as older clients ask for it."""
 
     claims: JwtClaims | None = None
-    expirationTime: Time | _Epoch | None = Field(
+    expirationTime: DurationOrDate | _Epoch | None = Field(
         default=None, description="As for `/api/v1/auth/public-tokens`; `1h` if absent."
     )
 

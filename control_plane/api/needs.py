@@ -161,7 +161,7 @@ OPEN_VARIABLES = Need("manage", "envvars", _all("envvars"), tokens=False)
 READ_WEBHOOKS = Need("read", "webhooks", _all("webhooks"), tokens=False)
 MANAGE_WEBHOOKS = Need("manage", "webhooks", _all("webhooks"), tokens=False)
 MANAGE_KEYS = Need("manage", "apiKeys", _all("apiKeys"), tokens=False)
-#: Any secret key: what it hands on is within its own scopes.
+#: Any secret key: what it hands on is within its own scopes, and what it opens is its own.
 HAND_ON = Need("", "", _anybody, tokens=False)
 #: What a route has that names no need: whoever may do everything.
 EVERYTHING = Need("*", "all", _all("all"), tokens=False)

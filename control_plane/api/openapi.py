@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from sojourn.control_plane.api import patterns
 from sojourn.control_plane.api.auth import Caller
 from sojourn.control_plane.api.bodies import Nothing
 from sojourn.control_plane.api.call import Answer, Call
@@ -50,6 +51,7 @@ _PARAMETERS = {
     "file": "A path of letters, digits, dots, dashes and underscores; slashes are sent as %2F.",
     "grant": "What the address that was given ends with.",
 }
+_PATTERNS = {"file": {"pattern": patterns.FILE}}
 
 
 #: What the HTTP server refuses before the application hears of it.
@@ -155,13 +157,20 @@ def _operation(route: Route) -> dict[str, Any]:
         }
     elif route.streams:
         schema = _ref(route.line) if route.line else {}
-        operation["requestBody"] = {"required": True, "content": {route.takes: {"schema": schema}}}
+        # Without lines no body is as good as an empty one.
+        operation["requestBody"] = {"required": route.line is not None, "content": {route.takes: {"schema": schema}}}
     return operation
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "description": _PARAMETERS[name], "schema": {"type": "string"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PARAMETERS[name],
+            "schema": {"type": "string"} | _PATTERNS.get(name, {}),
+        }
         for name in re.findall(r"{(\w+)}", path)
     ]
 

@@ -23,6 +23,7 @@ from sojourn.control_plane.store.records import (
     Checkpoint,
     Environment,
     Executor,
+    QueueKey,
     Run,
     Schedule,
     Snapshot,
@@ -39,6 +40,8 @@ _FROM_OLDER = {
     "REATTEMPTING": RunStatus.EXECUTING,
     "WAITING_FOR_DEPLOY": RunStatus.PENDING_VERSION,
 }
+#: Every word for a status. No run is ever interrupted here, so that the older vocabulary's word finds nothing.
+STATUS_WORDS = (*RunStatus.__members__, *_FROM_OLDER, "INTERRUPTED")
 #: What the name of a task's own queue begins with.
 _OF_TASK = "task/"
 _QUEUED = frozenset({RunStatus.QUEUED, RunStatus.DELAYED, RunStatus.PENDING_VERSION})
@@ -54,10 +57,8 @@ def status_word(status: str, current: bool) -> str:
 
 def status_of(word: str) -> str | None:
     """The status that a word of either vocabulary means; None for a word of neither."""
-    if word in RunStatus.__members__:
-        return word
-    # No run is ever interrupted here, so that the older vocabulary's word finds nothing.
-    return "INTERRUPTED" if word == "INTERRUPTED" else _FROM_OLDER.get(word)
+    found: str | None = _FROM_OLDER.get(word)
+    return found or (word if word in STATUS_WORDS else None)
 
 
 def common(run: Run, version: str | None, current: bool) -> dict[str, Any]:
@@ -252,6 +253,7 @@ def _batch(standing: Standing) -> dict[str, Any]:
             "runCount": batch.run_count,
             "finishedRunCount": standing.finished,
             "runs": [item.run_id for item in standing.items],
+            "next": standing.after,
         }
     )
 
@@ -356,7 +358,17 @@ def queue(state: QueueState) -> dict[str, Any]:
     }
     if queue.override_percent is not None:
         wire["concurrencyLimitOverridePercent"] = queue.override_percent
-    return wire | _present({"rate": _rate(queue.rate), "keyRate": _rate(queue.key_rate)})
+    keys = [_queue_key(key) for key in state.keys] or None
+    return wire | _present({"rate": _rate(queue.rate), "keyRate": _rate(queue.key_rate), "keys": keys})
+
+
+def _queue_key(key: QueueKey) -> dict[str, Any]:
+    more = {
+        "concurrencyLimitOverridePercent": key.override_percent,
+        "overriddenAt": key.overridden_at and timestamp(key.overridden_at),
+        "rate": _rate(key.rate),
+    }
+    return {"concurrencyKey": key.key, "concurrencyLimit": key.limit} | _present(more)
 
 
 def _rate(rate: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -380,6 +392,7 @@ def _cause(cause: Cause, explained: Explained) -> dict[str, Any]:
     wire: dict[str, Any] = {
         "reason": cause.reason,
         "message": cause.message,
+        "nextStep": cause.todo,
         "scope": cause.scope,
         "limit": cause.limit,
         "held": cause.held,

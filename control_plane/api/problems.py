@@ -5,12 +5,13 @@ Every answer that is no success is `{"error": text, "code": CODE, "field"?, "nex
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sojourn.control_plane.api.encoding import to_json
-from sojourn.control_plane.engine.errors import EngineError, ScopesExceeded
+from sojourn.control_plane.engine.errors import BatchRateReached, EngineError, ScopesExceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,11 @@ CODES: dict[str, Code] = {
     "FORBIDDEN": Code(403, "Unauthorized", "use a key or a token with the scope that `nextStep` names"),
     "SCOPES_EXCEEDED": Code(
         403, "The scopes are more than the caller's own key has.", "leave out those that `deniedScopes` names"
+    ),
+    "BATCH_RATE_LIMITED": Code(
+        429,
+        "As many items are in batches as may be for now.",
+        "wait until the moment that `reset` names, in ms since the epoch, or make smaller batches",
     ),
     "RATE_LIMITED": Code(429, "Too many calls.", "wait until the moment that `reset` names, in ms since the epoch"),
     # what it was sent to
@@ -153,7 +159,7 @@ CODES: dict[str, Code] = {
     ),
     "BATCH_DIFFERS": Code(
         422,
-        "The batch that has this idempotency key is another one, and not whole.",
+        "The batch that has this idempotency key has another number of items, and is not whole.",
         "send that batch's items, or use another key",
     ),
     "BATCH_OVER": Code(
@@ -163,6 +169,11 @@ CODES: dict[str, Code] = {
     "BULK_ACTION_OVER": Code(422, "The bulk action is complete.", "nothing is to be done"),
     "TOO_MANY_BULK_ACTIONS": Code(
         422, "As many bulk actions are under way as may.", "wait until some are complete, or abort some"
+    ),
+    "TOO_MANY_KEY_LIMITS": Code(
+        422,
+        "As many concurrency keys of the queue have a limit or a rate of their own as may.",
+        "reset those of no use, or choose the limit that each key has",
     ),
     "TOO_MANY_VARIABLES": Code(
         422, "The environment would have too many variables.", "delete some, or keep values elsewhere"
@@ -242,7 +253,39 @@ def of_engine(error: EngineError) -> Problem:
     if isinstance(error, ScopesExceeded):
         denied = {"code": "scopes_exceed_key_access", "deniedScopes": list(error.denied)}
         return Problem(error.code, error.message, field=error.field, extra=denied)
+    if isinstance(error, BatchRateReached):
+        of = error.allowance
+        detail = f"More than {of.capacity} items of batches at once, or {of.refill} in {of.seconds} s."
+        return too_many(error.code, detail, limit_headers(of.capacity, error.remaining, error.reset), error.wait_ms)
     return Problem(error.code, error.message, field=error.field, next_step=error.next_step)
+
+
+def limit_headers(limit: int, remaining: int, reset: int) -> dict[str, str]:
+    """What an answer says of a limit; `reset` in ms since the epoch."""
+    return {
+        "x-ratelimit-limit": str(limit), "x-ratelimit-remaining": str(remaining), "x-ratelimit-reset": str(reset),
+    }  # fmt: skip
+
+
+def too_many(code: str, detail: str, headers: Mapping[str, str], wait_ms: int) -> Problem:
+    """A refusal that says when to come again, in the form that existing clients know. `headers`: see `limit_headers`."""
+    seconds = math.ceil(wait_ms / 1000)
+    return Problem(
+        code,
+        f"Rate limit exceeded: {detail}",
+        headers={**headers, "Retry-After": str(seconds)},
+        extra={
+            "title": "Rate Limit Exceeded",
+            "status": 429,
+            "type": "https://developer.mozilla.org/en-US/docs/Web/HTTP/Status/429",
+            "detail": detail,
+            "reset": int(headers["x-ratelimit-reset"]),
+            "limit": int(headers["x-ratelimit-limit"]),
+            "remaining": int(headers["x-ratelimit-remaining"]),
+            "secondsUntilReset": seconds,
+        },
+        media_type="application/problem+json",
+    )
 
 
 def of_status(status: int) -> str:

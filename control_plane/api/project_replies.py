@@ -1,4 +1,4 @@
-"""What is told of projects to whoever holds a personal or an organization token."""
+"""What is told of projects to whoever holds a personal or an organization token, and of its own to a key."""
 
 from __future__ import annotations
 
@@ -65,3 +65,19 @@ class EnvironmentReply(Reply):
     name: str
     apiUrl: str
     projectId: str
+
+
+class ProjectName(Reply):
+    """A project, by its ref and its name."""
+
+    ref: str
+    name: str
+
+
+class OpenedReply(Reply):
+    """The environment that a key opens."""
+
+    id: str
+    slug: str
+    type: str = Field(description="DEVELOPMENT, STAGING, PRODUCTION or PREVIEW.")
+    project: ProjectName

@@ -55,6 +55,16 @@ class Projects:
             "projectId": found.project_id,
         }
 
+    def opened(self, call: Call) -> dict[str, Any]:
+        """The environment that the caller's key opens."""
+        opened = call.environment
+        return {
+            "id": opened.id,
+            "slug": opened.slug,
+            "type": opened.type,
+            "project": {"ref": opened.project_ref, "name": opened.project_name},
+        }
+
     def _find(self, call: Call, ref: str) -> Project | None:
         found = self._access.projects(call.person.organization_id)
         return next((project for project in found if project.ref == ref), None)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import LimitBody, NumberedPageQuery, PauseBody, QueueBody, RateBody, RateResetBody
+from sojourn.control_plane.api.bodies import (
+    LimitBody,
+    LimitResetBody,
+    NumberedPageQuery,
+    PauseBody,
+    RateBody,
+    RateResetBody,
+    key_text,
+)
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import names, rates
@@ -44,12 +52,14 @@ class Queues:
         """Another limit than the declared one."""
         body: LimitBody = call.body
         ref = ref_of(queue, body.type)
-        return present.queue(self._queues.override(call.environment, ref, body.concurrencyLimit, body.percent, call.now))
+        limit, percent, key = body.concurrencyLimit, body.percent, _key(body.concurrencyKey)
+        return present.queue(self._queues.override(call.environment, ref, limit, percent, call.now, key=key))
 
     def reset(self, call: Call, queue: str) -> dict[str, Any]:
         """The declared limit holds again."""
-        body: QueueBody = call.body
-        return present.queue(self._queues.reset(call.environment, ref_of(queue, body.type), call.now))
+        body: LimitResetBody = call.body
+        key = _key(body.concurrencyKey)
+        return present.queue(self._queues.reset(call.environment, ref_of(queue, body.type), call.now, key=key))
 
     def set_rate(self, call: Call, queue: str) -> dict[str, Any]:
         """How many runs may start in a period."""
@@ -62,7 +72,8 @@ class Queues:
     def _rate(self, call: Call, queue: str, rate: Rate | None) -> dict[str, Any]:
         body: RateResetBody = call.body
         ref = ref_of(queue, body.type)
-        return present.queue(self._queues.set_rate(call.environment, ref, rate, per_key=body.perKey, now=call.now))
+        per_key, key = body.perKey, _key(body.concurrencyKey)
+        return present.queue(self._queues.set_rate(call.environment, ref, rate, call.now, per_key=per_key, key=key))
 
 
 def rate_of(body: RateBody) -> Rate:
@@ -71,6 +82,11 @@ def rate_of(body: RateBody) -> Rate:
         return rates.read(body.limit, body.period, body.burst)
     except rates.BadRate as error:
         raise Problem("BODY_INVALID", f"{error.field}: {error}", field=error.field) from None
+
+
+def _key(given: str | float | None) -> str | None:
+    """A concurrency key, as runs have it."""
+    return None if given is None else key_text(given)
 
 
 def ref_of(text: str, kind: str) -> QueueRef:

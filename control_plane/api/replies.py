@@ -251,7 +251,7 @@ class Pagination(Reply):
 
 
 class RunsReply(Reply):
-    """A page of runs, newest first."""
+    """A page of runs, newest first. Short or empty, it has a `next` as long as there may be more."""
 
     data: list[RunItem]
     pagination: Pagination
@@ -462,7 +462,8 @@ class BatchFlaw(Reply):
 
 
 class BatchFields(Reply):
-    """What every view of a batch has: `runs`, in the order of its items, and how many of them are over.
+    """What every view of a batch has: `runs`, in the order of its items, and how many of all are over. `next`: there are
+    more, see `after`.
 
     `status`: PENDING until all items are there, then PROCESSING, PARTIAL_FAILED if some could not be triggered, COMPLETED
     when every run is over; ABORTED if items were missing for too long, or none could be triggered.
@@ -477,6 +478,7 @@ class BatchFields(Reply):
     runCount: int
     finishedRunCount: int
     runs: list[str]
+    next: int | None = None
 
 
 class BatchProcessing(Reply):
@@ -512,6 +514,14 @@ class SuccessReply(Reply):
     """It is as was asked."""
 
     success: bool
+
+
+class ImportedReply(SuccessReply):
+    """What became of variables that were set together."""
+
+    created: int
+    updated: int = Field(description="They were there, and have the new value, be it the old one.")
+    kept: list[str] = Field(description="Names that were there, and have kept their value without `override`.")
 
 
 class ScheduleEnvironment(Reply):
@@ -595,7 +605,7 @@ class DeliveryReply(Reply):
     """A message to a webhook. `responseStatus` and `error`: of its last attempt; `nextAttemptAt`: while it is PENDING."""
 
     id: str
-    run: str
+    run: str | None = Field(default=None, description="Absent of a test message.")
     event: str
     status: str
     attempts: int
@@ -653,11 +663,22 @@ class RateItem(Reply):
     burst: int
 
 
+class QueueKeyItem(Reply):
+    """A concurrency key with a limit or a rate of its own; null or absent: what each key of the queue has."""
+
+    concurrencyKey: str
+    concurrencyLimit: int | None
+    concurrencyLimitOverridePercent: float | None = None
+    overriddenAt: datetime | None = None
+    rate: RateItem | None = None
+
+
 class QueueReply(Reply):
     """A queue. `type`: `task` for a task's own, else `custom`; `name` without `task/`.
 
     `running`: runs that hold slots; `queued`: runs that wait for them. `concurrencyLimit` null: the environment's.
     `rate`, `keyRate`: how many runs of it, and of each concurrency key, may start; absent: as many as there are.
+    `keys`: those with something of their own, by their names; absent where there are none, and in lists.
     """
 
     id: str
@@ -671,6 +692,7 @@ class QueueReply(Reply):
     concurrencyLimitOverridePercent: float | None = None
     rate: RateItem | None = None
     keyRate: RateItem | None = None
+    keys: list[QueueKeyItem] | None = None
     releaseConcurrencyOnWaitpoint: bool
 
 
@@ -693,6 +715,7 @@ class CauseItem(Reply):
 
     reason: str
     message: str
+    nextStep: str | None = Field(default=None, description="What to do, where waiting alone does not help.")
     scope: str | None = None
     limit: int | None = None
     held: int | None = None
@@ -758,6 +781,7 @@ class DeploymentReply(Reply):
     status: str
     version: str
     shortCode: str
+    isCurrent: bool
     contentHash: str
     runtime: str
     runtimeVersion: str
@@ -776,6 +800,7 @@ class DeploymentItem(Reply):
     status: str
     version: str
     shortCode: str
+    isCurrent: bool = Field(description="New runs start on it.")
     runtime: str
     runtimeVersion: str
     createdAt: datetime

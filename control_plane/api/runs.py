@@ -48,7 +48,7 @@ from sojourn.control_plane.store.schedules import Schedules
 from sojourn.control_plane.store.versions import Versions
 from sojourn.control_plane.store.waits import Waits
 from sojourn.control_plane.telemetry.logs import Logs
-from sojourn.sdk.protocol import API_VERSION, MACHINES, MAX_IDEMPOTENCY_KEY_CHARS
+from sojourn.sdk.protocol import API_VERSION, MACHINES, MAX_IDEMPOTENCY_KEY_CHARS, RunStatus
 
 #: Of a run that was frozen more often, the newest ones are shown.
 _MAX_CHECKPOINTS = 200
@@ -291,13 +291,18 @@ def speaks_current(call: Call) -> bool:
     return call.header("x-trigger-api-version") == API_VERSION
 
 
+def no_status(word: str) -> str:
+    """What is said of a word that should be a status."""
+    return f"{word[:40]!r} is no status: there are {', '.join(RunStatus)}"
+
+
 def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
     """The store's filters; `Problem` names the parameter that cannot be used."""
     statuses = []
     for word in values(query.status, "filter[status]"):
         status = present.status_of(word)
         if status is None:
-            raise Problem("QUERY_INVALID", f"{word[:40]!r} is no status.", field="filter[status]")
+            raise Problem("QUERY_INVALID", f"{no_status(word)}.", field="filter[status]")
         statuses.append(status)
     machines = values(query.machine, "filter[machine]")
     if not set(machines) <= set(MACHINES):
@@ -336,13 +341,13 @@ def span_of(
 ) -> tuple[datetime | None, datetime | None]:
     """A span of time, out of the texts of its ends and of how long it is at most; `refuse` says what cannot be used."""
 
-    def date(name: str, text: str | None) -> datetime | None:
+    def read(name: str, text: str | None, reader: Callable[[str], datetime]) -> datetime | None:
         try:
-            return duration.date(text) if text else None
+            return reader(text) if text else None
         except duration.BadTime as error:
             raise refuse(name, str(error)) from None
 
-    since, until = date("from", begin), date("to", end)
+    since, until = read("from", begin, duration.moment), read("to", end, duration.until)
     if period:
         try:
             last = now - timedelta(seconds=duration.seconds(period))

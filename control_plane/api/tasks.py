@@ -15,6 +15,7 @@ from sojourn.control_plane.api.bodies import (
     TriggerBody,
     TriggerOptions,
     identifier,
+    key_text,
 )
 from sojourn.control_plane.api.body import parse
 from sojourn.control_plane.api.call import Answer, Call
@@ -118,7 +119,7 @@ def run_request(
         payload=payload,
         payload_type=payload_type,
         queue=options.queue.name if options.queue else None,
-        concurrency_key=None if options.concurrencyKey is None else _text(options.concurrencyKey),
+        concurrency_key=None if options.concurrencyKey is None else key_text(options.concurrencyKey),
         delay_until=_delay(options.delay, now) if options.delay else None,
         ttl_seconds=_ttl(options.ttl),
         priority_ms=round(options.priority * 1000) if options.priority else 0,
@@ -345,10 +346,3 @@ def parent_id(run_id: str | None, field: str) -> str | None:
     if run_id is not None and not ids.is_id(run_id, "run"):
         raise Problem("BODY_INVALID", f"{field}: is no run's id", field=field)
     return run_id
-
-
-def _text(key: str | float) -> str:
-    """A concurrency key as text: 7 and 7.0 are the same key, as they are in JSON."""
-    if isinstance(key, float) and key.is_integer():
-        key = int(key)
-    return str(key)

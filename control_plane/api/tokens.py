@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import MAX_VALUE_BYTES, CompleteBody, TokenBody, TokensQuery
+from sojourn.control_plane.api.bodies import MAX_VALUE_BYTES, TOKEN_STATUSES, CompleteBody, TokenBody, TokensQuery
 from sojourn.control_plane.api.body import Stream, parse_if_json
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.cursor import Cursors
@@ -25,7 +25,6 @@ from sojourn.control_plane.engine.tokens import Tokens as TokenCases
 from sojourn.control_plane.store.records import Waitpoint
 from sojourn.control_plane.store.waits import TokenFilters
 
-_STATUSES = ("WAITING", "COMPLETED", "TIMED_OUT")
 _SUCCESS = {"success": True}
 
 
@@ -108,8 +107,8 @@ def token_request(body: TokenBody, now: datetime) -> TokenRequest:
 def filters_of(query: TokensQuery, now: datetime) -> TokenFilters:
     """The store's filters; `Problem` names the parameter that cannot be used."""
     statuses = values(query.status, "filter[status]")
-    if not set(statuses) <= set(_STATUSES):
-        raise Problem("QUERY_INVALID", f"Statuses of tokens are {', '.join(_STATUSES)}.", field="filter[status]")
+    if not set(statuses) <= set(TOKEN_STATUSES):
+        raise Problem("QUERY_INVALID", f"Statuses of tokens are {', '.join(TOKEN_STATUSES)}.", field="filter[status]")
     since, until = span(query, now)
     tags = texts(query.tags, "filter[tags]")
     return TokenFilters(statuses, tags, query.idempotency_key, since, until)

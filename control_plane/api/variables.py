@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import falcon
@@ -21,6 +22,11 @@ from sojourn.control_plane.engine.variables import Variables as VariableCases
 from sojourn.control_plane.store.variables import Variable
 
 IMPORT_LIMIT = 2 * 1024 * 1024
+#: Of a dotenv file; a thousand certificates have fewer.
+MAX_LINES = 20_000
+#: The reader of such files looks for a comment behind each blank, and there for all that follow: their square in steps.
+MAX_BLANKS = 100
+_BLANKS = re.compile(rf"(?<![^\S\r\n])[^\S\r\n]{{{MAX_BLANKS + 1}}}")
 _SUCCESS = {"success": True}
 
 
@@ -47,14 +53,15 @@ class Variables:
         """Sets many at once, out of JSON or a dotenv file."""
         check_named(call.environment, ref, env)
         wanted = import_of(call)
-        self._variables.put(
+        there = self._variables.put(
             call.environment,
             wanted.variables,
             call.now,
             is_secret=bool(wanted.isSecret),
             override=bool(wanted.override),
         )
-        return _SUCCESS
+        kept = [] if wanted.override else sorted(there)
+        return {**_SUCCESS, "created": len(wanted.variables) - len(there), "updated": len(there) - len(kept), "kept": kept}
 
     def retrieve(self, call: Call, ref: str, env: str, name: str) -> dict[str, Any]:
         """A variable, a secret without its value."""
@@ -98,9 +105,20 @@ def import_of(call: Call) -> ImportBody:
 
 
 def dotenv(text: str) -> dict[str, str]:
-    """The variables of a dotenv file, as they stand: nothing is put in for `$NAME`. A name without `=` is none."""
+    """The variables of a dotenv file, as they stand: nothing is put in for `$NAME`. A name without `=` is none.
+
+    `Problem` for a file that would be read for seconds, in which this process would do nothing else.
+    """
+    if max(text.count("\n"), text.count("\r")) > MAX_LINES:
+        raise _unread(f"a file has {MAX_LINES} lines at most")
+    if _BLANKS.search(text):
+        raise _unread(f"there are {MAX_BLANKS} blanks in a row at most")
     found = dotenv_values(stream=io.StringIO(text), interpolate=False)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _unread(why: str) -> Problem:
+    return Problem("BODY_INVALID", f"Body Error: variables: {why}", field="variables")
 
 
 def _of_form(raw: bytes, media_type: str) -> ImportBody:

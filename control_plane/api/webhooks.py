@@ -10,7 +10,7 @@ from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.present import numbers
 from sojourn.control_plane.api.tasks import request_key
-from sojourn.control_plane.domain.delivering import EVENTS
+from sojourn.control_plane.domain.delivering import EVENTS, TEST
 from sojourn.control_plane.engine.webhooks import WebhookRequest
 from sojourn.control_plane.engine.webhooks import Webhooks as WebhookCases
 from sojourn.control_plane.store.webhooks import Delivery, Webhook
@@ -72,6 +72,10 @@ class Webhooks:
         """Sends a message again."""
         return _message(self._webhooks.redeliver(call.environment, webhook, message, call.now))
 
+    def test(self, call: Call, webhook: str) -> dict[str, Any]:
+        """Sends a message that is about no run."""
+        return _message(self._webhooks.test(call.environment, webhook, call.now))
+
 
 def webhook_request(body: WebhookBody) -> WebhookRequest:
     """What a body asks for."""
@@ -110,7 +114,7 @@ def _message(found: Delivery) -> dict[str, Any]:
     return _present(
         {
             "id": found.id,
-            "run": found.run_id,
+            "run": None if found.event == TEST else found.run_id,
             "event": found.event,
             "status": found.status,
             "attempts": found.attempts,

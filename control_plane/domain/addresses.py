@@ -43,6 +43,12 @@ class Allowed:
     words: frozenset[str]
     networks: tuple[IPv4Network | IPv6Network, ...]
 
+    @property
+    def told(self) -> str:
+        """For users: the words; of the operator's own networks only that there are some."""
+        named = [word for word in WORDS if word in self.words] + (["some networks"] if self.networks else [])
+        return ", ".join(named) or "nothing"
+
     def permits(self, text: str) -> bool:
         """Whether an address, as text, may be spoken to; what is no address may not."""
         try:

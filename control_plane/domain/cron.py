@@ -23,8 +23,9 @@ MAX_CHARS = 256
 _LOOK_AHEAD_YEARS = 8
 #: No clock changes by more at once. (A day was left out in Samoa.)
 _FAR = timedelta(hours=26)
-#: Looking for the newest ticks goes back so far at first, and further while there are too few.
-_LOOK_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1 / 4, 1, 32, 366))
+#: Looking for the newest tick goes back so far at first, and further while there is none.
+_LOOK_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1, 32, 366))
+_MINUTE, _INSTANT = timedelta(minutes=1), timedelta(microseconds=1)
 _NOT_ZONES = frozenset({"Factory", "localtime"})
 
 _FIELDS = ("minute", "hour", "day of month", "month", "day of week")
@@ -144,18 +145,37 @@ def ticks(expression: Expression, where: ZoneInfo, after: datetime) -> Iterator[
 
 def newest(expression: Expression, where: ZoneInfo, since: datetime, until: datetime, most: int) -> list[datetime]:
     """The newest ticks from `since` to `until`, both included: `most` of them, the oldest first."""
-    before = since - timedelta(microseconds=1)
     found: list[datetime] = []
-    for back in (*_LOOK_BACK, until - before):
-        begin = max(before, until - back)
-        found = []
-        for tick in ticks(expression, where, begin):
-            if tick > until:
-                break
-            found.append(tick)
-        if len(found) >= most or begin == before:
+    while len(found) < most:
+        tick = _newest(expression, where, since - _INSTANT, until)
+        if tick is None:
             break
-    return found[-most:]
+        found.append(tick)
+        until = tick - _INSTANT
+    return found[::-1]
+
+
+def _newest(expression: Expression, where: ZoneInfo, after: datetime, until: datetime) -> datetime | None:
+    """The newest tick after a moment, until another: the time between is halved, since there may be many ticks in it."""
+    latest = None
+    for back in (*_LOOK_BACK, until - after):
+        begin = max(after, until - back)
+        latest = next_after(expression, where, begin)
+        if latest is not None and latest <= until:
+            break
+        if begin == after:
+            return None
+    if latest is None:
+        return None
+    silent = until
+    while silent - latest >= _MINUTE:
+        middle = latest + (silent - latest) / 2
+        tick = next_after(expression, where, middle)
+        if tick is None or tick > until:
+            silent = middle
+        else:
+            latest = tick
+    return latest
 
 
 def _moments(expression: Expression, where: ZoneInfo, wall: datetime) -> tuple[datetime, ...]:

@@ -14,6 +14,8 @@ EVENTS = (
 _PAUSES = tuple(
     timedelta(seconds=seconds) for seconds in (5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 43_200)
 )  # fmt: skip
+#: A message about no run, which somebody asks for to see whether messages arrive; and how long it is tried.
+TEST, TEST_LIFE = "webhook.test", timedelta(minutes=10)
 _JITTER = 0.2
 #: How long a message is tried.
 LONGEST = timedelta(days=3)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sojourn.control_plane.domain.fairness import EnvironmentLimits, Limits, QueueLimits
+from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, Limits, QueueLimits
 from sojourn.sdk.protocol import SnapshotStatus
 
 S = SnapshotStatus
@@ -74,11 +74,15 @@ class Standing:
     attempt: int = 0
     available_at: datetime | None = None
     told: str | None = None
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One thing that keeps a run, in words and in numbers. `held`: slots in use; `holders`: some of the runs that do."""
+    """One thing that keeps a run, in words and in numbers. `held`: slots in use; `holders`: some of the runs that do.
+
+    `todo`: what whoever wants it to run has to do, where waiting alone does not help.
+    """
 
     reason: Reason
     message: str
@@ -88,6 +92,7 @@ class Cause:
     holders: tuple[str, ...] = ()
     until: datetime | None = None
     ahead: int | None = None
+    todo: str | None = None
 
 
 def causes(run: Standing, limits: Limits, line: Line | None, now: datetime) -> list[Cause]:
@@ -96,6 +101,8 @@ def causes(run: Standing, limits: Limits, line: Line | None, now: datetime) -> l
         return _of_queued(run, limits, line, now)
     if run.status == S.DELAYED:
         return [_of_delayed(run)]
+    if run.status == S.RUN_CREATED:
+        return [_no_version(run)]
     cause = _OF_STATUS.get(run.status)
     return [cause] if cause else []
 
@@ -112,7 +119,8 @@ def _of_queued(run: Standing, limits: Limits, line: Line | None, now: datetime) 
 def _pauses(run: Standing, limits: Limits) -> list[Cause]:
     found = []
     if _queue(run, limits).paused:
-        found.append(Cause(Reason.PAUSED, f"the queue {run.queue} is paused", Scope.QUEUE))
+        todo = "let it go on: `sojourn queues resume`, or the API's `resume`"
+        found.append(Cause(Reason.PAUSED, f"the queue {run.queue} is paused", Scope.QUEUE, todo=todo))
     if _environment(run, limits).paused:
         found.append(Cause(Reason.PAUSED, "the environment is paused", Scope.ENVIRONMENT))
     return found
@@ -127,7 +135,7 @@ def _limits_reached(run: Standing, limits: Limits, line: Line) -> list[Cause]:
         (Scope.KEY, f"the queue {run.queue} for the key {run.key}") if run.key else (Scope.QUEUE, f"the queue {run.queue}")
     )
     reached = [
-        *_reached(*own, queue.concurrency, line.key),
+        *_reached(*own, queue.of_key(run.key), line.key),
         *_reached(Scope.ENVIRONMENT, "the environment", whole, line.environment),
         *_reached(Scope.ORGANIZATION, "the organization", limits.concurrency, line.organization),
     ]
@@ -147,7 +155,7 @@ def _rates_reached(run: Standing, limits: Limits, line: Line, now: datetime) -> 
     queue = _queue(run, limits)
     checks = (
         (Scope.QUEUE, queue.rate, line.queue_pace, f"the queue {run.queue} has"),
-        (Scope.KEY, queue.key_rate, line.key_pace, f"the queue {run.queue} has for the key {run.key}"),
+        (Scope.KEY, queue.rate_of_key(run.key), line.key_pace, f"the queue {run.queue} has for the key {run.key}"),
     )
     found = [
         (scope, who, datetime.fromtimestamp(rate.opens(pace) / 1000, UTC))
@@ -167,6 +175,14 @@ def _no_capacity(run: Standing, line: Line) -> Cause:
     return Cause(Reason.NO_CAPACITY, why + behind, ahead=line.ahead)
 
 
+def _no_version(run: Standing) -> Cause:
+    return Cause(
+        Reason.NO_VERSION,
+        f"no version that it may run on has its task {run.task}",
+        todo="deploy a version that has it; or, if another task was meant, trigger that and cancel this run",
+    )
+
+
 def _of_delayed(run: Standing) -> Cause:
     if run.attempt:
         return Cause(Reason.RETRY_LATER, "it failed and waits before it tries again", until=run.available_at)
@@ -174,7 +190,7 @@ def _of_delayed(run: Standing) -> Cause:
 
 
 def _queue(run: Standing, limits: Limits) -> QueueLimits:
-    return limits.queues.get((run.environment, run.queue), QueueLimits())
+    return limits.queue(run.environment, run.queue)
 
 
 def _environment(run: Standing, limits: Limits) -> EnvironmentLimits:
@@ -184,7 +200,6 @@ def _environment(run: Standing, limits: Limits) -> EnvironmentLimits:
 _STARTING = Cause(Reason.STARTING, "an executor has it, or is being started for it")
 _WAITS = Cause(Reason.WAITPOINTS, "it waits for what its code has asked for")
 _OF_STATUS: dict[str, Cause] = {
-    S.RUN_CREATED: Cause(Reason.NO_VERSION, "no version that it may run on has its task"),
     S.PENDING_EXECUTING: _STARTING,
     S.EXECUTING_WITH_WAITPOINTS: _WAITS,
     S.SUSPENDED: _WAITS,

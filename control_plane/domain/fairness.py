@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
+from sojourn.control_plane.domain.fair_limits import Limits, Rate
 from sojourn.control_plane.domain.regions import DEFAULT
 
 
@@ -90,82 +91,6 @@ class Taken:
         """As an executor's channel carries it."""
         run, environment, lane, queue, key, score, lease = json.loads(text)
         return cls(run, organization, environment, lane, queue, key, int(float(score)), int(lease))
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentLimits:
-    """`burst` stretches the limit for the environment as a whole; one queue alone never uses the stretch."""
-
-    concurrency: int | None = None
-    burst: float = 1.0
-    weight: float = 1.0
-    paused: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """How many runs may start: one each interval, spread evenly, but for `burst` of them that may come at once."""
-
-    interval_ms: float
-    burst: int = 1
-
-    def opens(self, pace: float) -> float:
-        """When the next run may start. `pace`: when it would be due if all were spread evenly."""
-        return pace - (self.burst - 1) * self.interval_ms
-
-
-@dataclass(frozen=True, slots=True)
-class QueueLimits:
-    """The limit of a queue, which holds for each concurrency key by itself; rates of all of it, and of each key."""
-
-    concurrency: int | None = None
-    weight: float = 1.0
-    paused: bool = False
-    rate: Rate | None = None
-    key_rate: Rate | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """An organization's whole configuration; what is absent has no limit and weight 1."""
-
-    concurrency: int | None = None
-    weight: float = 1.0
-    environments: Mapping[str, EnvironmentLimits] = field(default_factory=dict)
-    queues: Mapping[tuple[str, str], QueueLimits] = field(default_factory=dict)
-
-    def of_environment(self, environment: str) -> float:
-        """Slots of an environment, burst included."""
-        limits = self.environments.get(environment, EnvironmentLimits())
-        if limits.paused:
-            return 0
-        return math.inf if limits.concurrency is None else math.floor(limits.concurrency * limits.burst)
-
-    def plain(self, environment: str) -> float:
-        """Slots of an environment without the burst: what one queue may use."""
-        limits = self.environments.get(environment, EnvironmentLimits())
-        return math.inf if limits.concurrency is None else limits.concurrency
-
-    def of_queue(self, environment: str, queue: str) -> float:
-        """Slots of a queue over all its keys."""
-        limits = self.queues.get((environment, queue), QueueLimits())
-        return 0 if limits.paused or limits.concurrency == 0 else self.plain(environment)
-
-    def of_key(self, environment: str, queue: str) -> float:
-        """Slots of each key of a queue."""
-        limits = self.queues.get((environment, queue), QueueLimits())
-        if limits.paused:
-            return 0
-        own = math.inf if limits.concurrency is None else limits.concurrency
-        return min(own, self.plain(environment))
-
-    def environment_weight(self, environment: str) -> float:
-        """Its share among the organization's environments."""
-        return self.environments.get(environment, EnvironmentLimits()).weight
-
-    def queue_weight(self, environment: str, queue: str) -> float:
-        """Its share among the lane's queues."""
-        return self.queues.get((environment, queue), QueueLimits()).weight
 
 
 #: Runs that a child may be behind the clock: more is forgotten when it is served again; and that the clock may be behind
@@ -349,8 +274,10 @@ class FairQueueModel:
         """Replaces the configuration."""
         self.now_ms = now_ms
         before, self.limits = self.limits, limits
-        if _rates_of(before) != _rates_of(limits):  # how far starts are ahead means nothing to other rates
-            self.paces.clear()
+        # How far starts are ahead means nothing to another rate.
+        for name in [name for name in self.paces if _rate_of(before, name) != _rate_of(limits, name)]:
+            del self.paces[name]
+        if _rates_of(before) != _rates_of(limits):
             self.opening.clear()
         environments = self._children("root")
         for environment in environments:
@@ -459,7 +386,7 @@ class FairQueueModel:
         """Brings one path, from a leaf upwards, in line with the work and the slots there are."""
         limits, leaf = self.limits, (lane, queue, key) in self.leaves
         queue_shut, key_shut = self._shut(environment, lane, queue, key)
-        full = self._used("key", environment, queue, key) >= limits.of_key(environment, queue)
+        full = self._used("key", environment, queue, key) >= limits.of_key(environment, queue, key)
         self._node((lane, queue)).settle(key, "ring" if leaf else "none", full or key_shut is not None)
         full = self._used("queue", environment, queue) >= limits.of_queue(environment, queue)
         below = self._node((lane, queue)).work()
@@ -488,8 +415,8 @@ class FairQueueModel:
                 self.paces[name] = max(self.paces.get(name, self.now_ms), self.now_ms) + rate.interval_ms
 
     def _rates(self, environment: str, queue: str, key: str) -> list[tuple[tuple[str, ...], Rate | None]]:
-        limits = self.limits.queues.get((environment, queue), QueueLimits())
-        return [(("queue", environment, queue), limits.rate), (("key", environment, queue, key), limits.key_rate)]
+        of_queue, of_key = self.limits.rates(environment, queue, key)
+        return [(("queue", environment, queue), of_queue), (("key", environment, queue, key), of_key)]
 
     def _refresh_environment(self, environment: str) -> None:
         full = self._used("env", environment) >= self.limits.of_environment(environment)
@@ -604,6 +531,17 @@ def _slot_names(environment: str, queue: str, key: str) -> list[tuple[str, ...]]
     return [("org",), ("env", environment), ("queue", environment, queue), ("key", environment, queue, key)]
 
 
-def _rates_of(limits: Limits) -> dict[tuple[str, str], tuple[Rate | None, Rate | None]]:
-    rated = {name: (each.rate, each.key_rate) for name, each in limits.queues.items()}
-    return {name: rates for name, rates in rated.items() if any(rates)}
+def _rate_of(limits: Limits, pace: tuple[str, ...]) -> Rate | None:
+    """The rate that a pace is of."""
+    kind, environment, queue, *key = pace
+    of_queue, of_key = limits.rates(environment, queue, "".join(key))
+    return of_queue if kind == "queue" else of_key
+
+
+def _rates_of(limits: Limits) -> dict[tuple[str, ...], Rate | None]:
+    """All rates that are given."""
+    given: dict[tuple[str, ...], Rate | None] = {}
+    for (environment, queue), own in limits.queues.items():
+        given |= {("queue", environment, queue): own.rate, ("each key", environment, queue): own.key_rate}
+        given |= {("key", environment, queue, key): of_key.rate for key, of_key in own.keys.items()}
+    return {name: rate for name, rate in given.items() if rate is not None}

@@ -166,7 +166,13 @@ TRANSITIONS: tuple[Transition, ...] = (
         (R.CANCELED,),
         "the executor stopped it, or was given up",
     ),
-    Transition(S.QUEUED, E.EXPIRE, S.FINISHED, (R.EXPIRED,), "its time to live ended before it was first dequeued"),
+    Transition(
+        S.QUEUED,
+        E.EXPIRE,
+        S.FINISHED,
+        (R.EXPIRED,),
+        "its time to live ended before it was first dequeued; a hook's, each time that it waits",
+    ),
     Transition(S.RUN_CREATED, E.EXPIRE, S.FINISHED, (R.EXPIRED,), "its time to live ended with no version"),
 )
 

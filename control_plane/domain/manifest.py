@@ -5,6 +5,8 @@ User code's machine made it, so that nothing in it is trusted: sizes are capped,
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +26,8 @@ MAX_TASKS = 5_000
 MAX_NAME_CHARS = 256
 ENVIRONMENT_TYPES = ("DEVELOPMENT", "STAGING", "PRODUCTION", "PREVIEW")
 _TWICE = {"concurrency_limit": "concurrency limits", "declared_rate": "rates", "declared_key_rate": "rates of each key"}
+#: In JSON, not after a backslash that stands for itself.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Invalid(ValueError):
@@ -71,9 +75,6 @@ def _task(task: Any, path: str) -> dict[str, Any]:
     if not isinstance(retry, Mapping):
         raise Invalid(f"{path}.retry", "must be an object")
     queue = task.get("queue") or {}
-    schema = task.get("payloadSchema")
-    if schema is not None and not isinstance(schema, Mapping):
-        raise Invalid(f"{path}.payloadSchema", "must be an object")
     return {
         "slug": slug,
         "file_path": _file(task, f"{path}.file"),
@@ -85,11 +86,30 @@ def _task(task: Any, path: str) -> dict[str, Any]:
         "max_attempts": _number(retry, "maxAttempts", f"{path}.retry.maxAttempts", 1, MAX_ATTEMPTS) or 3,
         "max_duration": _number(task, "maxDuration", f"{path}.maxDuration", MIN_MAX_DURATION, NO_MAX_DURATION),
         "ttl_seconds": _number(task, "ttl", f"{path}.ttl", 0, NO_MAX_DURATION),
-        "payload_schema": schema,
+        "payload_schema": _payload_schema(task, f"{path}.payloadSchema"),
         "may_freeze": _flag(task, "freeze", f"{path}.freeze"),
         "schedule": _schedule(task.get("schedule"), f"{path}.schedule"),
         "on_end": _flag(task, "onEnd", f"{path}.onEnd"),
     }
+
+
+def _payload_schema(task: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
+    """A task's schema; what the store has no JSON for is refused: texts in it may have any character in Python."""
+    schema = task.get("payloadSchema")
+    if schema is None:
+        return None
+    if not isinstance(schema, Mapping):
+        raise Invalid(path, "must be an object")
+    try:
+        text = json.dumps(schema, allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except UnicodeEncodeError:
+        raise Invalid(path, "has half of a surrogate pair") from None
+    except ValueError:
+        raise Invalid(path, "has a number that is too large") from None
+    if _NUL.search(text):
+        raise Invalid(path, "has a NUL character")
+    return schema
 
 
 def _schedule(given: Any, path: str) -> dict[str, Any] | None:

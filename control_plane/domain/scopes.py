@@ -32,6 +32,10 @@ TYPES = (
     "project",
     "all",
 )
+#: Those that a route asks for. The others are taken since clients name them, and grant nothing here.
+MEANT = tuple(
+    type_ for type_ in TYPES if type_ not in ("branches", "sessions", "inputStreams", "query", "environments", "project")
+)
 MAX_CHARS = 512
 _SHAPE = re.compile(r"admin|(?:[A-Za-z]{1,32}|\*):[A-Za-z]{1,32}(?::[^\x00-\x1f]{1,400})?")
 

@@ -174,7 +174,8 @@ def plan(table: Timetable, stands: Standing, now: datetime) -> Plan:
 
 def _needs_all(stands: Standing) -> bool:
     """Whether more than the newest of the ticks that are due may fire."""
-    if stands.overlap is Overlap.QUEUE and stands.held:
+    # What was held back did so in line; where ticks may fire beside a run by now, the whole line does.
+    if stands.held and stands.overlap in (Overlap.ALLOW, Overlap.QUEUE):
         return True
     return stands.catch_up is CatchUp.ALL and stands.overlap in (Overlap.ALLOW, Overlap.QUEUE)
 

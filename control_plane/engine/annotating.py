@@ -135,7 +135,7 @@ def _as_far_as_possible(text: str | None, operations: Sequence[Operation], refus
                 left += [some[len(some) // 2 :], some[: len(some) // 2]]
                 continue
             bad += 1
-            why = str(error).partition(": ")[2] if isinstance(error, BadOperation) else error.message
+            why = error.why if isinstance(error, BadOperation) else error.message
             refused.append(f"{some[0].kind} {some[0].key[:80]!r}: {why}")
         else:
             value = changed

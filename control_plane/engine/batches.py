@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.engine.batch_items import BatchItems, Flaw, Item
+from sojourn.control_plane.engine.batch_rate import BatchRate
 from sojourn.control_plane.engine.errors import (
     BatchDiffers,
     BatchItemInvalid,
@@ -67,15 +68,16 @@ class MadeBatch:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A batch as it stands: the items that are there, how many of their runs are over, and those that are flawed.
+    """A batch as it stands: some of the items that are there, how many runs of all are over, and the items that are flawed.
 
-    Of these there are MAX_ERRORS at most.
+    Of these there are MAX_ERRORS at most. `after`: the position behind which further items are, if there are any.
     """
 
     batch: Batch
     items: Sequence[BatchItem]
     finished: int
     flawed: Sequence[Flawed]
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Batches:
         items: BatchItems,
         runs: Runs,
         triggering: Triggering,
+        rate: BatchRate,
         patience: timedelta,
         at_once: int = 4,
         random: Callable[[int], bytes] = os.urandom,
@@ -108,19 +111,26 @@ class Batches:
         self._items = items
         self._runs = runs
         self._triggering = triggering
+        self._rate = rate
         self._patience = patience
         self._turn = threading.BoundedSemaphore(at_once)
         self._random = random
 
     def create(self, environment: Environment, request: BatchRequest, now: datetime) -> MadeBatch:
-        """A new batch without items, or the one that the request's keys stand for."""
-        batch = self._new(environment, request, now)
+        """A new batch without items, or the one that the request's keys stand for.
+
+        `QueueFull`, `ParentIsOver`, `BatchDiffers`, `BatchRateReached`.
+        """
+        batch, is_counted = self._new(environment, request, now), False
         for _ in range(_TRIES):
             found = self._made_before(environment, request, now)
             if found is not None:
                 return found
             self._triggering.check_room(environment, request.run_count)
             self._check_parent(environment, request.parent_run_id)
+            if not is_counted:
+                self._rate.spend(environment.id, request.run_count, now)
+                is_counted = True
             if self._batches.make(batch, request.request_key) or self._batches.find(environment.id, batch.id):
                 return MadeBatch(batch, cached=False)
         raise EngineError("the batch could not be stored: try again")
@@ -169,23 +179,24 @@ class Batches:
 
     def items(self, batch: Batch) -> list[BatchItem]:
         """What became of the items that are there, in their order."""
-        return self._batches.items(batch.id)
+        return self._batches.items(batch.id, -1, batch.run_count)
 
     def named_items(self, batch: Batch) -> list[NamedItem]:
         """The same, each with the task and the key of its run."""
         return self._batches.named_items(batch.id)
 
-    def standing(self, environment: Environment, batch_id: str, now: datetime) -> Standing:
-        """A batch with what became of its items. `BatchNotFound`."""
+    def standing(self, environment: Environment, batch_id: str, after: int, limit: int, now: datetime) -> Standing:
+        """A batch with what became of so many of its items, from the one after that position on. `BatchNotFound`."""
         batch = self.find(environment, batch_id, now)
-        items = self._batches.items(batch.id)
+        items = self._batches.items(batch.id, after, limit + 1)
         live = 0 if batch.status == "COMPLETED" else self._batches.live(batch.id)
         flawed = self._batches.flawed(batch.id, MAX_ERRORS) if batch.failed else []
-        return Standing(batch, items, max(len(items) - live, 0), flawed)
+        more = items[limit - 1].position if 0 < limit < len(items) else None
+        return Standing(batch, items[:limit], max(batch.items - live, 0), flawed, more)
 
     def results(self, batch: Batch, after: int) -> Iterator[tuple[int, Run]]:
         """The runs that are over, with their positions, from the item after that one on."""
-        return self._batches.results(batch.id, after)
+        return self._batches.results(batch.id, after, batch.run_count)
 
     def sweep(self, now: datetime, limit: int) -> int:
         """Gives up what nobody fills, completes what is over; how many batches."""
@@ -197,6 +208,7 @@ class Batches:
         with self._batches.filling(batch_id) as batch:
             if batch is None:
                 raise BatchNotFound
+            check_places(batch, [item.position for item in items])
             if batch.is_sealed:
                 return Filled(0, len(items), batch), []
             if batch.completed_at is not None:
@@ -208,12 +220,7 @@ class Batches:
             return Filled(len(fresh), len(items) - len(fresh), batch), rows
 
     def _fresh(self, batch: Batch, items: Sequence[Item]) -> list[Item]:
-        """Of items with the same position the first counts. `BatchItemInvalid` for one that the batch has no place for."""
-        beyond = [item.position for item in items if item.position >= batch.run_count]
-        if beyond:
-            raise BatchItemInvalid(
-                f"the batch has {batch.run_count} items, so that there is no index {beyond[0]}", field="index"
-            )
+        """Those that are not there. Of items with the same position the first counts."""
         there = self._batches.there(batch.id, [item.position for item in items])
         fresh: dict[int, Item] = {}
         for item in items:
@@ -270,6 +277,18 @@ class Batches:
             updated_at=now,
             sealed_at=None,
             completed_at=None,
+        )
+
+
+def check_places(batch: Batch, positions: Iterable[int]) -> None:
+    """`BatchItemInvalid` for an index that the batch has no place for, whole or not: nothing of it would ever run."""
+    beyond = next((position for position in positions if position >= batch.run_count), None)
+    if beyond is not None:
+        last = f"0 to {batch.run_count - 1}" if batch.run_count > 1 else "0 alone"
+        raise BatchItemInvalid(
+            f"the batch has {batch.run_count} items, so that there is no index {beyond}",
+            field="index",
+            next_step=f"give each line an `index` of the batch: {last}",
         )
 
 

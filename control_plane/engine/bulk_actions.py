@@ -215,7 +215,11 @@ class BulkActions:
         """The run that was made, also before it was cut off; None where none could be."""
         key = _request_key(action, run_id)
         try:
-            return self._replaying.replay(environment, run_id, now, region=action.region, request_key=key).id
+            # A page may wait at a full queue for days: then what it has made is found by its key still.
+            made = self._replaying.replay(
+                environment, run_id, now, region=action.region, request_key=key, keeps_request_key=True
+            )
+            return made.id
         except QueueFull:
             raise
         except EngineError as error:

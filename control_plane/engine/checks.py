@@ -104,6 +104,13 @@ _STORE: tuple[tuple[str, str, str], ...] = (
         " (SELECT FROM runs r, facets_of(r) f WHERE r.id = x.run_id AND f.key = x.key)",
     ),
     (
+        "I10",
+        "its weight, or its burst, is no number that the queue can use",
+        "SELECT id FROM organizations WHERE NOT (weight > 0 AND weight < 'infinity')"
+        " UNION ALL SELECT id FROM queues WHERE NOT (weight > 0 AND weight < 'infinity') UNION ALL"
+        " SELECT id FROM environments WHERE NOT (weight > 0 AND weight < 'infinity' AND burst >= 1 AND burst < 'infinity')",
+    ),
+    (
         "I16",
         "it is frozen, or to be thawed, and has no checkpoint that was recorded",
         "SELECT r.id FROM runs r LEFT JOIN checkpoints c ON c.id = r.checkpoint_id AND c.run_id = r.id"

@@ -48,10 +48,12 @@ class Debouncing:
         self._debounces = debounces
         self._turn = threading.BoundedSemaphore(at_once)
 
-    def trigger(self, wish: Debounce, document: Mapping[str, Any], now: datetime) -> Debounced:
+    def trigger(
+        self, wish: Debounce, document: Mapping[str, Any], now: datetime, refusal: EngineError | None = None
+    ) -> Debounced:
         """The run for a document as `trigger_runs.sql` takes it: the one that the key leads to, or a new one.
 
-        `NotStored`. The document's delay is the wish's, whatever it says.
+        `NotStored`. The document's delay is the wish's, whatever it says. `refusal`: what is raised in place of a new run.
         """
         covered = self.covered(wish, document, now)
         if covered is not None:
@@ -59,12 +61,14 @@ class Debouncing:
         for _ in range(_TRIES):
             try:
                 with self._turn:
-                    return self.within(wish, document, now)
+                    return self.within(wish, document, now, refusal)
             except Deadlock:
                 continue
         raise EngineError("the run could not be stored: try again")
 
-    def within(self, wish: Debounce, document: Mapping[str, Any], now: datetime) -> Debounced:
+    def within(
+        self, wish: Debounce, document: Mapping[str, Any], now: datetime, refusal: EngineError | None = None
+    ) -> Debounced:
         """The same, as a part of the caller's transaction where there is one."""
         environment, name, run_id = _place(wish, document)
         with self._database.transaction():
@@ -80,6 +84,8 @@ class Debouncing:
                 if request is not None:
                     self._debounces.remember(environment, name, request, holder)
                 return Debounced(holder)
+            if refusal is not None:
+                raise refusal
             if holder != run_id:
                 self._debounces.lead(environment, name, run_id, now)
             stored = self._runs.insert([{**document, "delay_until": decision.start_at}])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sojourn.control_plane.domain.delivering import Answer, next_attempt, when_it_can_be_sent, why_disabled
+from sojourn.control_plane.domain.delivering import TEST, Answer, next_attempt, when_it_can_be_sent, why_disabled
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.records import Environment, Run
@@ -111,15 +111,21 @@ class Delivering:
         return self._webhooks.not_delivered(taken, answer, due)
 
     def _parcel(self, taken: Taken, now: datetime) -> Parcel:
-        run = self._runs.find(taken.environment_id, taken.run_id)
         environment = self._access.environment(taken.environment_id, now)
-        if run is None or environment is None:
+        if environment is None:
+            raise _CannotBeSent("the environment was deleted meanwhile")
+        if taken.event == TEST:
+            told = test_message(taken.webhook_id, environment, now)
+        else:
+            told = self._of_run(taken, environment)
+        return Parcel(taken, taken.url, json.dumps(told, separators=(",", ":")).encode(), self._secrets(taken, now))
+
+    def _of_run(self, taken: Taken, environment: Environment) -> dict[str, Any]:
+        run = self._runs.find(taken.environment_id, taken.run_id)
+        if run is None:
             raise _CannotBeSent("the run was deleted meanwhile")
         version = self._versions.find(run.version_id) if run.version_id else None
-        body = json.dumps(
-            message(taken.event, run, environment, version.number if version else None), separators=(",", ":")
-        )
-        return Parcel(taken, taken.url, body.encode(), self._secrets(taken, now))
+        return message(taken.event, run, environment, version.number if version else None)
 
     def _secrets(self, taken: Taken, now: datetime) -> tuple[str, ...]:
         before = zip(reversed(taken.previous_sealed), reversed(taken.previous_until), strict=True)
@@ -154,12 +160,20 @@ def message(event: str, run: Run, environment: Environment, version: str | None)
     return {
         "type": event,
         "timestamp": _iso(run.finished_at or run.updated_at),
-        "data": {
-            "run": {name: value for name, value in told.items() if value is not None},
-            "environment": {"id": environment.id, "slug": environment.slug, "type": environment.type},
-            "project": {"id": environment.project_id, "ref": environment.project_ref},
-            "organization": {"id": environment.organization_id, "slug": environment.organization_slug},
-        },
+        "data": {"run": {name: value for name, value in told.items() if value is not None}, **_surroundings(environment)},
+    }
+
+
+def test_message(webhook_id: str, environment: Environment, now: datetime) -> dict[str, Any]:
+    """What a receiver is told that is only to show whether messages arrive."""
+    return {"type": TEST, "timestamp": _iso(now), "data": {"webhook": {"id": webhook_id}, **_surroundings(environment)}}
+
+
+def _surroundings(environment: Environment) -> dict[str, Any]:
+    return {
+        "environment": {"id": environment.id, "slug": environment.slug, "type": environment.type},
+        "project": {"id": environment.project_id, "ref": environment.project_ref},
+        "organization": {"id": environment.organization_id, "slug": environment.organization_slug},
     }
 
 

@@ -19,7 +19,7 @@ from sojourn.control_plane.store.endings import Endings as StoredEndings
 QUEUE = "sojourn/hooks"
 #: How often a hook is tried, and seconds that each attempt may take.
 MAX_ATTEMPTS, MAX_DURATION = 5, 300
-#: How long a hook may wait for its turn. The run that has ended is kept until then.
+#: How long a hook may wait for its turn, each time that it comes to the queue. The run that has ended is kept until then.
 LONGEST_WAIT = timedelta(days=3)
 
 

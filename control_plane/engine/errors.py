@@ -7,9 +7,11 @@ EngineError
 ├── NotReplayable          a run that calls another one's hooks is made by the platform alone
 ├── ParentIsOver           a child was triggered by a run that has ended
 ├── QueueFull              the environment has as many waiting runs as it may
+├── BatchRateReached       an environment's batches have as many items as they may for now
 ├── QueueNotFound          no such queue in this environment
 ├── LimitTooHigh           a queue was to have a higher limit than its environment
 ├── NotOverridden          a queue's limit is the declared one already
+├── TooManyKeyLimits       as many keys of a queue have limits of their own as may
 ├── NotDelayed             a run that was to start at another time waits for none
 ├── MetadataInvalid        an operation does not fit a run's metadata
 ├── MetadataTooLarge       a run's metadata would be larger than it may
@@ -34,7 +36,7 @@ EngineError
 ├── WaitpointNotFound      no such token in this environment
 ├── BatchNotFound          no such batch in this environment
 ├── BatchOver              the batch was given up, or its items were not sent in time
-├── BatchDiffers           the batch that has the key is another one, and not whole
+├── BatchDiffers           the batch that has the key has another number of items, and is not whole
 ├── BatchItemInvalid       the batch has no place for such an item
 ├── CallbackRefused        a callback URL's hash is not its token's
 ├── ScheduleNotFound       no such schedule in this environment
@@ -60,6 +62,8 @@ EngineError
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from sojourn.control_plane.domain.allowance import Allowance
 
 
 class EngineError(Exception):
@@ -110,6 +114,18 @@ class QueueFull(EngineError):
     code = "QUEUE_FULL"
 
 
+class BatchRateReached(EngineError):
+    """As many items are in batches as may be for now. `allowance`, and what is left of it; `reset`: when there is room, in
+    ms since the epoch, which is `wait_ms` from now.
+    """
+
+    code = "BATCH_RATE_LIMITED"
+
+    def __init__(self, allowance: Allowance, remaining: int, reset: int, wait_ms: int):
+        super().__init__("As many items are in batches as may be for now.")
+        self.allowance, self.remaining, self.reset, self.wait_ms = allowance, remaining, reset, wait_ms
+
+
 class QueueNotFound(EngineError):
     """There is no such queue in this environment."""
 
@@ -126,6 +142,12 @@ class NotOverridden(EngineError):
     """The queue's limit is the declared one."""
 
     code = "QUEUE_NOT_OVERRIDDEN"
+
+
+class TooManyKeyLimits(EngineError):
+    """As many concurrency keys of the queue have a limit or a rate of their own as may."""
+
+    code = "TOO_MANY_KEY_LIMITS"
 
 
 class NotDelayed(EngineError):
@@ -225,7 +247,7 @@ class BatchOver(EngineError):
 
 
 class BatchDiffers(EngineError):
-    """The batch that has this idempotency key is another one, and not whole."""
+    """The batch that has this idempotency key has another number of items, and is not whole."""
 
     code = "BATCH_DIFFERS"
 

@@ -27,7 +27,7 @@ class Expiring:
         return len(moved)
 
     def expire(self, now: datetime, limit: int) -> int:
-        """Runs that were not dequeued within their time to live."""
+        """Runs that were not dequeued within their time to live; of those that have begun hooks alone have one."""
         moved = self._runs.move_all(
             Move(
                 run.id,

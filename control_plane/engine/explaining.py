@@ -69,6 +69,7 @@ class Explaining:
             attempt=run.attempt,
             available_at=run.available_at,
             told=self._told(run) if run.snapshot_status in WAITING else None,
+            task=run.task,
         )
 
     def _told(self, run: Run) -> str | None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
 from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeGuard
 
 import jwt
 
@@ -155,10 +156,15 @@ def _verified(token: str, algorithm: str, keys: list[_Key]) -> tuple[tuple[str, 
     raise IdentityRefused
 
 
+def _is_moment(value: Any) -> TypeGuard[float]:
+    """Whether it is a number of seconds: JSON as it is read here has numbers that are none, too."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _check_dates(told: Mapping[str, Any], now: datetime) -> None:
     moment, leeway = now.timestamp(), _LEEWAY.total_seconds()
     expires, begins = told.get("exp"), told.get("nbf", 0)
-    if not isinstance(expires, int | float) or not isinstance(begins, int | float):
+    if not _is_moment(expires) or not _is_moment(begins):
         raise IdentityRefused
     if expires + leeway <= moment or begins - leeway > moment:
         raise IdentityRefused

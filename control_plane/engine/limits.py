@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import redis
 
-from sojourn.control_plane.domain.fairness import EnvironmentLimits, Limits, QueueLimits, Rate
+from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, KeyLimits, Limits, QueueLimits, Rate
 from sojourn.control_plane.engine.indexing import Index, milliseconds
 from sojourn.control_plane.queue.fair_queue import NotReady
 from sojourn.control_plane.store.queues import Queues
@@ -27,6 +27,7 @@ class Limiting:
     def of(self, organization: str) -> Limits:
         """What the queue must know of an organization, as the store has it now."""
         owner, environments, queues = self._queues.limits(organization)
+        keys = _of_keys(self._queues.key_limits(organization))
         return Limits(
             concurrency=owner["concurrency_limit"],
             weight=owner["weight"],
@@ -36,7 +37,12 @@ class Limiting:
             },
             queues={
                 (row["environment_id"], row["name"]): QueueLimits(
-                    row["concurrency_limit"], row["weight"], row["paused"], _rate(row["rate"]), _rate(row["key_rate"])
+                    row["concurrency_limit"],
+                    row["weight"],
+                    row["paused"],
+                    _rate(row["rate"]),
+                    _rate(row["key_rate"]),
+                    keys.get((row["environment_id"], row["name"]), {}),
                 )
                 for row in queues
             },
@@ -51,6 +57,14 @@ class Limiting:
             self._index.ring("sweeper")
         except redis.RedisError as error:
             log.warning("limits of %s left to the rebuild: %s", organization, error)
+
+
+def _of_keys(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, KeyLimits]]:
+    found: dict[tuple[str, str], dict[str, KeyLimits]] = {}
+    for row in rows:
+        of_queue = found.setdefault((row["environment_id"], row["name"]), {})
+        of_queue[row["key"]] = KeyLimits(row["concurrency_limit"], _rate(row["rate"]))
+    return found
 
 
 def _rate(stored: Mapping[str, Any] | None) -> Rate | None:

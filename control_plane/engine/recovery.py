@@ -11,11 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
+import redis
+
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
 from sojourn.control_plane.engine.indexing import WAITING, Index, entry_of, milliseconds
 from sojourn.control_plane.engine.limits import Limiting
 from sojourn.control_plane.queue.fair_queue import NotReady
+from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.runs import Runs
 from sojourn.control_plane.store.versions import Versions
@@ -56,6 +59,21 @@ class Recovery:
         self._cursors: dict[str, str] = {}
         self._versionless: dict[str, str] = {}
         self._stretches_seen: dict[str, int] = {}
+
+    def sweep_all(self, now: datetime) -> tuple[Repaired, dict[str, Exception]]:
+        """A pass over each organization; and why those could not be swept that something of their own keeps from it.
+
+        What keeps all of them from it is raised: a store or a queue that is away.
+        """
+        total, failed = Repaired(), {}
+        for organization in self._versions.organizations():
+            try:
+                total += self.sweep(organization, now)
+            except (StoreUnavailable, redis.ConnectionError, redis.TimeoutError, faults.InjectedFault):
+                raise
+            except Exception as error:
+                failed[organization] = error
+        return total, failed
 
     def sweep(self, organization: str, now: datetime) -> Repaired:
         """One pass: leases that lapsed, a stretch of the runs that wait, a stretch of what the queue knows."""

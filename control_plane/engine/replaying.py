@@ -25,8 +25,12 @@ class Replaying:
         *,
         region: str | None = None,
         request_key: str | None = None,
+        keeps_request_key: bool = False,
     ) -> Triggered:
-        """The new run. `RunNotFound`; `NotReplayable` for one that calls hooks. `region`: another than the run's."""
+        """The new run. `RunNotFound`; `NotReplayable` for one that calls hooks. `region`: another than the run's.
+
+        `keeps_request_key`: the key stands for the new run as long as that is there, not for a day.
+        """
         run = self._runs.find(environment.id, run_id)
         if run is None:
             raise RunNotFound
@@ -38,8 +42,10 @@ class Replaying:
             payload_type=run.payload_type,
             queue=run.queue,
             concurrency_key=run.concurrency_key,
+            ttl_seconds=run.ttl_seconds,
             priority_ms=run.priority_ms,
             request_key=request_key,
+            keeps_request_key=keeps_request_key,
             tags=run.tags,
             metadata=run.metadata,
             machine=run.machine,

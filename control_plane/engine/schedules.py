@@ -181,7 +181,10 @@ def check(request: ScheduleRequest) -> None:
 
 
 def changed(there: Schedule, request: ScheduleRequest, now: datetime) -> Schedule:
-    """A schedule as it is asked for. Its next tick is looked for anew if its timetable is another one."""
+    """A schedule as it is asked for. Its next tick is looked for anew if its timetable is another one.
+
+    A tick that is held back is looked at now if what is to be made of it is something else.
+    """
     asked = replace(
         there,
         task=request.task,
@@ -196,7 +199,8 @@ def changed(there: Schedule, request: ScheduleRequest, now: datetime) -> Schedul
         return there
     asked = replace(asked, updated_at=now)
     if (asked.cron, asked.timezone, asked.time_window) == (there.cron, there.timezone, there.time_window):
-        return asked
+        is_free = there.held and asked.overlap != there.overlap
+        return replace(asked, due_at=now) if is_free else asked
     return placed(asked, now)
 
 

@@ -29,11 +29,16 @@ REQUEST_LIFE = timedelta(days=1)
 #: Names of queues that a process keeps in mind.
 _NAMED_AT_MOST = 100_000
 _RELEASED_AT_ONCE = 200
+#: A key may be freed and taken again by others, while this looks whom it leads to.
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerRequest:
-    """What a caller asks for; None means "as the task has it". `payload` and `metadata` are JSON texts."""
+    """What a caller asks for; None means "as the task has it". `payload` and `metadata` are JSON texts.
+
+    `keeps_request_key`: it stands for the run as long as that is there, not for a day.
+    """
 
     task: str
     payload: str | None = None
@@ -47,6 +52,7 @@ class TriggerRequest:
     idempotency_ttl_seconds: int = DEFAULT_IDEMPOTENCY_SECONDS
     idempotency_options: dict[str, Any] | None = None
     request_key: str | None = None
+    keeps_request_key: bool = False
     tags: Sequence[str] = ()
     metadata: str | None = None
     machine: str | None = None
@@ -99,27 +105,52 @@ class Triggering:
         self._named: set[tuple[str, str]] = set()
 
     def trigger(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered:
-        """Stores and queues a run, or finds the one that the request's keys already stand for."""
-        self.check_room(environment)
+        """Stores and queues a run, or finds the one that the request's keys already stand for, though the queue is full.
+
+        `QueueFull` where there is none, and no room for one.
+        """
+        full = self._fullness(environment)
         document = self.document(environment, request, now)
-        if not is_large(request.payload):
+        if full is None and not is_large(request.payload):
             return self._make(environment, request, document, now)
-        # What is answered with a run that is there needs no packet.
+        # What is answered with a run that is there needs no room and no packet.
         known = self._held(environment, request, now) or self._debounced(request, document, now)
         if known is not None:
             return known
-        request = self.with_packet(environment, request, now)
-        document |= {"payload": request.payload, "payload_type": request.payload_type}
-        made = self._make(environment, request, document, now)
-        if made.id != document["id"]:
-            self._packets.lost(document["payload"])
-        return made
+        if full is not None and request.debounce is None:
+            raise full
+        return self._make_large(environment, request, document, now, full)
+
+    def _make_large(
+        self,
+        environment: Environment,
+        request: TriggerRequest,
+        document: dict[str, Any],
+        now: datetime,
+        full: QueueFull | None,
+    ) -> Triggered:
+        """A payload that may have to lie beside its run is put there first, and is of no use if there is no such run."""
+        placed = self.with_packet(environment, request, now)
+        document |= {"payload": placed.payload, "payload_type": placed.payload_type}
+        made = None
+        try:
+            made = self._make(environment, placed, document, now, full)
+            return made
+        finally:
+            if placed is not request and (made is None or made.id != document["id"]):
+                self._packets.lost(document["payload"])
 
     def _make(
-        self, environment: Environment, request: TriggerRequest, document: dict[str, Any], now: datetime
+        self,
+        environment: Environment,
+        request: TriggerRequest,
+        document: dict[str, Any],
+        now: datetime,
+        full: QueueFull | None = None,
     ) -> Triggered:
+        """`full`: why no run may be made, if none may: then one that a debounce key leads to is found still."""
         if request.debounce is not None:
-            return self._trigger_debounced(environment, request, request.debounce, document, now)
+            return self._trigger_debounced(environment, request, request.debounce, document, now, full)
         if self._combiner.submit(document) is not None:
             return Triggered(document["id"], cached=False)
         return self._known(environment, request, document, now)
@@ -138,24 +169,31 @@ class Triggering:
         return replace(request, payload=packet.text, payload_type=packet.media_type)
 
     def _trigger_debounced(
-        self, environment: Environment, request: TriggerRequest, wish: Debounce, document: dict[str, Any], now: datetime
+        self,
+        environment: Environment,
+        request: TriggerRequest,
+        wish: Debounce,
+        document: dict[str, Any],
+        now: datetime,
+        full: QueueFull | None,
     ) -> Triggered:
-        known = self._held(environment, request, now)
-        if known is not None:
-            return known
-        if request.queue is not None:
-            self.add_queues({(environment.id, request.queue)}, now)
-        try:
-            made = self._debouncing.trigger(wish, document, now)
-        except NotStored:
+        for _ in range(_TRIES):
             known = self._held(environment, request, now)
             if known is not None:
                 return known
-            raise self._refusal(environment, request) from None
-        faults.point("trigger.after_store")
-        if made.stored is not None:
-            self.queue([made.stored], now)
-        return Triggered(made.run, cached=made.stored is None)
+            if request.queue is not None and full is None:
+                self.add_queues({(environment.id, request.queue)}, now)
+            try:
+                made = self._debouncing.trigger(wish, document, now, full)
+            except NotStored:
+                if not _has_key(request):
+                    break
+                continue
+            faults.point("trigger.after_store")
+            if made.stored is not None:
+                self.queue([made.stored], now)
+            return Triggered(made.run, cached=made.stored is None)
+        raise self._refusal(environment, request)
 
     def is_full(self, organization_id: str) -> bool:
         """Whether as many runs wait as may."""
@@ -163,13 +201,20 @@ class Triggering:
 
     def check_room(self, environment: Environment, runs: int = 1) -> None:
         """`QueueFull` where so many runs more would be too many."""
-        if self._limit and self._index.size(environment.organization_id) + runs > self._limit:
-            raise QueueFull(
-                f"{self._limit} runs wait or run already, which is the limit"
-                if runs == 1
-                else f"with {runs} runs more, there would be more than {self._limit}, which is the limit",
-                next_step="wait until some have run, or raise SOJOURN_QUEUE_SIZE_LIMIT",
-            )
+        full = self._fullness(environment, runs)
+        if full is not None:
+            raise full
+
+    def _fullness(self, environment: Environment, runs: int = 1) -> QueueFull | None:
+        """Why there is no room for so many runs. A guard: what is triggered in the same moment is not counted yet."""
+        if not self._limit or self._index.size(environment.organization_id) + runs <= self._limit:
+            return None
+        return QueueFull(
+            f"{self._limit} runs wait or run already, which is the limit"
+            if runs == 1
+            else f"with {runs} runs more, there would be more than {self._limit}, which is the limit",
+            next_step="wait until some have run, or raise SOJOURN_QUEUE_SIZE_LIMIT",
+        )
 
     def queue(self, stored: Collection[Row], now: datetime) -> None:
         """Queues runs that were stored just now; whoever waits for their dates is told."""
@@ -219,21 +264,22 @@ class Triggering:
         if stored:  # but the answer was lost on the way, so that nobody has queued it
             self._index.follow_up([stored], now)
             return Triggered(document["id"], cached=False)
-        known = self._held(environment, request, now)
-        if known is not None:
-            return known
-        if request.request_key or request.idempotency_key:  # one whose time was over is free now
-            if self._combiner.submit(document) is not None:
-                return Triggered(document["id"], cached=False)
+        for _ in range(_TRIES):
             known = self._held(environment, request, now)
             if known is not None:
                 return known
+            if not _has_key(request):
+                break
+            # One whose time was over is free now, or somebody has freed it; and may be taken again before this is stored.
+            if self._combiner.submit(document) is not None:
+                return Triggered(document["id"], cached=False)
         raise self._refusal(environment, request)
 
     def _held(self, environment: Environment, request: TriggerRequest, now: datetime) -> Triggered | None:
         """The run that the request's keys stand for. A key whose time is over is free then."""
         if request.request_key:
-            self._runs.forget_request(environment.id, request.request_key, now - REQUEST_LIFE)
+            if not request.keeps_request_key:
+                self._runs.forget_request(environment.id, request.request_key, now - REQUEST_LIFE)
             made = self._runs.by_request(environment.id, request.request_key)
             if made:
                 return Triggered(made, cached=False)
@@ -317,3 +363,8 @@ class Triggering:
 
     def _id(self, prefix: str, now: datetime) -> str:
         return ids.make(prefix, now, self._random(ids.RANDOM_BYTES))
+
+
+def _has_key(request: TriggerRequest) -> bool:
+    """Whether a key may be why nothing was stored: others free keys, and take them, meanwhile."""
+    return bool(request.request_key or request.idempotency_key)

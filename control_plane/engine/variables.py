@@ -39,22 +39,25 @@ class Variables:
         *,
         is_secret: bool = False,
         override: bool = True,
-    ) -> None:
-        """Sets variables, all of them or none. A secret stays one. `VariableInvalid`, `TooManyVariables`.
+    ) -> set[str]:
+        """Sets variables, all of them or none; those that were there before. A secret stays one.
 
-        `override`: those that are there get the new value; else they stay as they are.
+        `override`: those that are there get the new value; else they stay as they are. `VariableInvalid`,
+        `TooManyVariables`.
         """
         for name, value in values.items():
             _check(name, value)
         if not values:
-            return
+            return set()
         with self._database.transaction():
             self._variables.lock(environment.id)
+            there = self._variables.there(environment.id, values)
             size = self._variables.put(environment.id, values, now, is_secret=is_secret, override=override)
             if size.count > MAX_VARIABLES:
                 raise TooManyVariables(f"an environment has {MAX_VARIABLES} variables at most", field="variables")
             if size.bytes > MAX_TOTAL_BYTES:
                 raise TooManyVariables(f"an environment's values have {MAX_TOTAL_BYTES} bytes at most", field="variables")
+        return there
 
     def change(self, environment: Environment, name: str, value: str, now: datetime) -> None:
         """Another value for a variable that is there. `VariableNotFound`."""

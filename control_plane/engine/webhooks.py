@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.domain.addresses import Allowed
-from sojourn.control_plane.domain.delivering import EVENTS, LONGEST, is_message
+from sojourn.control_plane.domain.delivering import EVENTS, LONGEST, TEST_LIFE, is_message
 from sojourn.control_plane.engine.errors import DeliveryNotFound, WebhookInvalid, WebhookNotFound
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.triggering import REQUEST_LIFE
@@ -203,6 +203,18 @@ class Webhooks:
         self._index.ring("courier")
         return again
 
+    def test(self, environment: Environment, webhook_id: str, now: datetime) -> Delivery:
+        """Sends a message that is about no run. `WebhookNotFound`; `WebhookInvalid` for one that is disabled."""
+        webhook = self.find(environment, webhook_id)
+        if webhook.disabled_at is not None:
+            raise WebhookInvalid("it is disabled, so that nothing is sent to it", next_step="enable it first")
+        message_id = f"msg_{self._random(16).hex()}"
+        made = self._webhooks.add_test(webhook, message_id, now, now + TEST_LIFE)
+        if made is None:
+            raise WebhookNotFound
+        self._index.ring("courier")
+        return made
+
     def _changed(self, environment: Environment, webhook_id: str, change: Callable[[Webhook], Webhook]) -> Webhook:
         with self._database.transaction():
             changed = change(_there(self._webhooks.lock(environment.id, _id(webhook_id))))
@@ -235,7 +247,11 @@ def check_url(url: str, allowed: Allowed) -> None:
     if parts.fragment or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise _invalid("it must be plain ASCII without spaces, and have no fragment")
     if (":" in host or host.replace(".", "").isdecimal()) and not allowed.permits(host):
-        raise _invalid("this address is not allowed here", "use another, or allow it by SOJOURN_WEBHOOK_NETWORKS")
+        raise _invalid(
+            f"this address is not allowed here: SOJOURN_WEBHOOK_NETWORKS lets messages go to {allowed.told}",
+            "use another; or have whoever runs the stack add its kind (public, private, loopback) or its network to that"
+            " setting, and start the stack again",
+        )
 
 
 def _still_good(webhook: Webhook, now: datetime) -> list[tuple[str, datetime]]:

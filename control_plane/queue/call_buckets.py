@@ -1,4 +1,6 @@
-"""Buckets of calls of the API, shared by all processes. Where Redis does not answer everybody may call."""
+"""Buckets of calls of the API, and of items of batches, shared by all processes. Where Redis does not answer nobody is
+counted.
+"""
 
 from __future__ import annotations
 
@@ -57,24 +59,37 @@ class CallBuckets:
             if held is not None and held.count and held.until > now:
                 held.count -= 1
                 return Taken(True, held.left + held.count, 0)
-        if now < self._away_until:
+        asked = self._ask(name, allowance, allowance.portion, whole=False)
+        if asked is None:
+            return None
+        taken, left, wait = asked
+        if not taken:
+            return Taken(False, left, wait)
+        if taken > 1:
+            self._keep(name, taken - 1, left, now)
+        return Taken(True, left + taken - 1, 0)
+
+    def take_all(self, name: str, allowance: Allowance, count: int) -> Taken | None:
+        """Takes so many, or none; None as above. More than the bucket holds are had of a full one, which owes them then."""
+        asked = self._ask(name, allowance, count, whole=True)
+        return None if asked is None else Taken(bool(asked[0]), asked[1], asked[2])
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._connection.close()
+
+    def _ask(self, name: str, allowance: Allowance, count: int, *, whole: bool) -> tuple[int, int, int] | None:
+        """How many were taken, how many are left, and in how many ms enough can be had; None where nobody counts."""
+        if self._monotonic() < self._away_until:
             return None
         try:
-            arguments = (allowance.capacity, allowance.pace_ms, allowance.portion)
+            arguments = (allowance.capacity, allowance.pace_ms, count, int(whole))
             taken, left, wait = self._scripts.run(("take", (keys.bucket(name),), arguments))[0]
         except redis.RedisError as error:
             self._away_until = self._monotonic() + _LEFT_ALONE
             log.warning("calls are not counted: %s: %s", type(error).__name__, error)
             return None
-        if not taken:
-            return Taken(False, 0, max(int(wait), 1))
-        if taken > 1:
-            self._keep(name, taken - 1, left, now)
-        return Taken(True, left + taken - 1, 0)
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._connection.close()
+        return int(taken), int(left), 0 if taken else max(int(wait), 1)
 
     def _keep(self, name: str, count: int, left: int, now: float) -> None:
         with self._lock:

@@ -9,7 +9,8 @@ from typing import Any
 
 import redis
 
-from sojourn.control_plane.domain.fairness import Entry, Limits, Taken
+from sojourn.control_plane.domain.fair_limits import Limits, Rate
+from sojourn.control_plane.domain.fairness import Entry, Taken
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.notices import Notice, Notices
 from sojourn.control_plane.queue.scripts import Scripts
@@ -362,10 +363,16 @@ def _limit_fields(limits: Limits) -> list[str | float]:
             fields += [f"q:{place}", 0 if own.paused else own.concurrency or 0]
         if own.weight != 1:
             fields += [f"w:q:{place}", own.weight]
-        for kind, rate in (("rq", own.rate), ("rk", own.key_rate)):
-            if rate is not None:
-                fields += [f"{kind}:{place}", f"{rate.interval_ms!r} {rate.burst}"]
+        fields += [*_rate_field(f"rq:{place}", own.rate), *_rate_field(f"rk:{place}", own.key_rate)]
+        for key, of_key in own.keys.items():
+            if of_key.concurrency is not None:
+                fields += [f"k:{place}/{key}", of_key.concurrency]
+            fields += _rate_field(f"rk:{place}/{key}", of_key.rate)
     return fields
+
+
+def _rate_field(name: str, rate: Rate | None) -> list[str]:
+    return [] if rate is None else [name, f"{rate.interval_ms!r} {rate.burst}"]
 
 
 def _literal(pattern: str) -> str:

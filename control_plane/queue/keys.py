@@ -11,10 +11,13 @@ Under the prefix `sojourn:{<organization>}:`
     rest:<node>    zset    children without work whose virtual time is still ahead of the node's clock
     clocks         hash    node -> virtual time at which a child enters: the lowest of those that keep up
     lanes:<env>/<queue>    set of the lanes in which a queue has work
+    waiting        hash    <env>/<queue> -> how many runs wait in its leaves, for queues with work
     inflight       zset    dequeued runs; score = when the lease lapses (ms)
     slots:org, slots:e:<env>, slots:q:<env>/<queue>, slots:k:<env>/<queue>/<key>     sets of the runs that hold a slot
-    limits         hash    org, e:<env>, b:<env> (without burst), q:<env>/<queue> -> limit; w:... -> weight; digest;
-                           rq:<env>/<queue>, rk:... (of each key) -> rate, as "<ms between starts> <burst>"
+    limits         hash    org, e:<env>, b:<env> (without burst), q:<env>/<queue> (of each key), k:<env>/<queue>/<key>
+                           -> limit; w:... -> weight; digest;
+                           rq:<env>/<queue>, rk:... (of each key), rk:<env>/<queue>/<key>
+                           -> rate, as "<ms between starts> <burst>"
     paces          zset    q:<env>/<queue>, k:<env>/<queue>/<key>; score = when the next start is due at an even rate (ms)
     opening        zset    [environment, queue, key] as JSON; score = when a rate that shuts it is looked at again (ms)
     idle:<lane>    zset    executors that wait for a run; score = until when (ms)

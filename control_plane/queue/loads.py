@@ -32,25 +32,25 @@ class Loads:
         self._redis = connection
 
     def of_queues(self, organization: str, places: Sequence[tuple[str, str]]) -> list[Load]:
-        """The loads of queues, each named by its environment and its name: three round trips, however many there are."""
+        """The loads of queues, each named by its environment and its name: one round trip, however many runs they have."""
         prefix = keys.prefix(organization)
         with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.exists(prefix + "ready")
             for place in places:
                 pipeline.scard(f"{prefix}slots:q:{keys.within(*place)}")
                 pipeline.smembers(f"{prefix}lanes:{keys.within(*place)}")
+                pipeline.hget(f"{prefix}waiting", keys.within(*place))
             ready, *found = pipeline.execute()
         if not ready:
             raise NotReady({organization})
-        nodes = [
-            (number, keys.within(lane.decode(), places[number][1]))
-            for number, lanes in enumerate(found[1::2])
-            for lane in sorted(lanes)
-        ]
-        waiting = [0] * len(places)
-        for (number, _), runs in zip(nodes, self._waiting(prefix, [node for _, node in nodes]), strict=True):
-            waiting[number] += runs
-        return [Load(running, runs) for running, runs in zip(found[::2], waiting, strict=True)]
+        loads = []
+        for place, running, lanes, count in zip(places, found[::3], found[1::3], found[2::3], strict=True):
+            if lanes and count is None:  # it has had work since before queues were counted
+                nodes = [keys.within(lane.decode(), place[1]) for lane in sorted(lanes)]
+                loads.append(Load(running, sum(self._waiting(prefix, nodes))))
+            else:
+                loads.append(Load(running, max(int(count), 0) if lanes else 0))
+        return loads
 
     def of_run(self, organization: str, run: str) -> Line | None:
         """Where a run stands and who holds the slots that it needs; None for a run that the queue does not know."""

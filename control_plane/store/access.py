@@ -134,6 +134,14 @@ class Access:
         self.keys.add(self._new_id("key", now), made, key, now, is_root=True)
         return made, key
 
+    def add_environment(self, project: Project, slug: str, kind: str, now: datetime) -> tuple[str, str] | None:
+        """A further environment's id and its root key; None if the project has one of that slug."""
+        with self._database.transaction():
+            self._database.rows("SELECT id FROM projects WHERE id = %s FOR UPDATE", project.id)
+            if self.environment_of(project.organization_id, project.ref, slug) is not None:
+                return None
+            return self.create_environment(project.organization_id, project.id, slug, kind, now)
+
     def create_dashboard_code(self, organization: str, now: datetime) -> str:
         """A one-time code that `open_dashboard_session` takes once, within 15 minutes."""
         return self._remember(organization, "code", now, now + _CODE_LIFE)

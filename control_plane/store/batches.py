@@ -12,8 +12,8 @@ from sojourn.control_plane.store import request_keys
 from sojourn.control_plane.store.database import Database, Row
 from sojourn.control_plane.store.records import Batch, Run, build
 
-#: Results that are read at once.
-_RESULTS = 4
+#: Items among which results are read at once, and bytes of these behind which no further one is.
+_RESULTS, _RESULT_BYTES = 1_000, 4 * 1024 * 1024
 #: A batch may be completed when none of its items' runs can change any more. The index holds the live ones alone.
 _IS_OVER = (
     "b.status IN ('PROCESSING', 'PARTIAL_FAILED')"
@@ -197,10 +197,14 @@ class Batches:
         )
         return {row["position"] for row in rows}
 
-    def items(self, batch_id: str) -> list[BatchItem]:
-        """The items that are stored, in their order."""
+    def items(self, batch_id: str, after: int, limit: int) -> list[BatchItem]:
+        """So many of the items that are stored, in their order, from the one after that position on."""
         rows = self._database.rows(
-            "SELECT position, run_id, cached, failed FROM batch_items WHERE batch_id = %s ORDER BY position", batch_id
+            "SELECT position, run_id, cached, failed FROM batch_items WHERE batch_id = %s AND position > %s"
+            " ORDER BY position LIMIT %s",
+            batch_id,
+            after,
+            limit,
         )
         return [build(BatchItem, row) for row in rows]
 
@@ -234,22 +238,29 @@ class Batches:
         )
         return [build(Flawed, row) for row in rows]
 
-    def results(self, batch_id: str, after: int) -> Iterator[tuple[int, Run]]:
-        """The runs that are over with their positions, in order, from the item after that one on; no payloads."""
-        while True:
+    def results(self, batch_id: str, after: int, count: int) -> Iterator[tuple[int, Run]]:
+        """The runs that are over with their positions, in order, from the item after that one on; no payloads.
+
+        `count`: items that the batch is to have. Positions are bounded at both ends, since the planner thinks that few
+        are behind any, and would sort all of them each time.
+        """
+        while after < count - 1:
+            upto = after + _RESULTS
             rows = self._database.rows(
-                f"SELECT i.position, {_RESULT_COLUMNS} FROM batch_items i JOIN runs r ON r.id = i.run_id"  # noqa: S608
-                " WHERE i.batch_id = %s AND i.position > %s AND r.snapshot_status = 'FINISHED'"
-                " ORDER BY i.position LIMIT %s",
+                "SELECT * FROM (SELECT f.*, sum(f.size) OVER (ORDER BY f.position) - f.size AS before FROM ("  # noqa: S608
+                f"SELECT i.position, {_RESULT_COLUMNS}, coalesce(octet_length(r.output), 0) AS size"
+                " FROM batch_items i JOIN runs r ON r.id = i.run_id"
+                " WHERE i.batch_id = %s AND i.position > %s AND i.position <= %s AND r.snapshot_status = 'FINISHED'"
+                ") f) g WHERE before < %s ORDER BY position",
                 batch_id,
                 after,
-                _RESULTS,
+                upto,
+                _RESULT_BYTES,
             )
             for row in rows:
-                after = row["position"]
-                yield after, build(Run, row)
-            if len(rows) < _RESULTS:
-                return
+                yield row["position"], build(Run, row)
+            is_cut = bool(rows) and rows[-1]["before"] + rows[-1]["size"] >= _RESULT_BYTES
+            after = rows[-1]["position"] if is_cut else upto
 
     def _one(self, condition: str, *parameters: object) -> Batch | None:
         rows = self._database.rows(f"SELECT * FROM batches WHERE {condition}", *parameters)  # noqa: S608

@@ -7,8 +7,8 @@ trip and one transaction. All of them may be sent again after a broken connectio
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ import psycopg2.errors
 from playhouse.pool import MaxConnectionsExceeded, PooledPostgresqlDatabase
 
 Row = dict[str, Any]
+#: What `rows` does, over one connection.
+Ask = Callable[..., list[Row]]
 T = TypeVar("T")
 
 #: SQLSTATE classes and codes that say "this connection is of no use": shutdown, read-only after a failover, lost.
@@ -116,12 +118,19 @@ class Database:
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
         """The rows of an ad-hoc statement with `%s` parameters."""
 
-        def run(connection: _Connection) -> list[Row]:
-            with connection.cursor() as cursor:
-                cursor.execute(sql, parameters)
-                return _rows(cursor) if cursor.description else []
+        return self._with_connection(lambda connection: _ask(connection, sql, parameters))
 
-        return self._with_connection(run)
+    @contextmanager
+    def alone(self) -> Iterator[Ask]:
+        """A connection of its own, which is closed at the end; each statement is committed by itself, in no transaction."""
+        try:
+            with closing(psycopg2.connect(dbname=self.peewee.database, **self.peewee.connect_params)) as connection:
+                connection.autocommit = True
+                yield lambda sql, *parameters: _ask(connection, sql, parameters)
+        except psycopg2.Error as error:
+            if _is_lost(error):
+                raise StoreUnavailable(str(error).strip()) from error
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -143,10 +152,13 @@ class Database:
 
     @contextmanager
     def within(self, seconds: float) -> Iterator[None]:
-        """A transaction each of whose statements is given so long. `TooSlow`."""
+        """A transaction that reads, all of it as of one moment; each of its statements is given so long. `TooSlow`."""
         try:
             with self.transaction():
-                self.rows("SELECT set_config('statement_timeout', %s, true)", str(int(seconds * 1000)))
+                self.rows(
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = %s",
+                    int(seconds * 1000),
+                )
                 yield
         except psycopg2.errors.QueryCanceled as error:
             raise TooSlow(str(error).strip()) from error
@@ -256,6 +268,12 @@ def _execute(connection: _Connection, name: str, argument: str) -> list[Row]:
             connection.prepared.discard(name)
             return _execute(connection, name, argument)
         return _rows(cursor)
+
+
+def _ask(connection: psycopg2.extensions.connection, sql: str, parameters: Sequence[Any]) -> list[Row]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return _rows(cursor) if cursor.description else []
 
 
 def _rows(cursor: psycopg2.extensions.cursor) -> list[Row]:

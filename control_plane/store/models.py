@@ -188,6 +188,19 @@ class Queue(Table):
         table_name = "queues"
 
 
+class QueueKey(Table):
+    queue_id = TextField()
+    key = TextField()
+    override_limit = IntegerField(null=True)
+    override_percent = DoubleField(null=True)
+    overridden_at = DateTimeTZField(null=True)
+    rate = BinaryJSONField(null=True)
+
+    class Meta:
+        table_name = "queue_keys"
+        primary_key = CompositeKey("queue_id", "key")
+
+
 class Run(Table):
     id = TextField(primary_key=True)
     organization_id = TextField()

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from sojourn.control_plane.store.objects import CHUNK, ObjectMissing, Objects, ObjectsUnavailable, Opened, Stored, checked
 
@@ -229,5 +229,15 @@ def _aside(call: Callable[..., T], *arguments: Any) -> T:
     monkey = sys.modules.get("gevent.monkey")
     if monkey is None or not monkey.is_module_patched("threading"):
         return call(*arguments)
-    result: T = sys.modules["gevent"].get_hub().threadpool.apply(call, arguments)
-    return result
+    result, error = sys.modules["gevent"].get_hub().threadpool.apply(_outcome, (call, *arguments))
+    if error is not None:
+        raise error
+    return cast("T", result)
+
+
+def _outcome(call: Callable[..., T], *arguments: Any) -> tuple[T | None, Exception | None]:
+    """What a call gives, or raises: what is raised in gevent's thread is written to the log, though somebody expects it."""
+    try:
+        return call(*arguments), None
+    except Exception as error:
+        return None, error

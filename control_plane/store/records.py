@@ -269,6 +269,17 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueKey:
+    """A concurrency key of a queue with a `limit` or a `rate` of its own; None: what each key of the queue has."""
+
+    key: str
+    limit: int | None
+    override_percent: float | None
+    overridden_at: datetime | None
+    rate: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Executor:
     """An executor on a cluster. `job_id` is the parameterized job, `child_job_id` what was dispatched of it."""
 

@@ -1,8 +1,7 @@
 """Lists of runs: narrowed by filters, newest first, a page at a time, at the same price whatever a filter finds.
 
-One filter leads: its entries are read in the order of their ids, from the cursor on, and the others are asked of each run
-that it names. Among several the one with the fewest entries leads, counted up to a bound. What leads is read from
-`run_facets`, or from an index of `runs` that begins with it, never by looking through all runs for a value that few have.
+Each filter is a stream of ids, read from `run_facets`, or from an index of `runs` that begins with it, never by looking
+through all runs for a value that few have. What several have in common is found by `run_streams`.
 """
 
 from __future__ import annotations
@@ -10,30 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from sojourn.control_plane.domain import ids
+from sojourn.control_plane.store import run_streams
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Run, build
+from sojourn.control_plane.store.run_streams import Condition, Span, Stream
 from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
 
-#: For a page: filters that often fit, but hardly ever together, are read to their end.
+#: For each statement of a page.
 PAGE_SECONDS = 2.0
-#: Entries of a filter that are counted to see which one leads.
-_COUNTED = 5_000
+#: Questions that are asked for a page: filters that often fit, but hardly ever together, would be read to their end.
+PATIENCE = 16_000
 #: A list shows no payloads and no outputs, which may be megabytes each.
 _COLUMNS = ", ".join(f"r.{field.name}" for field in fields(Run) if field.name not in ("payload", "output"))
-#: Values of a filter that are planned one by one: all statuses are.
-_WRITTEN_OUT = 13
-#: More entries than a filter has.
-_ALL = 2**40
+#: Facets that a filter is read from with its statuses, at most; there are six of those.
+_PAIRS = 32
 _MOMENT = timedelta(milliseconds=1)
 #: Ids can say times from here on, and later ones than there are dates.
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
 _DATES = ("created_from", "created_to")
-#: The error of a run that goes on, or has completed after all, is that of an attempt.
-_WITH_ERROR = tuple(sorted(FINAL_STATUSES - {RunStatus.COMPLETED}))
+#: Runs that have the error that they ended with: one that goes on, or has completed after all, has that of an attempt.
+_ENDED_OTHERWISE = tuple(sorted(FINAL_STATUSES - {RunStatus.COMPLETED}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,29 +72,14 @@ class RunFilters:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Runs, newest first, without payloads and outputs; `next` and `previous` are the ids to go on from."""
+    """Runs, newest first, without payloads and outputs; `next` and `previous` are the ids to go on from.
+
+    A page may be short, or empty, and have a `next`: so far its filters had too little in common to fill it.
+    """
 
     runs: list[Run]
     next: str | None
     previous: str | None
-
-
-class _Span(NamedTuple):
-    """Ids between these, neither of which is in it; None is no bound."""
-
-    above: str | None
-    below: str | None
-
-
-class _Lead(NamedTuple):
-    """A filter that can lead: `source` has entries with `id`, in its order where `where` holds for a `$value`."""
-
-    source: str
-    id: str
-    where: str
-    values: Sequence[str]
-    #: The parameters of `where`.
-    fixed: tuple[str, ...] = ()
 
 
 class RunLists:
@@ -115,24 +99,27 @@ class RunLists:
     ) -> Page:
         """A page of runs, newest first: those after (older than) or before (newer than) a run's id. `TooSlow`."""
         with self._database.within(PAGE_SECONDS):
-            found = self._read(environment_id, filters, _Span(before, after), size + 1, ascending=before is not None)
-        more, runs = len(found) > size, found[:size]
+            found, reached = self._read(
+                environment_id, filters, Span(before, after), size + 1, ascending=before is not None, patience=PATIENCE
+            )
+        runs = found[:size]
+        on = runs[-1].id if len(found) > size else reached
         if before:
             runs.reverse()
-            return Page(runs, runs[-1].id if runs else None, runs[0].id if more else None)
-        return Page(runs, runs[-1].id if more else None, runs[0].id if runs and after else None)
+            return Page(runs, runs[-1].id if runs else None, on)
+        return Page(runs, on, runs[0].id if runs and after else None)
 
     def below(self, environment_id: str, filters: RunFilters, run_id: str, size: int) -> list[Run]:
         """Runs with a lower id, newest first."""
-        return self._read(environment_id, filters, _Span(None, run_id), size)
+        return self._read(environment_id, filters, Span(None, run_id), size)[0]
 
     def count(self, environment_id: str, filters: RunFilters, below: str) -> int:
         """How many runs with a lower id there are."""
         resolved = self._resolved(environment_id, filters)
         if resolved is None:
             return 0
-        sql, parameters = self._ids(environment_id, resolved, _Span(None, below), None, "DESC")
-        return int(self._database.rows(f"SELECT count(DISTINCT id) AS n FROM ({sql}) i", *parameters)[0]["n"])  # noqa: S608
+        streams, condition = self._streams(environment_id, resolved), conditions(environment_id, resolved)
+        return run_streams.count(self._database, streams, condition, _within(Span(None, below), resolved))
 
     def descendants(self, run: Run, limit: int) -> list[Run]:
         """The runs below a run, level by level, so that each comes after its parent."""
@@ -147,24 +134,41 @@ class RunLists:
         return [build(Run, row) for row in rows]
 
     def _read(
-        self, environment_id: str, filters: RunFilters, span: _Span, limit: int, *, ascending: bool = False
-    ) -> list[Run]:
+        self,
+        environment_id: str,
+        filters: RunFilters,
+        span: Span,
+        limit: int,
+        *,
+        ascending: bool = False,
+        patience: int | None = None,
+    ) -> tuple[list[Run], str | None]:
+        """Runs in the order of their ids, and down to where they were looked for, if that is not the end."""
         resolved = self._resolved(environment_id, filters)
         if resolved is None:
-            return []
-        order = "ASC" if ascending else "DESC"
-        sql, parameters = self._ids(environment_id, resolved, span, limit, order)
-        rows = self._database.rows(
-            f"SELECT {_COLUMNS} FROM (SELECT DISTINCT id FROM ({sql}) i ORDER BY id {order} LIMIT {int(limit)}) p"  # noqa: S608
-            f" JOIN runs r ON r.id = p.id ORDER BY r.id {order}",
-            *parameters,
+            return [], None
+        found = run_streams.walk(
+            self._database,
+            self._streams(environment_id, resolved),
+            conditions(environment_id, resolved),
+            _within(span, resolved),
+            limit,
+            ascending=ascending,
+            patience=patience,
         )
-        return [build(Run, row) for row in rows]
+        if not found.ids:
+            return [], found.reached
+        order = "ASC" if ascending else "DESC"
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM runs r WHERE r.id = ANY(%s) ORDER BY r.id {order}",  # noqa: S608
+            found.ids,
+        )
+        return [build(Run, row) for row in rows], found.reached
 
     def _resolved(self, environment_id: str, filters: RunFilters) -> RunFilters | None:
         """The filters as rows have them: ids of versions, statuses that come with an error; None if nothing can fit."""
-        if filters.errors:
-            statuses = [status for status in _WITH_ERROR if not filters.statuses or status in filters.statuses]
+        if filters.errors and filters.statuses:
+            statuses = [status for status in _ENDED_OTHERWISE if status in filters.statuses]
             if not statuses:
                 return None
             filters = replace(filters, statuses=statuses)
@@ -175,46 +179,43 @@ class RunLists:
         )
         return replace(filters, versions=[row["id"] for row in rows]) if rows else None
 
-    def _ids(
-        self, environment_id: str, filters: RunFilters, span: _Span, limit: int | None, order: str
-    ) -> tuple[str, list[Any]]:
-        """The ids of at least the first `limit` runs that fit, some of them perhaps twice."""
-        span = _within(span, filters)
-        lead = self._lead(environment_id, filters, span)
-        where, parameters = conditions(filters)
-        where, parameters = ["r.environment_id = %s", *where], [environment_id, *parameters]
-        end = "" if limit is None else f" LIMIT {int(limit)}"
-        if lead is None:
-            bounds, given = _bounds("r.id", span)
-            sql = f"SELECT r.id FROM runs r WHERE {' AND '.join([*where, *bounds])} ORDER BY r.id {order}{end}"  # noqa: S608
-            return sql, [*parameters, *given]
-        # A subquery with a limit stays one for the planner: it leads, whatever statistics say of its value. The limit is
-        # none; but as the planner cannot know that, it expects a part of the entries, and reads them in their order.
-        entries, given = _entries(lead, span, order)
-        joined = f"({entries} LIMIT (SELECT {_ALL})) e JOIN runs r ON r.id = e.id"
-        sql = f"SELECT r.id FROM {joined} WHERE {' AND '.join(where)} ORDER BY e.id {order}{end}"  # noqa: S608
-        return _for_each_value(lead, sql, [*given, *parameters])
+    def _streams(self, environment_id: str, filters: RunFilters) -> list[Stream]:
+        """Those that the filters can be read from; all runs where there is none."""
+        streams = self._of_facets(environment_id, facets_of(filters))
+        if filters.bulk_actions:
+            streams.append(
+                Stream("bulk_action_runs x", "x.run_id", "x.bulk_action_id = $value", _once(filters.bulk_actions))
+            )
+        if filters.batches:
+            streams.append(Stream("runs x", "x.id", "x.batch_id = $value", _once(filters.batches)))
+        if not set(filters.statuses) <= set(_ENDED_OTHERWISE):
+            where = "x.status = $value AND x.environment_id = %s"
+            streams.append(Stream("runs x", "x.id", where, _once(filters.statuses), (environment_id,)))
+        return streams or [Stream("runs x", "x.id", "x.environment_id = $value", [environment_id])]
 
-    def _lead(self, environment_id: str, filters: RunFilters, span: _Span) -> _Lead | None:
-        leads = _leads(environment_id, filters)
-        if len(leads) < 2:
-            return leads[0] if leads else None
-        return min(leads, key=lambda lead: self._entries_of(lead, span))
-
-    def _entries_of(self, lead: _Lead, span: _Span) -> int:
-        """How many entries a filter has, up to a bound."""
-        entries, given = _entries(lead, span, "DESC")
-        sql, parameters = _for_each_value(lead, f"{entries} LIMIT {_COUNTED}", given)
-        counted = f"SELECT count(*) AS n FROM (SELECT 1 FROM ({sql}) e LIMIT {_COUNTED}) c"  # noqa: S608
-        return int(self._database.rows(counted, *parameters)[0]["n"])
+    def _of_facets(self, environment_id: str, facets: Sequence[Sequence[tuple[str, str]]]) -> list[Stream]:
+        """A stream for each filter, of the keys of its facets, which are given with their names."""
+        named = [(place, facet, value) for place, each in enumerate(facets) for facet, value in each]
+        if not named:
+            return []
+        rows = self._database.rows(
+            "SELECT DISTINCT f.place, facet_key(f.value, %s, f.facet) AS key"
+            " FROM unnest(%s::int[], %s::text[], %s::text[]) AS f (place, facet, value)",
+            environment_id,
+            *([each[n] for each in named] for n in range(3)),
+        )
+        keys: list[list[int]] = [[] for _ in facets]
+        for row in rows:
+            keys[row["place"]].append(row["key"])
+        return [Stream("run_facets x", "x.run_id", "x.key = $value", each, is_facet=True) for each in keys]
 
 
-def conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
-    """What holds for each run `r` that fits, but for its environment; `versions` are ids here."""
-    where: list[str] = ["r.hook_of IS NOT NULL" if filters.hooks else "r.hook_of IS NULL"]
-    parameters: list[Any] = []
+def conditions(environment_id: str, filters: RunFilters) -> Condition:
+    """What holds for each run that fits; `versions` are ids here."""
+    where = ["r.environment_id = %s", "r.hook_of IS NOT NULL" if filters.hooks else "r.hook_of IS NULL"]
+    parameters: list[Any] = [environment_id]
     for condition, values in (
-        ("r.status = ANY(%s)", filters.statuses),
+        ("r.status = ANY(%s)", filters.statuses or (_ENDED_OTHERWISE if filters.errors else ())),
         ("r.task = ANY(%s)", filters.tasks),
         ("r.queue = ANY(%s)", filters.queues),
         ("r.machine = ANY(%s)", filters.machines),
@@ -240,65 +241,43 @@ def conditions(filters: RunFilters) -> tuple[list[str], list[Any]]:
         if value is not None:
             where.append(condition)
             parameters.append(value)
-    return where, parameters
+    return Condition(where, parameters)
 
 
-def _leads(environment_id: str, filters: RunFilters) -> list[_Lead]:
-    """The filters that can lead, first those that usually find the fewest."""
-    leads = []
-    if filters.bulk_actions:
-        leads.append(_Lead("bulk_action_runs x", "x.run_id", "x.bulk_action_id = $value", filters.bulk_actions))
-    if filters.batches:
-        leads.append(_Lead("runs x", "x.id", "x.batch_id = $value", filters.batches))
-    facets = (
+def facets_of(filters: RunFilters) -> list[list[tuple[str, str]]]:
+    """The facets that each filter is read from, as names and values: with the status, where runs have those, too."""
+    named, statuses = _facets(filters), _once(filters.statuses)
+    ended_otherwise = bool(statuses) and set(statuses) <= set(_ENDED_OTHERWISE)
+    most = max((len(values) for _, values in named), default=0)
+    behind = [""]
+    if ended_otherwise and 0 < most * len(statuses) <= _PAIRS:
+        behind = [f"/{status}" for status in statuses]
+    elif ended_otherwise:
+        named.append(("status", statuses))
+    facets = [[(name + each, value) for value in values for each in behind] for name, values in named]
+    return [*facets, [("error", value) for value in filters.errors]] if filters.errors else facets
+
+
+def _facets(filters: RunFilters) -> list[tuple[str, Sequence[str]]]:
+    named = (
         ("schedule", filters.schedules),
         ("tag", filters.tags),
         ("test", ["true"] if filters.is_test else ()),
+        ("hook", ["true"] if filters.hooks else ()),
         ("version", filters.versions),
         ("task", filters.tasks),
         ("queue", filters.queues),
         ("machine", filters.machines),
         ("region", filters.regions),
     )
-    where = "x.key = facet_key($value, %s, %s)"
-    leads += [
-        _Lead("run_facets x", "x.run_id", where, values, (environment_id, facet)) for facet, values in facets if values
-    ]
-    if filters.statuses:
-        where = "x.status = $value AND x.environment_id = %s"
-        leads.append(_Lead("runs x", "x.id", where, filters.statuses, (environment_id,)))
-    return leads
+    return [(name, values) for name, values in named if values]
 
 
-def _entries(lead: _Lead, span: _Span, order: str) -> tuple[str, list[Any]]:
-    """The ids of a filter's entries for one of its values, in order; the value is written `$value`."""
-    bounds, given = _bounds(lead.id, span)
-    where = " AND ".join([lead.where, *bounds])
-    sql = f"SELECT {lead.id} AS id FROM {lead.source} WHERE {where} ORDER BY {lead.id} {order}"  # noqa: S608
-    return sql, [*lead.fixed, *given]
+def _once(values: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(values))
 
 
-def _for_each_value(lead: _Lead, sql: str, parameters: list[Any]) -> tuple[str, list[Any]]:
-    """A statement for all of a filter's values; they come before its other parameters.
-
-    A few are written out, so that the planner knows how many entries each of them has; to plan a hundred apart would take
-    longer than to read them.
-    """
-    values = list(dict.fromkeys(lead.values))
-    if len(values) > _WRITTEN_OUT:
-        each = sql.replace("$value", "v.value")
-        return f"SELECT l.id FROM unnest(%s::text[]) AS v (value) CROSS JOIN LATERAL ({each}) l", [values, *parameters]  # noqa: S608
-    # The value is the first condition of each, and so the first parameter.
-    parts = [f"({sql.replace('$value', '%s')})" for _ in values]
-    return " UNION ALL ".join(parts), [given for value in values for given in (value, *parameters)]
-
-
-def _bounds(column: str, span: _Span) -> tuple[list[str], list[str]]:
-    bounds = [(f"{column} > %s", span.above), (f"{column} < %s", span.below)]
-    return [text for text, value in bounds if value is not None], [value for _, value in bounds if value is not None]
-
-
-def _within(span: _Span, filters: RunFilters) -> _Span:
+def _within(span: Span, filters: RunFilters) -> Span:
     """Ids begin with the time of their making, so that dates bound them, too, to the millisecond."""
     above, below = span
     if filters.created_from is not None and filters.created_from - _EPOCH >= _MOMENT:
@@ -307,4 +286,4 @@ def _within(span: _Span, filters: RunFilters) -> _Span:
     if filters.created_to is not None and _LAST - filters.created_to >= _MOMENT:
         last = ids.make("run", max(filters.created_to, _EPOCH) + _MOMENT, b"\xff" * ids.RANDOM_BYTES)
         below = min(below or last, last)
-    return _Span(above, below)
+    return Span(above, below)

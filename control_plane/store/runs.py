@@ -205,7 +205,7 @@ class Runs:
         """Frees the key of a request that came before then."""
         request_keys.forget(self._database, "runs", environment_id, request_key, before)
 
-    # --- read
+    # --- read: one run in full; of several, unless it is said, neither payloads nor outputs, which may be megabytes each
 
     def find(self, environment_id: str, run_id: str) -> Run | None:
         """A run of that environment; another environment's is not there."""
@@ -213,7 +213,7 @@ class Runs:
         return build(Run, rows[0]) if rows else None
 
     def find_all(self, environment_id: str, run_ids: Sequence[str]) -> list[Run]:
-        """Those runs that this environment has, without payloads and outputs, which may be megabytes each."""
+        """Those runs that this environment has."""
         rows = self._database.rows(
             f"SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND id = ANY(%s) ORDER BY id",  # noqa: S608
             environment_id,
@@ -258,7 +258,7 @@ class Runs:
     def children(self, run_id: str, limit: int) -> list[Run]:
         """Children of a run that are not over, oldest first."""
         rows = self._database.rows(
-            "SELECT * FROM runs WHERE parent_run_id = %s AND snapshot_status NOT IN ('FINISHED', 'PENDING_CANCEL')"
+            f"SELECT {_LIGHT} FROM runs WHERE parent_run_id = %s AND snapshot_status NOT IN ('FINISHED', 'PENDING_CANCEL')"  # noqa: S608
             " ORDER BY id LIMIT %s",
             run_id,
             limit,
@@ -276,16 +276,19 @@ class Runs:
         )
         return [str(row["id"]) for row in rows]
 
-    def related(self, run: Run, limit: int = 100) -> list[Run]:
-        """A run's root and parent, if it has them, its children, and what its hooks join it to; newest first."""
+    def related(self, run: Run, children: int = 100) -> list[Run]:
+        """A run's root and parent, if it has them, what its hooks join it to, and its newest children; newest first."""
         rows = self._database.rows(
-            "SELECT * FROM runs WHERE environment_id = %s AND (id = ANY(%s) OR parent_run_id = %s OR hook_of = %s)"
-            " ORDER BY id DESC LIMIT %s",
+            f"(SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND (id = ANY(%s) OR hook_of = %s))"  # noqa: S608
+            f" UNION ALL (SELECT {_LIGHT} FROM runs WHERE environment_id = %s AND parent_run_id = %s"
+            " AND hook_of IS DISTINCT FROM %s ORDER BY id DESC LIMIT %s) ORDER BY id DESC",
             run.environment_id,
             [other for other in (run.root_run_id, run.parent_run_id, run.hook_of) if other],
             run.id,
+            run.environment_id,
             run.id,
-            limit,
+            run.id,
+            children,
         )
         return [build(Run, row) for row in rows]
 
@@ -297,7 +300,7 @@ class Runs:
         return build(Run, rows[0]) if rows else None
 
     def held_by(self, executor_id: str) -> list[Run]:
-        """The runs that an executor has and that are not over."""
+        """The runs that an executor has and that are not over, in full: it may be given them again."""
         rows = self._database.rows(
             "SELECT * FROM runs WHERE executor_id = %s AND snapshot_status IN"
             " ('PENDING_EXECUTING', 'EXECUTING', 'EXECUTING_WITH_WAITPOINTS', 'QUEUED_EXECUTING', 'PENDING_CANCEL')",
@@ -324,13 +327,20 @@ class Runs:
         return rows[0]["at"]
 
     def expiring(self, now: datetime, limit: int) -> list[Run]:
-        """Runs that were never dequeued and whose time to live is over."""
-        return self._where(
+        """Runs that were never dequeued and whose time to live is over; and hooks that wait in the queue again."""
+        fresh = self._where(
             "snapshot_status IN ('QUEUED', 'RUN_CREATED') AND started_at IS NULL AND ttl_expires_at <= %s"
             " ORDER BY ttl_expires_at",
             now,
             limit,
         )
+        hooks = self._where(
+            "snapshot_status = 'QUEUED' AND hook_of IS NOT NULL AND started_at IS NOT NULL AND ttl_expires_at <= %s"
+            " ORDER BY ttl_expires_at",
+            now,
+            limit,
+        )
+        return fresh + hooks
 
     def lapsed(self, now: datetime, limit: int) -> list[Run]:
         """Runs whose executor has not beaten in time."""
@@ -344,7 +354,7 @@ class Runs:
     def live(self, organization_id: str, statuses: Sequence[str], after: str, limit: int) -> list[Run]:
         """An organization's runs in those snapshot statuses, in the order of their ids, from `after` on."""
         rows = self._database.rows(
-            "SELECT * FROM runs WHERE organization_id = %s AND snapshot_status = ANY(%s)"
+            f"SELECT {_LIGHT} FROM runs WHERE organization_id = %s AND snapshot_status = ANY(%s)"  # noqa: S608
             " AND snapshot_status <> 'FINISHED' AND id > %s ORDER BY id LIMIT %s",
             organization_id,
             list(statuses),
@@ -356,7 +366,7 @@ class Runs:
     def newest_queued(self, organization_id: str, before: datetime, limit: int) -> list[Run]:
         """The newest QUEUED runs: where a crash between the store and the queue shows first."""
         rows = self._database.rows(
-            "SELECT * FROM runs WHERE organization_id = %s AND snapshot_status = 'QUEUED' AND created_at <= %s"
+            f"SELECT {_LIGHT} FROM runs WHERE organization_id = %s AND snapshot_status = 'QUEUED' AND created_at <= %s"  # noqa: S608
             " ORDER BY id DESC LIMIT %s",
             organization_id,
             before,
@@ -440,7 +450,7 @@ class Runs:
         return int(rows[0]["n"])
 
     def _where(self, condition: str, now: datetime, limit: int) -> list[Run]:
-        rows = self._database.rows(f"SELECT * FROM runs WHERE {condition} LIMIT %s", now, limit)  # noqa: S608
+        rows = self._database.rows(f"SELECT {_LIGHT} FROM runs WHERE {condition} LIMIT %s", now, limit)  # noqa: S608
         return [build(Run, row) for row in rows]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -92,6 +92,15 @@ class Variables:
             [len(values[name].encode()) for name in names],
         )
         return self.size(environment_id)
+
+    def there(self, environment_id: str, names: Iterable[str]) -> set[str]:
+        """Those of the names that the environment has."""
+        rows = self._database.rows(
+            "SELECT name FROM environment_variables WHERE environment_id = %s AND name = ANY(%s)",
+            environment_id,
+            list(names),
+        )
+        return {row["name"] for row in rows}
 
     def size(self, environment_id: str) -> Size:
         """What an environment's variables come to."""

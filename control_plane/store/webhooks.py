@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass, fields
 from datetime import datetime
 
-from sojourn.control_plane.domain.delivering import Answer
+from sojourn.control_plane.domain.delivering import TEST, Answer
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import build
 
@@ -206,6 +206,26 @@ class Webhooks:
             now,
             give_up_at,
             delivery_id,
+            webhook.id,
+        )
+        return build(Delivery, rows[0]) if rows else None
+
+    def add_test(self, webhook: Webhook, message_id: str, now: datetime, give_up_at: datetime) -> Delivery | None:
+        """A message about no run, in place of those that are settled; None if the webhook was deleted meanwhile.
+
+        The webhook's own id stands where others have the run's.
+        """
+        self._database.rows(
+            "DELETE FROM webhook_deliveries WHERE run_id = %s AND status <> 'PENDING' RETURNING id", webhook.id
+        )
+        rows = self._database.rows(
+            "INSERT INTO webhook_deliveries (id, webhook_id, environment_id, run_id, event, due_at, give_up_at, created_at)"
+            " SELECT %s, w.id, w.environment_id, w.id, %s, %s, %s, %s FROM webhooks w WHERE w.id = %s RETURNING *",
+            message_id,
+            TEST,
+            now,
+            give_up_at,
+            now,
             webhook.id,
         )
         return build(Delivery, rows[0]) if rows else None

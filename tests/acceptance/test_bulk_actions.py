@@ -34,7 +34,7 @@ def test_the_scheduler_dies_in_the_middle_of_a_replay(own_stack, tmp_path: Path)
 def test_many_runs_are_cancelled_by_the_command_line(stack: Stack):
     client = stack.client()
     made = [client.trigger("echo", options={"tags": ["doomed"], "delay": "1h"})["id"] for _ in range(130)]
-    told = json.loads(stack.cli("runs", "cancel", "--tag", "doomed", "--json").stdout)
+    told = json.loads(stack.cli("runs", "cancel", "--tag", "doomed", "--json", "--yes").stdout)
     assert (told["status"], told["counts"]) == ("COMPLETED", {"total": 130, "success": 130, "failure": 0})
     assert {run.id for run in Runs(client).list(bulk_action=told["id"], status="CANCELED")} == set(made)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.support.stack import Stack
@@ -36,6 +37,11 @@ from tests.support.stack import Stack
         (["queues", "rate", "task/echo", "1", "--per", "soon"], 3, "period"),
         (["queues", "rate", "task/echo"], 2, "--reset"),
         (["fsck"], 0, ""),
+        (["fsck", "--repair"], 0, ""),
+        (["trigger", "echo", "--delay", "10"], 3, "delay"),
+        (["runs", "list", "--from", "1764262800"], 3, "1769860800000"),
+        (["runs", "cancel", "--tag", "nobodys", "--from", "1764262800", "--detach"], 3, "1769860800000"),
+        (["limits", "set", "--env", "dev", "--weight", "nan"], 2, "weight"),
     ],
 )
 def test_the_exit_codes_of_the_command_line(stack: Stack, arguments: list[str], code: int, says: str):
@@ -70,6 +76,17 @@ def test_who_runs_the_stack_needs_no_key(stack: Stack):
     token = json.loads(stack.cli("access-tokens", "create", "--name", "laptop", "--json").stdout)
     assert token["token"].startswith("tr_pat_") and token["id"] in stack.cli("access-tokens", "list").stdout
     assert "revoked" in stack.cli("access-tokens", "revoke", token["id"]).stdout
+
+
+def test_a_new_environment_takes_code_and_runs(stack: Stack, tmp_path: Path):
+    key = stack.cli("environments", "create", "rehearsal", "--kind", "staging").stdout.strip()
+    assert key.startswith("tr_rehearsal_") and "rehearsal" in stack.cli("environments", "list").stdout
+    code = "from sojourn import context, task\n@task\ndef where(): return context.environment.type\n"
+    (tmp_path / "jobs.py").write_text(code)
+    stack.cli("deploy", str(tmp_path), "--env", "rehearsal")
+    assert "STAGING" in stack.cli("trigger", "where", "--env", "rehearsal", "--wait").stdout
+    again = stack.cli("environments", "create", "rehearsal", check=False)
+    assert (again.returncode, "already" in again.stderr) == (2, True)
 
 
 def test_a_queue_is_paused_and_limited_and_a_run_says_so(stack: Stack):

@@ -74,6 +74,29 @@ def test_a_failed_run_shows_its_error(stack: Stack, page: webdriver.Chrome):
     assert complaints(page) == []
 
 
+@pytest.mark.parametrize("width", [1280, 800, 400])
+def test_pages_are_as_wide_as_the_window(stack: Stack, page: webdriver.Chrome, width: int):
+    client, url = stack.client(), stack.found["api_url"]
+    run = client.trigger("always-fails", None)["id"]
+    until(lambda: client.result(run, wait=10), 30, "it fails")
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width == 400}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        for path in ("/", f"/runs/{run}", "/reference"):
+            page.get(url + path)
+            page.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
+            wide = page.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+            assert wide[0] <= wide[1] <= width, path
+        if width == 400:  # a field of the reference, all of it
+            meaning = page.find_element(By.CSS_SELECTOR, "#tasks_trigger td.prose")
+            assert meaning.rect["x"] + meaning.rect["width"] <= width
+        page.get(f"{url}/runs/{run}")
+        box = page.find_element(By.CSS_SELECTOR, ".failure pre")
+        assert page.execute_script("let b = arguments[0]; return b.scrollHeight - b.clientHeight - b.scrollTop", box) <= 1
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_markup_in_a_runs_data_is_text(stack: Stack, page: webdriver.Chrome):
     client = stack.client()
     evil = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"

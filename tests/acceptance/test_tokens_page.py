@@ -54,7 +54,9 @@ def test_the_page_s_commands(stack: Stack, tmp_path: Path):
         {"approved": True},
     )
     assert (first["isCached"], second["isCached"], second["id"]) == (False, True, first["id"])
-    assert page == {"data": [], "pagination": {}}, "the only one with that tag is complete"
+    assert [(each["id"], each["status"]) for each in page["data"]] == [(first["id"], "WAITING")]
+    paid = wait.retrieve_token(json.loads((tmp_path / "payment.json").read_text())["id"], client=stack.client())
+    assert (paid.status, paid.output) == ("COMPLETED", {"paid": 42})
 
 
 def test_the_sdk_and_the_api_mean_the_same(stack: Stack):

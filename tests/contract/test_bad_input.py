@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.bodies import MAX_TRIGGER_BYTES
+from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.bodies import MAX_TRIGGER_BYTES, Nothing
+from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 from tests.contract.api.conftest import Tenant, anonymous, app, platform, sibling, stranger, tenant
@@ -60,12 +63,58 @@ BODIES = {
 }
 
 
+#: What is wrong with these is said by the schema of triggers, and their limit.
+_OF_TRIGGERS = {
+    "NUL in an identifier", "half a surrogate pair in an identifier", "a payload that is too large",
+    "ten thousand tags", "a huge tag", "a body that is too large",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_bodies(tenant: Tenant, name: str) -> None:
     body, status = BODIES[name]
     answer = tenant.client.simulate_post(TRIGGER, body=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status
     refusal(answer)
+
+
+ROUTES_WITH_BODIES = [
+    route for route in ROUTES if route.body and route.caller in (Caller.ENVIRONMENT, Caller.PROJECT, Caller.ANYONE)
+]
+#: Names in paths that lead as far as the body.
+_NAMED = {"ref": "current", "env": "current", "task": "hostile"}
+with_body = pytest.mark.parametrize("route", ROUTES_WITH_BODIES, ids=lambda route: route.action)
+
+
+def sent_to(tenant: Tenant, route: Route, body: bytes, **headers: str) -> testing.Result:
+    path = re.sub(r"{(\w+)}", lambda name: _NAMED.get(name[1], "x"), route.path)
+    told = {"Content-Type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return tenant.client.simulate_request(route.method, path, body=body, headers=told)
+
+
+@with_body
+def test_b01_one_reader_reads_every_body(tenant: Tenant, route: Route) -> None:
+    """What no body is anywhere is none here, whatever else is asked for and whether the thing is there or not."""
+    for name, (body, status) in BODIES.items():
+        if name in _OF_TRIGGERS or (name == "empty" and route.body and issubclass(route.body, Nothing)):
+            continue
+        answer = sent_to(tenant, route, body)
+        assert answer.status_code in (status, 413), (name, answer.text)
+        refusal(answer)
+    for headers in ({"Content_Type": "application/xml"}, {"Content_Encoding": "gzip"}, {"Content_Encoding": "br"}):
+        answer = sent_to(tenant, route, b"{}", **headers)
+        assert answer.status_code == 415, (headers, answer.text)
+    large = sent_to(tenant, route, b'{"x": "' + b"x" * route.limit + b'"}')
+    assert (large.status_code, refusal(large)["code"]) == (413, "BODY_TOO_LARGE")
+
+
+@with_body
+def test_b04_no_body_takes_what_is_the_platforms(tenant: Tenant, route: Route) -> None:
+    for field in ("status", "organizationId", "environment_id", "is_admin", "createdAt", "snapshot", "epoch", "__proto__"):
+        assert route.body is not None and field not in route.body.model_fields
+        answer = sent_to(tenant, route, json.dumps({field: 1}).encode())
+        assert answer.status_code == 400, answer.text
+        assert any(issue["field"] == field for issue in answer.json["details"]), (field, answer.text)
 
 
 @pytest.mark.parametrize(

@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
 
-from sojourn.control_plane.domain.fairness import (
-    PATIENCE,
-    Entry,
-    EnvironmentLimits,
-    FairQueueModel,
-    Limits,
-    QueueLimits,
-    Taken,
-)
+from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, KeyLimits, Limits, QueueLimits, Rate
+from sojourn.control_plane.domain.fairness import PATIENCE, Entry, FairQueueModel, Taken
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.notices import Notice, Notices
@@ -145,6 +139,14 @@ def entry(
     return Entry(run, ORGANIZATION, environment, version, "small-1x", queue, key, score)
 
 
+def drained(queue: Scripts | Model) -> list[Taken]:
+    """All that can be taken now."""
+    found = []
+    while (taken := queue.dequeue()) is not None:
+        found.append(taken)
+    return found
+
+
 LANE, LANE_B = entry("").lane, entry("", "env_b").lane
 
 
@@ -265,6 +267,93 @@ def test_so_it_is_whatever_weights_are(queue: Scripts | Model, weight: float):
         queue.ack(queue.dequeue(lanes=[LANE]).run)
     served = Counter(queue.dequeue().environment for _ in range(2 * PATIENCE))
     assert max(served["env_b"], served["env_c"]) <= PATIENCE + 1
+
+
+def test_a_key_may_have_a_limit_of_its_own(queue: Scripts | Model):
+    """Above what its queue gives each key, or below; the other keys have the queue's."""
+    limits = {"large": KeyLimits(3), "small": KeyLimits(1)}
+    queue.limit(Limits(queues={("env_a", "q"): QueueLimits(2, keys=limits)}))
+    for key in ("large", "small", "other", ""):
+        queue.enqueue(*(entry(f"{key}_{n}", key=key, score=n) for n in range(4)))
+    assert Counter(taken.key for taken in drained(queue)) == {"large": 3, "small": 1, "other": 2, "": 2}
+    queue.ack("small_0")
+    assert [taken.run for taken in drained(queue)] == ["small_1"]
+
+
+def test_a_key_is_one_queues_and_one_environments(queue: Scripts | Model):
+    queue.limit(Limits(queues={("env_a", "q"): QueueLimits(keys={"k": KeyLimits(1)})}))
+    queue.enqueue(
+        *(entry(f"{env}_{name}_{n}", env, name, "k") for env in ("env_a", "env_b") for name in "qr" for n in "12")
+    )
+    assert Counter((taken.environment, taken.queue) for taken in drained(queue)) == {
+        ("env_a", "q"): 1, ("env_a", "r"): 2, ("env_b", "q"): 2, ("env_b", "r"): 2,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("held", [QueueLimits(paused=True), QueueLimits(0)])
+def test_what_holds_back_all_of_a_queue_holds_back_such_keys(queue: Scripts | Model, held: QueueLimits):
+    queue.limit(Limits(queues={("env_a", "q"): replace(held, keys={"k": KeyLimits(5)})}))
+    queue.enqueue(entry("run_1", key="k"), entry("run_2"))
+    assert drained(queue) == []
+
+
+def test_a_keys_limit_is_within_its_environments(queue: Scripts | Model):
+    queue.limit(
+        Limits(
+            environments={"env_a": EnvironmentLimits(2, burst=2)},
+            queues={("env_a", "q"): QueueLimits(1, keys={"k": KeyLimits(9)})},
+        )
+    )
+    queue.enqueue(*(entry(f"run_{n}", key="k", score=n) for n in range(5)))
+    assert len(drained(queue)) == 2
+
+
+def test_a_lower_limit_of_a_key_stops_nothing_and_a_raised_one_hands_over(queue: Scripts | Model):
+    queue.listen("executor_1", "executor_2")
+    queue.enqueue(*(entry(f"run_{n}", key="k", score=n) for n in range(6)))
+    for _ in range(3):
+        queue.dequeue()
+
+    def limit(of_key: int) -> None:
+        queue.limit(Limits(queues={("env_a", "q"): QueueLimits(keys={"k": KeyLimits(of_key)})}))
+
+    limit(1)
+    for executor in ("executor_1", "executor_2"):
+        assert queue.next(None, [LANE], executor) is None
+    queue.ack("run_0")
+    queue.ack("run_1")
+    assert queue.handed() == {}, "one is still there"
+    limit(2)
+    assert list(queue.handed().values()) == ["run_3"]
+    queue.limit(Limits())
+    assert list(queue.handed().values()) == ["run_4"]
+
+
+def test_a_key_may_have_a_rate_of_its_own(queue: Scripts | Model):
+    hour = 3_600_000.0
+    own = {"fast": KeyLimits(rate=Rate(hour, 3)), "same": KeyLimits(5)}
+    queue.limit(Limits(queues={("env_a", "q"): QueueLimits(key_rate=Rate(hour), keys=own)}))
+    for key in ("fast", "same", "other"):
+        queue.enqueue(*(entry(f"{key}_{n}", key=key, score=n) for n in range(4)))
+    assert Counter(taken.key for taken in drained(queue)) == {"fast": 3, "same": 1, "other": 1}
+
+
+def test_another_rate_of_one_key_lets_no_other_begin_anew(queue: Scripts | Model):
+    hour = 3_600_000.0
+
+    def limit(**of_keys: KeyLimits) -> None:
+        queue.limit(Limits(queues={("env_a", "q"): QueueLimits(key_rate=Rate(hour), keys=of_keys)}))
+
+    limit()
+    for key in "ab":
+        queue.enqueue(*(entry(f"{key}_{n}", key=key, score=n) for n in range(9)))
+    assert len(drained(queue)) == 2
+    limit(a=KeyLimits(rate=Rate(hour, 2)))
+    assert [taken.run for taken in drained(queue)] == ["a_1", "a_2"]
+    limit(a=KeyLimits(rate=Rate(hour, 2)), b=KeyLimits(1))
+    assert drained(queue) == []
+    limit()
+    assert [taken.run for taken in drained(queue)] == ["a_3"]
 
 
 def test_organizations_that_come_later_stand_with_those_that_had_the_least(redis_connection: redis.Redis):

@@ -6,18 +6,13 @@ import contextlib
 import json
 import os
 import random
+from collections import Counter
 
 import pytest
 import redis
 
-from sojourn.control_plane.domain.fairness import (
-    Entry,
-    EnvironmentLimits,
-    FairQueueModel,
-    Limits,
-    QueueLimits,
-    Rate,
-)
+from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, KeyLimits, Limits, QueueLimits, Rate
+from sojourn.control_plane.domain.fairness import Entry, FairQueueModel
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.mailbox import Mailbox
@@ -146,7 +141,12 @@ class History:
             },
             queues={
                 (pick(ENVIRONMENTS), name): QueueLimits(
-                    pick((None, 0, 1, 3)), pick((1.0, 3.0)), pick((False, False, True)), pick(RATES), pick(RATES)
+                    pick((None, 0, 1, 3)),
+                    pick((1.0, 3.0)),
+                    pick((False, False, True)),
+                    pick(RATES),
+                    pick(RATES),
+                    {key: KeyLimits(pick((None, 0, 1, 2)), pick(RATES)) for key in KEYS[1 : pick((1, 2, 5))]},
                 )
                 for name in QUEUES[: pick((0, 1, 3))]
             },
@@ -208,6 +208,14 @@ class History:
         assert self.handed == self.model.handed
         assert not waiting & set(self.model.inflight)
         self.compare_rates()
+        self.compare_counts()
+
+    def compare_counts(self) -> None:
+        expected: Counter[str] = Counter()
+        for (lane, queue, _), leaf in self.model.leaves.items():
+            expected[keys.within(lane.split("|")[0], queue)] += len(leaf)
+        counted = self.connection.hgetall(keys.prefix(ORGANIZATION) + "waiting")
+        assert {name.decode(): int(count) for name, count in counted.items()} == +expected
 
     def compare_rates(self) -> None:
         prefix = keys.prefix(ORGANIZATION)

@@ -1,13 +1,16 @@
 """Values that fit the form and are meant to break something: refused with a reason, or taken with a meaning.
 
 `test_b05_…` and its like name rows of a matrix of hostile input. B01 and B04: also `test_bad_input.py`; B02:
-`api/test_server.py`; B03: `test_two_tenants.py`; B15: `unit/domain/test_addresses.py`, `unit/scheduler/test_posting.py`,
-`api/test_webhooks.py`; B16: `test_bad_input.py`; B17: `api/test_identity.py` and `api/test_worker.py`.
+`test_http_layer.py`; B03: `test_two_tenants.py` and `api/test_alike.py`; B06, many at once: `test_idempotency_race.py`;
+B08: `unit/domain/test_cron_bounds.py`; B14: `api/test_tokens.py`; B15: `unit/domain/test_addresses.py`,
+`unit/scheduler/test_posting.py`, `api/test_webhooks.py`; B16: `test_bad_input.py`, `api/test_alike.py` and
+`unit/test_secrets_compared.py`; B17: `api/test_identity.py`, `api/test_public_tokens.py` and `api/test_worker.py`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +19,8 @@ from typing import Any
 import pytest
 from falcon import testing
 
+from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, anonymous, app, executor, platform, tenant
 from tests.contract.api.test_worker import ask, completed
@@ -43,6 +48,16 @@ def asked(tenant: Tenant, options: dict[str, Any]) -> testing.Result:
         ({"delay": "later"}, "options.delay"),
         ({"delay": "9" * 40 + "w"}, "options.delay"),
         ({"delay": "10000-01-01T00:00:00Z"}, "options.delay"),
+        ({"delay": "9999-12-31T23:59:59Z"}, "options.delay"),
+        ({"delay": "9999-12-31T23:59:59-23:59"}, "options.delay"),
+        ({"delay": "0001-01-01T00:00:00+23:59"}, "options.delay"),
+        ({"ttl": "9" * 15 + "w"}, "options.ttl"),
+        ({"idempotencyKey": ""}, "options.idempotencyKey"),
+        ({"idempotencyKey": "é" * 1_025}, "options.idempotencyKey"),
+        ({"idempotencyKey": 7}, "options.idempotencyKey"),
+        ({"concurrencyKey": "x" * 10_000}, "options.concurrencyKey"),
+        ({"queue": {"name": ":*{}"}}, "options.queue.name"),
+        ({"queue": {"name": "task/" + "x" * 10_000}}, "options.queue.name"),
         ({"priority": HUGE}, "options.priority"),
         ({"priority": -HUGE}, "options.priority"),
         ({"priority": 1e308}, "options.priority"),
@@ -100,6 +115,22 @@ def test_b05_options_that_are_odd_and_harmless(platform: Platform, tenant: Tenan
     assert platform.index.queue.members(tenant.organization, [run]) == [None]
 
 
+@pytest.mark.parametrize("length", [1, 64, 65, 512, 513, 2_048])
+def test_b05_lengths_of_idempotency_keys(tenant: Tenant, length: int) -> None:
+    """Each of them is one key, all of it: its last character counts, in the body as in the header."""
+    key = secrets.token_hex(length)[: length - 1]
+    first, other = (asked(tenant, {"idempotencyKey": key + last}).json for last in "ab")
+    assert not first["isCached"] and not other["isCached"]
+    assert asked(tenant, {"idempotencyKey": key + "a"}).json == {"id": first["id"], "isCached": True}
+    by_header = tenant.client.simulate_post(TRIGGER, json={}, headers={"Idempotency-Key": key + "a"})
+    assert by_header.json == {"id": first["id"], "isCached": True}
+
+
+def test_b05_a_task_that_nobody_knows_waits_for_its_deployment(tenant: Tenant) -> None:
+    run = tenant.trigger(f"unknown-{secrets.token_hex(4)}")
+    assert tenant.client.simulate_get(f"/api/v3/runs/{run}").json["status"] == "PENDING_VERSION"
+
+
 @pytest.mark.parametrize("count", [-1, 0, 1_001, HUGE, 1.5, "1"])
 def test_b05_sizes_of_batches(tenant: Tenant, count: Any) -> None:
     answer = tenant.client.simulate_post("/api/v3/batches", json={"runCount": count})
@@ -124,15 +155,25 @@ def test_b05_one_bad_item_strands_nobody(tenant: Tenant, platform: Platform) -> 
     assert [row["status"] == "SYSTEM_FAILURE" for row in rows] == [False, False, True, True, False]
 
 
+def test_b05_the_500th_item_strands_nobody(tenant: Tenant, platform: Platform) -> None:
+    """Items are stored 500 at a time: one that cannot be, at the end of them, keeps neither these nor the next away."""
+    tenant.deploy(["hostile"])
+    batch = tenant.client.simulate_post("/api/v3/batches", json={"runCount": 1_000}).json["id"]
+    items: list[Any] = [{"index": n, "task": "hostile"} for n in range(1_000)]
+    items[499]["options"] = {"ttl": -1}
+    items[500]["options"] = {"queue": {"name": ":*{}"}}
+    lines = "\n".join(json.dumps(item) for item in items)
+    headers = {"Content-Type": "application/x-ndjson"}
+    answer = tenant.client.simulate_post(f"/api/v3/batches/{batch}/items", body=lines, headers=headers)
+    assert answer.status_code == 200 and answer.json["sealed"] and answer.json["itemsAccepted"] == 1_000, answer.text
+    rows = platform.database.rows(
+        "SELECT i.position, r.status FROM batch_items i JOIN runs r ON r.id = i.run_id WHERE i.batch_id = %s", batch
+    )
+    assert len(rows) == 1_000
+    assert {row["position"] for row in rows if row["status"] == "SYSTEM_FAILURE"} == {499, 500}
+
+
 # --- B06: idempotency
-
-
-def test_b06_a_hundred_at_once_with_one_key_are_one_run(tenant: Tenant) -> None:
-    key = secrets.token_hex(8)
-    with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(lambda _: asked(tenant, {"idempotencyKey": key}).json, range(100)))
-    assert len({answer["id"] for answer in answers}) == 1
-    assert sum(not answer["isCached"] for answer in answers) == 1
 
 
 def test_b06_a_key_with_another_payload_leads_to_the_first_run(tenant: Tenant) -> None:
@@ -195,6 +236,34 @@ def test_b06_a_key_is_free_after_a_failure(
 def test_b07_queries_that_are_refused(tenant: Tenant, query: dict[str, str]) -> None:
     answer = tenant.client.simulate_get("/api/v1/runs", params=query, params_csv=False)
     assert answer.status_code == 400 and answer.json["error"], answer.text
+
+
+#: Every list, with the parameters of its pages.
+LISTS = [
+    (re.sub(r"{(\w+)}", lambda name: {"ref": "current", "env": "dev"}.get(name[1], "x"), route.path), set(parameters))
+    for route in ROUTES
+    if route.method == "GET" and route.query and route.caller in (Caller.ENVIRONMENT, Caller.PROJECT)
+    for parameters in [route.query.model_json_schema()["properties"]]
+    if set(parameters) & {"page[size]", "page"}
+]
+HOSTILE_PAGES = [
+    ("page[size]", "-1"), ("page[size]", "0"), ("page[size]", "1000000000"), ("page[size]", "x"), ("page[size]", "1_0"),
+    ("page[after]", "x"), ("page[after]", "eA" * 100), ("page[after]", "\u0000"), ("page[before]", "../../x"),
+    ("page", "-1"), ("page", "0"), ("page", str(HUGE)), ("page", "1e9"), ("perPage", "-1"), ("perPage", "0"),
+    ("perPage", "x"), ("sort", "payload"), ("order", "1; DROP TABLE runs"), ("filter[organization_id]", "org_1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "parameters"), LISTS, ids=lambda value: value if isinstance(value, str) else "")
+def test_b07_no_list_takes_a_page_that_is_none(tenant: Tenant, path: str, parameters: set[str]) -> None:
+    """Also in what it does not know: nothing that a query says is passed over, or becomes a part of a statement."""
+    for name, value in HOSTILE_PAGES:
+        answer = tenant.client.simulate_get(path, params={name: value}, params_csv=False)
+        if name in parameters or answer.status_code != 404:
+            assert answer.status_code == 400 and answer.json["error"], (name, value, answer.text)
+            assert answer.json["code"] in ("QUERY_INVALID", "CURSOR_INVALID")
+    many = {f"filter[x{n}]": "1" for n in range(500)}
+    assert tenant.client.simulate_get(path, params=many).status_code == 400
 
 
 def test_b07_a_filter_is_no_pattern(tenant: Tenant) -> None:

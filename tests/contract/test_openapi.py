@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -31,8 +30,9 @@ from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, anonymous, app, platform, tenant
+from tests.support.json_lines import one_line
 
-__all__ = ["anonymous", "app", "platform", "tenant"]
+__all__ = ["anonymous", "app", "one_line", "platform", "tenant"]
 
 CHECKS = [
     not_a_server_error,
@@ -136,11 +136,6 @@ def keys(platform: Platform, tenant: Tenant) -> dict[Caller, str]:
 @pytest.fixture(scope="module")
 def page(app: wsgi.App) -> Any:
     return schemathesis.openapi.from_wsgi("/api/openapi.json", app)
-
-
-@schemathesis.serializer("application/x-ndjson")
-def one_line(context: Any, value: Any) -> bytes:
-    return json.dumps(value).encode()
 
 
 @named

@@ -235,18 +235,18 @@ def test_jobs_that_are_over_or_not_needed_are_removed(nomad_stage: NomadStage, d
         placement.place(spec)
     stage.server.wait_for(lambda: len(stage.server.nexts) >= 2)
     later = now + timedelta(hours=1)
-    assert placement.remove(later, 10) == 0, "it lives"
+    assert placement.removal.remove(later, 10) == 0, "it lives"
     for spec in (ours, others):
         placement.stop(spec.executor, 0)
         stage.end_of(placement, spec.executor)
-    assert placement.remove(now - timedelta(hours=1), 10) == 0, "it is kept for a while"
+    assert placement.removal.remove(now - timedelta(hours=1), 10) == 0, "it is kept for a while"
     parents = stage.client.parents(f"{stage.name}-")
     assert len(parents) == 2
-    assert placement.remove(later, 10) == 2
+    assert placement.removal.remove(later, 10) == 2
     assert [stage.client.children(job["ID"]) for job in parents] == [[], []]
-    assert placement.remove_unused(10) == 0, "it was used not long ago"
+    assert placement.removal.remove_unused(10) == 0, "it was used not long ago"
     assert executors.forget(later + timedelta(hours=1), 10) == 2
-    assert placement.remove_unused(10) == 1
+    assert placement.removal.remove_unused(10) == 1
     (left,) = stage.client.parents(f"{stage.name}-")
     assert "env_1" in left["ID"], "it may be another installation's"
     again = stage.spec(environment=made.environments["dev"])

@@ -1,4 +1,4 @@
-"""Schemathesis itself against a server, with its checks and two tenants: what it finds is the page's or the API's fault.
+"""Schemathesis against a server, with all of its checks and two tenants: what it finds is the page's or the API's fault.
 
 It reads the OpenAPI page as a stranger would, makes requests that fit and requests that do not, goes on with what answers
 named, uses what was deleted, leaves keys out, and asks for one tenant's things with the other's key.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,38 +16,23 @@ from pathlib import Path
 
 import pytest
 
-from sojourn.control_plane import config, embedded
+from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, anonymous, app, platform, stranger, tenant
+from tests.support import page_rules
+from tests.support.web_server import serve
 
 __all__ = ["anonymous", "app", "platform", "stranger", "tenant"]
 
-SECONDS = 30
-CONF = str(Path(embedded.__file__).with_name("gunicorn_conf.py"))
-#: Executors' calls are no tenant's, lines of JSON are unknown to the program, and a long poll is waited for in vain:
-#: `test_openapi.py` has all three.
-ONLY, NOT = "^/api/v", "/batches/{batch}/items$|/result$|/objects/"
-#: No schema says all rules, so that what fits it may be refused; every other check is on.
-CONFIGURATION = """
-[checks]
-positive_data_acceptance.enabled = false
-negative_data_rejection.expected-statuses = [400, 401, 404, 405, 409, 413, 414, 415, 422]
-"""
+SECONDS = 45
+#: Executors' calls are no tenant's: `test_openapi.py` has them.
+ONLY = "^/api/v"
 
 
 @pytest.fixture(scope="module")
 def url(platform: Platform) -> Iterator[str]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    command = ["-m", "gunicorn", "-c", CONF, "-k", "gevent", "-b", f"fd://{listener.fileno()}", "--no-control-socket"]
-    process = subprocess.Popen(
-        [sys.executable, *command, "--log-level", "error", "sojourn.control_plane.serve:application()"],
-        env=os.environ | config.to_environment(platform.config),
-        pass_fds=[listener.fileno()],
-    )
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    process.terminate()
-    process.wait()
-    listener.close()
+    with serve(platform.config, 2) as server:
+        yield server.url
 
 
 @pytest.fixture
@@ -65,15 +49,40 @@ def keys(tenant: Tenant, stranger: Tenant, tmp_path: Path) -> Path:
     return path
 
 
-def test_all_checks_with_two_tenants(url: str, keys: Path, tmp_path: Path) -> None:
-    (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
+@pytest.fixture
+def parameters(tenant: Tenant) -> dict[str, dict[str, str]]:
+    """Addresses of objects that are good: nobody would guess one."""
+    begun = tenant.client.simulate_put("/api/v2/packets/page.json").json["presignedUrl"]
+    assert tenant.client.simulate_put("/api" + begun.partition("/api")[2], body=b"{}").status_code == 200
+    kept = tenant.client.simulate_get("/api/v1/packets/page.json").json["presignedUrl"]
+    grants = {"packets_write": begun, "packets_read": kept}
+    return {operation: {"path.grant": url.rpartition("/")[2]} for operation, url in grants.items()}
+
+
+def test_all_checks_with_two_tenants(url: str, keys: Path, parameters: dict[str, dict[str, str]], tmp_path: Path) -> None:
+    (tmp_path / "schemathesis.toml").write_text(page_rules.configuration(parameters))
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/api/openapi.json", "--auth-wfc", str(keys),
-        "--include-path-regex", ONLY, "--exclude-path-regex", NOT, "--max-time", str(SECONDS), "--max-examples", "5",
+        "--include-path-regex", ONLY, "--max-time", str(SECONDS), "--max-examples", "5",
         "--workers", "1", "--generation-deterministic", "--no-color", "--suppress-health-check", "all",
         "--warnings", "off", "--no-shrink", "--continue-on-failure",
     ]  # fmt: skip
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr[-2_000:]
-    for phase in ("Coverage", "Fuzzing", "Stateful"):
+    for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
         assert re.search(rf"{phase} \(in [0-9.]+s\)", done.stdout), done.stdout
+    tested = sum(route.path.startswith("/api/v") for route in ROUTES)
+    assert re.search(rf"Tested: {tested}\n", done.stdout), done.stdout
+
+
+def test_every_rule_that_no_schema_says_is_about_something() -> None:
+    """A rule whose code no operation has any more goes."""
+    for rule in page_rules.UNSAID:
+        met = [
+            route
+            for route in ROUTES
+            for code in route.all_codes
+            if re.fullmatch(rule.operation, page_rules.operation_of(route)) and re.fullmatch(rule.code, code)
+        ]
+        assert met, rule

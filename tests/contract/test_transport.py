@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -15,10 +16,13 @@ import pytest
 
 from sojourn.sdk.batch import batch
 from sojourn.sdk.client import Client
-from sojourn.sdk.errors import ApiConnectionError, ApiError, NotFoundError
+from sojourn.sdk.errors import ApiConnectionError, ApiError, BadRequestError, NotFoundError, UnprocessableError
 from sojourn.sdk.exchange import Request, Response
+from sojourn.sdk.queues import Queues
 from sojourn.sdk.registry import Registry
 from sojourn.sdk.run import RunHandle, Runs, trigger, trigger_and_wait
+from sojourn.sdk.schedule_state import Backfill
+from sojourn.sdk.schedules import schedules
 from sojourn.sdk.task import Task
 from sojourn.sdk.testing_platform import Platform
 from sojourn.sdk.transport import HttpTransport
@@ -69,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(answer.body)
         self.close_connection = self.server.closes
 
-    do_GET = do_POST = handle_any
+    do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
     def log_message(self, *_: Any) -> None:
         """Says nothing."""
@@ -174,6 +178,69 @@ def test_a_batch(client: Client) -> None:
     assert [each.ok for each in results[-2:]] == [True, False]
     with pytest.raises(NotFoundError):
         batch.retrieve("batch_none", client=client)
+
+
+def test_schedules(client: Client) -> None:
+    made = schedules.create("echo", "30 8 * * *", deduplication_key="a", timezone="Europe/Berlin", client=client)
+    assert (made.type, made.active, made.timezone, made.next_run is None) == ("IMPERATIVE", True, "Europe/Berlin", False)
+    assert schedules.create("echo", "0 9 * * *", deduplication_key="a", client=client).id == made.id
+    changed = schedules.update(made, "echo", "0 10 * * *", external_id="x", client=client)
+    assert (changed.cron, changed.external_id, changed.timezone) == ("0 10 * * *", "x", "UTC")
+    assert schedules.deactivate(made, client=client).next_run is None
+    assert schedules.activate(made, client=client) == changed == schedules.retrieve(made, client=client)
+    assert [each.id for each in schedules.list(client=client)] == [made.id]
+    filled = schedules.backfill(made, datetime(2024, 1, 1, tzinfo=UTC), "2024-01-02T23:00:00Z", client=client)
+    assert filled == Backfill(ticks=2, created=2)
+    again = schedules.backfill(made, "2024-01-01T00:00:00Z", "2024-01-03T23:00:00Z", client=client)
+    assert again == Backfill(ticks=3, created=1)
+    assert len(list(Runs(client).list(schedule=made.id))) == 3
+    with pytest.raises(UnprocessableError, match="five fields"):
+        schedules.create("echo", "0 9 * *", deduplication_key="b", client=client)
+    assert "Europe/Berlin" in schedules.timezones(exclude_utc=True, client=client)
+    schedules.delete(made, client=client)
+    with pytest.raises(NotFoundError):
+        schedules.retrieve(made, client=client)
+
+
+def test_queues(client: Client) -> None:
+    queues = Queues(client)
+    handle = trigger("echo", 1, {"queue": "emails", "concurrency_key": "k"}, client)
+    assert handle.result().output == 1
+    assert {each.name for each in queues.list()} == {"emails", "task/echo", "task/mail/fail"}
+    assert queues.pause("emails").paused
+    held = trigger("echo", 2, {"queue": "emails"}, client)
+    assert (held.retrieve().status, queues.retrieve("emails").queued) == ("QUEUED", 1)
+    with pytest.raises(UnprocessableError, match="emails is paused"):
+        held.result()
+    assert queues.resume("emails").queued == 0 and held.result().output == 2
+    assert queues.override_limit("emails", 3).concurrency_limit == 3
+    [key] = queues.override_limit("emails", 0, concurrency_key="k").keys
+    assert (key.concurrency_key, key.concurrency_limit) == ("k", 0)
+    kept = trigger("echo", 3, {"queue": "emails", "concurrency_key": "k"}, client)
+    other = trigger("echo", 4, {"queue": "emails", "concurrency_key": "l"}, client)
+    assert (kept.retrieve().status, other.retrieve().status) == ("QUEUED", "COMPLETED")
+    assert queues.reset_limit("emails", concurrency_key="k").keys == () and kept.retrieve().status == "COMPLETED"
+    assert queues.reset_limit("emails").overridden_at is None
+    with pytest.raises(BadRequestError):
+        queues.reset_limit("emails")
+    with pytest.raises(NotFoundError):
+        queues.retrieve("none")
+    assert queues.retrieve("task/mail/fail").type == "task"
+
+
+def test_debounced_triggers_are_one_run(client: Client) -> None:
+    wish = {"debounce": {"key": "k", "delay": "5s", "mode": "trailing"}}
+    first, second = trigger("echo", 1, wish, client), trigger("echo", 2, wish, client)
+    assert first.id == second.id and second.is_cached
+    assert first.retrieve().status == "DELAYED"
+    assert first.result().output == 2, "who waits lets time pass"
+    assert trigger("echo", 3, wish, client).id != first.id
+
+
+def test_a_held_run_can_be_cancelled(client: Client) -> None:
+    handle = trigger("echo", 1, {"debounce": {"key": "k", "delay": "5s"}}, client)
+    handle.cancel()
+    assert (handle.retrieve().status, handle.result().ok) == ("CANCELED", False)
 
 
 # --- what HTTP adds

@@ -46,6 +46,27 @@ def test_every_command_is_on_the_page_and_no_other() -> None:
     assert sorted(re.findall(r"^### `(.+)`$", PAGE, re.MULTILINE)) == sorted(COMMANDS)
 
 
+def listed() -> dict[str, list[str]]:
+    """The commands that the list of contents names, by their section: a group's name stands before its first one."""
+    found: dict[str, list[str]] = {}
+    groups = [name for name, command in main.commands.items() if isinstance(command, click.Group)]
+    for title, rest in re.findall(r"^- \[([^\]]+)\]\(#[^)]*\)(.*(?:\n  .*)*)", PAGE.partition("\n## ")[0], re.MULTILINE):
+        group = ""
+        for words in re.findall(r"`([^`]+)`", rest):
+            first = words.split()[0]
+            group = f"{first} " if first in groups and " " in words else "" if words in main.commands else group
+            found.setdefault(title, []).append(words if " " in words else f"{group}{words}")
+    return found
+
+
+def test_the_list_of_contents_names_every_command_in_its_place() -> None:
+    sections = re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
+    there = {each.splitlines()[0]: re.findall(r"^### `sojourn (.+)`$", each, re.MULTILINE) for each in sections}
+    assert {title: sorted(names) for title, names in listed().items()} == {
+        title: sorted(names) for title, names in there.items() if names
+    }
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained_and_no_other(name: str) -> None:
     first_cells = re.findall(r"^\| (`-.*?) \|", section(name), re.MULTILINE)

@@ -19,6 +19,7 @@ from typing import Any
 from sojourn.control_plane.embedded import nomad_remains
 from sojourn.sdk import archive
 from sojourn.sdk.client import Client
+from sojourn.sdk.manifest import to_pack
 
 #: Short times, so that faults are over quickly.
 FAST = {
@@ -119,7 +120,7 @@ class Stack:
         with tempfile.NamedTemporaryFile(suffix=".json") as manifest:
             subprocess.run([sys.executable, "-P", "-m", "sojourn.sdk.index", str(directory), manifest.name], check=True)
             found = json.loads(Path(manifest.name).read_text())
-        packed, content_hash = archive.pack(directory)
+        packed, content_hash = archive.pack(directory, to_pack(found))
         return client.deploy(found, content_hash, base64.b64encode(packed).decode())
 
     def services(self) -> dict[str, int]:

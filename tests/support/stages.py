@@ -22,8 +22,9 @@ from sojourn.nomad_jobs.client import Client
 from sojourn.nomad_jobs.sites import Site
 from sojourn.nomad_jobs.spec import Terms
 from sojourn.scheduler.placement.base import Ended, ExecutorSpec, Placement
+from sojourn.scheduler.placement.limits import Limits
 from sojourn.scheduler.placement.local import LocalPlacement
-from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
+from sojourn.scheduler.placement.nomad import NomadPlacement
 from sojourn.scheduler.placement.process import is_alive, marked
 from tests.integration.shim.worker_server import WorkerServer
 

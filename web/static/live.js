@@ -44,7 +44,13 @@ function replace(part, html) {
   }
   const renewed = part.querySelector(".log");
   if (renewed) renewed.scrollTop = atEnd ? renewed.scrollHeight : top;
+  showLastLine();
   tick();
+}
+
+// A traceback that is too long for its box ends with what one looks for.
+function showLastLine() {
+  for (const node of document.querySelectorAll(".failure pre")) node.scrollTop = node.scrollHeight;
 }
 
 async function renew(part) {
@@ -79,6 +85,7 @@ async function live(part) {
   state.textContent = "";
 }
 
+showLastLine();
 tick();
 setInterval(tick, 1000);
 document.querySelectorAll("[data-live]").forEach(live);

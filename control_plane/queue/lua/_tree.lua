@@ -21,16 +21,19 @@ local function ready() return call('EXISTS', P .. 'ready') == 1 end
 
 -- The limits that govern a run: of the organization, the environment, the queue and the key, then the rates of queue and
 -- key. A missing one is none.
-local function caps(env, queue)
+local function caps(env, queue, key)
   local id = queue_id(env, queue)
-  local found = call('HMGET', P .. 'limits', 'org', 'e:' .. env, 'b:' .. env, 'q:' .. id, 'rq:' .. id, 'rk:' .. id)
+  local of_key = id .. '/' .. key
+  local found = call('HMGET', P .. 'limits', 'org', 'e:' .. env, 'b:' .. env, 'q:' .. id, 'rq:' .. id, 'rk:' .. id,
+    'k:' .. of_key, 'rk:' .. of_key)
   local none = math.huge
   local org, e = tonumber(found[1]) or none, tonumber(found[2]) or none
   local plain, q = tonumber(found[3]) or none, tonumber(found[4]) or none
-  -- One queue never uses the burst part. Its own limit holds for each concurrency key by itself.
-  local whole = plain
-  if q == 0 then whole = 0 end
-  return org, e, whole, math.min(q, plain), found[5], found[6]
+  -- One queue never uses the burst part. Its own limit holds for each concurrency key by itself, but for those that have
+  -- one of theirs; a limit of 0, which a paused queue has, too, holds back everything.
+  local whole, k = plain, tonumber(found[7]) or q
+  if q == 0 then whole, k = 0, 0 end
+  return org, e, whole, math.min(k, plain), found[5], found[8] or found[6]
 end
 
 local function queue_pace(env, queue) return 'q:' .. queue_id(env, queue) end
@@ -122,9 +125,29 @@ local function settle(node, child, child_state, blocked)
   end
 end
 
+-- A run waits in its leaf, and counts in its queue: `waiting` says how many do over all lanes and keys, so that nobody has to
+-- read those. A queue that already had work when there was no count yet gets one when it has work again.
+local function wait_in(env, lane, queue, key, score, run)
+  local added = call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), score, run)
+  local id = queue_id(env, queue)
+  if call('EXISTS', P .. 'lanes:' .. id) == 0 then
+    call('HSET', P .. 'waiting', id, added)
+  elseif call('HEXISTS', P .. 'waiting', id) == 1 then
+    call('HINCRBY', P .. 'waiting', id, added)
+  end
+end
+
+-- It waits no longer. Answers whether it did.
+local function wait_no_longer(env, lane, queue, key, run)
+  if call('ZREM', P .. 'leaf:' .. leaf_node(lane, queue, key), run) == 0 then return false end
+  local id = queue_id(env, queue)
+  if call('HEXISTS', P .. 'waiting', id) == 1 then call('HINCRBY', P .. 'waiting', id, -1) end
+  return true
+end
+
 -- Brings one path of the tree, from a leaf upwards, in line with the work and the slots there are.
 local function refresh(env, lane, queue, key)
-  local _, e, q, k, queue_rate, key_rate = caps(env, queue)
+  local _, e, q, k, queue_rate, key_rate = caps(env, queue, key)
   local qnode, qid = queue_node(lane, queue), queue_id(env, queue)
   local leaf = call('EXISTS', P .. 'leaf:' .. leaf_node(lane, queue, key)) == 1
   local queue_shut, key_shut
@@ -136,6 +159,7 @@ local function refresh(env, lane, queue, key)
   local below = state(qnode)
   if below == 'none' then
     call('SREM', P .. 'lanes:' .. qid, lane)
+    if call('EXISTS', P .. 'lanes:' .. qid) == 0 then call('HDEL', P .. 'waiting', qid) end
   else
     call('SADD', P .. 'lanes:' .. qid, lane)
   end
@@ -152,7 +176,7 @@ end
 local function refresh_environment(env, queue)
   local whole = state(env)
   if whole == 'none' then return end
-  local _, e = caps(env, queue)
+  local _, e = caps(env, queue, '')
   settle('root', env, whole, full(P .. 'slots:e:' .. env, e))
 end
 
@@ -245,7 +269,7 @@ local function take(lanes, skip, now, lease)
   local run = head[1]
   hold_slots(run, env, queue, key)
   call('ZADD', P .. 'inflight', now + lease, run)
-  local _, _, _, _, queue_rate, key_rate = caps(env, queue)
+  local _, _, _, _, queue_rate, key_rate = caps(env, queue, key)
   if (queue_rate or key_rate) and not goes_on(lane) then
     count_start(queue_rate, queue_pace(env, queue))
     count_start(key_rate, key_pace(env, queue, key))
@@ -254,7 +278,7 @@ local function take(lanes, skip, now, lease)
   charge(env, lane, 1)
   charge(lane, queue, weight('q:' .. queue_id(env, queue)))
   charge(qnode, key, 1)
-  call('ZREM', leaf, run)
+  wait_no_longer(env, lane, queue, key, run)
   refresh(env, lane, queue, key)
   refresh_queue(env, queue, key, lane)
   return { run, env, lane, queue, key, head[2], string.format('%d', now + lease) }
@@ -353,7 +377,7 @@ local function forget(run)
   local at = cjson.decode(item)
   call('HDEL', P .. 'items', run)
   call('ZREM', P .. 'inflight', run)
-  if call('ZREM', P .. 'leaf:' .. leaf_node(at[2], at[3], at[4]), run) == 1 then refresh(at[1], at[2], at[3], at[4]) end
+  if wait_no_longer(at[1], at[2], at[3], at[4], run) then refresh(at[1], at[2], at[3], at[4]) end
   return at, let_go(run, at)
 end
 

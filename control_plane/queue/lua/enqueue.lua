@@ -8,9 +8,8 @@ local handed = {}
 for _, e in ipairs(cjson.decode(ARGV[3])) do
   local run, env, lane, queue, key, score = e[1], e[2], e[3], e[4], e[5], e[6]
   if call('HSETNX', P .. 'items', run, cjson.encode({ env, lane, queue, key, score })) == 1 then
-    local leaf = P .. 'leaf:' .. leaf_node(lane, queue, key)
-    call('ZADD', leaf, score, run)
-    if call('ZCARD', leaf) == 1 then refresh(env, lane, queue, key) end
+    wait_in(env, lane, queue, key, score, run)
+    if call('ZCARD', P .. 'leaf:' .. leaf_node(lane, queue, key)) == 1 then refresh(env, lane, queue, key) end
     if call('EXISTS', P .. 'idle:' .. lane) == 1 then
       local given, executor = hand_over(lane, now, lease)
       if given then handed[given] = executor end

@@ -5,21 +5,37 @@
 local given, digest = cjson.decode(ARGV[3]), redis.sha1hex(ARGV[3])
 local known = call('HGET', P .. 'limits', 'digest')
 if known == digest or (not known and #given == 0) then return eligible() end
--- Rates by their fields, as they were: how far their starts are ahead means nothing to other rates.
-local before, old, changed = {}, call('HGETALL', P .. 'limits'), false
-for i = 1, #old, 2 do
-  if string.sub(old[i], 1, 1) == 'r' then before[old[i]] = old[i + 1] end
+-- Rates by their fields, as they are in a list of fields and values.
+local function rates_of(list)
+  local found = {}
+  for i = 1, #list, 2 do
+    if string.sub(list[i], 1, 1) == 'r' then found[list[i]] = tostring(list[i + 1]) end
+  end
+  return found
 end
+
+-- The rate that a pace is of: its queue's; or its key's own, or else what each key of the queue has.
+local function rate_of(rates, pace)
+  local name = string.sub(pace, 3)
+  if string.sub(pace, 1, 1) == 'q' then return rates['rq:' .. name] end
+  local env, size = string.match(name, '^([^/]*)/(%d+):')
+  return rates['rk:' .. name] or rates['rk:' .. string.sub(name, 1, #env + #size + 2 + tonumber(size))]
+end
+
+local before, after = rates_of(call('HGETALL', P .. 'limits')), rates_of(given)
 call('DEL', P .. 'limits')
 if #given > 0 then call('HSET', P .. 'limits', 'digest', digest) end
-for i = 1, #given, 2 do
-  call('HSET', P .. 'limits', given[i], given[i + 1])
-  if string.sub(given[i], 1, 1) == 'r' then
-    changed = changed or before[given[i]] ~= given[i + 1]
-    before[given[i]] = nil
+for i = 1, #given, 2 do call('HSET', P .. 'limits', given[i], given[i + 1]) end
+local changed = false
+for field, rate in pairs(before) do changed = changed or after[field] ~= rate end
+for field, rate in pairs(after) do changed = changed or before[field] ~= rate end
+if changed then
+  -- How far starts are ahead means nothing to another rate. What is shut is found anew below.
+  for _, pace in ipairs(call('ZRANGE', P .. 'paces', 0, -1)) do
+    if rate_of(before, pace) ~= rate_of(after, pace) then call('ZREM', P .. 'paces', pace) end
   end
+  call('DEL', P .. 'opening')
 end
-if changed or next(before) then call('DEL', P .. 'paces', P .. 'opening') end
 local envs = {}
 for _, set in ipairs({ 'ring:root', 'held:root' }) do
   for _, env in ipairs(call('ZRANGE', P .. set, 0, -1)) do envs[#envs + 1] = env end

@@ -11,7 +11,7 @@ if item and call('ZSCORE', P .. 'inflight', run) and lease_is(run, ARGV[4]) then
   local env, lane, queue, key = at[1], at[2], at[3], at[4]
   if ARGV[5] ~= '' then at[5] = tonumber(ARGV[5]) end
   call('HSET', P .. 'items', run, cjson.encode(at))
-  call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), at[5], run)
+  wait_in(env, lane, queue, key, at[5], run)
   call('ZREM', P .. 'inflight', run)
   local was_full = let_go(run, at)
   refresh(env, lane, queue, key)

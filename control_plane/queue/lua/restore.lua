@@ -11,9 +11,7 @@ for _, e in ipairs(cjson.decode(ARGV[3])) do
   call('HSET', P .. 'items', run, cjson.encode({ env, lane, queue, key, score }))
   if before then
     local at = cjson.decode(before)
-    if call('ZREM', P .. 'leaf:' .. leaf_node(at[2], at[3], at[4]), run) == 1 then
-      refresh(at[1], at[2], at[3], at[4])
-    end
+    if wait_no_longer(at[1], at[2], at[3], at[4], run) then refresh(at[1], at[2], at[3], at[4]) end
   end
   refresh_queue(env, queue, key)
   refresh_environment(env, queue)
@@ -21,7 +19,7 @@ end
 for _, e in ipairs(cjson.decode(ARGV[4])) do
   local run, env, lane, queue, key, score = e[1], e[2], e[3], e[4], e[5], e[6]
   if call('HSETNX', P .. 'items', run, cjson.encode({ env, lane, queue, key, score })) == 1 then
-    call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), score, run)
+    wait_in(env, lane, queue, key, score, run)
     refresh(env, lane, queue, key)
   end
 end

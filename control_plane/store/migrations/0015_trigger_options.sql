@@ -17,14 +17,16 @@ CREATE FUNCTION key_digest(text) RETURNS bytea LANGUAGE plpgsql IMMUTABLE STRICT
 BEGIN
     RETURN sha256(convert_to($1, 'UTF8'));
 END $$;
-CREATE UNIQUE INDEX runs_idempotency_digest ON runs (environment_id, task, key_digest(idempotency_key))
+
+-- step: concurrently
+CREATE UNIQUE INDEX CONCURRENTLY runs_idempotency_digest ON runs (environment_id, task, key_digest(idempotency_key))
     WHERE idempotency_key IS NOT NULL;
 
 -- Payloads and outputs of type application/store are names of objects; a sweep asks which objects no run has.
-CREATE INDEX runs_stored_payload ON runs (payload) WHERE payload_type = 'application/store';
-CREATE INDEX runs_stored_output ON runs (output) WHERE output_type = 'application/store';
+CREATE INDEX CONCURRENTLY runs_stored_payload ON runs (payload) WHERE payload_type = 'application/store';
+CREATE INDEX CONCURRENTLY runs_stored_output ON runs (output) WHERE output_type = 'application/store';
 
--- From here on nobody reads runs: what takes long is done.
+-- step
 DROP INDEX runs_idempotency;
 ALTER INDEX runs_idempotency_digest RENAME TO runs_idempotency;
 

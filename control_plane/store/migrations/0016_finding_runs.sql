@@ -61,9 +61,6 @@ CREATE TRIGGER runs_facets_changed AFTER UPDATE ON runs FOR EACH ROW
 CREATE TABLE facet_filling (reached text NOT NULL);
 INSERT INTO facet_filling VALUES ('');
 
--- A status changes with nearly every move: there is nothing to be gained by writing it elsewhere.
-CREATE INDEX runs_status ON runs (environment_id, status, id);
-
 -- Bulk actions: what is done to many runs in the background, a page at a time.
 --
 -- `page`: the runs that are acted on now, written down before, since what is done to them changes what the filter finds.
@@ -116,3 +113,7 @@ CREATE TABLE environment_variables (
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (environment_id, name)
 );
+
+-- step: concurrently
+-- A status changes with nearly every move: there is nothing to be gained by writing it elsewhere.
+CREATE INDEX CONCURRENTLY runs_status ON runs (environment_id, status, id);

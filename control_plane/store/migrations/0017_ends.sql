@@ -7,7 +7,6 @@ ALTER TABLE tasks ADD COLUMN on_end boolean;
 
 -- A run that calls the `on_end` hooks of another one, which has ended. One each at most.
 ALTER TABLE runs ADD COLUMN hook_of text;
-CREATE UNIQUE INDEX runs_hook ON runs (hook_of) WHERE hook_of IS NOT NULL;
 
 -- Ends whose hooks have no run yet. `version_id`: the version whose hooks are to be called.
 CREATE TABLE run_ends (
@@ -103,3 +102,6 @@ CREATE TRIGGER runs_tell_of_end AFTER UPDATE ON runs FOR EACH ROW
 CREATE TRIGGER runs_tell_of_end_at_once AFTER INSERT ON runs FOR EACH ROW
     WHEN (NEW.snapshot_status = 'FINISHED' AND NEW.hook_of IS NULL)
     EXECUTE FUNCTION tell_of_end();
+
+-- step: concurrently
+CREATE UNIQUE INDEX CONCURRENTLY runs_hook ON runs (hook_of) WHERE hook_of IS NOT NULL;

@@ -1,15 +1,29 @@
-"""Brings a database to this release's schema: numbered SQL files, upwards only, each in a transaction of its own."""
+"""Brings a database to this release's schema: numbered SQL files, upwards only, each in a transaction of its own.
+
+A file may have several steps. A line `-- step` begins a further transaction; one `-- step: concurrently` begins indexes of
+large tables, which are made in no transaction, while others go on writing. Steps that are done are noted, so that a
+migration that was broken off is continued; an index that was, is made again.
+"""
 
 from __future__ import annotations
 
+import re
+import time
 from importlib.resources import files
+from typing import NamedTuple
 
-from sojourn.control_plane.store.database import Database, Deadlock
+from sojourn.control_plane.store.database import Ask, Database, Deadlock
 
 #: Two processes that migrate at once take turns.
 _LOCK = 7_340_001
+#: Seconds after which the other one asks again whether it is its turn.
+_TURN = 0.1
 #: Runs whose facets are filled in at a time; nobody can write them meanwhile.
 FACETS_AT_ONCE = 1_000
+
+
+_STEP = re.compile(r"^-- step(: concurrently)?$", re.MULTILINE)
+_INDEX = re.compile(r"\bINDEX CONCURRENTLY (\w+) ON")
 
 
 class SchemaTooNew(Exception):
@@ -38,13 +52,17 @@ def latest() -> int:
 def migrate(database: Database) -> list[int]:
     """Applies what is missing and says which numbers that were. Killed half-way, it can be run again.
 
-    Each is committed before the next begins, so that no table stays locked for longer than one of them takes.
+    Each step is committed before the next begins, so that no table stays locked for longer than one of them takes.
     """
     applied: list[int] = []
-    while (number := _apply_next(database)) is not None:
-        applied.append(number)
-    while unfinished(database):
-        _fill_facets(database)
+    with database.alone() as ask:
+        _wait_for_turn(ask)
+        while (step := _next_step(database)) is not None:
+            _take(database, ask, step)
+            if step.is_last:
+                applied.append(step.number)
+        while unfinished(database):
+            _fill_facets(database)
     return applied
 
 
@@ -55,32 +73,80 @@ def unfinished(database: Database) -> bool:
     return bool(found)
 
 
-def _apply_next(database: Database) -> int | None:
-    """The number of the migration that was applied; None when there is none left."""
+class _Step(NamedTuple):
+    number: int
+    place: int
+    sql: str
+    concurrently: bool
+    is_last: bool
+
+
+def _steps(number: int, sql: str) -> list[_Step]:
+    first, *rest = _STEP.split(sql)
+    parts = [(first, None), *zip(rest[1::2], rest[::2], strict=True)]
+    return [_Step(number, place, text, bool(how), place == len(parts) - 1) for place, (text, how) in enumerate(parts)]
+
+
+def _wait_for_turn(ask: Ask) -> None:
+    """Holds the lock for as long as its connection lasts.
+
+    It is asked for again and again. Whoever waits for a lock has a statement under way; an index that is made concurrently
+    waits for the end of all statements, and both would wait for each other.
+    """
+    while not ask("SELECT pg_try_advisory_lock(%s) AS held", _LOCK)[0]["held"]:
+        time.sleep(_TURN)
+
+
+def _next_step(database: Database) -> _Step | None:
+    """The step to take; None when there is none left."""
     with database.transaction():
-        database.rows("SELECT pg_advisory_xact_lock(%s)", _LOCK)
         database.rows(
             "CREATE TABLE IF NOT EXISTS schema_migrations"
             " (number int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        database.rows(
+            "CREATE TABLE IF NOT EXISTS schema_steps (number int NOT NULL, step int NOT NULL, PRIMARY KEY (number, step))"
         )
         have = current(database)
         if have > latest():
             raise SchemaTooNew(f"the database's schema is number {have}; this release knows {latest()}")
         applied = {row["number"] for row in database.rows("SELECT number FROM schema_migrations")}
-        number, sql = next(((number, sql) for number, sql in migrations() if number not in applied), (None, ""))
-        if number is not None:
-            database.rows(sql.replace("%", "%%"))
-            database.rows("INSERT INTO schema_migrations (number) VALUES (%s)", number)
-        return number
+        done = {(row["number"], row["step"]) for row in database.rows("SELECT number, step FROM schema_steps")}
+    missing = ((number, sql) for number, sql in migrations() if number not in applied)
+    return next((step for each in missing for step in _steps(*each) if (step.number, step.place) not in done), None)
+
+
+def _take(database: Database, ask: Ask, step: _Step) -> None:
+    """Takes a step and notes that it is taken."""
+    if step.concurrently:
+        _make_indexes(ask, step.sql)
+    with database.transaction():
+        if not step.concurrently:
+            database.rows(step.sql.replace("%", "%%"))
+        if step.is_last:
+            database.rows("INSERT INTO schema_migrations (number) VALUES (%s)", step.number)
+            database.rows("DELETE FROM schema_steps WHERE number = %s", step.number)
+        else:
+            database.rows("INSERT INTO schema_steps (number, step) VALUES (%s, %s)", step.number, step.place)
+
+
+def _make_indexes(ask: Ask, sql: str) -> None:
+    """Makes each index of a step that is not there yet. One whose making was broken off is there, but not valid."""
+    ask("SET statement_timeout = 0")  # a role may have one, for its usual statements
+    for statement in filter(_INDEX.search, sql.split(";\n")):
+        name = _INDEX.findall(statement)[0]
+        found = ask("SELECT indisvalid AS valid FROM pg_index WHERE indexrelid = to_regclass(%s)", name)
+        if found and found[0]["valid"]:
+            continue
+        ask(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        ask(statement.replace("%", "%%"))
 
 
 def _fill_facets(database: Database) -> None:
     """A page of the runs from before there were facets, which servers of an earlier release may be writing."""
     try:
         with database.transaction():
-            database.rows("SELECT pg_advisory_xact_lock(%s)", _LOCK)
-            if unfinished(database):
-                _fill_page(database)
+            _fill_page(database)
     except Deadlock:
         return  # with somebody who moved some of them; the next look takes the page again
 

@@ -11,7 +11,8 @@
 -- Returns a row for each run that moved. A run that did not (stale, gone, in another status) has no row.
 -- Invariant: a run's row and its history change together or not at all. Rows are locked in the order of their ids.
 -- A checkpoint that the run does not stand on after the move is GONE with it, its key destroyed: whoever cancels, ends or
--- goes on with a run needs not think of that.
+-- goes on with a run needs not think of that. A hook's time to live begins anew when it comes back to the queue: the run that
+-- has ended is kept for it, and its queue may be paused for good.
 WITH moves AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset($1) AS m (
         run text, snapshot int, sources text[], at timestamptz, steps jsonb, changes jsonb, usage_ms bigint,
@@ -37,7 +38,10 @@ WITH moves AS MATERIALIZED (
          idempotency_key, idempotency_expires_at, wait_need, wait_keys, checkpoint_id, frozen_on, alive_reason,
          frozen_ms, delayed_until) = (
             SELECT p.output, p.output_type, p.error, p.version_id, p.machine, p.attempt, p.dequeues, p.queued_at,
-                   p.available_at, p.ttl_expires_at, p.lease_until, p.executor_id, p.warm_start, p.started_at,
+                   p.available_at,
+                   CASE WHEN r.hook_of IS NOT NULL AND r.started_at IS NOT NULL AND m.steps -> -1 ->> 'status' = 'QUEUED'
+                            AND r.snapshot_status NOT IN ('QUEUED', 'PENDING_EXECUTING')
+                        THEN m.at + make_interval(secs => r.ttl_seconds) ELSE p.ttl_expires_at END, p.lease_until, p.executor_id, p.warm_start, p.started_at,
                    p.executed_at, CASE WHEN p.finished_at IS NOT NULL THEN greatest(p.finished_at, r.updated_at) END,
                    p.max_attempts, p.idempotency_key, p.idempotency_expires_at, p.wait_need, p.wait_keys,
                    CASE WHEN l.stays THEN p.checkpoint_id END, CASE WHEN l.stays THEN p.frozen_on END, p.alive_reason,

@@ -19,6 +19,8 @@ from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.engine.placing import Order
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk import archive
+from sojourn.sdk.client import Client
+from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.protocol import API_VERSION
 from tests.support.postgres_server import Databases
 from tests.support.stack import until
@@ -41,6 +43,19 @@ class Tenant:
         answer = self.client.simulate_post(f"/api/v1/tasks/{task}/trigger", json=body)
         assert answer.status_code == 200, answer.text
         return str(answer.json["id"])
+
+    def sdk(self) -> Client:
+        """The SDK's client, straight into the application."""
+
+        def send(request: Request) -> Response:
+            headers = {name: value for name, value in request.headers.items() if name != "Authorization"}
+            path, _, query = request.path.partition("?")
+            answer = self.client.simulate_request(
+                request.method, path, query_string=query, body=request.body or b"", headers=headers
+            )
+            return Response(answer.status_code, answer.headers, answer.content)
+
+        return Client("http://api.test", self.key, transport=send, sleep=lambda _: None)
 
     def deploy(self, tasks: list[str], source: str = "") -> dict[str, Any]:
         """A new version with those tasks, current from now on."""

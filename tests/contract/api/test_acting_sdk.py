@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sojourn.cli import profile
+from sojourn.cli import confirming, profile
 from sojourn.cli.main import main
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk import client as clients
@@ -23,6 +23,7 @@ from sojourn.sdk.client import Client
 from sojourn.sdk.envvars import EnvVar, EnvVars
 from sojourn.sdk.errors import ApiConnectionError, BadRequestError, ConfigurationError, NotFoundError, RunTimeoutError
 from sojourn.sdk.exchange import Request, Response
+from sojourn.sdk.protocol import FINAL_STATUSES
 from sojourn.sdk.registry import registry
 from sojourn.sdk.run import Runs
 from tests.contract.api.conftest import Tenant
@@ -159,7 +160,9 @@ def test_the_guide_to_runs(client: Client, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_guide_to_variables(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     before = clients.use(client)
-    exec(code("environment-variables.md"), {})
+    guide: dict[str, Any] = {}
+    exec(code("environment-variables.md"), guide)
+    guide["set_up"]()
     clients.use(before)
     assert capsys.readouterr().out == "A 1\nB 2\nDATABASE_PASSWORD <redacted>\n"
 
@@ -187,7 +190,7 @@ def test_the_same_awaited(straight: Straight) -> None:
             await client.envvars.create("A", "1")
             assert await client.envvars.list() == [EnvVar("A", "1")]
             await client.envvars.delete("A")
-            assert [each.name async for each in client.queues.list()] == ["hello"]
+            assert [each.name async for each in client.queues.list()] == ["task/hello"]
             assert (await client.queues.pause("task/hello")).paused
             assert not (await client.queues.resume("task/hello")).paused
             schedule = await client.schedules.create("hello", "0 9 * * *", deduplication_key="a")
@@ -292,14 +295,14 @@ def test_many_runs_on_the_command_line(invoke: Invoke, client: Client) -> None:
     assert following in invoke("runs", "list", "--tag", "x", "--limit", "2")
     rest = json.loads(invoke("runs", "list", "--tag", "x", "--limit", "2", "--after", following, "--json"))
     assert sorted(each["id"] for each in page["data"] + rest["data"]) == sorted(made)
-    over = json.loads(invoke("runs", "cancel", "--tag", "x", "--name", "stop", "--json"))
+    over = json.loads(invoke("runs", "cancel", "--tag", "x", "--name", "stop", "--json", "--yes"))
     assert (over["status"], over["name"], over["counts"]["success"]) == ("COMPLETED", "stop", 3)
     assert "2 of 2 done" in invoke("runs", "replay", *made[:2])
-    begun = invoke("runs", "replay", "--tag", "x", "--test", "false", "--detach").strip()
+    begun = invoke("runs", "replay", "--tag", "x", "--test", "false", "--detach", "--yes").strip()
     assert "PENDING" in invoke("bulk", "get", begun)
     assert "ABORTED" in invoke("bulk", "abort", begun)
     assert begun in json.loads(invoke("bulk", "list", "--json"))["data"][0]["id"] and "ABORTED" in invoke("bulk", "list")
-    assert "COMPLETED" in invoke("runs", "cancel", "--all")
+    assert "COMPLETED" in invoke("runs", "cancel", "--all", "--yes")
     assert "which runs?" in invoke("runs", "cancel", code=2)
     for words in (("cancel", "--tag", ""), ("replay", "--queue", ","), ("cancel", "--from", ""), ("list", "--tag", "")):
         assert "has no value" in invoke("runs", *words, code=2)
@@ -314,7 +317,9 @@ def test_variables_on_the_command_line(invoke: Invoke, tmp_path: Path) -> None:
     assert invoke("env", "get", "A") == "1\n"
     assert "<redacted>" in invoke("env", "list") and "two" not in invoke("env", "list")
     (tmp_path / "vars").write_text("A=2\nC=3\n")
-    assert "is imported" in invoke("env", "import", str(tmp_path / "vars"), "--override")
+    told = invoke("env", "import", str(tmp_path / "vars"))
+    assert told.endswith("vars: 1 new, 0 changed, 1 left as they were (A): --override changes them\n")
+    assert invoke("env", "import", str(tmp_path / "vars"), "--override").endswith("vars: 0 new, 2 changed\n")
     assert [each["value"] for each in json.loads(invoke("env", "list", "--json"))] == ["2", "<redacted>", "3"]
     assert invoke("env", "unset", "A") == "A is not set any more\n"
     assert "no such variable" in invoke("env", "get", "A", code=4)
@@ -325,7 +330,47 @@ def test_variables_on_the_command_line(invoke: Invoke, tmp_path: Path) -> None:
 def test_versions_on_the_command_line(invoke: Invoke, tenant: Tenant) -> None:
     older = json.loads(invoke("deployments", "list", "--json"))["data"][0]["version"]
     newer = tenant.deploy(["hello"], "newer")["version"]
-    assert newer in invoke("deployments", "list")
-    assert "older" in invoke("deployments", "promote", older, code=3)
+    first, second = invoke("deployments", "list").splitlines()[1:3]
+    assert first.split()[:2] == [newer, "current"] and second.split()[0] == older and "current" not in second
+    refused = invoke("deployments", "promote", older, code=3)
+    assert "older" in refused and "add --rollback" in refused and "allowRollbacks" not in refused
     assert invoke("deployments", "promote", older, "--rollback") == f"{older} is current\n"
+    marks = {each["version"]: each["isCurrent"] for each in json.loads(invoke("deployments", "list", "--json"))["data"]}
+    assert [version for version, is_current in marks.items() if is_current] == [older]
     assert json.loads(invoke("deployments", "promote", newer, "--json"))["version"] == newer
+
+
+def test_runs_that_are_not_named_are_asked_about(invoke: Invoke, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, over = (client.trigger("hello", options={"tags": ["asked"]})["id"] for _ in range(2))
+    client.cancel(over)
+    for words in (("cancel", "--tag", "asked"), ("replay", "--tag", "asked"), ("cancel", "--all", "--json")):
+        assert "this is no terminal: add --yes" in invoke("runs", *words, code=2)
+    monkeypatch.setattr(confirming, "_is_terminal", lambda: True)
+    assert "cancel 1 run of dev, and all" in (told := invoke("runs", "cancel", "--tag", "asked", stdin="n\n", code=2))
+    assert "nothing was done" in told and client.retrieve(run)["status"] not in FINAL_STATUSES
+    assert "replay 2 runs of dev" in invoke("runs", "replay", "--tag", "asked", stdin="\n", code=2)
+    invoke("runs", "cancel", "--tag", "asked", stdin="y\n")
+    assert client.retrieve(run)["status"] == "CANCELED"
+    assert len(client.list_runs({"filter[tag]": "asked"})["data"]) == 2
+    assert "this is no terminal" not in invoke("runs", "cancel", run, "--all", "--yes", code=2), "one of the two"
+    invoke("runs", "cancel", run, over)  # what is named is not asked about
+
+
+def test_statuses_on_the_command_line(invoke: Invoke, client: Client) -> None:
+    run = client.trigger("hello", options={"tags": ["spelled"]})["id"]
+    client.cancel(run)
+    for words in ("cancelled", "canceled, failed"):
+        assert run in invoke("runs", "list", "--tag", "spelled", "--status", words)
+    refused = invoke("runs", "list", "--status", "broken", code=3)
+    assert "'BROKEN' is no status: there are" in refused and "TIMED_OUT" in refused and "details" not in refused
+    assert "timed_out" in invoke("runs", "list", "--help")
+    empty = invoke("runs", "list", "--tag", "nobody has this")
+    assert empty == "no run fits\n"
+
+
+def test_refusals_speak_of_what_is_typed(invoke: Invoke) -> None:
+    scope = invoke("keys", "create", "--scope", "reed:runs", code=3)
+    assert scope.startswith("sojourn: scopes.0: 'reed:runs' is no scope: that is admin") and "--help" in scope
+    assert "sessions" not in scope and "Value error" not in scope
+    assert "task/<task>" in invoke("queues", "get", "nowhere", code=4)
+    assert "check the id, and --env" in invoke("runs", "get", "run_x", code=4)

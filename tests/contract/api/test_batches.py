@@ -31,8 +31,6 @@ from sojourn.control_plane.faults import InjectedFault
 from sojourn.control_plane.store.database import Unstorable
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.closer import Closer
-from sojourn.sdk.client import Client
-from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 from sojourn.sdk.tasks import tasks
 from tests.contract.api.conftest import Tenant, connected, first_tenant
@@ -451,13 +449,7 @@ def test_a_line_may_arrive_in_pieces(tenant: Tenant) -> None:
 
 
 def test_the_sdk_sends_a_large_batch(platform: Platform, tenant: Tenant) -> None:
-    def send(request: Request) -> Response:
-        answer = tenant.client.simulate_request(
-            request.method, request.path, headers=dict(request.headers), body=request.body or b""
-        )
-        return Response(answer.status_code, dict(answer.headers), answer.content)
-
-    client = Client("http://localhost", tenant.key, transport=send)
+    client = tenant.sdk()
     items: list[Any] = [{"n": n} for n in range(1_100)]
     items[7] = (7, {"region": "mars"})
     handle = tasks.batch_trigger("hello", items, client=client)
@@ -467,6 +459,19 @@ def test_the_sdk_sends_a_large_batch(platform: Platform, tenant: Tenant) -> None
     assert set(queued) <= platform.queue.audit(tenant.organization).waiting
     (only,) = handle.results()
     assert (only.ok, only.id) == (False, state.runs[7])
+
+
+def test_a_whole_batch_refuses_an_index_that_it_does_not_have(tenant: Tenant) -> None:
+    batch = create(tenant, 1)
+    for _ in ("before the seal", "after it"):
+        for wrong in (line(5), b'{"payload": 1, "task": "hello", "index": 5}'):
+            answer = sent(tenant, batch, [wrong])
+            assert (answer.status_code, answer.json["code"]) == (422, "BATCH_ITEM_INVALID")
+            assert (answer.json["field"], "no index 5" in answer.json["error"]) == ("index", True)
+        again = fill(tenant, batch, [line(0)])
+        assert again["sealed"]
+    assert again["itemsDeduplicated"] == 1
+    assert sent(tenant, batch, [b'{"task": "hello"}']).json["code"] == "BATCH_ITEM_INVALID"
 
 
 # --- keys

@@ -15,6 +15,7 @@ from sojourn.control_plane import faults
 from sojourn.control_plane.api.replies import BulkActionReply, BulkActionsReply
 from sojourn.control_plane.engine import bulk_actions
 from sojourn.control_plane.engine.errors import QueueFull
+from sojourn.control_plane.engine.triggering import REQUEST_LIFE
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.bulker import Bulker
 from tests.contract.api.conftest import Tenant
@@ -342,11 +343,11 @@ def test_an_action_that_fails_holds_no_other_up(
 @pytest.mark.parametrize(
     ("dates", "found"),
     [
-        ({"from": 0}, 1),
+        ({"from": 978_307_200_000}, 1),
         ({"from": "1969-12-31"}, 1),
         ({"from": "0001-01-01T00:00:00Z"}, 1),
         ({"to": "9999-12-31T23:59:59.999999Z"}, 1),
-        ({"to": 0}, 0),
+        ({"to": 978_307_200_000}, 0),
         ({"to": "0001-01-01"}, 0),
         ({"from": "9999-12-31T23:59:59.999999Z"}, 0),
     ],
@@ -379,6 +380,32 @@ def test_a_full_queue_is_waited_for(tenant: Tenant, platform: Platform, monkeypa
         assert look(tenant, action)["status"] == "PENDING"
     work(platform)
     assert look(tenant, action)["counts"] == counts(1, 1)
+
+
+def test_a_page_that_waits_for_days_at_a_full_queue_makes_no_replay_twice(
+    tenant: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients' requests are known for a day; what a page made before the queue was full, for as long as it takes."""
+    made = [tenant.trigger("a", tags=["old"]) for _ in range(3)]
+    action = begin(tenant, action="replay", filter={"tag": "old"})
+    replay, room = platform.replaying.replay, iter([1, 2])
+
+    def full_after_two(*given: Any, **named: Any) -> Any:
+        if next(room, None) is None:
+            raise QueueFull
+        return replay(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.replaying, "replay", full_after_two)
+        platform.bulk_actions.work(platform.clock())
+    assert len(listed(tenant)) == 5 and look(tenant, action)["status"] == "PENDING"
+    later = platform.clock() + 3 * REQUEST_LIFE
+    while platform.bulk_actions.work(later):
+        pass
+    assert look(tenant, action)["counts"] == counts(3, 3)
+    replays = [platform.runs.any(run) for run in listed(tenant, **{"filter[bulkAction]": action})]
+    assert sorted(str(run.replay_of) for run in replays if run) == sorted(made)
+    assert len(listed(tenant)) == 6
 
 
 def test_a_request_that_is_repeated_makes_one_action(tenant: Tenant) -> None:

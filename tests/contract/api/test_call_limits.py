@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane import wsgi
+from sojourn.control_plane.queue import keys
 from sojourn.control_plane.wiring import Platform
+from sojourn.sdk.errors import BatchRateLimitError, RateLimitError
+from sojourn.sdk.tasks import tasks
 from tests.contract.api.conftest import connected, first_tenant
 from tests.support.postgres_server import Databases
 from tests.support.redis_server import start_redis
@@ -87,6 +91,73 @@ def test_a_limit_can_be_off(databases: Databases, redis_url: str, tmp_path: Path
     with connected(databases, redis_url, tmp_path, api_rate="off") as made:
         answer = first_tenant(made).client.simulate_get(RUNS)
         assert answer.status_code == 200 and "x-ratelimit-limit" not in answer.headers
+
+
+# --- items of batches
+
+
+def test_items_of_batches_are_counted_where_a_batch_is_made(databases: Databases, redis_url: str, tmp_path: Path) -> None:
+    with connected(databases, redis_url, tmp_path, batch_rate="10:1/10000") as made:
+        tenant = first_tenant(made)
+        key = {"runCount": 6, "idempotencyKey": "once"}
+        whole = {"items": [{"task": "hello"}] * 3}
+
+        def batch(path: str, body: Any, **headers: str) -> testing.Result:
+            return tenant.client.simulate_post(path, json=body, headers=headers)
+
+        assert batch("/api/v3/batches", key).status_code == 202
+        assert batch("/api/v3/batches", key).status_code == 202, "that one is counted already"
+        repeated = {"x-trigger-request-idempotency-key": "request-of-a-batch"}
+        for _ in range(2):
+            assert batch("/api/v2/tasks/batch", whole, **repeated).status_code == 202
+        refused = batch("/api/v3/batches", {"runCount": 2})
+        assert (refused.status_code, refused.json["code"]) == (429, "BATCH_RATE_LIMITED")
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert (refused.json["limit"], refused.json["remaining"], refused.json["title"]) == (10, 1, "Rate Limit Exceeded")
+        ahead = refused.json["reset"] / 1000 - time.time()
+        assert 9_000 < ahead <= 10_001, "in ms since the epoch"
+        assert refused.headers["x-ratelimit-reset"] == str(refused.json["reset"])
+        assert int(refused.headers["retry-after"]) == refused.json["secondsUntilReset"]
+        for path in ("/api/v2/tasks/batch", "/api/v1/tasks/batch"):
+            assert batch(path, whole).status_code == 429
+        count = "SELECT count(*) AS n FROM batches"
+        assert made.database.rows(count) == [{"n": 2}], "what was refused is not there"
+        assert batch("/api/v3/batches", {"runCount": 1}).status_code == 202
+        assert statuses(tenant.client, 1) == [200], "calls are another bucket"
+        installation = made.access.installation(made.clock())
+        assert installation
+        prod = {"Authorization": f"Bearer {installation.keys['prod']}"}
+        assert batch("/api/v3/batches", {"runCount": 10}, **prod).status_code == 202, "so is another environment's"
+
+
+def test_the_sdk_waits_for_room_and_says_what_was_too_much(databases: Databases, redis_url: str, tmp_path: Path) -> None:
+    with connected(databases, redis_url, tmp_path, batch_rate="2:1/10000") as made:
+        tenant = first_tenant(made)
+        client, slept = tenant.sdk(), []
+
+        def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            if len(slept) == 2:
+                made.redis.delete(keys.bucket(f"batches:{tenant.environment}"))
+
+        client.sleep = sleep
+        for _ in range(2):
+            assert tasks.batch_trigger("hello", [1, 2], client=client).run_count == 2
+        assert len(slept) == 2 and all(30 <= each <= 31 for each in slept), "as long as is told, but for what is too long"
+        client.sleep = lambda _: None
+        with pytest.raises(BatchRateLimitError, match="items of batches") as refused:
+            tasks.batch_trigger("hello", [1], client=client)
+        assert isinstance(refused.value, RateLimitError) and refused.value.status == 429
+        told = refused.value.retry_at
+        assert told and timedelta(seconds=9_000) < told - datetime.now(UTC) <= timedelta(seconds=10_001)
+
+
+@pytest.mark.parametrize("rate", ["off", "3:1/10000"])
+def test_a_batch_beyond_the_bucket_is_let_in_once(databases: Databases, redis_url: str, tmp_path: Path, rate: str) -> None:
+    with connected(databases, redis_url, tmp_path, batch_rate=rate) as made:
+        client = first_tenant(made).client
+        answers = [client.simulate_post("/api/v3/batches", json={"runCount": 900}).status_code for _ in range(2)]
+        assert answers == ([202, 202] if rate == "off" else [202, 429])
 
 
 def test_while_redis_is_away_nobody_is_counted(databases: Databases, tmp_path: Path) -> None:

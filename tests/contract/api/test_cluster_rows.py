@@ -16,7 +16,8 @@ from sojourn.nomad_jobs.client import NomadError, NotThere
 from sojourn.nomad_jobs.sites import Site
 from sojourn.nomad_jobs.spec import Terms
 from sojourn.scheduler.placement.base import CannotPlace, ExecutorSpec
-from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
+from sojourn.scheduler.placement.limits import Limits
+from sojourn.scheduler.placement.nomad import NomadPlacement
 from tests.contract.api.conftest import Tenant
 from tests.contract.api.test_identity import CLUSTER, NAMESPACE, Cluster, Placed, Swap, cluster, placed, swap
 from tests.support.stack import until
@@ -157,7 +158,7 @@ def test_an_executor_whose_allocation_nomad_has_forgotten_ends(platform: Platfor
 
     nomad = Restored()
     placement = make(nomad, Limits(unheard=0))
-    placement._compare()
+    placement._watch.compare()
     assert placed.executor in {each.executor for each in placement.living()}, "what may run is not judged"
     nomad.status = "complete"
     until(lambda: ended(platform, placed), PATIENCE, "it ended")
@@ -191,7 +192,7 @@ def test_what_could_not_be_stopped_is_tried_again(make: Make, another: Another) 
         placement.place(order)
     until(lambda: nomad.stopped, PATIENCE, "its child is stopped")
     assert nomad.stopped[0].endswith(f"/dispatch-{order.executor}")
-    until(lambda: not placement._unstopped, PATIENCE, "it is not tried for ever")
+    until(lambda: not placement._stopping._failed, PATIENCE, "it is not tried for ever")
 
 
 def test_a_scheduler_that_stands_by_knows_what_the_other_placed(platform: Platform, tenant: Tenant, make: Make) -> None:
@@ -205,7 +206,7 @@ def test_an_executor_that_is_not_known_yet_is_stopped(platform: Platform, tenant
     standby = make(nomad, Limits(undispatched=900), may_watch=lambda: False)
     later = Placed(platform, tenant)
     platform.executors.dispatched(later.executor, "its-child")
-    standby._living.pop(later.executor, None)
+    standby._roster.strike(later.executor)
     standby.stop(later.executor, 0)
     until(lambda: nomad.stopped == ["its-child"], PATIENCE, "its job is stopped")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -98,3 +99,26 @@ def test_schedules_are_those_of_the_version_that_is_current(tenant: Tenant) -> N
     assert declared() == 0
     tenant.client.simulate_post(f"{PATH}/{with_it['version']}/promote", params={"allowRollbacks": "true"})
     assert declared() == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("1e999", "a number that is too large"),
+        ('{"a": [-1e400]}', "a number that is too large"),
+        (r'"a\u0000"', "a NUL character"),
+        (r'{"\\\u0000": 1}', "a NUL character"),
+        (r'"\ud800"', "half of a surrogate pair"),
+        (r'"\\u0000 \ud83d\ude00"', None),
+    ],
+)
+def test_a_schema_that_cannot_be_kept_is_refused(tenant: Tenant, value: str, says: str | None) -> None:
+    body = deployment(["schemed"])
+    body["manifest"]["tasks"][0]["payloadSchema"] = {"title": "HERE"}
+    text = json.dumps(body).replace('"HERE"', value)
+    answer = tenant.client.simulate_post(PATH, body=text, headers={"Content-Type": "application/json"})
+    if says is None:
+        assert answer.status_code == 200
+        return
+    assert (answer.status_code, answer.json["field"]) == (422, "manifest.tasks.0.payloadSchema"), answer.text
+    assert says in answer.json["error"]

@@ -147,6 +147,16 @@ REFUSED: dict[str, Callable[[Cluster, Placed], str]] = {
     "no algorithm": lambda cluster, placed: jwt.encode(placed.claims(), "", algorithm="none", headers={"kid": cluster.kid}),
     "no key id": lambda cluster, placed: jwt.encode(placed.claims(), cluster.key, algorithm="RS256"),
     "changed claims": lambda cluster, placed: _changed(cluster.sign(placed.claims())),
+    "an expiry without end": lambda cluster, placed: cluster.sign(_raw(placed.claims(), exp=float("inf"))),
+    "an expiry that is not a number": lambda cluster, placed: cluster.sign(_raw(placed.claims(), exp=float("nan"))),
+    "an expiry that is true": lambda cluster, placed: cluster.sign(_raw(placed.claims(), exp=True)),
+    "a beginning without beginning": lambda cluster, placed: cluster.sign(_raw(placed.claims(), nbf=float("-inf"))),
+    "a key of its own": lambda cluster, placed: _with_its_key(cluster, placed.claims()),
+    "something critical": lambda cluster, placed: jwt.encode(
+        placed.claims(), cluster.key, algorithm="RS256", headers={"kid": cluster.kid, "crit": ["exp"]}
+    ),
+    "encrypted": lambda cluster, placed: ".".join(["e30"] * 5),
+    "a megabyte": lambda cluster, placed: cluster.sign(placed.claims()) + "x" * 1_000_000,
     "no token": lambda cluster, placed: "nothing",
     "an executor's credential": lambda cluster, placed: placed.order.credential,
     "two dots of nothing": lambda cluster, placed: "e30.e30.e30",
@@ -297,6 +307,12 @@ def _without(claims: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _raw(claims: dict[str, Any], **more: Any) -> dict[str, Any]:
     return claims | more
+
+
+def _with_its_key(cluster: Cluster, claims: dict[str, Any]) -> str:
+    """Signed by a key that the token itself brings along, under the name of the cluster's."""
+    other = Cluster()
+    return other.sign(claims, kid=cluster.kid, jwk=other.jwk, jku="http://127.0.0.1/", x5u="http://127.0.0.1/")
 
 
 def _changed(token: str) -> str:

@@ -397,6 +397,33 @@ def test_one_that_never_has_its_turn_expires(platform: Platform, tenant: Tenant,
     assert not kept(platform, tenant, run, now + timedelta(days=4))
 
 
+def test_one_that_has_begun_and_waits_in_a_paused_queue_expires(
+    platform: Platform, tenant: Tenant, worker: testing.TestClient
+) -> None:
+    """Its first attempt failed, and the queue was paused meanwhile: the run that has ended is not kept for ever either."""
+    run = is_cancelled_before_it_ran(platform, tenant, worker)
+    tell(platform)
+    work = ask(worker, wait=0, served=1)["work"]
+    failed = {"ok": False, "error": {"type": "BUILT_IN_ERROR", "name": "ValueError", "message": "no"},
+              "retry": {"delay": 60_000, "timestamp": 0}}  # fmt: skip
+    finish(worker, work, failed)
+    path = "/api/v1/queues/sojourn%2Fhooks/pause"
+    assert tenant.client.simulate_post(path, json={"type": "custom", "action": "pause"}).status_code == 200
+    late = platform.clock() + timedelta(days=5)
+    assert platform.expiring.expire(late, 1_000) == 0, "it waits for its retry, not for its turn"
+    assert platform.expiring.queue_due(late, 1_000) == 1
+    [hook] = hooks_of(platform, run)
+    assert (hook["snapshot_status"], hook["attempt"]) == ("QUEUED", 1)
+    platform.expiring.expire(late + endings.LONGEST_WAIT - timedelta(minutes=1), 1_000)
+    assert kept(platform, tenant, run, late + timedelta(days=2))
+    assert platform.expiring.expire(late + endings.LONGEST_WAIT + timedelta(minutes=1), 1_000) == 1
+    [hook] = hooks_of(platform, run)
+    assert (hook["status"], hook["snapshot_status"]) == ("EXPIRED", "FINISHED")
+    assert not kept(platform, tenant, run, late + timedelta(days=9))
+    assert tenant.client.simulate_post(path, json={"type": "custom", "action": "resume"}).status_code == 200
+    assert "work" not in ask(worker, wait=0, served=1)
+
+
 def test_what_a_hook_triggers_is_one_deeper(platform: Platform, tenant: Tenant, worker: testing.TestClient) -> None:
     """A hook that triggers its own task goes on for ever; the depth says how far it is."""
     first = run = is_cancelled_before_it_ran(platform, tenant, worker)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from falcon import testing
 
+from sojourn.control_plane.store import run_lists, run_streams
 from sojourn.control_plane.wiring import Platform
 from sojourn.web.session import COOKIE
 from tests.contract.api.conftest import HOST, Tenant, executor
@@ -79,6 +81,54 @@ def test_the_list_is_narrowed_and_goes_on(tenant: Tenant, anonymous: testing.Tes
     assert "No run fits" in look(anonymous, "/", cookies, task="many", status="COMPLETED").text
 
 
+def test_the_list_is_narrowed_by_any_filter(
+    tenant: Tenant, platform: Platform, anonymous: testing.TestClient, cookies: dict[str, str]
+) -> None:
+    failed, other = (tenant.trigger("narrowed", tags=["a&b"], test=True) for _ in range(2))
+    platform.database.rows(
+        "UPDATE runs SET status = 'FAILED', snapshot_status = 'FINISHED', finished_at = now(), error = %s WHERE id = %s",
+        '{"type": "BUILT_IN_ERROR", "name": "ValueError"}',
+        failed,
+    )
+    first = look(
+        anonymous, "/", cookies, error="ValueError", tag="a&b", test="true", period="1h", queue="task/narrowed"
+    ).text
+    assert failed in first and other not in first
+    assert 'value="a&amp;b"' in first and "<details open>" in first
+    assert "<details>" in look(anonymous, "/", cookies, error="ValueError").text
+    assert "No run fits" in look(anonymous, "/", cookies, error="ValueError", to="2020-01-01").text
+
+
+def test_where_runs_that_fit_are_rare_the_page_leads_further_back(
+    tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        tenant.trigger("rare", tags=["x"] if number % 2 else ["y"], queue={"name": "p" if number % 2 else "q"})
+    monkeypatch.setattr(run_streams, "_FIRST", 1)
+    monkeypatch.setattr(run_streams, "_LEAST", 1)
+    monkeypatch.setattr(run_lists, "PATIENCE", 1)
+    seen, page = 0, look(anonymous, "/", cookies, tag="x", queue="q").text
+    while following := re.search(r'<a href="([^"]+)">Look further back', page):
+        assert "None so far" in page and "tag=x" in following[1]
+        seen += 1
+        page = anonymous.simulate_get(following[1].replace("&amp;", "&"), cookies=cookies, host=HOST).text
+    assert seen and "No run fits" in page
+
+
+def test_a_list_that_takes_too_long_says_so(
+    tenant: Tenant,
+    platform: Platform,
+    anonymous: testing.TestClient,
+    cookies: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_lists, "PAGE_SECONDS", 0.05)
+    with ThreadPoolExecutor(1) as elsewhere, platform.database.transaction():
+        platform.database.rows("LOCK TABLE run_facets")
+        answer = elsewhere.submit(look, anonymous, "/", cookies, tag="x").result(20)
+    assert answer.status_code == 422 and "too long" in answer.text
+
+
 @pytest.mark.parametrize(
     "params", [{"status": "NOPE"}, {"after": "' OR 1=1"}, {"task": "\x00"}, {"before": "run_1"}, {"fragment": "\x00"}]
 )
@@ -117,6 +167,49 @@ def test_a_page_that_has_not_changed_is_not_sent_again(
     tag = look(anonymous, path, cookies).headers["etag"]
     again = anonymous.simulate_get(path, cookies=cookies, host=HOST, headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_an_address_without_a_page_is_one_for_browsers_and_an_error_for_programs(anonymous: testing.TestClient) -> None:
+    page = anonymous.simulate_get("/tasks", headers=BROWSER, host=HOST)
+    assert page.status_code == 404 and "No such page" in page.text and '<a href="/">All runs</a>' in page.text
+    for path, headers in (("/tasks", {"Accept": "application/json"}), ("/api/v1/nothing", BROWSER)):
+        assert anonymous.simulate_get(path, headers=headers, host=HOST).json["code"] == "NOT_FOUND"
+    assert anonymous.simulate_post("/tasks", headers=BROWSER, host=HOST).json["code"] == "NOT_FOUND"
+
+
+def test_a_run_that_is_not_there_leads_back(anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    page = look(anonymous, "/runs/run_" + "0" * 26, cookies).text
+    assert "No such run" in page and '<a href="/">All runs</a>' in page
+    assert "All runs" not in look(anonymous, "/").text  # which needs a session first
+
+
+def test_pages_lead_to_the_reference_and_back(anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    assert '<a href="/reference">API reference</a>' in look(anonymous, "/", cookies).text
+    assert '<a href="/">Runs</a>' in look(anonymous, "/reference").text
+
+
+def test_pages_have_heads(tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:
+    for path in ("/", f"/runs/{tenant.trigger('headed')}", "/reference", "/static/style.css"):
+        answer = anonymous.simulate_head(path, cookies=cookies, host=HOST)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_a_log_line_s_properties_are_shown_as_they_are(
+    platform: Platform, tenant: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]
+) -> None:
+    version = tenant.deploy(["page-of-lines"])["id"]
+    run = tenant.trigger("page-of-lines")
+    player = Player(executor(platform, tenant, version, "executor_of_lines"))
+    player.next()
+    line = {"n": 1, "at": "2026-03-04T12:00:00Z", "stream": "logger", "level": "ERROR", "message": "bad"}
+    told = player.post("logs", player.held(lines=[{**line, "properties": {"error": "'ä' <b>"}}], dropped=0))
+    assert told.status_code == 200
+    shown = look(anonymous, f"/runs/{run}", cookies).text
+    assert "{&#34;error&#34;: &#34;&#39;ä&#39; &lt;b&gt;&#34;}" in shown and "u0027" not in shown
+    assert "Sojourn 0." in shown  # the release, not the run's version
 
 
 def test_what_is_anothers_is_not_there(stranger: Tenant, anonymous: testing.TestClient, cookies: dict[str, str]) -> None:

@@ -11,7 +11,13 @@ from falcon import testing
 from sojourn.control_plane import administration, wsgi
 from sojourn.control_plane.api.auth import Gate
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.api.project_replies import EnvironmentReply, ProjectReply, ProjectsReply, WhoamiReply
+from sojourn.control_plane.api.project_replies import (
+    EnvironmentReply,
+    OpenedReply,
+    ProjectReply,
+    ProjectsReply,
+    WhoamiReply,
+)
 from sojourn.control_plane.config import SettingError
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant
@@ -110,3 +116,13 @@ def test_a_projects_route_is_opened_by_either(
     assert opened(tenant.key, "proj_other", "dev") is None
     assert opened(made["token"], "proj_other", "dev") is None
     assert opened("tr_pat_" + "x" * 40, ref, "dev") == "PERSONAL_TOKEN_REFUSED"
+
+
+def test_what_a_key_opens(tenant: Tenant, sibling: Tenant, platform: Platform) -> None:
+    installation = platform.access.installation(platform.clock())
+    assert installation
+    for each, slug in ((tenant, "dev"), (sibling, "prod")):
+        told = each.client.simulate_get("/api/v1/environment").json
+        OpenedReply.model_validate(told)
+        assert (told["id"], told["slug"], told["project"]["ref"]) == (each.environment, slug, installation.project_ref)
+    assert testing.TestClient(tenant.client.app).simulate_get("/api/v1/environment").status_code == 401

@@ -195,11 +195,14 @@ def test_who_may_read_a_waitpoint_is_not_shown_what_completes_it(tenant: Tenant,
 # --- refused
 
 
-def forged(tenant: Tenant, now: datetime, header: dict[str, Any], key: str | None = None) -> str:
+HS256 = {"alg": "HS256", "typ": "JWT"}
+
+
+def forged(tenant: Tenant, now: datetime, header: dict[str, Any], key: str | None = None, **other: Any) -> str:
     """Signed by hand, as no library would."""
     import hmac
 
-    parts = [json.dumps(part).encode() for part in (header, claims(tenant, now))]
+    parts = [json.dumps(part).encode() for part in (header, claims(tenant, now) | other)]
     signed = ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
     mark = hmac.digest((key or "").encode(), signed.encode(), "sha256") if key is not None else b"x"
     return f"{signed}.{urlsafe_b64encode(mark).rstrip(b'=').decode()}"
@@ -231,6 +234,11 @@ def test_forgeries(tenant: Tenant, stranger: Tenant, sibling: Tenant, app: wsgi.
         "no audience": signed(aud=None),
         "expired": signed(exp=past),
         "no end": signed(exp=None),
+        "an end that is a text": forged(tenant, now, HS256, tenant.key, exp="9999999999"),
+        "an end that is true": forged(tenant, now, HS256, tenant.key, exp=True),
+        "an end that is no number": forged(tenant, now, HS256, tenant.key, exp=float("nan")),
+        "an end without end": forged(tenant, now, HS256, tenant.key, exp=float("inf")),
+        "a beginning without beginning": forged(tenant, now, HS256, tenant.key, nbf=float("-inf")),
         "an end that is none": signed(exp=10**30),
         "not yet": signed(nbf=int(now.timestamp()) + 3600),
         "another hash": signed(algorithm="HS512"),
@@ -238,6 +246,15 @@ def test_forgeries(tenant: Tenant, stranger: Tenant, sibling: Tenant, app: wsgi.
         "no hash, but signed": forged(tenant, now, {"alg": "none", "typ": "JWT"}, tenant.key),
         "an algorithm that is a list": forged(tenant, now, {"alg": ["HS256"]}, tenant.key),
         "something critical": forged(tenant, now, {"alg": "HS256", "crit": ["exp"]}, tenant.key),
+        "a key of its own": forged(tenant, now, HS256 | {"jwk": {"kty": "oct", "k": "eA"}}, "x"),
+        "an address of keys": forged(tenant, now, HS256 | {"jku": "http://127.0.0.1/", "x5u": "http://127.0.0.1/"}, "x"),
+        "a key that is a file": forged(tenant, now, HS256 | {"kid": "../../../../dev/null"}, ""),
+        "a key that is SQL": forged(tenant, now, HS256 | {"kid": "' UNION SELECT 'x' --"}, "x"),
+        "an asymmetric algorithm": forged(tenant, now, {"alg": "RS256", "typ": "JWT"}, tenant.key),
+        "encrypted": ".".join(["e30"] * 5),
+        "a token in a token": forged(tenant, now, HS256 | {"cty": "JWT"}, tenant.key, sub=good),
+        "a megabyte": good + "x" * 1_000_000,
+        "nothing at all": "..",
         "another body": ".".join(tampered),
         "no signature": good.rpartition(".")[0] + ".",
         "scopes that are a text": signed(scopes="admin"),

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from sojourn.control_plane import administration
 from sojourn.control_plane.api.replies import RunsReply
 from sojourn.control_plane.domain import ids
-from sojourn.control_plane.store import run_lists
+from sojourn.control_plane.engine.indexing import entry_of
+from sojourn.control_plane.store import run_lists, run_streams
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.run_lists import RunFilters
 from sojourn.control_plane.wiring import Platform
@@ -141,6 +142,18 @@ def test_a_list_shows_no_payloads(tenant: Tenant, platform: Platform) -> None:
     tenant.trigger("a", payload={"secret": 1})
     (run,) = platform.run_lists.page(tenant.environment, RunFilters()).runs
     assert run.payload is None and run.output is None
+
+
+def test_the_sweep_loads_no_payloads(tenant: Tenant, platform: Platform) -> None:
+    """It looks at a thousand runs at a time."""
+    parent = tenant.trigger("a", payload={"secret": 1})
+    tenant.trigger("b", payload={"secret": 2}, parentRunId=parent)
+    live = platform.runs.live(tenant.organization, ["QUEUED"], "", 10)
+    newest = platform.runs.newest_queued(tenant.organization, platform.clock(), 10)
+    children = platform.runs.children(parent, 10)
+    assert (len(live), len(newest), len(children)) == (2, 2, 1)
+    assert {run.payload for run in (*live, *newest, *children)} == {None}
+    assert entry_of(live[0]).organization == tenant.organization
 
 
 def test_a_cursor_holds_for_its_filters_alone(tenant: Tenant, sibling: Tenant) -> None:
@@ -275,15 +288,15 @@ def test_runs_that_wait_for_their_version_change_their_queue(platform: Platform,
 
 
 def insert(platform: Platform, tenant: Tenant, version: str, number: int, drawn: tuple[Any, ...]) -> Run:
-    task, tags, machine, region, status, is_test, versioned = drawn
+    task, tags, machine, region, status, is_test, versioned, error = drawn
     at = START + timedelta(seconds=number)
     run_id = ids.make("run", at, number.to_bytes(ids.RANDOM_BYTES, "big"))
     standing = {"QUEUED": "QUEUED", "DELAYED": "DELAYED"}.get(status, "FINISHED")
     platform.database.rows(
         "INSERT INTO runs (id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, queue,"
         " machine, region, max_attempts, tags, source, is_test, version_id, created_at, updated_at, available_at,"
-        " finished_at)"
-        " SELECT %s, organization_id, project_id, id, %s, %s, 1, %s, %s, %s, %s, 3, %s, 'api', %s, %s, %s, %s, %s, %s"
+        " finished_at, error)"
+        " SELECT %s, organization_id, project_id, id, %s, %s, 1, %s, %s, %s, %s, 3, %s, 'api', %s, %s, %s, %s, %s, %s, %s"
         " FROM environments WHERE id = %s",
         run_id,
         task,
@@ -299,6 +312,7 @@ def insert(platform: Platform, tenant: Tenant, version: str, number: int, drawn:
         at,
         at,
         at if standing == "FINISHED" else None,
+        json.dumps(error) if error else None,
         tenant.environment,
     )
     found = platform.runs.find(tenant.environment, run_id)
@@ -306,6 +320,8 @@ def insert(platform: Platform, tenant: Tenant, version: str, number: int, drawn:
     return found
 
 
+ERRORS = ({"type": "BUILT_IN_ERROR", "name": "ValueError"}, {"type": "INTERNAL_ERROR", "code": "MAX_DURATION_EXCEEDED"})
+ENDED_OTHERWISE = ("FAILED", "CANCELED")
 STATUSES = ("QUEUED", "DELAYED", "COMPLETED", "FAILED", "CANCELED")
 RUNS = st.lists(
     st.tuples(
@@ -316,26 +332,59 @@ RUNS = st.lists(
         st.sampled_from(STATUSES),
         st.booleans(),
         st.booleans(),
+        st.sampled_from((None, *ERRORS)),
     ),
     max_size=12,
 )
-SOME = st.frozensets
-MOMENTS = st.none() | st.integers(0, 12).map(lambda n: START + timedelta(seconds=n))
+MOMENTS = st.none() | st.none() | st.integers(0, 12).map(lambda n: START + timedelta(seconds=n))
+
+
+def some(*values: str) -> st.SearchStrategy[list[str]]:
+    """Values of a filter; none most of the time, as with all filters at once hardly any run fits."""
+    return st.just([]) | st.just([]) | st.sets(st.sampled_from(values), min_size=1).map(sorted)
+
+
 FILTERS = st.builds(
     RunFilters,
-    statuses=SOME(st.sampled_from(STATUSES)).map(sorted),
-    tasks=SOME(st.sampled_from((*TASKS, "none"))).map(sorted),
-    tags=SOME(st.sampled_from(TAGS)).map(sorted),
-    machines=SOME(st.sampled_from(MACHINES)).map(sorted),
-    regions=SOME(st.sampled_from(REGIONS)).map(sorted),
-    is_test=st.none() | st.booleans(),
+    statuses=some(*STATUSES),
+    tasks=some(*TASKS, "none"),
+    tags=some(*TAGS),
+    machines=some(*MACHINES),
+    regions=some(*REGIONS),
+    errors=some("ValueError", "INTERNAL_ERROR", "none"),
+    is_test=st.none() | st.none() | st.booleans(),
     created_from=MOMENTS,
     created_to=MOMENTS,
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(drawn=RUNS, filters=FILTERS, versioned=st.booleans(), size=st.integers(1, 5))
+def pages_of(platform: Platform, tenant: Tenant, filters: RunFilters, size: int) -> tuple[list[str], list[str]]:
+    """The ids of all pages, from the newest on and, newest first as well, back from the oldest on."""
+    found: list[list[str]] = []
+    after: str | None = None
+    while not found or after:
+        page = platform.run_lists.page(tenant.environment, filters, after=after, size=size)
+        found.append([run.id for run in page.runs])
+        after = page.next
+    back: list[list[str]] = []
+    before: str | None = "run_" + "0" * 26
+    while before:
+        page = platform.run_lists.page(tenant.environment, filters, before=before, size=size)
+        back.insert(0, [run.id for run in page.runs])
+        before = page.previous
+    assert max(map(len, (*found, *back))) <= size
+    return list(itertools.chain.from_iterable(found)), list(itertools.chain.from_iterable(back))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    drawn=RUNS,
+    filters=FILTERS,
+    versioned=st.sampled_from((False, False, True)),
+    size=st.integers(1, 5),
+    window=st.sampled_from((1, 3, 250)),
+    patience=st.sampled_from((1, 4, 1_000)),
+)
 def test_any_filters_find_what_they_say(
     platform: Platform,
     tenant: Tenant,
@@ -344,25 +393,91 @@ def test_any_filters_find_what_they_say(
     filters: RunFilters,
     versioned: bool,
     size: int,
+    window: int,
+    patience: int,
 ) -> None:
+    """However few entries are read at a time, and however soon a page is given up."""
     platform.database.rows("DELETE FROM runs")
     runs = [insert(platform, tenant, versions[0]["id"], number, each) for number, each in enumerate(drawn)]
     if versioned:
         filters = replace(filters, versions=[versions[0]["version"], "20200101.1"])
     expected = [run.id for run in reversed(runs) if fits(run, filters)]
-    found: list[str] = []
-    after = None
-    while True:
-        listed = platform.run_lists.page(tenant.environment, filters, after=after, size=size)
-        found += [run.id for run in listed.runs]
-        if listed.next is None:
-            break
-        after = listed.next
-    assert found == expected
     beyond = ids.make("run", START + timedelta(days=1), bytes(ids.RANDOM_BYTES))
-    assert platform.run_lists.count(tenant.environment, filters, beyond) == len(expected)
     again = RunFilters.of_document(filters.document())
-    assert [run.id for run in platform.run_lists.below(tenant.environment, again, beyond, 100)] == expected
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(run_streams, "_FIRST", window)
+        patched.setattr(run_streams, "_LEAST", 1)
+        patched.setattr(run_lists, "PATIENCE", patience)
+        assert pages_of(platform, tenant, filters, size) == (expected, expected)
+        assert platform.run_lists.count(tenant.environment, filters, beyond) == len(expected)
+        assert [run.id for run in platform.run_lists.below(tenant.environment, again, beyond, 100)] == expected
+
+
+def test_a_page_is_given_up_where_filters_hardly_meet(
+    tenant: Tenant, platform: Platform, versions: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is short, or empty, and the next one goes on from there; whoever goes through them finds all."""
+    drawn = [("x", "micro"), *[("x", "small-1x"), ("y", "micro")] * 4]
+    runs = [
+        insert(platform, tenant, versions[0]["id"], number, ("a", [tag], machine, "far", "QUEUED", False, True, None))
+        for number, (tag, machine) in enumerate(drawn)
+    ]
+    for module, name, value in ((run_streams, "_FIRST", 2), (run_streams, "_LEAST", 1), (run_lists, "PATIENCE", 2)):
+        monkeypatch.setattr(module, name, value)
+    query, found = {"filter[tag]": "x", "filter[machine]": "micro"}, []
+    answer = tenant.client.simulate_get("/api/v1/runs", params=query).json
+    assert answer["data"] == []
+    while following := answer["pagination"].get("next"):
+        answer = tenant.client.simulate_get("/api/v1/runs", params={**query, "page[after]": following}).json
+        found += answer["data"]
+    assert [each["id"] for each in found] == [runs[0].id]
+
+
+def test_the_filter_with_the_fewest_runs_just_there_leads(
+    tenant: Tenant, platform: Platform, versions: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the other, which are all newer or all older, are not looked through, whichever way the list is read."""
+    tags = ["x"] * 5 + ["y"] * 9 + ["z"] * 5
+    runs = [
+        insert(platform, tenant, versions[0]["id"], number, ("a", [tag], "micro", "far", "QUEUED", False, True, None)).id
+        for number, tag in enumerate(tags)
+    ]
+    monkeypatch.setattr(run_streams, "_FIRST", 4)
+    monkeypatch.setattr(run_streams, "_LEAST", 1)
+    monkeypatch.setattr(run_lists, "PATIENCE", 1)
+    old, new = RunFilters(tags=["x"], machines=["micro"]), RunFilters(tags=["z"], machines=["micro"])
+    page = platform.run_lists.page(tenant.environment, old)
+    assert ([run.id for run in page.runs], page.next) == (runs[4:0:-1], runs[1])
+    page = platform.run_lists.page(tenant.environment, new, before="run_" + "0" * 26)
+    assert ([run.id for run in page.runs], page.previous) == (runs[-2:-6:-1], runs[-2])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tasks", "a"), ("tags", "x"), ("machines", "micro"), ("queues", "task/a"), ("is_test", True), ("versions", None)],
+)
+def test_how_runs_ended_is_found_without_a_look_at_others(
+    tenant: Tenant,
+    platform: Platform,
+    versions: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: Any,
+) -> None:
+    """Whatever else is asked, and however many there are of both."""
+    for number in range(8):
+        fails = number % 2
+        drawn = ("b", ["y"], "small-1x", "far", "FAILED", False, False, ERRORS[0]) if fails else (
+            "a", ["x"], "micro", "far", "COMPLETED", True, True, None
+        )  # fmt: skip
+        insert(platform, tenant, versions[0]["id"], number, drawn)
+    for module, constant, small in ((run_streams, "_FIRST", 1), (run_streams, "_LEAST", 1), (run_lists, "PATIENCE", 1)):
+        monkeypatch.setattr(module, constant, small)
+    one: Any = {name: True if value is True else [value or versions[0]["version"]]}
+    page = platform.run_lists.page(tenant.environment, RunFilters(statuses=["FAILED"], **one))
+    assert page == run_lists.Page([], None, None)
+    assert platform.run_lists.page(tenant.environment, RunFilters(errors=["INTERNAL_ERROR"])).next is None
+    assert platform.run_lists.page(tenant.environment, RunFilters(statuses=["COMPLETED"], **one), size=1).runs
 
 
 def fits(run: Run, filters: RunFilters) -> bool:
@@ -375,6 +490,10 @@ def fits(run: Run, filters: RunFilters) -> bool:
         and (not filters.regions or run.region in filters.regions)
         and (not filters.versions or run.version_id is not None)
         and (filters.is_test is None or run.is_test == filters.is_test)
+        and (
+            not filters.errors
+            or (run.status in ENDED_OTHERWISE and bool({*(run.error or {}).values()} & {*filters.errors}))
+        )
         and (filters.created_from is None or run.created_at >= filters.created_from)
         and (filters.created_to is None or run.created_at <= filters.created_to)
     )

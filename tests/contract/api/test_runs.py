@@ -226,7 +226,7 @@ def test_a_page_leads_back(tenant: Tenant) -> None:
         ({"filter[status]": "COMPLETED"}, []),
         ({"filter[createdAt][period]": "1h"}, ["b", "a"]),
         ({"filter[createdAt][from]": "2100-01-01"}, []),
-        ({"filter[createdAt][to]": "946684800000"}, []),
+        ({"filter[createdAt][to]": "978307200000"}, []),
         ({"filter[version]": "20200101.1"}, []),
         ({"filter[taskIdentifier]": "filter-a"}, ["a"]),
     ],
@@ -302,6 +302,25 @@ def test_executors_of_one_machine_are_all_in_one_region(tenant: Tenant) -> None:
     assert (answer.status_code, answer.json["code"]) == (422, "REGION_UNKNOWN")
     assert answer.json["error"] == "there is no region 'eu': there are default"
     assert "placement on Nomad" in answer.json["nextStep"]
+
+
+@pytest.mark.parametrize("ttl", ["77s", 0, None])
+def test_a_replay_has_as_long_as_the_run_had(tenant: Tenant, sibling: Tenant, platform: Platform, ttl: Any) -> None:
+    for owner in (tenant, sibling):
+        run = owner.trigger(**({} if ttl is None else {"ttl": ttl}))
+        again = owner.client.simulate_post(f"/api/v1/runs/{run}/replay").json["id"]
+        rows = platform.database.rows("SELECT ttl_seconds FROM runs WHERE id = ANY(%s)", [run, again])
+        assert len(rows) == 2 and rows[0] == rows[1]
+
+
+def test_a_run_with_many_children_has_its_parent_and_its_root(tenant: Tenant) -> None:
+    root = tenant.trigger("family")
+    parent = tenant.trigger("family", parentRunId=root)
+    run = tenant.trigger("family", parentRunId=parent)
+    children = [tenant.trigger("family", parentRunId=run) for _ in range(101)]
+    related = tenant.client.simulate_get(f"/api/v3/runs/{run}").json["relatedRuns"]
+    assert (related["root"]["id"], related["parent"]["id"]) == (root, parent)
+    assert len(related["children"]) == 100 and {child["id"] for child in related["children"]} < set(children)
 
 
 def test_a_replay_is_a_new_run_like_the_old_one(tenant: Tenant) -> None:

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from sojourn.cli import batch_files
 from sojourn.cli.main import main
+from sojourn.control_plane.store import run_lists, run_streams
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk import batch_calls
 from sojourn.sdk.client import Client
@@ -64,6 +65,29 @@ def test_a_filter_that_is_given_again_is_taken_whole(invoke: Invoke, client: Cli
     token = client.create_token({"tags": ["x,y"]})["id"]
     assert token in invoke("tokens", "list", "--json", "--tag", "x,y", "--tag", "x,y")
     assert token not in invoke("tokens", "list", "--json", "--tag", "x,y")
+
+
+def test_a_list_is_filled_where_runs_that_fit_are_rare(
+    invoke: Invoke, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API answers with short pages there, which lead on."""
+    rare = {
+        client.trigger("hello", options={"tags": ["rare"], "machine": "micro" if number % 3 else "small-2x"})["id"]
+        for number in range(9)
+        if number % 3 or client.trigger("hello", options={"tags": ["other"], "machine": "small-2x"})
+    }
+    found = {run["id"] for run in client.list_runs({"filter[tag]": "rare", "filter[machine]": "micro"})["data"]}
+    assert len(found) == 6 and found < rare
+    monkeypatch.setattr(run_streams, "_FIRST", 1)
+    monkeypatch.setattr(run_streams, "_LEAST", 1)
+    monkeypatch.setattr(run_lists, "PATIENCE", 1)
+    assert len(client.list_runs({"filter[tag]": "rare", "filter[machine]": "micro"})["data"]) < 6
+    words = ["--tag", "rare", "--machine", "micro", "--json"]
+    listed = json.loads(invoke("runs", "list", *words))
+    assert {run["id"] for run in listed["data"]} == found and "next" not in listed["pagination"]
+    first = json.loads(invoke("runs", "list", *words, "--limit", "4"))
+    rest = json.loads(invoke("runs", "list", *words, "--after", first["pagination"]["next"]))
+    assert len(first["data"]) == 4 and {run["id"] for run in (*first["data"], *rest["data"])} == found
 
 
 def test_what_happened_in_a_run(invoke: Invoke, client: Client) -> None:
@@ -195,3 +219,11 @@ def test_a_public_token(invoke: Invoke, client: Client, straight: Straight) -> N
     assert json.loads(invoke("keys", "token", "--scope", "read:runs", "--json")).keys() == {"token"}
     assert "30 days" in invoke("keys", "token", "--scope", "read:runs", "--expires", "90d", code=3)
     assert CliRunner().invoke(main, ["keys", "token"]).exit_code == 2
+
+
+def test_a_token_that_is_over_says_so(invoke: Invoke) -> None:
+    token = invoke("tokens", "create").splitlines()[0]
+    assert invoke("tokens", "complete", token, "--data", "1") == f"{token} is COMPLETED\n"
+    again = invoke("tokens", "complete", token, "--data", "2")
+    assert f"{token} was COMPLETED already: what it was completed with stays" in again
+    assert "output: 1" in invoke("tokens", "retrieve", token)

@@ -18,7 +18,6 @@ from sojourn.cli.main import main
 from sojourn.sdk import pages
 from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ConfigurationError, NotFoundError, UnprocessableError
-from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.registry import registry
 from sojourn.sdk.run import Runs
 from sojourn.sdk.schedule_state import Backfill, ScheduleState
@@ -29,18 +28,9 @@ Invoke = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def client(tenant: Tenant) -> Client:
-    """The SDK's client, straight into the application."""
-
-    def send(request: Request) -> Response:
-        headers = {name: value for name, value in request.headers.items() if name != "Authorization"}
-        path, _, query = request.path.partition("?")
-        answer = tenant.client.simulate_request(
-            request.method, path, query_string=query, body=request.body or b"", headers=headers
-        )
-        return Response(answer.status_code, answer.headers, answer.content)
-
+    """Of an environment with tasks to be scheduled."""
     tenant.deploy(["report", "other"])
-    return Client("http://api.test", tenant.key, transport=send, sleep=lambda _: None)
+    return tenant.sdk()
 
 
 @pytest.fixture(autouse=True)
@@ -168,3 +158,12 @@ def test_a_list_loses_and_repeats_nothing_while_the_loop_changes_it(
 
     assert asyncio.run(deleted()) >= len(made)
     assert list(schedules.list(client=client)) == []
+
+
+def test_when_a_tick_fires_is_shown(invoke: Invoke) -> None:
+    made = json.loads(invoke("create", "report", "0 0 1 1 *", "--key", "spread", "--window", "24h", "--json"))
+    fires = made["nextRunEffectiveAt"][:19].replace("T", " ")
+    assert f"fires: {fires} UTC, within its window" in invoke("get", made["id"])
+    assert fires in invoke("list")
+    plain = json.loads(invoke("create", "report", "0 0 1 1 *", "--key", "plain", "--json"))
+    assert "fires:" not in invoke("get", plain["id"])

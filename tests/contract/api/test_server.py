@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from sojourn.control_plane import config
 from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant
+from tests.support.web_server import serve
 
 TRIGGER = "/api/v1/tasks/served/trigger"
 
 
 @pytest.fixture(scope="module")
 def port(platform: Platform) -> Iterator[int]:
-    """A gunicorn that was handed a listening socket, so that connections wait until it is there."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    command = ["-m", "gunicorn", "-k", "gevent", "-b", f"fd://{listener.fileno()}", "--no-control-socket"]
-    process = subprocess.Popen(
-        [sys.executable, *command, "--log-level", "error", "sojourn.control_plane.serve:application()"],
-        env=os.environ | config.to_environment(platform.config),
-        pass_fds=[listener.fileno()],
-    )
-    yield listener.getsockname()[1]
-    process.terminate()
-    process.wait()
-    listener.close()
+    """Of a server whose connections wait until it is there."""
+    with serve(platform.config) as server:
+        yield server.port
 
 
 def exchange(port: int, tenant: Tenant, target: str, headers: str, body: bytes) -> tuple[int, bytes]:
@@ -133,16 +121,3 @@ def test_a_large_body_is_refused_and_the_connection_goes_on(port: int, tenant: T
 def test_an_address_that_names_no_task(port: int, tenant: Tenant, task: str) -> None:
     path = f"/api/v1/tasks/{task}/trigger"
     assert exchange(port, tenant, path, "Content-Length: 2\r\n", b"{}")[0] == 400
-
-
-@pytest.mark.parametrize(
-    ("headers", "statuses"),
-    [
-        ("X-Big: " + "x" * 65_536 + "\r\nContent-Length: 2\r\n", {431}),
-        ("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n", {400}),
-        ("Content-Length: 2\r\nContent-Length: 3\r\n", {400}),
-        ("Transfer-Encoding: \x0bchunked\r\n", {400, 501}),
-    ],
-)
-def test_what_is_not_http_never_arrives(port: int, tenant: Tenant, headers: str, statuses: set[int]) -> None:
-    assert exchange(port, tenant, TRIGGER, headers, b"{}")[0] in statuses

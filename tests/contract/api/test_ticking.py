@@ -197,6 +197,23 @@ def test_what_is_held_fires_as_soon_as_its_run_is_over(platform: Platform, tenan
     assert ticker.interval(soon) == 5
 
 
+@pytest.mark.parametrize(("overlap", "expected"), [("allow", [0, 1, 2]), ("queue", [0]), ("skip", [0]), ("replace", [0])])
+def test_what_is_held_is_looked_at_when_the_overlap_changes(
+    platform: Platform, tenant: Tenant, overlap: str, expected: list[int]
+) -> None:
+    """Two ticks stand in line behind a run; what is said of overlaps now holds for them, before the next tick comes."""
+    made = schedule(platform, tenant, overlap="queue")
+    assert [fire(platform, 0), fire(platform, 1), fire(platform, 2)] == [1, 0, 0]
+    body = {"task": "report", "cron": made.cron, "overlap": overlap}
+    assert tenant.client.simulate_put(f"/api/v1/schedules/{made.id}", json=body).status_code == 200
+    fire(platform, 2.5)
+    assert minutes(platform, made) == expected
+    stands = find(platform, made.id)
+    assert stands.held is (overlap in ("queue", "replace"))
+    if not stands.held:
+        assert fire(platform, 3) == (overlap == "allow")
+
+
 def test_replace(platform: Platform, tenant: Tenant) -> None:
     made = schedule(platform, tenant, overlap="replace")
     assert fire(platform, 0) == 1

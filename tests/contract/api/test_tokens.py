@@ -113,6 +113,19 @@ def test_a_run_goes_on_with_what_its_token_was_completed_with(platform: Platform
     }  # fmt: skip
 
 
+def test_b14_a_token_that_was_completed_before_it_is_waited_for(
+    platform: Platform, tenant: Tenant, anonymous: testing.TestClient
+) -> None:
+    """Nobody has to be there first: whoever waits later is told at once, and only of the first completion."""
+    worker = prepared(platform, tenant)
+    work, token = begun(tenant, worker), create(tenant)
+    assert call_back(anonymous, token, b'{"n": 1}').status_code == 200
+    assert call_back(anonymous, token, b'{"n": 2}').status_code == 200
+    told = wait(worker, work, {"key": "1:1", "kind": "token", "waitpoint": token["id"]})
+    assert told["state"] != "blocked" and told["done"]["1:1"]["output"] == '{"n":1}'
+    tenant.client.simulate_post(f"/api/v2/runs/{work['run']['id']}/cancel")
+
+
 def test_a_callback_of_an_address_that_was_made_up(tenant: Tenant, sibling: Tenant, anonymous: testing.TestClient) -> None:
     token, other = create(tenant), create(tenant)
     right = token["url"].rpartition("/")[2]

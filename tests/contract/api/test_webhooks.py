@@ -14,7 +14,13 @@ import pytest
 
 from sojourn import WebhookVerificationError
 from sojourn.control_plane import faults
-from sojourn.control_plane.api.replies import DeliveriesReply, WebhookReply, WebhookSecretReply, WebhooksReply
+from sojourn.control_plane.api.replies import (
+    DeliveriesReply,
+    DeliveryReply,
+    WebhookReply,
+    WebhookSecretReply,
+    WebhooksReply,
+)
 from sojourn.control_plane.domain import addresses
 from sojourn.control_plane.domain.delivering import EVENTS
 from sojourn.control_plane.engine import webhooks as cases
@@ -113,6 +119,30 @@ def statuses(tenant: Tenant, webhook: dict[str, Any]) -> list[str]:
 
 
 # --- what is sent
+
+
+def test_a_test_message_is_sent(tenant: Tenant, receiver: Receiver, post: Post) -> None:
+    webhook = create(tenant, f"{receiver.url}/hook")
+    for _ in range(2):
+        answer = tenant.client.simulate_post(f"{PATH}/{webhook['id']}/test")
+        assert answer.status_code == 200, answer.text
+        DeliveryReply.model_validate(answer.json)
+        assert (answer.json["event"], answer.json["status"], "run" in answer.json) == ("webhook.test", "PENDING", False)
+        post.go_on(lambda: statuses(tenant, webhook) == ["DELIVERED"])  # the newest alone is told
+        message = receiver.received[-1].message(webhook["secret"])
+        assert message["type"] == "webhook.test"
+        assert message["data"]["webhook"] == {"id": webhook["id"]} and "run" not in message["data"]
+        assert message["data"]["environment"]["id"] == tenant.environment
+    assert len(receiver.received) == 2 and deliveries(tenant, webhook)[0]["id"] == answer.json["id"]
+    tenant.client.simulate_post(f"{PATH}/{webhook['id']}/disable")
+    refused = tenant.client.simulate_post(f"{PATH}/{webhook['id']}/test")
+    assert (refused.status_code, refused.json["code"]) == (422, "WEBHOOK_INVALID")
+
+
+def test_an_address_that_is_not_allowed_says_what_is(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = tenant.client.simulate_post(PATH, json={"url": "http://169.254.169.254/"})
+    assert refused.status_code == 422 and "SOJOURN_WEBHOOK_NETWORKS lets messages go to " in refused.json["error"]
+    assert "start the stack again" in refused.json["nextStep"]
 
 
 def test_an_end_is_told(tenant: Tenant, receiver: Receiver, post: Post) -> None:

@@ -85,3 +85,12 @@ def test_a_webhook_is_changed_by_the_sdks_client(client: Client, invoke: Invoke)
     changed = client.update_webhook(made["id"], {"url": f"{URL}/2", "events": ["run.failed"]})
     assert (changed["url"], changed["events"]) == (f"{URL}/2", ["run.failed"])
     assert client.retrieve_webhook(made["id"]) == changed
+
+
+def test_a_webhook_is_changed_and_tried(invoke: Invoke) -> None:
+    made = json.loads(invoke("create", URL, "--event", "failed", "--json"))
+    assert "events: crashed" in (told := invoke("update", made["id"], f"{URL}/new", "--event", "crashed"))
+    assert f"{URL}/new" in told and "secret" not in told
+    sent = invoke("test", made["id"]).split()[0]
+    assert f"{sent}  webhook.test" in invoke("deliveries", made["id"]).replace("   ", "  ")
+    assert json.loads(invoke("test", made["id"], "--json"))["event"] == "webhook.test"

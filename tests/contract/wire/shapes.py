@@ -515,6 +515,18 @@ class Promoted(Shape):
     shortCode: str
 
 
+class OpenedProject(Shape):
+    ref: str
+    name: str
+
+
+class Opened(Shape):
+    id: str
+    slug: str
+    type: Literal["DEVELOPMENT", "STAGING", "PRODUCTION", "PREVIEW"]
+    project: OpenedProject
+
+
 class Claims(Shape):
     sub: str
     pub: Literal[True]

@@ -165,6 +165,7 @@ ROWS = (
     Row("PUT", "/api/v2/packets/wire.json", shapes.Upload),
     Row("GET", "/api/v1/packets/wire.json", shapes.Download),
     Row("POST", "/api/v1/auth/jwt/claims", shapes.Claims),
+    Row("GET", "/api/v1/environment", shapes.Opened),
     Row("POST", "/api/v1/auth/public-tokens", shapes.MadeToken, {"scopes": ["read:runs"], "expirationTime": "1h"}),
     Row("POST", "/api/v1/auth/jwt", shapes.MadeToken, {"claims": {"scopes": ["read:runs"]}}),
     Row("GET", "/api/v2/whoami", shapes.Who, headers=PERSON),

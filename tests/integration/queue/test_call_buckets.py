@@ -46,6 +46,23 @@ def test_a_large_bucket_is_asked_for_rarely_and_gives_no_more_for_it(redis_conne
     assert asked <= LARGE.capacity / LARGE.portion + (len(taken) - allowed) + len(buckets)
 
 
+def test_many_are_had_at_once_or_none(redis_connection: redis.Redis) -> None:
+    buckets = CallBuckets(redis_connection)
+    first, refused, rest = (buckets.take_all("a", SLOW, count) for count in (3, 3, 2))
+    assert (first, rest) == ((True, 2, 0), (True, 0, 0))
+    assert refused and (refused.allowed, refused.remaining) == (False, 2)
+    assert 9_900_000 < refused.wait_ms <= 10_000_000, "until there are three"
+
+
+def test_a_full_bucket_gives_more_than_it_holds_and_owes_it(redis_connection: redis.Redis) -> None:
+    buckets = CallBuckets(redis_connection)
+    assert buckets.take_all("a", SLOW, 12) == (True, 0, 0)
+    one = buckets.take_all("a", SLOW, 1)
+    assert one and not one.allowed and 79_000_000 < one.wait_ms <= 80_000_000, "seven are owed, and one is asked for"
+    again = buckets.take_all("a", SLOW, 12)
+    assert again and not again.allowed and 119_000_000 < again.wait_ms <= 120_000_000
+
+
 def test_threads_share_a_portion(redis_connection: redis.Redis) -> None:
     buckets, allowed = CallBuckets(redis_connection, lambda: 0.0), []
 

@@ -77,11 +77,16 @@ def server() -> Iterator[WorkerServer]:
     made.close()
 
 
-@pytest.fixture
-def content_hash(server: WorkerServer) -> str:
-    packed, content_hash = archive.pack(PROJECT)
+def offered(server: WorkerServer, project: Path) -> str:
+    """A project as a version that executors can fetch: its content hash."""
+    packed, content_hash = archive.pack(project)
     server.archives[content_hash] = packed
     return content_hash
+
+
+@pytest.fixture
+def content_hash(server: WorkerServer) -> str:
+    return offered(server, PROJECT)
 
 
 @pytest.fixture(params=["plain", "sandboxed"])

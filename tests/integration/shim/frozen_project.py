@@ -1,4 +1,4 @@
-"""Fixtures of modules whose tasks, written in `TASKS`, are run by a real shim and frozen by criu."""
+"""Fixtures of modules whose tasks are run by a real shim and frozen by criu; they may be written in `TASKS`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.integration.shim.conftest import offered
 from tests.integration.shim.freezing_server import FreezingServer
-from tests.support.criu import needs_criu
-
-from sojourn.sdk import archive
+from tests.support.freezers import needs_freezing
 
 
 @pytest.fixture
 def server() -> Iterator[FreezingServer]:
-    needs_criu()
+    needs_freezing()
     made = FreezingServer()
     yield made
     made.close()
@@ -31,6 +30,4 @@ def content_hash(request: pytest.FixtureRequest, server: FreezingServer, tmp_pat
     project = tmp_path / "project"
     project.mkdir()
     (project / "tasks.py").write_text(request.module.TASKS)
-    packed, content_hash = archive.pack(project)
-    server.archives[content_hash] = packed
-    return content_hash
+    return offered(server, project)

@@ -14,13 +14,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess
+from tests.integration.shim.conftest import ShimProcess, offered
 from tests.integration.shim.freezing_server import FreezingServer
+from tests.integration.shim.frozen_project import server
 from tests.support.criu import needs_criu
 from tests.support.postgres_server import Databases
 from tests.support.proxy import Proxy
 
-from sojourn.sdk import archive
+__all__ = ["server"]
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -53,13 +54,6 @@ def libraries() -> str:
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
-
-
-@pytest.fixture
-def server() -> Iterator[FreezingServer]:
-    made = FreezingServer()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +93,7 @@ def payload(postgres: Proxy, redis_proxy: Proxy) -> dict[str, str]:
 
 @pytest.fixture
 def content_hash(server: FreezingServer) -> str:
-    packed, content_hash = archive.pack(LIBRARIES)
-    server.archives[content_hash] = packed
-    return content_hash
+    return offered(server, LIBRARIES)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess
+from tests.integration.shim.conftest import ShimProcess, offered
 from tests.integration.shim.freezing_server import FreezingServer
-from tests.support.freezers import needs_freezing
+from tests.integration.shim.frozen_project import sandbox, server
 
-from sojourn.sdk import archive
+__all__ = ["sandbox", "server"]
 
 Start = Callable[..., ShimProcess]
 WAITING = {"freeze": True, "after": 0, "threshold": 0, "short": 0}
@@ -23,23 +23,8 @@ LATE = 3.0
 
 
 @pytest.fixture
-def server() -> Iterator[FreezingServer]:
-    needs_freezing()
-    made = FreezingServer()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def content_hash(server: FreezingServer) -> str:
-    packed, content_hash = archive.pack(Path(__file__).parent / "waiting_project")
-    server.archives[content_hash] = packed
-    return content_hash
-
-
-@pytest.fixture
-def sandbox() -> dict[str, Any]:
-    return {"mode": "required", "network": "none"}
+    return offered(server, Path(__file__).parent / "waiting_project")
 
 
 def give(server: FreezingServer, task: str, payload: Any, **more: Any) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess, told
+from tests.integration.shim.conftest import ShimProcess, offered, told
 from tests.integration.shim.worker_server import WorkerServer
 from tests.support.freezers import needs_freezing
 
@@ -19,6 +19,7 @@ from sojourn.executor_shim.process_tree import descendants
 from sojourn.executor_shim.starts import checks
 from sojourn.executor_shim.starts.shelf import Shelf, StartImage, write_about
 from sojourn.sdk import archive
+from sojourn.sdk.manifest import to_pack
 
 PROJECT = Path(__file__).parent / "starting_project"
 SANDBOX = {"mode": "required", "network": "none"}
@@ -29,9 +30,7 @@ Start = Callable[..., ShimProcess]
 @pytest.fixture
 def content_hash(server: WorkerServer) -> str:
     needs_freezing()
-    packed, content_hash = archive.pack(PROJECT)
-    server.archives[content_hash] = packed
-    return content_hash
+    return offered(server, PROJECT)
 
 
 @pytest.fixture
@@ -279,6 +278,23 @@ def test_another_version_has_its_own(node: Node, tmp_path: Path) -> None:
     second = node.run(settings={"version_hash": other})
     assert len({first["birth"], second["birth"]}) == 2
     assert [len(node.images()), len(node.images(other))] == [1, 1] and node.images()[0].figures == image.figures
+
+
+def test_hooks_of_another_file_hold_in_what_comes_out_of_an_image(node: Node, tmp_path: Path) -> None:
+    project = tmp_path / "hooked"
+    shutil.copytree(PROJECT, project, ignore=shutil.ignore_patterns("__pycache__"))
+    hooks = "from sojourn import logger, tasks\n@tasks.on_complete\ndef told():\n    logger.info('told by a hook')\n"
+    (project / "hooks.py").write_text(hooks)
+    packed, version = archive.pack(project, to_pack({"hookFiles": ["hooks.py"]}))
+    node.server.archives[version] = packed
+    births = []
+    for _ in range(2):
+        births.append(node.run(settings={"version_hash": version})["birth"])
+        run = list(node.server.given)[-1]
+        assert "told by a hook" in [line["message"] for line in node.server.log(run)]
+    assert len(node.images(version)) == 1 and births[0] != births[1]
+    assert node.begin(settings={"version_hash": version})["birth"] == births[1]
+    node.end()
 
 
 def test_what_was_imported_by_other_code_or_settings_is_not_used(node: Node) -> None:

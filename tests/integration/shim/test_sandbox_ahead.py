@@ -7,11 +7,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess
+from tests.integration.shim.conftest import ShimProcess, offered
 from tests.integration.shim.freezing_server import FreezingServer
+from tests.integration.shim.frozen_project import sandbox, server
 from tests.integration.shim.icebox import Icebox
 from tests.integration.shim.test_freezing_faults import sandboxes
 from tests.support.freezers import needs_freezing
@@ -19,7 +19,8 @@ from tests.support.freezers import needs_freezing
 from sojourn.executor_shim.child import environment_for
 from sojourn.executor_shim.freezing import identity
 from sojourn.executor_shim.process_tree import descendants
-from sojourn.sdk import archive
+
+__all__ = ["sandbox", "server"]
 
 PROJECT = Path(__file__).parent / "waiting_project"
 WAITING = {"freeze": True, "after": 0, "threshold": 0, "short": 0}
@@ -34,23 +35,8 @@ def icebox() -> Iterator[Icebox]:
 
 
 @pytest.fixture
-def server() -> Iterator[FreezingServer]:
-    made = FreezingServer()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def sandbox() -> dict[str, Any]:
-    needs_freezing()
-    return {"mode": "required", "network": "none"}
-
-
-@pytest.fixture
 def content_hash(server: FreezingServer) -> str:
-    packed, content_hash = archive.pack(PROJECT)
-    server.archives[content_hash] = packed
-    return content_hash
+    return offered(server, PROJECT)
 
 
 def begin(icebox: Icebox, last_pid: int | None = None) -> None:

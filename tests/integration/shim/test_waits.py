@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.shim.conftest import ShimProcess, lives, wait_gone
+from tests.integration.shim.conftest import ShimProcess, lives, offered, wait_gone
 from tests.integration.shim.worker_server import WorkerServer
-
-from sojourn.sdk import archive
 
 Start = Callable[..., ShimProcess]
 #: No wait is slept in the process, unless a test says so.
@@ -24,9 +22,7 @@ WAITING = {"freeze": False, "after": 60, "threshold": 60, "short": 0}
 
 @pytest.fixture
 def content_hash(server: WorkerServer) -> str:
-    packed, content_hash = archive.pack(Path(__file__).parent / "waiting_project")
-    server.archives[content_hash] = packed
-    return content_hash
+    return offered(server, Path(__file__).parent / "waiting_project")
 
 
 def give(server: WorkerServer, task: str, payload: Any = None, **more: Any) -> str:

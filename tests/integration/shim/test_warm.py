@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.integration.shim.conftest import ShimProcess
 from tests.integration.shim.worker_server import WorkerServer
 from tests.support.stack import until
@@ -97,6 +98,19 @@ def test_code_that_cannot_be_imported_is_told_with_its_traceback(server: WorkerS
     missing = server.result(server.give("nobody"))["outcome"]
     assert (missing["error"]["code"], missing["ok"]) == ("COULD_NOT_FIND_TASK", False)
     assert output(server, server.give("hello"))["runs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("eager", "deep/eager.py triggers or changes something while it is imported"),
+        ("needing", "install what brings 'not_installed_anywhere'"),
+    ],
+)
+def test_code_that_cannot_be_imported_says_what_to_do(server: WorkerServer, start: Start, file: str, told: str) -> None:
+    start()
+    error = server.result(server.give(file, file=f"deep/{file}.py"))["outcome"]["error"]
+    assert (error["code"], told in error["message"]) == ("COULD_NOT_IMPORT_TASK", True)
 
 
 def test_code_that_ends_its_process_when_imported(server: WorkerServer, start: Start) -> None:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import pytest
 from tests.support.postgres_server import Databases
+from tests.support.stack import until
 
 from sojourn.control_plane.store import migrations
-from sojourn.control_plane.store.database import Database
+from sojourn.control_plane.store.database import Ask, Database, StoreUnavailable
 from sojourn.control_plane.store.run_lists import RunFilters, RunLists
 
 #: The migration before the one that made facets of runs.
 BEFORE_FACETS = 15
+#: The one before that which made facets of their ends.
+BEFORE_ENDS = 18
 RUNS = [f"run_{number:026}" for number in range(3)]
 
 
+@contextmanager
+def applied_up_to(number: int) -> Iterator[None]:
+    """As an earlier release, which has no later migrations."""
+    known = [each for each in migrations.migrations() if each[0] <= number]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(migrations, "migrations", lambda: known)
+        yield
+
+
 @pytest.fixture
-def old(databases: Databases, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def old(databases: Databases) -> Iterator[Database]:
     """A database without facets."""
     url = databases.fresh(template=False)
-    with closing(Database(url, connections=3)) as database, monkeypatch.context() as patched:
-        known = [each for each in migrations.migrations() if each[0] <= BEFORE_FACETS]
-        patched.setattr(migrations, "migrations", lambda: known)
-        migrations.migrate(database)
-        patched.undo()
+    with closing(Database(url, connections=3)) as database:
+        with applied_up_to(BEFORE_FACETS):
+            migrations.migrate(database)
         yield database
     databases.drop(url)
 
@@ -88,3 +98,83 @@ def test_what_was_cut_off_is_continued(old: Database, monkeypatch: pytest.Monkey
     assert not migrations.unfinished(old)
     expected = "SELECT f.key, r.id AS run_id FROM runs r, facets_of(r) f ORDER BY 1, 2"
     assert old.rows("SELECT key, run_id FROM run_facets ORDER BY 1, 2") == old.rows(expected)
+
+
+def test_runs_that_ended_before_are_found_by_how(old: Database, old_runs: None) -> None:
+    """Facets of ends came later than the others: a database that has those gets them, too."""
+    old.rows(
+        "UPDATE runs SET status = 'FAILED', snapshot_status = 'FINISHED', finished_at = now(), error = %s WHERE id = %s",
+        '{"type": "BUILT_IN_ERROR", "name": "ValueError"}',
+        RUNS[1],
+    )
+    with applied_up_to(BEFORE_ENDS):
+        migrations.migrate(old)
+    assert RunLists(old).page("env_1", RunFilters(errors=["ValueError"])).runs == []
+    assert migrations.migrate(old)[0] == BEFORE_ENDS + 1
+    for filters in (
+        RunFilters(errors=["ValueError"]),
+        RunFilters(statuses=["FAILED"]),
+        RunFilters(statuses=["FAILED"], tasks=["old"]),
+        RunFilters(statuses=["FAILED"], tags=["b"], machines=["micro"]),
+    ):
+        assert [run.id for run in RunLists(old).page("env_1", filters).runs] == [RUNS[1]]
+
+
+# --- indexes of large tables
+
+MAKING = "FROM pg_stat_progress_create_index WHERE datname = current_database()"
+
+
+@contextmanager
+def being_made(old: Database, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> Iterator[None]:
+    """While the first index that is made concurrently waits for somebody's transaction, `meanwhile` is called."""
+    make = migrations._make_indexes
+
+    def held_up(ask: Ask, sql: str) -> None:
+        monkeypatch.setattr(migrations, "_make_indexes", make)
+        with old.alone() as writer, ThreadPoolExecutor(1) as thread:
+            writer("BEGIN")
+            writer("UPDATE runs SET updated_at = now() WHERE id = %s", RUNS[0])
+            making = thread.submit(make, ask, sql)
+            try:
+                waits = f"SELECT 1 {MAKING} AND phase LIKE 'waiting%%'"
+                until(lambda: old.rows(waits), 60, "the index waits for the writer")
+                meanwhile()
+            finally:
+                writer("COMMIT")
+            making.result(60)
+
+    monkeypatch.setattr(migrations, "_make_indexes", held_up)
+    yield
+
+
+def test_runs_are_written_while_an_index_is_made(old: Database, old_runs: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    def write() -> None:
+        with old.alone() as ask:
+            ask("SET lock_timeout = '20s'")
+            written.extend(ask("UPDATE runs SET tags = '{c}' WHERE id = %s RETURNING id", RUNS[1]))
+
+    with being_made(old, monkeypatch, write):
+        migrations.migrate(old)
+    assert written == [{"id": RUNS[1]}]
+    assert [run.id for run in RunLists(old).page("env_1", RunFilters(tags=["c"], statuses=["QUEUED"])).runs] == [RUNS[1]]
+
+
+def test_an_index_whose_making_was_broken_off_is_made_again(
+    old: Database, old_runs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was done before it is not done again."""
+
+    def kill() -> None:
+        old.rows(f"SELECT pg_terminate_backend(pid) {MAKING}")
+
+    valid = "SELECT indisvalid AS valid FROM pg_index WHERE indexrelid = to_regclass('runs_status')"
+    with being_made(old, monkeypatch, kill), pytest.raises(StoreUnavailable):
+        migrations.migrate(old)
+    assert old.rows(valid) == [{"valid": False}]
+    assert old.rows("SELECT number, step FROM schema_steps") == [{"number": BEFORE_FACETS + 1, "step": 0}]
+    assert migrations.migrate(old)[0] == BEFORE_FACETS + 1
+    assert old.rows(valid) == [{"valid": True}]
+    assert old.rows("SELECT 1 FROM pg_index WHERE NOT indisvalid") == old.rows("SELECT 1 FROM schema_steps") == []

@@ -61,3 +61,9 @@ def test_other_words_are_refused(text: str) -> None:
 def test_a_wrapping_changes_nothing(address: IPv4Address) -> None:
     wrapped = (f"::ffff:{address}", str(IPv6Address(int(IPv6Address("64:ff9b::")) | int(address))))
     assert {DEFAULT.permits(text) for text in wrapped} == {DEFAULT.permits(str(address))}
+
+
+def test_what_is_allowed_in_words() -> None:
+    assert addresses.read("private,public").told == "public, private"
+    assert addresses.read("loopback,10.1.0.0/16").told == "loopback, some networks"
+    assert addresses.read("").told == "nothing"

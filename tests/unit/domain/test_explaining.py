@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sojourn.control_plane.domain.explaining import Held, Line, Reason, Scope, Standing, causes
-from sojourn.control_plane.domain.fairness import EnvironmentLimits, Limits, QueueLimits, Rate
+from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, KeyLimits, Limits, QueueLimits, Rate
 from sojourn.sdk.protocol import SnapshotStatus
 
 AT = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -84,6 +84,17 @@ def test_a_queues_limit_is_the_keys_where_there_is_one() -> None:
     assert said(standing(), given, line(2, 2, 2, 2)) == [(Reason.LIMIT_REACHED, Scope.QUEUE, 2, 2)]
     assert said(standing(key="k"), given, line(9, 9, 9, 2)) == [(Reason.LIMIT_REACHED, Scope.KEY, 2, 2)]
     assert said(standing(key="k"), given, line(9, 9, 9, 1)) == [(Reason.NO_CAPACITY, None, None, None)]
+
+
+def test_a_key_may_have_a_limit_of_its_own() -> None:
+    given = limits(queue=QueueLimits(5, keys={"k": KeyLimits(2, Rate(1_000))}), concurrency=10)
+    assert said(standing(key="k"), given, line(9, 9, 9, 2)) == [(Reason.LIMIT_REACHED, Scope.KEY, 2, 2)]
+    assert said(standing(key="other"), given, line(9, 9, 9, 2)) == [(Reason.NO_CAPACITY, None, None, None)]
+    pace = {"key_pace": AT.timestamp() * 1000 + 500}
+    assert said(standing(key="k"), given, line(**pace)) == [(Reason.RATE_REACHED, Scope.KEY, None, None)]
+    assert said(standing(key="other"), given, line(**pace)) == [(Reason.NO_CAPACITY, None, None, None)]
+    closed = limits(queue=QueueLimits(0, keys={"k": KeyLimits(2)}))
+    assert said(standing(key="k"), closed, NOBODY) == [(Reason.LIMIT_REACHED, Scope.KEY, 0, 0)]
 
 
 def test_a_limit_of_nothing_is_reached() -> None:

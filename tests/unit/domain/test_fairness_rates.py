@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from sojourn.control_plane.domain.fairness import Entry, FairQueueModel, Limits, QueueLimits, Rate, goes_on
+from sojourn.control_plane.domain.fair_limits import Limits, QueueLimits, Rate
+from sojourn.control_plane.domain.fairness import Entry, FairQueueModel, goes_on
 
 RATES = (Rate(100.0), Rate(100.0, 3), Rate(1000 / 7, 5), Rate(3.7, 20))
 

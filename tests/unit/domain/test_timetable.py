@@ -149,6 +149,13 @@ def test_what_was_held_fires_one_by_one(catch_up: str) -> None:
     assert (hours(planned), planned.next_tick, planned.held) == ([0], MIDNIGHT + HOUR, False)
 
 
+@pytest.mark.parametrize("lives", [True, False])
+@pytest.mark.parametrize("catch_up", CatchUp)
+def test_what_was_held_fires_where_overlap_is_allowed_now(catch_up: str, lives: bool) -> None:
+    planned = plan(hourly(), stands("allow", catch_up, held=True, lives=lives), MIDNIGHT + 2 * HOUR + 10 * MINUTE)
+    assert (hours(planned), planned.next_tick, planned.held) == ([0, 1, 2], MIDNIGHT + 3 * HOUR, False)
+
+
 @pytest.mark.parametrize("catch_up", CatchUp)
 def test_what_is_to_replace_a_run_is_the_newest(catch_up: str) -> None:
     planned = plan(hourly(), stands("replace", catch_up, held=True), MIDNIGHT + 2 * HOUR + 10 * MINUTE)

@@ -15,7 +15,8 @@ from sojourn.nomad_jobs.client import NomadError
 from sojourn.nomad_jobs.sites import Site
 from sojourn.nomad_jobs.spec import Terms
 from sojourn.scheduler.placement.base import CannotPlace, ExecutorSpec
-from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
+from sojourn.scheduler.placement.limits import Limits
+from sojourn.scheduler.placement.nomad import NomadPlacement
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = 20.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from sojourn.nomad_jobs.client import NomadError
-from sojourn.nomad_jobs.sites import Site
-from sojourn.nomad_jobs.spec import Terms
-from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
+from sojourn.scheduler.placement.removal import Removal
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,9 +24,6 @@ class Rows:
             SimpleNamespace(id=f"ex_{at}", child_job_id=None, job_id="job", namespace="typo" if at < 2 else "sojourn")
             for at in range(4)
         ]
-
-    def living(self, cluster: str) -> list[Any]:
-        return []
 
     def removable(self, cluster: str, before: datetime, limit: int, but: Sequence[str] = ()) -> list[Any]:
         return [row for row in self._rows if row.id not in self.removed_ids and row.id not in but][:limit]
@@ -52,33 +47,22 @@ class Cluster:
         pass
 
 
-@pytest.fixture
-def placement() -> Callable[[Rows, NomadError], NomadPlacement]:
-    def make(rows: Rows, refusal: NomadError) -> NomadPlacement:
-        made: Any = NomadPlacement
-        return made(
-            Cluster(refusal), rows, cluster="default", namespace="sojourn", site_of=lambda *_: Site(),
-            terms=Terms("http://api", 1, 1), limits=Limits(), clock=lambda: NOW, may_watch=lambda: False,
-        )  # fmt: skip
-
-    return make
+def removal(rows: Rows, refusal: NomadError) -> Removal:
+    made: Any = Removal
+    return made(Cluster(refusal), rows, cluster="default", namespace="sojourn", prefix="sojourn", clock=lambda: NOW)
 
 
-def test_what_nomad_refuses_to_remove_keeps_nothing_else(placement: Callable[[Rows, NomadError], NomadPlacement]) -> None:
+def test_what_nomad_refuses_to_remove_keeps_nothing_else() -> None:
     rows = Rows()
-    tried = placement(rows, NomadError("Permission denied", is_refusal=True))
+    tried = removal(rows, NomadError("Permission denied", is_refusal=True))
     removed = [tried.remove(NOW - timedelta(hours=1), 2) for _ in range(3)]
-    tried.leave()
     assert removed == [0, 2, 0]
     assert rows.removed_ids == ["ex_2", "ex_3"]
 
 
-def test_a_nomad_that_does_not_answer_is_asked_once(
-    placement: Callable[[Rows, NomadError], NomadPlacement],
-) -> None:
+def test_a_nomad_that_does_not_answer_is_asked_once() -> None:
     rows = Rows()
-    tried = placement(rows, NomadError("no answer"))
+    tried = removal(rows, NomadError("no answer"))
     with pytest.raises(NomadError):
         tried.remove(NOW - timedelta(hours=1), 4)
-    tried.leave()
     assert rows.removed_ids == []

@@ -11,7 +11,8 @@ from typing import Any
 from sojourn.nomad_jobs.client import NomadError
 from sojourn.nomad_jobs.sites import Site
 from sojourn.nomad_jobs.spec import Terms
-from sojourn.scheduler.placement.nomad import Limits, NomadPlacement
+from sojourn.scheduler.placement.limits import Limits
+from sojourn.scheduler.placement.nomad import NomadPlacement
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PATIENCE = 20.0

@@ -78,6 +78,15 @@ def test_many_items_go_in_portions() -> None:
     assert [lines(each)[0]["index"] for each in script.sent[1:]] == [0, 1_000, 2_000]
 
 
+def test_nothing_is_sent_where_an_item_would_lose_a_key() -> None:
+    script = Script(MADE)
+    with pytest.raises(PayloadError, match=r"item 1500 .*'1' twice"):
+        tasks.batch_trigger("mail", [*range(1_500), {1: "a", "1": "b"}], client=script.client())
+    with pytest.raises(PayloadError, match="'1' twice"):
+        trigger("mail", {1: "a", "1": "b"}, {}, client=script.client())
+    assert script.sent == []
+
+
 def test_large_items_go_in_portions() -> None:
     script = Script(MADE, OPEN, OPEN, SEALED)
     tasks.batch_trigger("mail", ["x" * 600_000] * 3, client=script.client())

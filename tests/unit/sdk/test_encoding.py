@@ -215,3 +215,48 @@ def test_a_limit_counts_bytes_of_utf_8(letter: str) -> None:
     assert json.loads(encode(value, limit=size)) == value
     with pytest.raises(OutputError, match=f"has {size} bytes as JSON, more than {size - 1}"):
         encode(value, limit=size - 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        ({1: "a", "1": "b"}, "1"),
+        ({"1": "b", 1: "a"}, "1"),
+        ({-1: "a", "-1": "b"}, "-1"),
+        ({1.5: "a", "1.5": "b"}, "1.5"),
+        ({1e300: "a", "1e+300": "b"}, "1e+300"),
+        ({True: "a", "true": "b"}, "true"),
+        ({False: "a", "false": "b"}, "false"),
+        ({None: "a", "null": "b"}, "null"),
+        ([{"deep": ({"x": 0, 7: 1, "7": 2},)}], "7"),
+        ({10**400: "a", str(10**400): "b"}, "1" + "0" * 79),
+        (types.MappingProxyType({1: "a", "1": "b"}), "1"),
+    ],
+)
+def test_a_key_that_would_be_lost_is_refused(value: Any, key: str) -> None:
+    with pytest.raises(PayloadError, match="twice") as refused:
+        encode(value, "the payload", error=PayloadError)
+    assert repr(key) in str(refused.value) and str(refused.value).startswith("the payload is not JSON")
+
+
+@pytest.mark.parametrize(
+    "value", [{1: "a", 2: "b", "3": "c"}, {"a": {"1": 0}, "b": {1: 0}}, ['{"1":1,"1":2}', {"1": '{"1":1,"1":2}'}]]
+)
+def test_keys_that_only_look_like_it_are_kept(value: Any) -> None:
+    assert json.loads(encode(value)) == json.loads(json.dumps(value))
+
+
+_KEYS = (
+    st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=3)
+)
+
+
+@given(st.dictionaries(_KEYS | st.sampled_from(["1", "-1", "0", "1.0", "true", "null", "1e+16"]), st.integers()))
+def test_no_key_is_lost(value: dict[Any, int]) -> None:
+    try:
+        text = encode(value)
+    except OutputError:
+        names = [json.loads(json.dumps({key: 0})).popitem()[0] for key in value]
+        assert len(set(names)) < len(names)
+    else:
+        assert len(json.loads(text)) == len(value)

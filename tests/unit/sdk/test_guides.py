@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import CodeType
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -23,28 +25,72 @@ from sojourn.sdk.tokens import TokenState
 from sojourn.sdk.trigger_options import TRIGGER_OPTIONS
 from tests.unit.sdk.test_client import Script
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
-GUIDES = ("tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md", "batches.md", "keys.md")
+ROOT = Path(__file__).resolve().parents[3]
+DOCS = ROOT / "docs"
+GUIDES = (
+    "tasks.md", "triggering.md", "testing.md", "waiting.md", "schedules.md", "batches.md", "keys.md",
+    "environment-variables.md", "queues.md", "runs.md", "webhooks.md",
+)  # fmt: skip
 TEXTS = {name: (DOCS / name).read_text(encoding="utf-8") for name in GUIDES}
+PAGES = {**TEXTS, "README.md": (ROOT / "README.md").read_text(encoding="utf-8")}
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FILE = re.compile(r"# ([\w/]+)\.py\b")
+#: What is deployed in the guides: everything else is of an app, or of its tests.
+_PROJECT = "tasks"
 
 
-def blocks(name: str) -> Iterator[CodeType]:
-    """A guide's blocks in order, each at its own lines."""
-    for found in _BLOCK.finditer(TEXTS[name]):
-        line = TEXTS[name][: found.start(1)].count("\n")
-        yield compile("\n" * line + found[1], str(DOCS / name), "exec", dont_inherit=True)
+class Block(NamedTuple):
+    """A block of Python: the file that its first line names, else that of the block before it; its first line's number."""
+
+    file: str
+    text: str
+    line: int
+
+
+def blocks(name: str) -> Iterator[Block]:
+    """A page's blocks in order."""
+    file = ""
+    for found in _BLOCK.finditer(PAGES[name]):
+        named = _FILE.match(found[1])
+        file = named[1] if named else file
+        yield Block(file, found[1], PAGES[name][: found.start(1)].count("\n"))
+
+
+class Guide(dict[str, Any]):
+    """What a page's blocks define together, each run as a part of its file, which the others can import."""
+
+    def __init__(self, name: str, monkeypatch: pytest.MonkeyPatch):
+        super().__init__()
+        self._modules: dict[str, ModuleType] = {}
+        self._monkeypatch = monkeypatch
+        self.blocks = list(blocks(name))
+        self._path = str(DOCS / name)
+        self._module("init")  # every project may have one
+
+    def play(self, found: Iterable[Block] | None = None) -> Guide:
+        """Runs blocks, all unless given; each at its own lines of the page."""
+        for block in self.blocks if found is None else found:
+            module = self._modules.get(block.file) or self._module(block.file)
+            exec(compile("\n" * block.line + block.text, self._path, "exec", dont_inherit=True), vars(module))
+            self.update(vars(module))
+        return self
+
+    def _module(self, file: str) -> ModuleType:
+        name = file.removeprefix(f"{_PROJECT}/")  # whoever imports the project has its directory on the path
+        module = self._modules[file] = ModuleType(name)
+        self._monkeypatch.setitem(sys.modules, name, module)
+        return module
 
 
 @pytest.fixture
-def guide() -> dict[str, Any]:
-    """The module that a guide's blocks make together."""
-    return {"__name__": "guide"}
+def guide(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Guide:
+    """The page that the test's name names."""
+    name = request.node.name.removeprefix("test_the_guide_to_")
+    return Guide(f"{name}.md", monkeypatch)
 
 
-def test_the_guide_to_tasks(guide: dict[str, Any], lines: Any) -> None:
-    for block in blocks("tasks.md"):
-        exec(block, guide)
+def test_the_guide_to_tasks(guide: Guide, lines: Any) -> None:
+    guide.play()
     assert testing.run(guide["hello"], {"name": "Ada"}).output == "Hello, Ada"
     order = {"id": 1, "placed_at": "2026-01-01T00:00:00Z", "items": [{"name": "a", "price": 1.5}] * 2}
     assert testing.run(guide["total"], order).output == 3.0
@@ -61,43 +107,42 @@ def test_the_guide_to_tasks(guide: dict[str, Any], lines: Any) -> None:
     assert [line[1] for line in testing.run(guide["send_email"], {"to": "Ada"}).logs] == ["closed", "sent"]
     assert testing.run(guide["import_rows"], [1]).logs[0] == ("INFO", "importing", {"rows": 1})
     assert testing.run(guide["crunch"], {"rounds": 3}).ok
+    copied = testing.run(guide["copy_rows"], [7, 8])
+    assert copied.unwrap() == 2
+    assert copied.metadata == {"step": "copying", "rows": {"done": 2, "of": 2}, "copied": 2}
 
 
-def test_the_guide_to_triggering(guide: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    configuring, *others = blocks("triggering.md")
+def test_the_guide_to_triggering(guide: Guide, capsys: pytest.CaptureFixture[str]) -> None:
+    configuring, *others = guide.blocks
     before = clients.use(None)
-    exec(configuring, guide)
+    guide.play([configuring])
     assert clients.default().api_url == "http://127.0.0.1:3030"
     clients.use(before)
     with testing.Platform():
-        for block in others:
-            exec(block, guide)
+        guide.play(others)
     told = capsys.readouterr().out
     assert "Hello, Ada" in told
     assert "trigger has no option 'idempotencyKey': did you mean 'idempotency_key'?" in told
 
 
-def test_the_guide_to_batches(guide: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_guide_to_batches(guide: Guide, capsys: pytest.CaptureFixture[str]) -> None:
     with testing.Platform() as platform:
-        for block in blocks("batches.md"):
-            exec(block, guide)
+        guide.play()
         assert testing.run(guide["send_all"], ["a", "b"]).output == 2
     assert {options.get("priority") for options in platform.options.values()} == {None, 60}
     assert "COMPLETED" in capsys.readouterr().out
 
 
-def test_the_guide_to_testing(guide: dict[str, Any]) -> None:
-    for block in blocks("testing.md"):
-        exec(block, guide)
+def test_the_guide_to_testing(guide: Guide) -> None:
+    guide.play()
     tests = [name for name in guide if name.startswith("test_")]
-    assert len(tests) == 9
+    assert len(tests) == 12
     for name in tests:
         guide[name]()
 
 
-def test_the_guide_to_waiting(guide: dict[str, Any]) -> None:
-    for block in blocks("waiting.md"):
-        exec(block, guide)
+def test_the_guide_to_waiting(guide: Guide) -> None:
+    guide.play()
     reminded = testing.run(guide["remind"], {"name": "Ada"})
     assert (reminded.output, reminded.waited[0]) == ("reminded", wait.delay(days=2, hours=12))
     assert [line[1] for line in reminded.logs] == ["waiting", "reminding", "waiting"]
@@ -117,9 +162,8 @@ def test_the_guide_to_waiting(guide: dict[str, Any]) -> None:
     assert testing.run(guide["follow_up"], {}).output == "followed up"
 
 
-def test_the_guide_to_schedules(guide: dict[str, Any]) -> None:
-    for block in blocks("schedules.md"):
-        exec(block, guide)
+def test_the_guide_to_schedules(guide: Guide) -> None:
+    guide.play()
     assert testing.run(guide["clean_up"], {"timestamp": "2026-01-02T06:00:00.000Z"}).output == "clean"
     guide["test_the_first_report"]()
     payload = {
@@ -130,13 +174,12 @@ def test_the_guide_to_schedules(guide: dict[str, Any]) -> None:
     assert testing.run(guide["weekday_report"], payload).output == "2026-01-01 to 2026-01-02"
 
 
-def test_the_guide_to_keys(guide: dict[str, Any]) -> None:
+def test_the_guide_to_keys(guide: Guide) -> None:
     key = {"id": "key_1", "hint": "h", "isRoot": False, "status": "ACTIVE", "createdAt": "2030-01-01T00:00:00Z", "key": "s"}
     script = Script((200, key), (200, {"token": "a.b.c"}))
     before = clients.use(script.client())
     try:
-        for block in blocks("keys.md"):
-            exec(block, guide)
+        guide.play()
         assert guide["key_for"]("billing") == "s"
         assert guide["token_for"]("run_1") == guide["token_for_team"]("a") == guide["upload_token"]() == "a.b.c"
     finally:
@@ -149,6 +192,35 @@ def test_the_guide_to_keys(guide: dict[str, Any]) -> None:
     assert asked[3]["oneTimeUse"] is True
 
 
+def test_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = Guide("README.md", monkeypatch)
+    with testing.Platform() as platform:
+        guide.play()
+    assert [run.output for run in platform.runs.values()] == [{"order": number, "paid": True} for number in (17, 18)]
+    assert testing.run(guide["order"], 3.5, tokens=lambda _: {"by": "Ada"}).output == "3.50 approved by Ada"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_block_says_which_file_it_is_of(name: str) -> None:
+    assert all(block.file for block in blocks(name))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_what_is_deployed_in_a_page_can_be(name: str, tmp_path: Path) -> None:
+    """In a process of its own, as deploying does: nothing is triggered by an import, and files find each other."""
+    files: dict[str, str] = {}
+    for block in blocks(name):
+        if block.file.startswith(f"{_PROJECT}/"):
+            files[block.file] = files.get(block.file, "") + block.text
+    for file, text in files.items():
+        path = tmp_path / f"{file}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "sojourn.sdk.index", str(tmp_path / _PROJECT), str(tmp_path / "manifest.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60) if files else None
+    assert done is None or done.returncode == 0, done.stderr
+
+
 def anchors(text: str) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -156,7 +228,7 @@ def anchors(text: str) -> set[str]:
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_links_lead_somewhere(name: str) -> None:
-    for target in re.findall(r"\]\(([^)]+)\)", TEXTS[name]):
+    for target in re.findall(r"\]\((?!https:)([^)]+)\)", TEXTS[name]):
         file, _, anchor = target.partition("#")
         path = DOCS / (file or name)
         assert path.exists(), target

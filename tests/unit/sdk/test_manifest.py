@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from sojourn.sdk.manifest import to_pack
+
 PROJECT = {
     "init.py": "from sojourn import tasks\norder = ['init']\n@tasks.on_success\ndef told(): ...\n",
     "mail/__init__.py": "",
@@ -121,7 +123,10 @@ REFUSED: list[tuple[dict[str, str], tuple[str, ...]]] = [
         ("a.py", "line 1", "b.py", "line 3", "no good"),
     ),
     ({"a.py": "def f(:\n"}, ("a.py", "line 1", "SyntaxError")),
-    ({"a.py": "import not_installed_anywhere\n"}, ("a.py", "No module named 'not_installed_anywhere'")),
+    (
+        {"a.py": "import not_installed_anywhere.part\n"},
+        ("a.py", "No module named 'not_installed_anywhere'", "install what brings", f"for {sys.executable}"),
+    ),
     ({"a.py": "raise SystemExit(3)\n"}, ("ended Python (3)", "if __name__ == '__main__'")),
     ({"a.py": "raise KeyboardInterrupt\n"}, ("KeyboardInterrupt", "a.py")),
     ({"a.py": "from sojourn import task\n@task\ndef f(a, b, c): ...\n"}, ("nobody can give it c", "a.py", "line 2")),
@@ -151,6 +156,53 @@ def test_what_cannot_be_indexed_says_where_and_why(tmp_path: Path, files: dict[s
     assert "sdk/manifest.py" not in ended.stderr and "importlib" not in ended.stderr
 
 
+CHANGES = (
+    "one.trigger()",
+    "one.trigger_and_wait()",
+    "tasks.batch_trigger('same', [1])",
+    "async def go(): await AsyncClient().tasks.trigger('same')\nasyncio.run(go())",
+    "wait.create_token()",
+    "envvars.create('NAME', 'value')",
+)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_would_be_done_at_every_import_is_refused(tmp_path: Path, change: str) -> None:
+    imports = "import asyncio\nfrom sojourn import AsyncClient, envvars, tasks, wait\n"
+    files = {"deep/app.py": f"{imports}{TASK}{change}\n"}
+    ended = index(write(tmp_path / "project", files), tmp_path / "manifest.json")
+    assert ended.returncode == 1
+    assert "deep/app.py triggers or changes something while it is imported" in ended.stderr
+    assert f"line {len(files['deep/app.py'].splitlines())}" in ended.stderr  # the user's own
+
+
+def test_what_is_only_defined_may_trigger(tmp_path: Path) -> None:
+    files = {"a.py": f"{TASK}def later():\n    one.trigger()\nif __name__ == '__main__':\n    later()\n"}
+    assert index(write(tmp_path / "project", files), tmp_path / "manifest.json").returncode == 0
+
+
 def test_a_thread_that_the_import_started_does_not_hold_it(tmp_path: Path) -> None:
     files = {"a.py": TASK + "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"}
     assert index(write(tmp_path / "project", files), tmp_path / "manifest.json").returncode == 0
+
+
+def test_files_that_declare_hooks_for_more_than_their_own_tasks_are_told(tmp_path: Path) -> None:
+    hooks = {
+        "init.py": "from sojourn import tasks\n@tasks.on_start_attempt\ndef begun(): ...\n",
+        "a.py": "import z_hooks\nfrom sojourn import task\n@task\ndef one(): ...\n@one.on_success\ndef own(): ...\n",
+        "b.py": "from a import one\n@one.on_failure\ndef of_another_files_task(): ...\n",
+        "installs.py": "import library\nlibrary.install()\n",
+        "library.py": "from sojourn import tasks\ndef install():\n    tasks.on_complete(print)\n",
+        "uses.py": "import tests.apart\n",
+        "tests/apart.py": "from sojourn import tasks\n@tasks.on_cancel\ndef stopped(): ...\n",
+        "z_hooks.py": "from sojourn import tasks\n@tasks.middleware\ndef around():\n    yield\n",
+    }
+    output = tmp_path / "manifest.json"
+    assert index(write(tmp_path / "project", hooks), output).returncode == 0
+    told = json.loads(output.read_text())
+    assert told["hookFiles"] == ["b.py", "installs.py", "uses.py", "z_hooks.py"]
+    assert to_pack(told) == {".sojourn/hooks": "b.py\ninstalls.py\nuses.py\nz_hooks.py\n"}
+
+
+def test_a_project_whose_hooks_are_in_init_is_packed_as_it_is(manifest: dict[str, Any]) -> None:
+    assert (manifest["hookFiles"], to_pack(manifest)) == ([], {})

@@ -81,7 +81,7 @@ def test_values_go_through_json_when_they_are_given(attempt: Callable[..., dict[
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda: metadata.increment("camelCase"), "no number"),
+        (lambda: metadata.increment("camelCase"), "increment 'camelCase': it is an object, which is no number"),
         (lambda: metadata.remove("camelCase", 1), "no list"),
         (lambda: metadata.set("$.", 1), "no path"),
         (lambda: metadata.set("__proto__", 1), "may be called"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from sojourn.sdk import idempotency_keys as keys_of_requests
 from sojourn.sdk.auth import Auth
+from sojourn.sdk.batch import batch
 from sojourn.sdk.bulk_actions import BulkActions
 from sojourn.sdk.client import Client
 from sojourn.sdk.deployments import Deployments
@@ -64,10 +64,32 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "runs.bulk_replay(queue)": lambda odd: runs.bulk_replay(queue=odd),
     "tasks.trigger": lambda odd: tasks.trigger(odd, client=CLIENT),
     "tasks.trigger(payload)": lambda odd: tasks.trigger("a", odd, client=CLIENT),
+    "runs.result": lambda odd: runs.result(odd, 0),
+    "runs.result(timeout)": lambda odd: runs.result("run_1", odd),
+    "tasks.trigger_and_wait(timeout)": lambda odd: tasks.trigger_and_wait("a", 1, timeout=odd, client=CLIENT),
+    "tasks.batch_trigger": lambda odd: tasks.batch_trigger("a", odd, client=CLIENT),
+    "tasks.batch_trigger(item)": lambda odd: tasks.batch_trigger("a", [odd], client=CLIENT),
+    "tasks.batch_trigger(key)": lambda odd: tasks.batch_trigger("a", [1], idempotency_key=odd, client=CLIENT),
+    "tasks.batch_trigger_and_wait": lambda odd: tasks.batch_trigger_and_wait("a", odd, client=CLIENT),
+    "batch.trigger": lambda odd: batch.trigger(odd, client=CLIENT),
+    "batch.trigger(item)": lambda odd: batch.trigger([odd], client=CLIENT),
+    "batch.trigger(task)": lambda odd: batch.trigger([(odd, 1)], client=CLIENT),
+    "batch.trigger(options)": lambda odd: batch.trigger([("a", 1, odd)], client=CLIENT),
+    "batch.trigger(tags)": lambda odd: batch.trigger([("a", 1, {"tags": odd})], client=CLIENT),
+    "batch.retrieve": lambda odd: batch.retrieve(odd, client=CLIENT),
+    "batch.results": lambda odd: batch.results(odd, client=CLIENT),
+    "batch.wait": lambda odd: batch.wait(odd, 0, client=CLIENT),
+    "batch.wait(timeout)": lambda odd: batch.wait("batch_1", odd, client=CLIENT),
+    "bulk_actions.wait": lambda odd: BulkActions(CLIENT).wait(odd, 0),
+    "bulk_actions.wait(timeout)": lambda odd: BulkActions(CLIENT).wait("bulk_1", odd),
     "queues.retrieve": queues.retrieve,
     "queues.pause": queues.pause,
     "queues.override_limit": lambda odd: odd is None or queues.override_limit("q", odd),
     "queues.override_limit(percent)": lambda odd: odd is None or queues.override_limit("q", percent=odd),
+    "queues.override_limit(key)": lambda odd: queues.override_limit("q", 1, concurrency_key=odd),
+    "queues.reset_limit(key)": lambda odd: queues.reset_limit("q", concurrency_key=odd),
+    "queues.set_rate(key)": lambda odd: queues.set_rate("q", 1, "1s", concurrency_key=odd),
+    "queues.reset_rate(key)": lambda odd: queues.reset_rate("q", concurrency_key=odd),
     "queues.set_rate": lambda odd: queues.set_rate("q", odd, "1s"),
     "queues.set_rate(per)": lambda odd: queues.set_rate("q", 1, odd),
     "queues.set_rate(burst)": lambda odd: queues.set_rate("q", 1, "1s", burst=odd),
@@ -88,6 +110,8 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "schedules.create": lambda odd: schedules.create(odd, "* * * * *", deduplication_key="k", client=CLIENT),
     "schedules.create(cron)": lambda odd: schedules.create("a", odd, deduplication_key="k", client=CLIENT),
     "schedules.create(key)": lambda odd: schedules.create("a", "* * * * *", deduplication_key=odd, client=CLIENT),
+    "schedules.update": lambda odd: schedules.update(odd, "a", "* * * * *", client=CLIENT),
+    "schedules.update(cron)": lambda odd: schedules.update("schedule_1", "a", odd, client=CLIENT),
     "schedules.retrieve": lambda odd: schedules.retrieve(odd, client=CLIENT),
     "schedules.backfill": lambda odd: schedules.backfill("schedule_1", odd, odd, client=CLIENT),
     "schedules.list(limit)": lambda odd: list(schedules.list(limit=odd, client=CLIENT)),
@@ -95,6 +119,10 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "webhooks.create(events)": lambda odd: webhooks.create("http://x", events=odd),
     "webhooks.create(tasks)": lambda odd: webhooks.create("http://x", tasks=odd),
     "webhooks.retrieve": webhooks.retrieve,
+    "webhooks.test": webhooks.test,
+    "webhooks.update": lambda odd: webhooks.update(odd, "http://x"),
+    "webhooks.update(url)": lambda odd: webhooks.update("webhook_1", odd),
+    "webhooks.update(tasks)": lambda odd: webhooks.update("webhook_1", "http://x", tasks=odd),
     "webhooks.deliveries": lambda odd: list(webhooks.deliveries(odd)),
     "webhooks.redeliver": lambda odd: webhooks.redeliver("webhook_1", odd),
     "envvars.retrieve": envvars.retrieve,
@@ -111,8 +139,12 @@ OPTIONS = [
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: f"{type(odd).__name__}-{odd!r:.20}")
 @pytest.mark.parametrize("door", DOORS)
 def test_what_a_call_makes_of_it(door: str, odd: Any) -> None:
-    with suppress(SojournError):
+    try:
         DOORS[door](odd)
+    except SojournError:
+        pass
+    except TypeError as error:  # as Python says of an argument that there is not
+        assert "has no option '1'" in str(error)  # noqa: PT017
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: f"{type(odd).__name__}-{odd!r:.20}")

@@ -34,6 +34,13 @@ def sent(script: Script) -> list[tuple[str, str, Any]]:
     return [(each.method, each.path, json.loads(each.body) if each.body else None) for each in script.sent]
 
 
+@pytest.mark.parametrize(("name", "kind"), [("mail/out", "custom"), ("send-email", "task"), ("a/b", "task")])
+def test_a_queue_s_name_leads_to_it_again(name: str, kind: str) -> None:
+    found = QueueState({**ITEM, "name": name, "type": kind})
+    assert address(found.name) == (name, kind)
+    assert found.raw["name"] == name
+
+
 def test_how_a_queue_is_named() -> None:
     task = Task(lambda payload: payload, id="mail/send")
     assert address(Queue("mail/out")) == ("mail/out", "custom")

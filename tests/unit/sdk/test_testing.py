@@ -162,6 +162,47 @@ def test_a_run_tells_its_region() -> None:
         assert runs.replay(eu.id, region="us").retrieve().region == "us"
 
 
+def test_lists_are_narrowed_by_whatever_the_api_narrows_them_by() -> None:
+    @task(id="breaks", queue="mail", machine="micro", retry=Retry(max_attempts=1))
+    def breaks(payload: Any) -> None:
+        raise ValueError(payload)
+
+    @task(id="works")
+    def works(payload: Any) -> Any:
+        return payload
+
+    with testing.Platform():
+        ok = works.trigger(1, tags=["x", "y"], queue="slow", machine="large-1x", region="eu").id
+        failed = breaks.trigger("no", tags=["x"]).id
+        batch = works.batch_trigger([2])
+        (item,) = [run.id for run in runs.list(batch=batch.id)]
+        tried = works.trigger(3, test=True).id
+        for filters, expected in (
+            ({}, [tried, item, failed, ok]),
+            ({"status": "FAILED"}, [failed]),
+            ({"status": ["COMPLETED", "CANCELED"], "tag": "x"}, [ok]),
+            ({"task": "works", "queue": "task/works"}, [tried, item]),
+            ({"queue": "mail,slow"}, [failed, ok]),
+            ({"queue": ["mail", "slow"]}, [failed, ok]),
+            ({"queue": "mail, slow"}, [failed]),
+            ({"tag": ["x,y"]}, []),
+            ({"status": "FAILED, COMPLETED", "tag": "y"}, [ok]),
+            ({"machine": "micro"}, [failed]),
+            ({"region": "eu"}, [ok]),
+            ({"version": "test", "is_test": True}, [tried]),
+            ({"is_test": False, "task": "works"}, [item, ok]),
+            ({"error": "ValueError"}, [failed]),
+            ({"error": ["BUILT_IN_ERROR", "X"]}, [failed]),
+            ({"error": "no"}, []),
+            ({"schedule": "sched_1"}, []),
+            ({"bulk_action": "bulk_1"}, []),
+            ({"period": "1h", "tag": "y"}, [ok]),
+            ({"created_from": "2099-01-01"}, []),
+            ({"created_to": "2099-01-01", "tag": "y"}, [ok]),
+        ):
+            assert [run.id for run in runs.list(**filters)] == expected, filters
+
+
 def test_an_unknown_task_names_those_there_are() -> None:
     greeting()
     with testing.Platform(), pytest.raises(NotFoundError, match="no task 'helo' was imported; there are: hello"):

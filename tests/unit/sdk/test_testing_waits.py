@@ -69,8 +69,9 @@ def test_tokens_are_completed_as_the_test_says(tokens: Any) -> None:
 
 def test_a_token_that_nobody_completes_is_an_error_of_the_test() -> None:
     message = "waits for waitpoint_test1, which nobody completes: give the test's run or Platform tokens="
-    with pytest.raises(testing.NobodyCompletesError, match=message):
+    with pytest.raises(testing.NobodyCompletesError, match=message) as raised:
         testing.run(approval())
+    assert "tokens={tag, key or id: data} or a function" in str(raised.value)
     with pytest.raises(testing.NobodyCompletesError), testing.Platform():
         approval().trigger()
 
@@ -170,7 +171,7 @@ def test_a_child_that_fails_is_a_result() -> None:
 
     error = testing.run(parent).error
     assert error is not None and error["name"] == "SubtaskUnwrapError"
-    assert error["message"].endswith("did not succeed: negative")
+    assert error["message"].endswith("did not succeed: ValueError: negative")
 
 
 def test_a_given_version_is_kept() -> None:

@@ -86,9 +86,11 @@ def test_blocked_time_adds_up() -> None:
     waits.blocked(12.0, 5, "any")
     assert waits.block is not None
     assert (waits.block.since, waits.block.snapshot, waits.block.waits) == (10.0, 5, [DATE, TOKEN])
+    assert waits.blocked_for(12.5) == 2.5
     assert waits.go_on(13.0) == 3.0
     assert waits.go_on(14.0) == 0.0
     waits.blocked(20.0, 8, "any")
+    assert waits.blocked_for(21.0) == 4.0
     waits.go_on(21.5)
     assert (waits.block, waits.blocked_seconds) == (None, 4.5)
 
@@ -130,7 +132,11 @@ def test_large_results_go_by_themselves() -> None:
         {"waits": [], "pending": [1], "block": None},
         {"waits": [], "pending": [], "block": "some"},
         {"waits": [{"key": "1:1", "kind": "dream"}], "pending": [], "block": None},
-        {"waits": [{"key": 1, "kind": "date"}], "pending": [], "block": None},
+        {"waits": [{"key": 1, "kind": "token"}], "pending": [], "block": None},
+        {"waits": [{"key": "1:1", "kind": ["date"]}], "pending": [], "block": None},
+        {"waits": [{"key": "1:1", "kind": "date"}], "pending": [], "block": None},
+        {"waits": [{"key": "1:1", "kind": "date", "at": "1893456000"}], "pending": [], "block": None},
+        {"waits": [{"key": "1:1", "kind": "date", "at": "2030-01-02T00:00:00"}], "pending": [], "block": None},
         {"waits": [], "pending": [], "block": []},
     ],
 )

@@ -77,3 +77,8 @@ def test_payloads(text: str | None, kind: str | None, reads: str) -> None:
 def test_a_long_output_is_cut_and_says_so() -> None:
     shown = filters.pretty("x" * (filters.SHOWN_CHARS + 5), "application/json")
     assert shown.endswith("\n… 5 more characters")
+
+
+def test_code_in_our_own_texts_is_marked_and_nothing_else() -> None:
+    assert filters.marked("`true` <b>") == "<code>true</code> &lt;b&gt;"
+    assert filters.marked("`<b>`") == "<code>&lt;b&gt;</code>"

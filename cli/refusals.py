@@ -1,0 +1,50 @@
+"""What the API refuses, in the words of whoever types commands: options in place of fields and headers."""
+
+from __future__ import annotations
+
+from sojourn.sdk.errors import ApiError, AuthenticationError
+
+_ENV = "check the id, and --env"
+#: What to do instead of what the API advises, which speaks of requests.
+_TODO = {
+    "BODY_INVALID": "correct what was typed; --help has the options",
+    "QUERY_INVALID": "correct what was typed; --help has the options",
+    "PARAMS_INVALID": "correct what was typed",
+    "CURSOR_INVALID": "begin again without --after",
+    "DEPLOYMENT_OLDER": "add --rollback to go back to it",
+    "UNAUTHORIZED": "export a key of the environment as SOJOURN_SECRET_KEY; `sojourn status` shows those of the stack here",
+    "PERSONAL_TOKEN_REFUSED": "export another as SOJOURN_ACCESS_TOKEN; `sojourn access-tokens create` makes one",
+    "QUEUE_NOT_FOUND": "`sojourn queues list` has them, a task's own as task/<task>; check --env",
+    "QUEUE_LIMIT_TOO_HIGH": "use at most the environment's limit, or a --percent of it",
+    "QUERY_TOO_SLOW": "narrow them to a time: --period, or --from and --to",
+    "VERSION_NOT_FOUND": "`sojourn deployments list` has them; or leave --version out",
+    "REGION_UNKNOWN": "use one that is listed here, or leave --region out",
+    "DEPLOYMENT_NOT_FOUND": "`sojourn deployments list` has what is deployed; `sojourn deploy DIR` brings more",
+    "PARENT_IS_OVER": "trigger it without a parent",
+    "IDEMPOTENCY_KEY_NOT_FOUND": "check TASK and KEY; a key that is free needs nothing",
+    "METADATA_INVALID": "correct that change; none was made",
+    "API_KEY_NOT_FOUND": "`sojourn keys list` has them; check --env",
+    "WEBHOOK_NOT_FOUND": "`sojourn webhooks list` has them; check --env",
+    "DELIVERY_NOT_FOUND": "`sojourn webhooks deliveries WEBHOOK` has them",
+    "SCHEDULE_NOT_FOUND": "`sojourn schedules list` has them; check --env",
+    "RUN_NOT_FOUND": _ENV,
+    "BATCH_NOT_FOUND": _ENV,
+    "BULK_ACTION_NOT_FOUND": _ENV,
+    "WAITPOINT_NOT_FOUND": _ENV,
+}
+#: These refusals may have advice of their own, which knows more.
+_OF_REQUESTS = ("correct the fields that `details` names", "correct the parameters that `details` names")
+_KEEP_OTHERS = ("BODY_INVALID", "QUERY_INVALID")
+
+
+def line_of(error: ApiError) -> str:
+    """The error in one line, with what to do."""
+    step = error.next_step
+    said = str(error).removesuffix(f" ({step})") if step else str(error)
+    if error.code in _TODO and (error.code not in _KEEP_OTHERS or step in _OF_REQUESTS):
+        step = _TODO[error.code]
+    elif isinstance(error, AuthenticationError) and not error.code:
+        step = _TODO["UNAUTHORIZED"]
+    for title in ("Body Error: ", "Query Error: "):
+        said = said.removeprefix(title)
+    return f"{said.removesuffix('.')} ({step})" if step else said

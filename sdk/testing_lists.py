@@ -1,0 +1,59 @@
+"""Lists of runs in a test: which runs a list's filters fit, as the API decides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sojourn.sdk.durations import seconds
+from sojourn.sdk.filter_words import words
+from sojourn.sdk.run_filters import OF_USERS
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a run is found by: under a filter's name on the wire the values that it has, and when it was created."""
+
+    values: Mapping[str, frozenset[str]]
+    created_at: datetime
+
+    def fits(self, query: Mapping[str, Any], now: datetime) -> bool:
+        """Whether all filters of a list fit, and of several values of one any. `query`: texts, of what was sent more than
+        once a list.
+        """
+        for name, given in query.items():
+            if not name.startswith("filter[") or not given:
+                continue
+            field = name.removeprefix("filter[").removesuffix("]")
+            if field.startswith("createdAt]["):
+                if not self._is_within(field.removeprefix("createdAt]["), given, now):
+                    return False
+            elif not set(_values(given, field)) & self.values.get(field, frozenset()):
+                return False
+        return True
+
+    def _is_within(self, end: str, text: str, now: datetime) -> bool:
+        if end == "period":
+            return self.created_at >= now - timedelta(seconds=seconds(text))
+        return self.created_at >= _date(text) if end == "from" else self.created_at <= _date(text)
+
+
+def _values(given: str | list[str], field: str) -> list[str]:
+    """A filter's values. In texts of the user's spaces count."""
+    found = words(given, field)
+    return found if field in OF_USERS else [word.strip() for word in found]
+
+
+def errors_of(error: Mapping[str, Any] | None) -> frozenset[str]:
+    """What a failed run is found by: its error's code, name and type."""
+    return frozenset(str(error[name]) for name in ("code", "name", "type") if error.get(name)) if error else frozenset()
+
+
+def _date(text: str) -> datetime:
+    """An ISO date, or ms since the epoch; without a zone it is UTC."""
+    if text.isdigit():
+        return datetime.fromtimestamp(int(text) / 1000, UTC)
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,111 @@
+"""What a full queue refuses, and what it does not: whoever's key leads to a run that is there is answered with it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from falcon import testing
+
+from sojourn.control_plane.wiring import Platform
+from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
+from tests.contract.api.conftest import Tenant
+from tests.contract.api.test_idempotency_reset import reset
+
+PATH = "/api/v1/tasks/hello/trigger"
+#: More than a run's row has: such a payload lies beside it.
+LARGE = "x" * (MAX_PAYLOAD_BYTES - 10)
+
+
+@pytest.fixture
+def full(platform: Platform, tenant: Tenant) -> Iterator[Any]:
+    """Fills the queue when it is called."""
+    tenant.deploy(["hello"])
+    tenant.trigger()
+
+    def fill() -> None:
+        platform.triggering._limit = 1
+        platform.index._sizes.clear()
+
+    yield fill
+    platform.triggering._limit = 0
+
+
+def asked(tenant: Tenant, payload: Any = None, request: str = "", **options: Any) -> testing.Result:
+    headers = {"x-trigger-request-idempotency-key": request} if request else {}
+    return tenant.client.simulate_post(PATH, json={"payload": payload, "options": options}, headers=headers)
+
+
+def count(platform: Platform) -> int:
+    return int(platform.database.rows("SELECT count(*) AS n FROM runs")[0]["n"])
+
+
+@pytest.mark.parametrize("payload", [None, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("mode", ["leading", "trailing"])
+def test_what_has_a_run_is_answered_with_it(
+    platform: Platform, tenant: Tenant, full: Any, mode: str, payload: str | None
+) -> None:
+    key, debounce = secrets.token_hex(8), {"key": secrets.token_hex(8), "delay": "60s", "mode": mode}
+    sent: list[dict[str, Any]] = [{"idempotencyKey": key}, {"request": key}, {"debounce": debounce}]
+    made = [asked(tenant, payload, **each).json["id"] for each in sent]
+    full()
+    before = count(platform)
+    for each, run in zip(sent, made, strict=True):
+        answer = asked(tenant, payload, **each)
+        assert (answer.status_code, answer.json["id"]) == (200, run), answer.text
+    assert count(platform) == before
+
+
+@pytest.mark.parametrize("payload", [None, LARGE], ids=["small", "large"])
+def test_what_has_none_is_refused_and_leaves_nothing(
+    platform: Platform, tenant: Tenant, full: Any, payload: str | None
+) -> None:
+    full()
+    before = count(platform)
+    key = secrets.token_hex(8)
+    debounce = {"key": key, "delay": "60s", "mode": "trailing"}
+    for each in ({}, {"idempotencyKey": key}, {"request": key}, {"debounce": debounce}):
+        answer = asked(tenant, payload, queue={"name": key}, **each)
+        assert (answer.status_code, answer.json["code"]) == (422, "QUEUE_FULL")
+    assert count(platform) == before
+    assert not platform.database.rows("SELECT FROM queues WHERE name = %s", key)
+    # And nothing of it is held against what comes when there is room.
+    platform.triggering._limit = 0
+    made = [asked(tenant, payload, **each).json for each in ({"idempotencyKey": key}, {"debounce": debounce})]
+    assert [each["isCached"] for each in made] == [False, False]
+
+
+def test_a_replay_that_was_made_is_answered_with_its_run(tenant: Tenant, full: Any) -> None:
+    path = f"/api/v1/runs/{tenant.trigger()}/replay"
+    key = {"x-trigger-request-idempotency-key": secrets.token_hex(8)}
+    made = tenant.client.simulate_post(path, json={}, headers=key).json["id"]
+    full()
+    assert tenant.client.simulate_post(path, json={}, headers=key).json == {"id": made}
+    assert tenant.client.simulate_post(path, json={}).json["code"] == "QUEUE_FULL"
+
+
+@pytest.mark.parametrize("options", [{}, {"debounce": {"key": "races", "delay": "60s"}}], ids=["plain", "debounced"])
+def test_a_key_that_others_free_and_take_meanwhile(
+    platform: Platform, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """Three times somebody frees the key before it is looked up, and takes it again before the run is stored."""
+    key, look = secrets.token_hex(8), platform.runs.by_idempotency_key
+    asked(tenant, idempotencyKey=key)
+    others = iter(range(3))
+
+    def looks(*named: str) -> Any:
+        if next(others, None) is None:
+            return look(*named)
+        assert reset(tenant, key).status_code == 200
+        found = look(*named)
+        with monkeypatch.context() as patched:
+            patched.setattr(platform.runs, "by_idempotency_key", look)
+            asked(tenant, idempotencyKey=key)
+        return found
+
+    monkeypatch.setattr(platform.runs, "by_idempotency_key", looks)
+    answer = asked(tenant, idempotencyKey=key, **options)
+    assert answer.status_code == 200, answer.text
+    assert answer.json["id"] == asked(tenant, idempotencyKey=key).json["id"]

@@ -1,0 +1,40 @@
+"""What the command line says of wrong usage, and its help."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from sojourn.cli.main import main
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("runs list --limit 900", "Invalid value for '--limit': 900 is not in the range 1<=x<=100"),
+        ("frobnicate", "No such command 'frobnicate'"),
+        ("trigger", "Missing argument 'TASK'"),
+        ("queues rate q --burst x", "'x' is not a valid integer"),
+        ("deploy /nowhere/at/all", "does not exist"),
+    ],
+)
+def test_wrong_usage_is_one_line(words: str, said: str) -> None:
+    done = CliRunner().invoke(main, words.split())
+    assert done.exit_code == 2
+    assert len(done.output.splitlines()) == 1 and done.output.startswith("sojourn: ")
+    assert said in done.output and "--help`" in done.output
+
+
+@pytest.mark.parametrize("words", ["", "runs"])
+def test_a_group_alone_shows_its_commands(words: str) -> None:
+    assert "Commands:" in CliRunner().invoke(main, words.split()).output
+
+
+@pytest.mark.parametrize("words", ["-h", "--version", "runs get --help"])
+def test_what_only_tells_is_no_failure(words: str) -> None:
+    assert CliRunner().invoke(main, words.split()).exit_code == 0
+
+
+@pytest.mark.parametrize("group", ["", *(name for name, each in main.commands.items() if hasattr(each, "commands"))])
+def test_no_sentence_of_the_help_is_cut(group: str) -> None:
+    assert "..." not in CliRunner().invoke(main, [*group.split(), "--help"]).output.split("Commands:")[1]
