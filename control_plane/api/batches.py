@@ -41,6 +41,7 @@ from sojourn.control_plane.api.tasks import (
     source,
     task_id,
 )
+from sojourn.control_plane.domain import names
 from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.batch_items import Flaw, Item
 from sojourn.control_plane.engine.batches import Batches as BatchCases
@@ -257,8 +258,9 @@ def whole_item(place: int, value: dict[str, Any], source: str, now: datetime, up
         try:
             named = BatchItemName.model_validate({"index": place, "task": value.get("task")})
         except ValidationError:
-            field = f"items.{place}.task"
-            raise Problem("BODY_INVALID", f"Body Error: {field}: an item names its task", field=field) from None
+            field, task = f"items.{place}.task", value.get("task")
+            flaw = names.task_flaw(task) if isinstance(task, str) and task else "an item names its task"
+            raise Problem("BODY_INVALID", f"Body Error: {field}: {flaw}", field=field) from None
         return _flawed(place, named.task, refusal("BODY_INVALID", "Item Error", error, value))
     return _read(place, body, source, now, uploads)
 

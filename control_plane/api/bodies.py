@@ -268,7 +268,9 @@ _NamedItem = Annotated[
         {
             "type": "object",
             "required": ["task"],
-            "properties": {"task": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}},
+            "properties": {
+                "task": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS, **patterns.TASK.json_schema_extra}
+            },
         }
     ),
 ]

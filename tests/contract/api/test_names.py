@@ -169,3 +169,14 @@ def test_a_repeated_batch_tells_of_its_own_runs(tenant: Tenant) -> None:
     assert again["isCached"] and again["id"] == made["id"]
     told = [{name: run.get(name) for name in ("id", "taskIdentifier", "idempotencyKey")} for run in made["runs"]]
     assert [{name: run.get(name) for name in ("id", "taskIdentifier", "idempotencyKey")} for run in again["runs"]] == told
+
+
+def test_a_whole_batch_says_what_is_wrong_with_a_name(tenant: Tenant) -> None:
+    for item, said in (
+        ({"task": "a\x07b"}, "items.1.task: a task's id has 1 to 256 printable characters"),
+        ({"task": "a%2Fb"}, "items.1.task: a task's id is neither"),
+        ({"task": ""}, "items.1.task: an item names its task"),
+        ({}, "items.1.task: an item names its task"),
+    ):
+        refused = tenant.client.simulate_post("/api/v1/tasks/batch", json={"items": [{"task": "one"}, item]})
+        assert refused.status_code == 400 and said in refused.json["error"]
