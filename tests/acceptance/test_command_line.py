@@ -40,7 +40,7 @@ from tests.support.stack import Stack
         (["fsck", "--repair"], 0, ""),
         (["trigger", "echo", "--delay", "10"], 3, "delay"),
         (["runs", "list", "--from", "1764262800"], 3, "1769860800000"),
-        (["runs", "cancel", "--tag", "nobodys", "--from", "1764262800", "--detach"], 3, "1769860800000"),
+        (["runs", "cancel", "--tag", "nobodys", "--yes", "--from", "1764262800", "--detach"], 3, "1769860800000"),
         (["limits", "set", "--env", "dev", "--weight", "nan"], 2, "weight"),
     ],
 )
