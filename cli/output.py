@@ -12,11 +12,12 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
 
+from sojourn.cli.json_text import shown
 from sojourn.cli.refusals import line_of
 from sojourn.sdk.errors import ApiConnectionError, ApiError, AuthenticationError, NotFoundError, SojournError
 
@@ -55,6 +56,8 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
+        if hasattr(sys.stdout, "reconfigure"):  # what it cannot encode is escaped
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return function(*args, **kwargs)
         except NotFoundError as error:
@@ -68,10 +71,19 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         except KeyboardInterrupt:
             fail("interrupted", INTERRUPTED)
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _write_no_more()
             sys.exit(OK)
+        except OSError as error:  # a file that cannot be read, or a full disk that the output goes to
+            _write_no_more()
+            fail(str(error), USAGE)
 
     return run
+
+
+def _write_no_more() -> None:
+    """Lets Python's last flush of what could not be written fail nobody."""
+    with suppress(OSError, ValueError):  # it may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def minute(text: str | None, absent: str = "") -> str:
@@ -103,7 +115,7 @@ def json_of(what: str, text: str, kind: type[Any] = object) -> Any:
 
 def show_json(value: Any) -> None:
     """One JSON document."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(shown(value, 2))
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[Any]], none: str = "nothing") -> None:

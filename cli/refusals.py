@@ -33,7 +33,7 @@ _TODO = {
     "WAITPOINT_NOT_FOUND": _ENV,
 }
 #: These refusals may have advice of their own, which knows more.
-_OF_REQUESTS = ("correct the fields that `details` names", "correct the parameters that `details` names")
+_OF_REQUESTS = ("correct what `field` names",)
 _KEEP_OTHERS = ("BODY_INVALID", "QUERY_INVALID")
 
 

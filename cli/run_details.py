@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 
 from sojourn.cli import output, profile
 from sojourn.cli.environment import environment_options
+from sojourn.cli.json_text import shown
 from sojourn.cli.output import FAILED, clean, fail
 from sojourn.sdk.conditions import task_result
 from sojourn.sdk.run import Runs
@@ -73,7 +73,7 @@ def _add_result(runs: click.Group) -> None:
         if as_json:
             output.show_json(found)
         elif told.ok:
-            click.echo(json.dumps(told.output, ensure_ascii=False))
+            click.echo(shown(told.output))
         if not told.ok:
             error = told.error or {}
             words = [error.get(name) for name in ("code", "name", "message", "raw")]

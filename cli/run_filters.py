@@ -30,6 +30,10 @@ _OPTIONS = (
 )
 
 
+#: Whose words are the user's: given more than once, each is taken whole, commas and all.
+_TEXTS = frozenset({"task", "tag", "queue", "error"})
+
+
 def filter_options(*without: str) -> Any:
     """The options, but for some."""
 
@@ -37,15 +41,23 @@ def filter_options(*without: str) -> Any:
         for word, name, help_text in reversed(_OPTIONS):
             if word not in without:
                 kind = click.Choice(["true", "false"]) if name == "is_test" else None
-                function = click.option(word, name, type=kind, help=help_text)(function)
+                function = click.option(word, name, type=kind, help=help_text, multiple=name in _TEXTS)(function)
         return function
 
     return decorate
 
 
+def one_or_several(given: Any) -> Any:
+    """An option's text, in which commas separate values; of one that was given more than once, the list of its texts."""
+    if not isinstance(given, tuple):
+        return given
+    return list(given) if len(given) > 1 else next(iter(given), None)
+
+
 def filters_of(given: dict[str, Any]) -> RunFilters:
     """The filters among a command's options."""
-    found: Any = {name: given[name] for _, name, _ in _OPTIONS if given.get(name) is not None}
+    named = {name: one_or_several(given.get(name)) for _, name, _ in _OPTIONS}
+    found: Any = {name: value for name, value in named.items() if value is not None}
     if "status" in found:
         words = [word.strip().upper() for word in found["status"].split(",")]
         found["status"] = ",".join(_SPELLED.get(word, word) for word in words)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from sojourn.cli import output
+from sojourn.cli.json_text import shown
 from sojourn.cli.output import FAILED, OK, clean
 
 #: Characters of a value that are shown, and runs of a list; --json has all.
@@ -109,9 +109,9 @@ def _show(name: str, value: str | None) -> None:
 
 
 def _show_value(name: str, value: Any) -> None:
-    text = json.dumps(value, ensure_ascii=False)
+    text = shown(value)
     cut = "" if len(text) <= _VALUE else f" … ({len(text)} characters: see --json)"
-    click.echo(clean(f"{name}: {text[:_VALUE]}{cut}"))
+    click.echo(f"{name}: {text[:_VALUE]}{cut}")
 
 
 def _show_relative(word: str, run: dict[str, Any]) -> None:

@@ -9,6 +9,8 @@ import click
 from sojourn.cli import output, profile
 from sojourn.cli.environment import environment_options
 from sojourn.cli.output import clean
+from sojourn.cli.run_filters import one_or_several
+from sojourn.sdk.filter_words import parameter
 
 
 def add(group: click.Group) -> None:
@@ -57,13 +59,13 @@ def _add_create(tokens: click.Group) -> None:
 def _add_list(tokens: click.Group) -> None:
     @output.command(tokens, "list")
     @click.option("--status", help="Only these, separated by commas: waiting, completed, timed_out.")
-    @click.option("--tag", help="Only tokens with one of these tags, separated by commas.")
+    @click.option("--tag", "tags", multiple=True, help="Only tokens with one of these tags, separated by commas.")
     @click.option("--idempotency-key", help="Only the one that this key leads to.")
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100))
     @environment_options
     def list_(
         status: str | None,
-        tag: str | None,
+        tags: tuple[str, ...],
         idempotency_key: str | None,
         limit: int,
         environment: str,
@@ -74,8 +76,8 @@ def _add_list(tokens: click.Group) -> None:
         query: dict[str, Any] = {"page[size]": limit}
         if status:
             query["filter[status]"] = status.upper()
-        if tag:
-            query["filter[tags]"] = tag
+        if tags:
+            query["filter[tags]"] = parameter(one_or_several(tags), "tag")
         if idempotency_key:
             query["filter[idempotencyKey]"] = idempotency_key
         page = profile.client(environment, data_dir).list_tokens(query)

@@ -196,7 +196,7 @@ _SECRET = re.compile(r"(/objects/|/callback/)[^/]+")
 
 def _shown(req: falcon.Request) -> str:
     """A request's path as a log may have it."""
-    return _SECRET.sub(r"\1…", req.path)
+    return _SECRET.sub(r"\1…", req.path.replace("\0", "%2F"))
 
 
 def _on_unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, params: Params) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from sojourn.control_plane.engine.keys import REQUEST_LIFE
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.batches import Batches
 from sojourn.control_plane.store.bulk_actions import BulkActions
@@ -72,6 +73,7 @@ class Pruner:
                     batches += self._batches.remove_old(environment.id, before, _AT_ONCE)
                     bulk_actions += self._bulk_actions.remove_old(environment.id, before, _AT_ONCE)
         keys = self._access.keys.forget_ended(now - _KEYS_KEPT, _AT_ONCE)
+        self._access.keys.forget_requests(now - REQUEST_LIFE)
         tokens = self._spent_tokens.forget_over(now, _AT_ONCE)
         messages = self._webhooks.remove_told(now - _WEBHOOKS_KEPT, _AT_ONCE)
         self._more = _AT_ONCE in (lines, executors, keys, tokens, messages)

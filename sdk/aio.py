@@ -17,6 +17,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from sojourn.sdk import durations
 from sojourn.sdk.auth import Auth
 from sojourn.sdk.batch import Batch, BatchHandle, batch_id_of
 from sojourn.sdk.batch import batch as batches
@@ -37,6 +38,7 @@ from sojourn.sdk.run import (
     RunHandle,
     Runs,
     batch_trigger_and_wait,
+    ran,
     trigger_all,
     trigger_and_wait,
     triggered,
@@ -134,7 +136,8 @@ class AsyncRuns(_Over):
 
     async def result(self, run: Run | RunHandle | str, timeout: float | None = None) -> TaskResult:
         """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""
-        run_id, task = (run, "the run") if isinstance(run, str) else (run.id, run.task)
+        run_id, task = ran(run)
+        durations.timeout(timeout)
         if waiting_of(self._client) is not None:
             return await wait_for_result(self._client, run_id, task, timeout)
         deadline = None if timeout is None else time.monotonic() + timeout

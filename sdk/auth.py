@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sojourn.sdk import inside
 from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.named import id_of, several
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Auth:
     def _for_tasks(
         self, action: str, task: Any, expiration: str | float | timedelta | datetime, multiple_use: bool
     ) -> PublicToken:
-        tasks = [task] if isinstance(task, str) or hasattr(task, "id") else list(task)
+        tasks = [task] if isinstance(task, str) or hasattr(task, "id") else several(task, "tasks")
         scopes = [f"{action}:tasks:{_task_id(each)}" for each in tasks]
         return self.create_public_token(scopes=scopes, expiration=expiration, one_time=not multiple_use)
 
@@ -94,11 +95,9 @@ class Auth:
 
 def flattened(scopes: Scopes) -> list[str]:
     """Scopes as the API takes them, from either way to write them."""
-    if isinstance(scopes, str):
-        raise ConfigurationError(f"scopes are a list: write [{scopes!r}]")
     named: Any = scopes
     if not hasattr(named, "items"):
-        return list(named)
+        return several(named, "scopes")
     flat: list[str] = []
     for action, types in named.items():
         if not hasattr(types, "items"):
@@ -110,17 +109,14 @@ def flattened(scopes: Scopes) -> list[str]:
 
 
 def _task_id(task: Any) -> str:
-    name = task if isinstance(task, str) else getattr(task, "id", None)
-    if not isinstance(name, str):
-        raise ConfigurationError(f"{task!r} is no task: give a function with @task, or a task's id")
-    return name
+    return id_of(task, "task")
 
 
 def time_of(value: Any) -> str:
     """A duration, seconds or a date, as the API takes it."""
     if hasattr(value, "isoformat"):
-        if value.tzinfo is None:
-            raise ConfigurationError("a datetime without a time zone: add tzinfo=timezone.utc")
+        if getattr(value, "tzinfo", None) is None:
+            raise ConfigurationError(f"{value!r} is no moment: use a datetime with tzinfo=timezone.utc")
         return str(value.isoformat())
     from sojourn.sdk.trigger_options import seconds
 

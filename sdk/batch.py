@@ -14,6 +14,7 @@ from sojourn.sdk.client import Client, default
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.inside import blocking
 from sojourn.sdk.looks import Looks
+from sojourn.sdk.named import each, id_of
 from sojourn.sdk.result import Results
 from sojourn.sdk.surroundings import of_version
 from sojourn.sdk.trigger_options import key_options
@@ -58,7 +59,7 @@ def batch_trigger(
     task_id: str, items: Iterable[Any], options: Mapping[str, Any], key: Any, key_ttl: Any, client: Client | None
 ) -> BatchHandle:
     """Asks for a run of each item, a payload or `(payload, options)`, as one batch."""
-    wanted = ((task_id, *item_of(item, options)) for item in items)
+    wanted = ((task_id, *item_of(item, options)) for item in each(items, "items"))
     return _trigger((Wanted(task, payload, of_version(given)) for task, payload, given in wanted), key, key_ttl, client)
 
 
@@ -78,7 +79,7 @@ class Batch:
 
         A task is one, or its id. An item's options come before `trigger_options`. The key is the batch's.
         """
-        wanted = (_wanted(item, trigger_options) for item in items)
+        wanted = (_wanted(item, trigger_options) for item in each(items, "items"))
         return _trigger(wanted, idempotency_key, idempotency_key_ttl, client)
 
     def retrieve(self, batch_id: str, *, runs: bool = True, client: Client | None = None) -> BatchState:
@@ -112,7 +113,7 @@ class Batch:
 
 def batch_id_of(batch: BatchHandle | str) -> str:
     """The id of a batch that is named by its id or its handle."""
-    return batch if isinstance(batch, str) else batch.id
+    return id_of(batch, "batch")
 
 
 def _trigger(wanted: Iterable[Wanted], key: Any, key_ttl: Any, client: Client | None) -> BatchHandle:
@@ -144,6 +145,8 @@ def _wanted(item: Any, options: Mapping[str, Any]) -> Wanted:
     task_id = item[0] if isinstance(item[0], str) else getattr(item[0], "id", None)
     if not isinstance(task_id, str):
         raise ConfigurationError(f"{item[0]!r} is no task: give a task or its id")
+    if len(item) == 3 and not isinstance(item[2], dict):
+        raise ConfigurationError(f"an item's options are a dict, not {item[2]!r:.80}")
     return Wanted(task_id, item[1], of_version({**options, **(item[2] if len(item) == 3 else {})}))
 
 

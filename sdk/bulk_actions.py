@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sojourn.sdk import inside, pages
 from sojourn.sdk.looks import Looks
+from sojourn.sdk.named import id_of
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
@@ -125,7 +126,7 @@ class BulkActions:
 
 
 def _id(action: BulkActionState | str) -> str:
-    return action if isinstance(action, str) else action.id
+    return id_of(action, "bulk action")
 
 
 bulk_actions = BulkActions()

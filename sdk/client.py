@@ -84,11 +84,11 @@ class Client:
         body = f'{{"payload":{text}}}'
         if options:
             body = f'{{"payload":{text},"options":{_options(options)}}}'
-        return self._with_token("POST", f"/api/v1/tasks/{quote(task_id, safe='')}/trigger", body.encode())
+        return self._with_token("POST", f"/api/v1/tasks/{_part(task_id)}/trigger", body.encode())
 
     def retrieve(self, run_id: str) -> dict[str, Any]:
         """A run."""
-        return self.request("GET", f"/api/v3/runs/{quote(run_id, safe='')}")
+        return self.request("GET", f"/api/v3/runs/{_part(run_id)}")
 
     def retrieve_whole(self, run_id: str) -> dict[str, Any]:
         """A run; a payload or an output that is so large that it lies elsewhere is fetched.
@@ -104,21 +104,23 @@ class Client:
         return wire
 
     def list_runs(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """A page of runs: `{data, pagination: {next?, previous?}}`; `query` in the wire's words."""
-        return self.request("GET", "/api/v1/runs" + (f"?{urlencode(query)}" if query else ""))
+        """A page of runs: `{data, pagination: {next?, previous?}}`; `query` in the wire's words, a list is sent value by
+        value.
+        """
+        return self.request("GET", "/api/v1/runs" + _query(query))
 
     def cancel(self, run_id: str) -> dict[str, Any]:
         """Cancels a run; one that is over stays as it is."""
-        return self.request("POST", f"/api/v2/runs/{quote(run_id, safe='')}/cancel")
+        return self.request("POST", f"/api/v2/runs/{_part(run_id)}/cancel")
 
     def replay(self, run_id: str, region: str | None = None) -> dict[str, Any]:
         """A new run like an old one: `{id}`. `region`: another than the old one's."""
         body = None if region is None else {"region": region}
-        return self.request("POST", f"/api/v1/runs/{quote(run_id, safe='')}/replay", body)
+        return self.request("POST", f"/api/v1/runs/{_part(run_id)}/replay", body)
 
     def result(self, run_id: str, wait: float = 0) -> dict[str, Any] | None:
         """A run's result, waited for on the server up to `wait` seconds (60 at most); None while it is not over."""
-        path = f"/api/v1/runs/{quote(run_id, safe='')}/result"
+        path = f"/api/v1/runs/{_part(run_id)}/result"
         try:
             return self.request("GET", f"{path}?wait={wait:.3f}" if wait else path, timeout=wait + 30)
         except NotFoundError as error:
@@ -128,49 +130,49 @@ class Client:
 
     def logs(self, run_id: str, after: str | None = None) -> dict[str, Any]:
         """Log lines from a cursor on: `{lines, next?}`."""
-        query = f"?{urlencode({'after': after})}" if after else ""
-        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/logs{query}")
+        query = _query({"after": after} if after else None)
+        return self.request("GET", f"/api/v1/runs/{_part(run_id)}/logs{query}")
 
     def timeline(self, run_id: str) -> dict[str, Any]:
         """A run's history and attempts."""
-        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/timeline")
+        return self.request("GET", f"/api/v1/runs/{_part(run_id)}/timeline")
 
     def events(self, run_id: str) -> dict[str, Any]:
         """What happened in a run: `{events}`, a span each."""
-        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/events")
+        return self.request("GET", f"/api/v1/runs/{_part(run_id)}/events")
 
     def trace(self, run_id: str) -> dict[str, Any]:
         """The same as a tree: `{trace: {traceId, rootSpan}}`."""
-        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/trace")
+        return self.request("GET", f"/api/v1/runs/{_part(run_id)}/trace")
 
     def span(self, run_id: str, span_id: str) -> dict[str, Any]:
         """One of these spans."""
-        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/spans/{quote(span_id, safe='')}")
+        return self.request("GET", f"/api/v1/runs/{_part(run_id)}/spans/{_part(span_id)}")
 
     def why(self, run_id: str) -> dict[str, Any]:
         """What keeps a run from running: `{id, status, isWaiting, reasons}`."""
-        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/why")
+        return self.request("GET", f"/api/v1/runs/{_part(run_id)}/why")
 
     def reschedule(self, run_id: str, delay: str) -> dict[str, Any]:
         """Another start for a run that is delayed: a duration from now, or a date; the run."""
-        return self.request("POST", f"/api/v1/runs/{quote(run_id, safe='')}/reschedule", {"delay": delay})
+        return self.request("POST", f"/api/v1/runs/{_part(run_id)}/reschedule", {"delay": delay})
 
     def metadata(self, run_id: str) -> dict[str, Any]:
         """A run's metadata: `{metadata}`."""
-        return self.request("GET", f"/api/v1/runs/{quote(run_id, safe='')}/metadata")
+        return self.request("GET", f"/api/v1/runs/{_part(run_id)}/metadata")
 
     def change_metadata(self, run_id: str, change: Mapping[str, Any]) -> dict[str, Any]:
         """Changes a run's metadata, in the wire's words: `{metadata?, operations?, …}`; all of it afterwards."""
         text = encode(change, "the metadata", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
-        return self.request("PUT", f"/api/v1/runs/{quote(run_id, safe='')}/metadata", text.encode())
+        return self.request("PUT", f"/api/v1/runs/{_part(run_id)}/metadata", text.encode())
 
     def add_tags(self, run_id: str, tags: Sequence[str]) -> dict[str, Any]:
         """Adds tags to a run: `{message}`."""
-        return self.request("POST", f"/api/v1/runs/{quote(run_id, safe='')}/tags", {"tags": list(tags)})
+        return self.request("POST", f"/api/v1/runs/{_part(run_id)}/tags", {"tags": list(tags)})
 
     def reset_idempotency_key(self, task_id: str, key: str) -> dict[str, Any]:
         """Frees an idempotency key, as it was sent: `{id: key}`."""
-        return self.request("POST", f"/api/v1/idempotencyKeys/{quote(key, safe='')}/reset", {"taskIdentifier": task_id})
+        return self.request("POST", f"/api/v1/idempotencyKeys/{_part(key)}/reset", {"taskIdentifier": task_id})
 
     # --- bulk actions
 
@@ -180,15 +182,15 @@ class Client:
 
     def retrieve_bulk_action(self, action_id: str) -> dict[str, Any]:
         """How far a bulk action has come."""
-        return self.request("GET", f"/api/v1/bulk-actions/{quote(action_id, safe='')}")
+        return self.request("GET", f"/api/v1/bulk-actions/{_part(action_id)}")
 
     def list_bulk_actions(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A page of bulk actions: `{data, pagination: {next?, previous?}}`; `query` in the wire's words."""
-        return self.request("GET", "/api/v1/bulk-actions" + (f"?{urlencode(query)}" if query else ""))
+        return self.request("GET", "/api/v1/bulk-actions" + _query(query))
 
     def abort_bulk_action(self, action_id: str) -> dict[str, Any]:
         """Ends a bulk action that is under way: `{id}`."""
-        return self.request("POST", f"/api/v1/bulk-actions/{quote(action_id, safe='')}/abort")
+        return self.request("POST", f"/api/v1/bulk-actions/{_part(action_id)}/abort")
 
     # --- environment variables, of the key's own environment unless others are named
 
@@ -199,7 +201,7 @@ class Client:
 
     def retrieve_variable(self, name: str, project: str = "current", environment: str = "current") -> dict[str, Any]:
         """A variable."""
-        return self.request("GET", f"{_variables(project, environment)}/{quote(name, safe='')}")
+        return self.request("GET", f"{_variables(project, environment)}/{_part(name)}")
 
     def create_variable(
         self, variable: Mapping[str, Any], project: str = "current", environment: str = "current"
@@ -211,11 +213,11 @@ class Client:
         self, name: str, value: str, project: str = "current", environment: str = "current"
     ) -> dict[str, Any]:
         """Gives a variable another value."""
-        return self.request("PUT", f"{_variables(project, environment)}/{quote(name, safe='')}", {"value": value})
+        return self.request("PUT", f"{_variables(project, environment)}/{_part(name)}", {"value": value})
 
     def delete_variable(self, name: str, project: str = "current", environment: str = "current") -> dict[str, Any]:
         """Deletes a variable."""
-        return self.request("DELETE", f"{_variables(project, environment)}/{quote(name, safe='')}")
+        return self.request("DELETE", f"{_variables(project, environment)}/{_part(name)}")
 
     def import_variables(
         self, wanted: Mapping[str, Any], project: str = "current", environment: str = "current"
@@ -232,11 +234,11 @@ class Client:
 
     def list_queues(self, page: int = 1, per_page: int = 25) -> dict[str, Any]:
         """A page of queues: `{data, pagination: {currentPage, totalPages, count}}`."""
-        return self.request("GET", "/api/v1/queues?" + urlencode({"page": page, "perPage": per_page}))
+        return self.request("GET", "/api/v1/queues" + _query({"page": page, "perPage": per_page}))
 
     def retrieve_queue(self, name: str, kind: str = "id") -> dict[str, Any]:
         """A queue."""
-        return self.request("GET", f"{_queue(name)}?{urlencode({'type': kind})}")
+        return self.request("GET", _queue(name) + _query({"type": kind}))
 
     def pause_queue(self, name: str, kind: str = "id", *, paused: bool = True) -> dict[str, Any]:
         """Holds a queue's runs back, or lets them go on; the queue."""
@@ -269,16 +271,16 @@ class Client:
 
     def retrieve_token(self, token_id: str) -> dict[str, Any]:
         """A token."""
-        return self.request("GET", f"/api/v1/waitpoints/tokens/{quote(token_id, safe='')}")
+        return self.request("GET", f"/api/v1/waitpoints/tokens/{_part(token_id)}")
 
     def list_tokens(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A page of tokens: `{data, pagination: {next?, previous?}}`; `query` in the wire's words."""
-        return self.request("GET", "/api/v1/waitpoints/tokens" + (f"?{urlencode(query)}" if query else ""))
+        return self.request("GET", "/api/v1/waitpoints/tokens" + _query(query))
 
     def complete_token(self, token_id: str, data: Any = None) -> dict[str, Any]:
         """Completes a token; one that is complete stays as it is. PayloadError for what is not JSON."""
         text = encode(data, "the token's data", MAX_PAYLOAD_BYTES, PayloadError, MAX_PAYLOAD_DEPTH)
-        path = f"/api/v1/waitpoints/tokens/{quote(token_id, safe='')}/complete"
+        path = f"/api/v1/waitpoints/tokens/{_part(token_id)}/complete"
         return self.request("POST", path, f'{{"data":{text}}}'.encode())
 
     # --- schedules
@@ -293,7 +295,7 @@ class Client:
 
     def list_schedules(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A page of schedules: `{data, pagination: {currentPage, totalPages, count}}`; `query`: `page`, `perPage`."""
-        return self.request("GET", "/api/v1/schedules" + (f"?{urlencode(query)}" if query else ""))
+        return self.request("GET", "/api/v1/schedules" + _query(query))
 
     def update_schedule(self, schedule_id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """A schedule becomes what is wanted."""
@@ -327,7 +329,7 @@ class Client:
 
     def list_webhooks(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A page of webhooks: `{data, pagination: {currentPage, totalPages, count}}`; `query`: `page`, `perPage`."""
-        return self.request("GET", "/api/v1/webhooks" + (f"?{urlencode(query)}" if query else ""))
+        return self.request("GET", "/api/v1/webhooks" + _query(query))
 
     def update_webhook(self, webhook_id: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """A webhook becomes what is wanted; its secret stays."""
@@ -347,7 +349,7 @@ class Client:
 
     def webhook_deliveries(self, webhook_id: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A page of a webhook's messages: `{data, pagination}`; `query`: `filter[status]`, `page`, `perPage`."""
-        return self.request("GET", f"{_webhook(webhook_id)}/deliveries" + (f"?{urlencode(query)}" if query else ""))
+        return self.request("GET", f"{_webhook(webhook_id)}/deliveries" + _query(query))
 
     def test_webhook(self, webhook_id: str) -> dict[str, Any]:
         """Sends a message that is about no run; the message."""
@@ -355,7 +357,7 @@ class Client:
 
     def redeliver(self, webhook_id: str, delivery_id: str) -> dict[str, Any]:
         """Sends a message again."""
-        return self.request("POST", f"{_webhook(webhook_id)}/deliveries/{quote(delivery_id, safe='')}/redeliver")
+        return self.request("POST", f"{_webhook(webhook_id)}/deliveries/{_part(delivery_id)}/redeliver")
 
     # --- batches
 
@@ -367,18 +369,17 @@ class Client:
 
     def send_batch_items(self, batch_id: str, lines: bytes) -> dict[str, Any]:
         """Items of a batch, a JSON object a line: `{itemsAccepted, itemsDeduplicated, sealed, …}`."""
-        path = f"/api/v3/batches/{quote(batch_id, safe='')}/items"
+        path = f"/api/v3/batches/{_part(batch_id)}/items"
         return self._exchange("POST", path, lines, headers=_LINES)[0]
 
     def retrieve_batch(self, batch_id: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A batch with its first runs; where there are more, it has `next`, which goes into `query` as `after`."""
-        path = f"/api/v2/batches/{quote(batch_id, safe='')}"
-        return self.request("GET", path + (f"?{urlencode(query)}" if query else ""))
+        return self.request("GET", f"/api/v2/batches/{_part(batch_id)}" + _query(query))
 
     def batch_results(self, batch_id: str, after: int | None = None) -> dict[str, Any]:
         """How the runs of a batch that are over ended: `{items, next?}`; `next` goes into `after`."""
         query = "" if after is None else f"?after={after}"
-        return self.request("GET", f"/api/v1/batches/{quote(batch_id, safe='')}/results{query}")
+        return self.request("GET", f"/api/v1/batches/{_part(batch_id)}/results{query}")
 
     # --- deployments
 
@@ -403,16 +404,16 @@ class Client:
 
     def list_deployments(self, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A page of versions: `{data, pagination: {next?}}`; `query` in the wire's words."""
-        return self.request("GET", "/api/v1/deployments" + (f"?{urlencode(query)}" if query else ""))
+        return self.request("GET", "/api/v1/deployments" + _query(query))
 
     def retrieve_deployment(self, name: str) -> dict[str, Any]:
         """A version by its id or number."""
-        return self.request("GET", f"/api/v1/deployments/{quote(name, safe='')}")
+        return self.request("GET", f"/api/v1/deployments/{_part(name)}")
 
     def promote_deployment(self, name: str, allow_rollbacks: bool = False) -> dict[str, Any]:
         """Lets new runs start on a version: `{id, version, shortCode}`."""
         query = "?allowRollbacks=true" if allow_rollbacks else ""
-        return self.request("POST", f"/api/v1/deployments/{quote(name, safe='')}/promote{query}")
+        return self.request("POST", f"/api/v1/deployments/{_part(name)}/promote{query}")
 
     def current_deployment(self) -> dict[str, Any]:
         """The version that new runs start on, with its tasks."""
@@ -448,11 +449,11 @@ class Client:
     def rotate_key(self, key_id: str, grace_period: str | None = None) -> dict[str, Any]:
         """A key in place of another, its `key` with it; the old one opens for the grace period, a day unless said."""
         body = {} if grace_period is None else {"gracePeriod": grace_period}
-        return self.request("POST", f"/api/v1/keys/{quote(key_id, safe='')}/rotate", body)
+        return self.request("POST", f"/api/v1/keys/{_part(key_id)}/rotate", body)
 
     def revoke_key(self, key_id: str) -> dict[str, Any]:
         """Ends a key at once; the key."""
-        return self.request("POST", f"/api/v1/keys/{quote(key_id, safe='')}/revoke")
+        return self.request("POST", f"/api/v1/keys/{_part(key_id)}/revoke")
 
     def create_public_token(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         """A public token: `{token}`; `wanted`: `{scopes, expirationTime?, oneTimeUse?, realtime?}`."""
@@ -486,7 +487,7 @@ class Client:
         if method != "GET":
             importing.check_may_change()
         if body is not None and not isinstance(body, bytes):
-            body = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+            body = _json(body)
         request = Request(method, path, {**self._headers_of(method), **(headers or {})}, body, timeout)
         wait = _FIRST_WAIT
         for left in range(ATTEMPTS - 1, -1, -1):
@@ -531,15 +532,15 @@ class Client:
 
 
 def _webhook(webhook_id: str) -> str:
-    return f"/api/v1/webhooks/{quote(webhook_id, safe='')}"
+    return f"/api/v1/webhooks/{_part(webhook_id)}"
 
 
 def _schedule(schedule_id: str) -> str:
-    return f"/api/v1/schedules/{quote(schedule_id, safe='')}"
+    return f"/api/v1/schedules/{_part(schedule_id)}"
 
 
 def _variables(project: str, environment: str) -> str:
-    return f"/api/v1/projects/{quote(project, safe='')}/envvars/{quote(environment, safe='')}"
+    return f"/api/v1/projects/{_part(project)}/envvars/{_part(environment)}"
 
 
 def _told(value: Any) -> str:
@@ -558,7 +559,52 @@ def _form(fields: Mapping[str, str]) -> tuple[str, bytes]:
 
 def _queue(name: str) -> str:
     """A queue's address: slashes are encoded twice, since servers on the way may undo it once."""
-    return f"/api/v1/queues/{quote(name.replace('/', '%2F'), safe='')}"
+    return f"/api/v1/queues/{_part(_text(name).replace('/', '%2F'))}"
+
+
+def _query(query: Mapping[str, Any] | None) -> str:
+    """Parameters behind an address; a list is sent value by value."""
+    try:
+        return f"?{urlencode(query, doseq=True)}" if query else ""
+    except UnicodeEncodeError:
+        raise ConfigurationError("a parameter is no valid Unicode") from None
+
+
+def _part(name: Any) -> str:
+    """A name, or an id, as a part of an address."""
+    try:
+        return quote(_text(name), safe="")
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{name!r:.80} is no name or id: it is no valid Unicode") from None
+
+
+def _text(name: Any) -> str:
+    if not isinstance(name, str) or not name:
+        raise ConfigurationError(f"{name!r:.80} is no name or id: give a text")
+    return name
+
+
+def _json(body: Any) -> bytes:
+    """A body. `ConfigurationError` names the field that is no JSON, but not its value, which may be a secret."""
+    try:
+        return _dumped(body)
+    except (TypeError, ValueError, RecursionError):
+        fields = body.items() if isinstance(body, Mapping) else ()
+        kinds = {name: value if isinstance(value, float) else f"a {type(value).__name__}" for name, value in fields}
+        wrong = next((f"{name} is {kinds[name]}" for name, value in fields if not _is_json(value)), "it is no JSON")
+        raise ConfigurationError(f"this cannot be sent: {wrong}") from None
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        _dumped(value)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _of_key(key: str | int | None) -> dict[str, str | int]:

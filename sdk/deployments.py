@@ -6,6 +6,7 @@ In `async def` code (where an event loop runs in this thread) each call gives an
 from __future__ import annotations
 
 from sojourn.sdk import inside, pages
+from sojourn.sdk.named import id_of
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
@@ -98,7 +99,7 @@ class Deployments:
 
 
 def _name(version: DeploymentState | str) -> str:
-    return version if isinstance(version, str) else version.id
+    return id_of(version, "version")
 
 
 def _period(value: str | float | timedelta) -> str:

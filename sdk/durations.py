@@ -27,6 +27,13 @@ def duration(value: str | float | timedelta) -> float:
     return float(value)
 
 
+def timeout(value: float | None) -> float | None:
+    """Seconds that something is waited for; None is for ever."""
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)):
+        return value
+    raise ConfigurationError(f"timeout is seconds, or None, not {value!r:.80}")
+
+
 def seconds(value: str | float | timedelta) -> int:
     """A duration in whole seconds, rounded up, within what a run may have."""
     whole = math.ceil(duration(value))

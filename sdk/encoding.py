@@ -7,6 +7,7 @@ import re
 
 from sojourn.sdk.errors import OutputError, SojournError
 from sojourn.sdk.protocol import MAX_OUTPUT_BYTES
+from sojourn.sdk.sizes import exceeds, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,8 +46,8 @@ def encode(
         raise error(_why(failure, what)) from None
     except Exception as failure:
         raise error(f"{what} is not JSON: {failure}") from failure
-    if len(text) > limit:
-        raise error(f"{what} has {len(text)} bytes as JSON, more than {limit}: store it and give where it is")
+    if exceeds(text, limit):
+        raise error(f"{what} has {size(text)} bytes as JSON, more than {limit}: store it and give where it is")
     if text.count("[") + text.count("{") > depth and _is_deeper(text, depth):
         raise error(f"{what} is nested too deeply: {depth} levels at most")
     if _BROUGHT_OVER.search(text):

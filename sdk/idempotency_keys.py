@@ -32,6 +32,26 @@ class IdempotencyKey(Value):
         return {"idempotencyKey": self.hash, "idempotencyKeyOptions": {"key": self.key, "scope": self.scope}}
 
 
+#: Types whose values every process writes in one way, by name: to import them would cost each start. A set, for example,
+#: is written in another order each time.
+_PLAIN = frozenset({"datetime.date", "datetime.datetime", "decimal.Decimal", "uuid.UUID"})
+
+
+def key_text(key: Any) -> str:
+    """A key as it is sent: its text, or its parts with dashes between. `ConfigurationError` for what has no one text."""
+    parts = key if isinstance(key, list | tuple) else [key]
+    for part in parts:
+        kind = type(part)
+        if (
+            not isinstance(part, str | int | float | IdempotencyKey)
+            and f"{kind.__module__}.{kind.__qualname__}" not in _PLAIN
+        ):
+            raise ConfigurationError(
+                f"{part!r:.80} is no part of an idempotency key: give a text, or a list of texts, numbers, dates or UUIDs"
+            )
+    return "-".join(map(str, parts))
+
+
 class IdempotencyKeys:
     """Makes them. Outside a run every key holds for everybody, whatever its scope."""
 
@@ -41,13 +61,13 @@ class IdempotencyKeys:
 
         if scope not in _SCOPES:
             raise ConfigurationError(f"there is no scope {scope!r}: there are {', '.join(_SCOPES)}")
-        written = key if isinstance(key, str) else "-".join(map(str, key))
+        written = key_text(key)
         parts, current = [written], inside()
         if current is not None and scope != "global":
             parts.append(current.run.id)
             if scope == "attempt":
                 parts.append(str(current.attempt.number))
-        return IdempotencyKey(sha256("-".join(parts).encode()).hexdigest(), written, scope)
+        return IdempotencyKey(sha256("-".join(parts).encode("utf-8", "surrogatepass")).hexdigest(), written, scope)
 
 
 idempotency_keys = IdempotencyKeys()

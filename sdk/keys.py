@@ -6,6 +6,7 @@ In `async def` code (where an event loop runs in this thread) each call gives an
 from __future__ import annotations
 
 from sojourn.sdk import inside
+from sojourn.sdk.named import id_of
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
@@ -123,7 +124,7 @@ class Keys:
 
 
 def _id(key: KeyState | str) -> str:
-    return key if isinstance(key, str) else key.id
+    return id_of(key, "key")
 
 
 keys = Keys()

@@ -14,9 +14,12 @@ _FIRST, _FACTOR, _LONGEST = 0.25, 1.4, 2.0
 
 
 class Looks:
-    """At most so many seconds of looks, each of which is given to `on_progress`."""
+    """At most so many seconds of looks, each of which is given to `on_progress`. `ConfigurationError`: these are none."""
 
     def __init__(self, timeout: float | None, on_progress: Callable[[Any], object] | None):
+        from sojourn.sdk import durations
+
+        durations.timeout(timeout)
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._on_progress = on_progress
         self._pause = _FIRST

@@ -201,9 +201,11 @@ class Debounce(Value):
         """The options that a user gave in either form."""
         if isinstance(given, Debounce):
             return given
+        if not hasattr(given, "items"):
+            raise ConfigurationError(f"debounce is a Debounce(key, delay), or a mapping with both, not {given!r:.80}")
         for name in given:
             if name not in cls.fields:
-                raise ConfigurationError(f"debounce has no option {nearest(name, cls.fields)}")
+                raise ConfigurationError(f"debounce has no option {nearest(str(name), cls.fields)}")
         for name in ("key", "delay"):
             if name not in given:
                 raise ConfigurationError(f"debounce needs {name}")

@@ -6,6 +6,7 @@ In `async def` code (where an event loop runs in this thread) each call gives an
 from __future__ import annotations
 
 from sojourn.sdk import inside, pages
+from sojourn.sdk.named import id_of
 from sojourn.sdk.value import Value
 
 TYPE_CHECKING = False
@@ -112,7 +113,7 @@ class Queues:
         self._given = client
 
     def list(self, *, limit: int | None = None) -> QueueStates:
-        """Queues by their names, page after page as they are asked for."""
+        """Queues by their names, as they were when the first was asked for: the list is read whole before."""
         listed: QueueStates = pages.listed(
             pages.numbered(lambda number, size: self._client().list_queues(number, size), QueueState, limit)
         )
@@ -204,7 +205,7 @@ def address(queue: Named) -> tuple[str, str]:
     if isinstance(queue, QueueState):
         return queue.id, "id"
     if not isinstance(queue, str):
-        return queue.id, "task"
+        return id_of(queue, "queue"), "task"
     if queue.startswith(_OF_TASK):
         return queue.removeprefix(_OF_TASK), "task"
     is_id = queue.startswith(_ID) and len(queue) == len(_ID) + _ID_CHARS

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Unpack
 
-from sojourn.sdk import batch_calls, pages
+from sojourn.sdk import batch_calls, durations, pages
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.bulk_actions import BulkActionState
 from sojourn.sdk.client import Client, default, is_default
@@ -16,6 +16,7 @@ from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
 from sojourn.sdk.errors import ApiError, ConfigurationError, RunTimeoutError
 from sojourn.sdk.inside import blocking, in_loop, wait_for
+from sojourn.sdk.named import each, id_of, several
 from sojourn.sdk.protocol import MAX_WAITS
 from sojourn.sdk.result import Results, TaskResult
 from sojourn.sdk.run_filters import RunFilters, document_of, query_of
@@ -164,6 +165,7 @@ def trigger_and_wait(
     task_id: str, payload: Any, options: Mapping[str, Any], timeout: float | None, client: Client | None = None
 ) -> TaskResult:
     """Asks for a run and waits for its result. Inside a run the child has the run's version, unless it is given one."""
+    durations.timeout(timeout)
     here = waiting_of(client)
     if here is None:
         return blocking(_trigger_and_poll, task_id, payload, options, timeout, client)
@@ -207,11 +209,17 @@ def wanted_of(task_id: str, items: Iterable[Any], options: Mapping[str, Any]) ->
     """The runs of a batch that is waited for."""
     if "idempotency_key" in options:
         raise ConfigurationError("one idempotency key would be one run: give each item its own, as in (payload, {…})")
-    return [Wanted(task_id, *item_of(item, options)) for item in items]
+    return [Wanted(task_id, *item_of(item, options)) for item in each(items, "items")]
+
+
+def ran(run: Run | RunHandle | str) -> tuple[str, str]:
+    """A run's id, and its task for messages."""
+    return id_of(run, "run"), "the run" if isinstance(run, str) else str(getattr(run, "task", "the run"))
 
 
 def wait_for_result(client: Client | None, run_id: str, task_id: str, timeout: float | None) -> TaskResult:
     """The result of a run, waited for as a run waits, or from an app by long polls."""
+    durations.timeout(timeout)
     here = waiting_of(client)
     if here is None:
         return blocking(_poll, client or default(), run_id, task_id, timeout)
@@ -355,6 +363,8 @@ class Runs:
 
     def reschedule(self, run_id: str, delay: str | float | timedelta | datetime) -> Run:
         """Another start for a run that is delayed: so long from now, or a date."""
+        if delay is None:
+            raise ConfigurationError("reschedule takes a duration from now, or a date")
         client = self._client
         return Run.of(client.reschedule(run_id, trigger_options({"delay": delay})["delay"]), client)
 
@@ -378,13 +388,13 @@ class Runs:
         """
         change: dict[str, Any] = {} if metadata is None else {"metadata": metadata}
         given = {"operations": operations, "parentOperations": parent_operations, "rootOperations": root_operations}
-        change |= {name: list(each) for name, each in given.items() if each}
+        change |= {name: several(each, name) for name, each in given.items() if each}
         held: Mapping[str, Any] = self._client.change_metadata(run_id, change)["metadata"]
         return held
 
     def add_tags(self, run_id: str, tags: str | Sequence[str]) -> None:
         """Adds tags to a run, which has 10 at most."""
-        self._client.add_tags(run_id, [tags] if isinstance(tags, str) else tags)
+        self._client.add_tags(run_id, [tags] if isinstance(tags, str) else several(tags, "tags"))
 
     def reset_idempotency_key(self, task: Task | str, key: Any, *, run_id: str | None = None) -> None:
         """The next trigger of the task with this key makes a run.
@@ -393,7 +403,7 @@ class Runs:
         """
         current = inside()
         written_in = run_id or (current.run.id if current is not None else None)
-        name = task if isinstance(task, str) else task.id
+        name = id_of(task, "task")
         self._client.reset_idempotency_key(name, idempotency_key(key, written_in))
 
     def events(self, run_id: str) -> Sequence[Mapping[str, Any]]:
@@ -408,8 +418,7 @@ class Runs:
 
     def result(self, run: Run | RunHandle | str, timeout: float | None = None) -> TaskResult:
         """Waits for a run to end; `RunTimeoutError` after `timeout` seconds."""
-        run_id, task = (run, "the run") if isinstance(run, str) else (run.id, run.task)
-        return wait_for_result(self._given, run_id, task, timeout)
+        return wait_for_result(self._given, *ran(run), timeout)
 
     def logs(self, run_id: str) -> Iterator[dict[str, Any]]:
         """A run's log lines so far, in order: `{attempt, n, at, stream, level, message, properties?}`."""
@@ -434,7 +443,7 @@ class Runs:
         if [run_ids is not None, bool(wanted), everything].count(True) != 1:
             raise ConfigurationError("give ids or filters, or everything=True: which runs are meant?")
         wire: dict[str, Any] = {"action": action, "name": name, "targetRegion": region}
-        wire |= {"filter": wanted} if run_ids is None else {"runIds": [*run_ids]}
+        wire |= {"filter": wanted} if run_ids is None else {"runIds": several(run_ids, "ids of runs")}
         client = self._client
         made = client.create_bulk_action({name: value for name, value in wire.items() if value is not None})
         return BulkActionState(made)

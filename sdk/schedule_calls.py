@@ -8,16 +8,14 @@ from typing import Any
 
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.named import id_of
 from sojourn.sdk.pages import numbered
 from sojourn.sdk.schedule_state import Backfill, ScheduleState, Zones
 
 
 def body(task: Any, cron: str, **options: str | None) -> dict[str, Any]:
     """What a schedule is to be, on the wire."""
-    task_id = task if isinstance(task, str) else getattr(task, "id", None)
-    if not isinstance(task_id, str):
-        raise ConfigurationError(f"{task!r} is no task: give a function with @task, or a task's id")
-    wire = {"task": task_id, "cron": cron, **{_WIRE.get(name, name): value for name, value in options.items()}}
+    wire = {"task": id_of(task, "task"), "cron": cron, **{_WIRE.get(name, name): value for name, value in options.items()}}
     return {name: value for name, value in wire.items() if value is not None}
 
 

@@ -7,7 +7,7 @@ awaitable of that.
 from __future__ import annotations
 
 from sojourn.sdk import inside
-from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.named import id_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,7 +112,10 @@ class Schedules:
         return inside.call(schedule_calls.backfill, _id(schedule), begin, end, client)
 
     def list(self, *, limit: int | None = None, client: Client | None = None) -> ScheduleStates:
-        """Schedules, newest first, page after page as they are asked for; in `async def` code an async iterator."""
+        """Schedules, newest first, as they were when the first was asked for: the list is read whole before.
+
+        In `async def` code an async iterator.
+        """
         from sojourn.sdk import pages, schedule_calls
 
         listed: ScheduleStates = pages.listed(schedule_calls.pages(limit, client))
@@ -126,10 +129,7 @@ class Schedules:
 
 
 def _id(schedule: ScheduleState | str) -> str:
-    name = schedule if isinstance(schedule, str) else getattr(schedule, "id", None)
-    if not isinstance(name, str) or not name:
-        raise ConfigurationError(f"{schedule!r} is no schedule: give what schedules.create gave, or its id")
-    return name
+    return id_of(schedule, "schedule")
 
 
 schedules = Schedules()

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sojourn.sdk.durations import seconds
+from sojourn.sdk.filter_words import words
+from sojourn.sdk.run_filters import OF_USERS
 
 _CREATED = "filter[createdAt]["
 
@@ -19,18 +21,20 @@ class Listed:
     values: Mapping[str, frozenset[str]]
     created_at: datetime
 
-    def fits(self, query: Mapping[str, str], now: datetime) -> bool:
-        """Whether all filters of a list fit, and of several values of one any."""
-        for name, text in query.items():
-            if not name.startswith("filter[") or name.startswith(_CREATED) or not text:
+    def fits(self, query: Mapping[str, Any], now: datetime) -> bool:
+        """Whether all filters of a list fit, and of several values of one any. `query`: texts, of what was sent more than
+        once a list.
+        """
+        for name, given in query.items():
+            if not name.startswith("filter[") or name.startswith(_CREATED) or not given:
                 continue
             field = name.removeprefix("filter[").removesuffix("]")
-            if not {word.strip() for word in text.split(",")} & self.values.get(field, frozenset()):
+            if not set(_values(given, field)) & self.values.get(field, frozenset()):
                 return False
         return is_created_within(self.created_at, query, now)
 
 
-def is_created_within(created_at: datetime, query: Mapping[str, str], now: datetime) -> bool:
+def is_created_within(created_at: datetime, query: Mapping[str, Any], now: datetime) -> bool:
     """Whether a list's filters of dates fit."""
     ends = {name.removeprefix(_CREATED).removesuffix("]"): text for name, text in query.items() if text}
     return (
@@ -38,6 +42,12 @@ def is_created_within(created_at: datetime, query: Mapping[str, str], now: datet
         and ("from" not in ends or created_at >= _date(ends["from"]))
         and ("to" not in ends or created_at <= _date(ends["to"]))
     )
+
+
+def _values(given: str | list[str], field: str) -> list[str]:
+    """A filter's values. In texts of the user's spaces count."""
+    found = words(given, field)
+    return found if field in OF_USERS else [word.strip() for word in found]
 
 
 def errors_of(error: Mapping[str, Any] | None) -> frozenset[str]:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from sojourn.sdk import client as clients
 from sojourn.sdk import testing_checks, testing_runs
@@ -223,7 +223,7 @@ class Platform:
             match = re.fullmatch(pattern, parts.path)
             if match and method == request.method:
                 try:
-                    body = respond(*map(unquote, match.groups()), request, dict(parse_qsl(parts.query)))
+                    body = respond(*map(unquote, match.groups()), request, _parameters(parts.query))
                 except Refused as refusal:
                     told = {"error": str(refusal), "code": refusal.code}
                     return _response(refusal.status, told | ({"field": refusal.field} if refusal.field else {}))
@@ -371,7 +371,7 @@ class Platform:
         options |= json.loads(request.body or b"{}")
         return {"id": self._start(old.task, self._payloads[run_id], options, is_replay=True)}
 
-    def _page(self, _: Request, query: Mapping[str, str]) -> dict[str, Any]:
+    def _page(self, _: Request, query: Mapping[str, Any]) -> dict[str, Any]:
         now = self._clock.told()
         ids = [run_id for run_id in reversed(self._dates) if run_id in self.runs or run_id in self._held]
         found = [self._run(run_id) for run_id in ids if self._listed(run_id).fits(query, now)]
@@ -482,6 +482,11 @@ def run(task: Task, payload: Any = None, *, tokens: Answers | None = None, **run
         return entered.run(task, given, wire)
     finally:
         entered.tokens.answers = before
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    """A query's parameters: texts, of what was sent more than once a list."""
+    return {name: given[0] if len(given) == 1 else given for name, given in parse_qs(text).items()}
 
 
 def _body(request: Request) -> dict[str, Any]:

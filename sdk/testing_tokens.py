@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sojourn.sdk.encoding import encode
+from sojourn.sdk.filter_words import words
 from sojourn.sdk.testing_checks import ahead
 from sojourn.sdk.testing_clock import Clock
 from sojourn.sdk.testing_keys import KeyBook
@@ -92,7 +93,7 @@ class TokenBook:
         """A token, as the API has it."""
         return self._items.get(token_id)
 
-    def page(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def page(self, query: Mapping[str, Any]) -> dict[str, Any]:
         """A page of tokens, newest first."""
         now = self._clock.told()
         found = [item for item in reversed(self._items.values()) if _fits(item, query, now)]
@@ -147,13 +148,12 @@ def completion(body: bytes | None) -> str:
     return json.dumps(json.loads(body or b"{}").get("data"))
 
 
-def _fits(item: Mapping[str, Any], query: Mapping[str, str], now: datetime) -> bool:
-    statuses = query.get("filter[status]")
-    tags = query.get("filter[tags]")
+def _fits(item: Mapping[str, Any], query: Mapping[str, Any], now: datetime) -> bool:
+    statuses, tags = (words(query.get(f"filter[{name}]", ""), name) for name in ("status", "tags"))
     key = query.get("filter[idempotencyKey]")
     return (
-        (statuses is None or item["status"] in statuses.split(","))
-        and (tags is None or bool(set(tags.split(",")) & set(item["tags"])))
+        (not statuses or item["status"] in statuses)
+        and (not tags or bool(set(tags) & set(item["tags"])))
         and (key is None or item.get("idempotencyKey") == key)
         and is_created_within(datetime.fromisoformat(item["createdAt"]), query, now)
     )

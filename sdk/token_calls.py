@@ -10,6 +10,7 @@ from sojourn.sdk import context
 from sojourn.sdk.client import Client, default
 from sojourn.sdk.durations import seconds
 from sojourn.sdk.errors import ConfigurationError
+from sojourn.sdk.filter_words import parameter
 from sojourn.sdk.pages import following
 from sojourn.sdk.tokens import Token, TokenState
 from sojourn.sdk.trigger_options import idempotency_key, key_options
@@ -52,8 +53,8 @@ def filters(
     """What a list is asked for, on the wire."""
     here = context.inside()
     wire = {
-        "filter[status]": _several(status),
-        "filter[tags]": _several(tags),
+        "filter[status]": None if status is None else parameter(status, "status"),
+        "filter[tags]": None if tags is None else parameter(tags, "tags"),
         "filter[idempotencyKey]": None if key is None else idempotency_key(key, here.run.id if here else None),
         "filter[createdAt][period]": period,
         "filter[createdAt][from]": None if created_from is None else _aware(created_from).isoformat(),
@@ -65,10 +66,6 @@ def filters(
 def pages(wire: Mapping[str, Any], limit: int | None, client: Client | None) -> Iterator[list[TokenState]]:
     """The pages of a list, `limit` tokens at most in all."""
     return following(lambda query: (client or default()).list_tokens(query), TokenState, limit, wire)
-
-
-def _several(value: str | Sequence[str] | None) -> str | None:
-    return value if value is None or isinstance(value, str) else ",".join(value)
 
 
 def _timeout(value: Any) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from sojourn.sdk import context
 from sojourn.sdk.durations import duration, seconds
 from sojourn.sdk.errors import ConfigurationError
-from sojourn.sdk.idempotency_keys import IdempotencyKey
+from sojourn.sdk.idempotency_keys import IdempotencyKey, key_text
+from sojourn.sdk.named import several
 from sojourn.sdk.options import Debounce, Queue, nearest
 
 #: Trigger options as a user writes them -> as the wire has them.
@@ -44,7 +45,7 @@ def trigger_options(given: Mapping[str, Any], run_id: str | None = None) -> dict
     wire: dict[str, Any] = {}
     for name, value in given.items():
         if name not in TRIGGER_OPTIONS:
-            raise TypeError(f"trigger has no option {nearest(name, TRIGGER_OPTIONS)}")
+            raise TypeError(f"trigger has no option {nearest(str(name), TRIGGER_OPTIONS)}")
         if value is not None:
             wire[TRIGGER_OPTIONS[name]] = _WRITTEN[name](value) if name in _WRITTEN else value
     key = given.get("idempotency_key")
@@ -79,17 +80,13 @@ def _debounce(value: Any) -> dict[str, Any]:
     return wire
 
 
-def _key(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
 def _tags(value: Any) -> Any:
-    return value if isinstance(value, str) else list(value)
+    return value if isinstance(value, str) else several(value, "tags")
 
 
 def idempotency_key(value: Any, run_id: str | None) -> str:
     """A key as the platform has it: one that is written inside a run holds for that run."""
-    key = _key(value)
+    key = key_text(value)
     return key if run_id is None or isinstance(value, IdempotencyKey) else str(_of_run(key, run_id)["idempotencyKey"])
 
 
@@ -107,7 +104,7 @@ def key_options(value: Any, ttl: Any) -> dict[str, Any]:
 def _of_run(key: str, run_id: str) -> dict[str, Any]:
     from hashlib import sha256
 
-    hashed = sha256(f"{key}-{run_id}".encode()).hexdigest()
+    hashed = sha256(f"{key}-{run_id}".encode("utf-8", "surrogatepass")).hexdigest()
     return {"idempotencyKey": hashed, "idempotencyKeyOptions": {"key": key, "scope": "run"}}
 
 
@@ -116,7 +113,7 @@ _WRITTEN = {
     "delay": _delay,
     "debounce": _debounce,
     "ttl": seconds,
-    "idempotency_key": _key,
+    "idempotency_key": key_text,
     "idempotency_key_ttl": lambda value: f"{seconds(value)}s",
     "tags": _tags,
 }

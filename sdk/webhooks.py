@@ -7,6 +7,7 @@ async iterator.
 from __future__ import annotations
 
 from sojourn.sdk.errors import ConfigurationError, WebhookVerificationError
+from sojourn.sdk.named import id_of, several
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Webhooks:
     def deliveries(
         self, webhook: WebhookState | str, *, status: str | None = None, limit: int | None = None
     ) -> WebhookDeliveries:
-        """Messages to a webhook, newest first, page after page as they are asked for.
+        """Messages to a webhook, newest first, as they were when the first was asked for: up to `limit` are read before.
 
         `status`: only those that are PENDING, DELIVERED or FAILED.
         """
@@ -122,7 +123,7 @@ class Webhooks:
         from sojourn.sdk import inside
         from sojourn.sdk.webhook_state import WebhookDelivery
 
-        name = delivery if isinstance(delivery, str) else delivery.id
+        name = id_of(delivery, "message")
         again: WebhookDelivery = inside.call(lambda: WebhookDelivery(self._client().redeliver(_id(webhook), name)))
         return again
 
@@ -181,20 +182,20 @@ class Webhooks:
 
 def _wanted(url: str, events: Sequence[str], tasks: Sequence[Task | str], description: str | None) -> dict[str, Any]:
     """What a webhook is to be, on the wire."""
-    for name, given in (("events", events), ("tasks", tasks)):
-        if isinstance(given, str) or hasattr(given, "id"):
-            raise ConfigurationError(f"{name} is a list: write [{given!r}]")
+    ends = several(events, "events")
+    if not all(isinstance(each, str) for each in ends):
+        raise ConfigurationError(f"events are texts, not {ends!r:.80}")
     wire = {
         "url": url,
-        "events": [each if each.startswith(_EVENT) else f"{_EVENT}{each}" for each in events],
-        "tasks": [each if isinstance(each, str) else each.id for each in tasks],
+        "events": [each if each.startswith(_EVENT) else f"{_EVENT}{each}" for each in ends],
+        "tasks": [id_of(each, "task") for each in several(tasks, "tasks")],
         "description": description,
     }
     return {name: value for name, value in wire.items() if value}
 
 
 def _id(webhook: WebhookState | str) -> str:
-    return webhook if isinstance(webhook, str) else webhook.id
+    return id_of(webhook, "webhook")
 
 
 def _signature(secret: str, message_id: str, timestamp: int, body: bytes) -> str:

@@ -53,15 +53,20 @@ answers, in order: the run, how it ended as soon as it has (`output` is a text o
 - **Refusals** are `{"error": text, "code": CODE, "field"?, "nextStep"?, "details"?}`; [errors.md](errors.md) lists the
   codes. What belongs to another environment answers exactly as what does not exist.
 - **Repeating.** A request that changes something may carry `x-trigger-request-idempotency-key`; sent again with the
-  same key to the same address within a day, it counts once. `x-should-retry: false` says that sending it again is of no
-  use.
+  same key to the same address within a day, it counts once: what makes something is answered with that again, a new key
+  or a webhook's secret too. `x-should-retry: false` says that sending it again is of no use.
+- **Sizes** are bytes of UTF-8 that a value has as compact JSON, whether its letters are escaped or not. A body has room
+  for three times its value's limit; the error says which of the two was passed.
 - **Words.** With `x-trigger-api-version: 2025-07-16` statuses are `PENDING_VERSION`, `DELAYED`, `QUEUED`, `DEQUEUED`,
   `EXECUTING`, `WAITING`, `COMPLETED`, `FAILED`, `CANCELED`, `CRASHED`, `SYSTEM_FAILURE`, `TIMED_OUT`, `EXPIRED`.
   Without the header `DEQUEUED` reads `EXECUTING` and `WAITING` reads `FROZEN`. Filters take either.
 - **Absent** values are left out, never null, but for limits of queues, where null is none. Times are ISO 8601 in UTC;
   durations read `1h30m` (w, d, h, m, s).
 - **Pages.** Lists go from newest to oldest; `pagination.next` goes into `page[after]`, `previous` into `page[before]`.
-- **Slashes** in the name of a task, a queue or a key are sent as `%2F`.
+- **Several values** of a filter stand in one parameter, with commas between, or in a parameter each: one that is sent
+  more than once is taken whole each time, so that a value may have a comma.
+- **Slashes** in the name of a task, a queue or a key are sent as `%2F`. Addresses are UTF-8. A task's id has printable
+  characters and no `%2F`, wherever it is written; an idempotency key any characters but NUL.
 """
 
 

@@ -52,7 +52,7 @@ class RunsPage:
             return
         environments = self._access.environments(self._sessions.organization(req))
         environment = chosen(environments, _single(req, "env"))
-        narrowed = run_filters.chosen(lambda name: _single(req, name), self._clock())
+        narrowed = run_filters.chosen(lambda name: _given(req, name), self._clock())
         page = self._page(req, environment, narrowed.filters)
         template = "_fragments/runs.html" if _single(req, "fragment") else "runs.html"
         self._pages.show(
@@ -64,7 +64,7 @@ class RunsPage:
             rows=[self._row(run) for run in page.runs],
             fields=(run_filters.FIRST, run_filters.MORE),
             texts=narrowed.texts,
-            query=urlencode({"env": environment.slug, **narrowed.texts}),
+            query=urlencode({"env": environment.slug, **narrowed.texts}, doseq=True),
             page=page,
             first=not (_cursor(req, "after") or _cursor(req, "before")),
             version_deployed=self._versions.current(environment.id),
@@ -98,6 +98,12 @@ def chosen(environments: list[Environment], wanted: str) -> Environment:
     if wanted or not environments:
         raise Refused(404, "No such environment", "It may have been renamed or removed.")
     return environments[0]
+
+
+def _given(req: falcon.Request, name: str) -> str | list[str]:
+    """A parameter's text or, where it came more than once, each one's."""
+    found: str | list[str] = req.params.get(name, "")
+    return "" if any("\x00" in text for text in found) else found
 
 
 def _single(req: falcon.Request, name: str) -> str:

@@ -22,11 +22,11 @@ from sojourn.control_plane.engine.public_tokens import PublicTokens
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import PersonalToken
 
-_KEY = re.compile(r"Bearer +(tr_[A-Za-z0-9_]{8,200})")
-_PERSONAL = re.compile(r"Bearer +(tr_[po]at_[A-Za-z0-9]{8,200})")
-_PUBLIC_TOKEN = re.compile(r"Bearer +([A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,14000}\.[A-Za-z0-9_-]{1,200})")
-_CREDENTIAL = re.compile(r"Bearer +([A-Za-z0-9_=-]{1,2000}\.[0-9a-f]{64})")
-_IDENTITY = re.compile(r"Bearer +([A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,4000}\.[A-Za-z0-9_-]{1,2000})")
+_KEY = re.compile(r"(?i:Bearer) +(tr_[A-Za-z0-9_]{8,200})")
+_PERSONAL = re.compile(r"(?i:Bearer) +(tr_[po]at_[A-Za-z0-9]{8,200})")
+_PUBLIC_TOKEN = re.compile(r"(?i:Bearer) +([A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,14000}\.[A-Za-z0-9_-]{1,200})")
+_CREDENTIAL = re.compile(r"(?i:Bearer) +([A-Za-z0-9_=-]{1,2000}\.[0-9a-f]{64})")
+_IDENTITY = re.compile(r"(?i:Bearer) +([A-Za-z0-9_-]{1,2000}\.[A-Za-z0-9_-]{1,4000}\.[A-Za-z0-9_-]{1,2000})")
 
 
 class Caller(StrEnum):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sojourn.control_plane.api import ndjson, present
 from sojourn.control_plane.api.bodies import (
+    MAX_TRIGGER_BYTES,
     MAX_USUAL_BATCH,
     BatchBody,
     BatchedRun,
@@ -40,6 +41,7 @@ from sojourn.control_plane.api.tasks import (
     source,
     task_id,
 )
+from sojourn.control_plane.domain import names
 from sojourn.control_plane.domain.scopes import Resource
 from sojourn.control_plane.engine.batch_items import Flaw, Item
 from sojourn.control_plane.engine.batches import Batches as BatchCases
@@ -49,10 +51,10 @@ from sojourn.control_plane.engine.packets import Packets, Text
 from sojourn.control_plane.engine.triggering import TriggerRequest
 from sojourn.control_plane.store.packets import STORED
 from sojourn.control_plane.store.records import Batch
-from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode
+from sojourn.sdk.protocol import ErrorCode
 
 #: Bytes of one item: as much as a trigger may have.
-LINE_LIMIT = MAX_PAYLOAD_BYTES + 512 * 1024
+LINE_LIMIT = MAX_TRIGGER_BYTES
 #: Items, and bytes of them, that are stored at once.
 _AT_ONCE, _BYTES_AT_ONCE = 500, 4 * 1024 * 1024
 #: Bytes of an upload that an item names, beyond which it lies in the object store: thousands are held at once.
@@ -116,8 +118,10 @@ class Batches:
         """The same in the words of an older version, with the runs."""
         body: WholeBatchBody = call.body
         made = self._whole(call, body)
-        runs = present.batch_of_runs(made.batch, made.cached, self._batches.items(made.batch), body.items)
-        return self._answer(call, made, runs, _OK)
+        items = self._batches.named_items(made.batch)
+        if not made.cached:  # a run that has failed by now has given its key back
+            items = [replace(item, idempotency_key=_key_of(each)) for item, each in zip(items, body.items, strict=False)]
+        return self._answer(call, made, present.batch_of_runs(made.batch, made.cached, items), _OK)
 
     def trigger_task(self, call: Call, task: str) -> Answer:
         """The same in the words of the oldest version, of one task."""
@@ -254,10 +258,17 @@ def whole_item(place: int, value: dict[str, Any], source: str, now: datetime, up
         try:
             named = BatchItemName.model_validate({"index": place, "task": value.get("task")})
         except ValidationError:
-            field = f"items.{place}.task"
-            raise Problem("BODY_INVALID", f"Body Error: {field}: an item names its task", field=field) from None
+            field, task = f"items.{place}.task", value.get("task")
+            flaw = names.task_flaw(task) if isinstance(task, str) and task else "an item names its task"
+            raise Problem("BODY_INVALID", f"Body Error: {field}: {flaw}", field=field) from None
         return _flawed(place, named.task, refusal("BODY_INVALID", "Item Error", error, value))
     return _read(place, body, source, now, uploads)
+
+
+def _key_of(asked: dict[str, Any]) -> str | None:
+    options = asked.get("options")
+    key = options.get("idempotencyKey") if isinstance(options, dict) else None
+    return key if isinstance(key, str) else None
 
 
 def _after(query: BatchResultsQuery) -> int:

@@ -17,17 +17,21 @@ from pydantic import (
 )
 
 from sojourn.control_plane.api import patterns, present
+from sojourn.control_plane.domain import names
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
     MAX_CONCURRENCY_KEY_CHARS,
     MAX_DEBOUNCE_KEY_CHARS,
     MAX_IDEMPOTENCY_KEY_CHARS,
+    MAX_METADATA_BYTES,
+    MAX_PAYLOAD_BYTES,
     MAX_QUEUE_LIMIT,
     MAX_RATE,
     MAX_TAG_CHARS,
     MAX_WAITS,
     NO_MAX_DURATION,
 )
+from sojourn.sdk.sizes import ESCAPED
 
 MAX_NAME_CHARS = 256
 #: A reference to a container image: registry and path, then a tag, a digest or both.
@@ -39,6 +43,9 @@ IMAGE = (
 MAX_BATCH_RUNS, MAX_USUAL_BATCH, MAX_WHOLE_BATCH = 100_000, 1_000, 500
 #: Runs that a bulk action names by their ids.
 MAX_BULK_RUNS = 500
+#: Bytes of a body that has one payload: the value's own limit, were every letter escaped. And of a trigger, or an item.
+MAX_VALUE_BYTES = ESCAPED * MAX_PAYLOAD_BYTES + 1024
+MAX_TRIGGER_BYTES = ESCAPED * (MAX_PAYLOAD_BYTES + MAX_METADATA_BYTES) + 512 * 1024
 #: Seconds of head start, either way.
 MAX_PRIORITY = 31_536_000
 
@@ -57,10 +64,19 @@ def indexable(text: str) -> str:
     return text
 
 
-def printable(text: str) -> str:
-    """A task's id: what a manifest may hold."""
-    if not text.isprintable():
-        raise ValueError("must be printable characters")
+def task_name(text: str) -> str:
+    """A task's id, as an address can name it, too."""
+    return _unless(names.task_flaw(text), text)
+
+
+def queue_name(text: str) -> str:
+    """A queue's name, as an address can name it, too."""
+    return _unless(names.queue_flaw(text), text)
+
+
+def _unless(flaw: str | None, text: str) -> str:
+    if flaw is not None:
+        raise ValueError(flaw)
     return text
 
 
@@ -84,6 +100,9 @@ Key = Annotated[
 KeyTTL = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[smhd]$")]
 ConcurrencyKey = Annotated[str, StringConstraints(max_length=MAX_CONCURRENCY_KEY_CHARS), IDENTIFIER]
 Time = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+TaskId = Annotated[
+    str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(task_name), patterns.TASK
+]
 Duration = Annotated[Time, patterns.DURATION]
 Date = Annotated[Time, patterns.DATE]
 Moment = Annotated[Time, patterns.MOMENT]
@@ -93,7 +112,7 @@ RunId = Annotated[Name, patterns.RUN_ID]
 _Unsupported = WithJsonSchema({"type": "null"})
 _NotYet = Annotated[bool | None, WithJsonSchema({"enum": [False, None]})]
 QueueText = Annotated[
-    str, StringConstraints(pattern=r"^(task/.{1,256}|[A-Za-z0-9_\-/]{1,128})$"), AfterValidator(identifier)
+    str, StringConstraints(pattern=r"^(task/.{1,256}|[A-Za-z0-9_\-/]{1,128})$"), AfterValidator(queue_name)
 ]
 _Number = (
     Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | Annotated[float, Field(ge=-1e300, le=1e300, allow_inf_nan=False)]
@@ -154,7 +173,7 @@ class RunOptions(Strict):
     idempotencyKeyTTL: KeyTTL | None = None
     idempotencyKeyOptions: IdempotencyKeyOptions | None = None
     tags: Tag | list[Tag] | None = Field(default=None, description="At most 10; blank ones are dropped.")
-    metadata: Any = Field(default=None, description="An object, or its JSON as a text; 262144 bytes at most.")
+    metadata: Any = Field(default=None, description="An object, or its JSON as a text; 262144 bytes of UTF-8 at most.")
     metadataType: Literal["application/json"] | None = None
     payloadType: Annotated[str, StringConstraints(max_length=100)] | None = None
     payloadSize: Annotated[int, Field(ge=0)] | None = Field(default=None, description="Accepted from clients and not used.")
@@ -198,14 +217,13 @@ class TriggerBody(Strict):
 
 
 _Runs = Annotated[int, Field(ge=1, le=MAX_BATCH_RUNS)]
-_Task = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS), AfterValidator(printable)]
 
 
 class BatchBody(Strict):
     """A new batch: how many items it is to have. Its idempotency key leads to it for 30 days, or `idempotencyKeyTTL`."""
 
     runCount: _Runs = Field(description="1000 at most; with the header `x-sojourn-batch: large` 100000.")
-    taskIdentifiers: Annotated[list[Name], Field(min_length=1, max_length=MAX_BATCH_RUNS)] | None = Field(
+    taskIdentifiers: Annotated[list[TaskId], Field(min_length=1, max_length=MAX_BATCH_RUNS)] | None = Field(
         default=None, description="Its items' tasks: named by whoever may not trigger all."
     )
     parentRunId: RunId | None = None
@@ -219,7 +237,7 @@ class BatchItemBody(Strict):
     """A line of a batch's items. `payload` is any JSON value, or none."""
 
     index: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)]
-    task: _Task
+    task: TaskId
     payload: Any = None
     options: RunOptions | None = None
 
@@ -230,13 +248,13 @@ class BatchItemName(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     index: Annotated[int, Field(ge=0, lt=MAX_BATCH_RUNS)]
-    task: _Task
+    task: TaskId
 
 
 class BatchedRun(Strict):
     """An item of a batch that is sent whole: its index is its place in the list."""
 
-    task: _Task
+    task: TaskId
     payload: Any = None
     context: Any = Field(default=None, description="Accepted from older clients and not used.")
     options: RunOptions | None = None
@@ -248,7 +266,9 @@ _NamedItem = Annotated[
         {
             "type": "object",
             "required": ["task"],
-            "properties": {"task": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS}},
+            "properties": {
+                "task": {"type": "string", "minLength": 1, "maxLength": MAX_NAME_CHARS, **patterns.TASK.json_schema_extra}
+            },
         }
     ),
 ]
@@ -323,7 +343,7 @@ _Window = Annotated[str, StringConstraints(min_length=1, max_length=10), AfterVa
 class ScheduleBody(Strict):
     """What a schedule is to be; what is absent takes its default, also where the schedule is there already."""
 
-    task: Name
+    task: TaskId
     cron: _Cron = Field(
         description="Minute, hour, day of month, month, day of week; `L` is the last day, `5L` the last Friday."
     )
@@ -366,7 +386,7 @@ class WebhookBody(Strict):
     events: Annotated[list[_Event], Field(min_length=1, max_length=20)] | None = Field(
         default=None, description="What to be told of; every end if absent."
     )
-    tasks: Annotated[list[Name], Field(max_length=100)] | None = Field(
+    tasks: Annotated[list[TaskId], Field(max_length=100)] | None = Field(
         default=None, description="Of whose runs; all tasks' if absent or empty."
     )
     description: Annotated[str, StringConstraints(max_length=256), IDENTIFIER] | None = None
@@ -439,7 +459,7 @@ class RateBody(RateResetBody):
 class KeyResetBody(Strict):
     """Whose key it is."""
 
-    taskIdentifier: Name
+    taskIdentifier: TaskId
 
 
 class RescheduleBody(Strict):
@@ -606,7 +626,18 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=False)
 
 
-_Listed = Annotated[str, StringConstraints(min_length=1, max_length=4_000), IDENTIFIER]
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=4_000), IDENTIFIER]
+#: Several values: one parameter with commas between them, or a parameter for each.
+_Each = Field(max_length=patterns.MAX_VALUES)
+_Listed = _Word | Annotated[list[_Word], _Each]
+_Statuses = (
+    Annotated[_Word, patterns.listed(present.STATUS_WORDS)]
+    | Annotated[list[Annotated[_Word, patterns.one_listed(present.STATUS_WORDS)]], _Each]
+)
+_Machines = (
+    Annotated[_Word, patterns.listed(get_args(MachineName))]
+    | Annotated[list[Annotated[_Word, patterns.one_listed(get_args(MachineName))]], _Each]
+)
 
 
 class ListQuery(Query):
@@ -634,18 +665,17 @@ class PageQuery(ListQuery):
 
 
 class RunsQuery(PageQuery):
-    """Which runs: several values of one filter are separated by commas and any of them fits."""
+    """Which runs: any of several values of one filter fits.
 
-    status: Annotated[_Listed, patterns.listed(present.STATUS_WORDS)] | None = Field(
-        default=None, alias="filter[status]", description="Of either vocabulary."
-    )
+    Commas separate values; a parameter that is sent more than once has one value each time, whatever is in it.
+    """
+
+    status: _Statuses | None = Field(default=None, alias="filter[status]", description="Of either vocabulary.")
     task: _Listed | None = Field(default=None, alias="filter[taskIdentifier]")
     version: _Listed | None = Field(default=None, alias="filter[version]")
     tag: _Listed | None = Field(default=None, alias="filter[tag]")
     queue: _Listed | None = Field(default=None, alias="filter[queue]", description="A task's own queue is `task/<id>`.")
-    machine: Annotated[_Listed, patterns.listed(get_args(MachineName))] | None = Field(
-        default=None, alias="filter[machine]"
-    )
+    machine: _Machines | None = Field(default=None, alias="filter[machine]")
     region: _Listed | None = Field(default=None, alias="filter[region]")
     batch: _Listed | None = Field(default=None, alias="filter[batch]")
     is_test: Literal["true", "false"] | None = Field(default=None, alias="filter[isTest]")
@@ -671,12 +701,19 @@ class ProjectRunsQuery(RunsQuery):
 
 
 TOKEN_STATUSES = ("WAITING", "COMPLETED", "TIMED_OUT")
+_TokenStatuses = (
+    Annotated[_Word, patterns.listed(TOKEN_STATUSES)]
+    | Annotated[list[Annotated[_Word, patterns.one_listed(TOKEN_STATUSES)]], _Each]
+)
 
 
 class TokensQuery(PageQuery):
-    """Which tokens: several values of one filter are separated by commas and any of them fits."""
+    """Which tokens: any of several values of one filter fits.
 
-    status: Annotated[_Listed, patterns.listed(TOKEN_STATUSES)] | None = Field(
+    Commas separate values; a parameter that is sent more than once has one value each time, whatever is in it.
+    """
+
+    status: _TokenStatuses | None = Field(
         default=None, alias="filter[status]", description="WAITING, COMPLETED, TIMED_OUT."
     )
     tags: _Listed | None = Field(default=None, alias="filter[tags]")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import falcon
 from pydantic import BaseModel, ValidationError
@@ -22,9 +24,14 @@ from sojourn.control_plane.api.visitor import Visitor
 Action = Callable[..., Any]
 Responder = Callable[..., None]
 
-_MAX_ISSUES = 20
-#: Stands for an encoded slash inside a path's segment while Falcon splits the path.
-_SLASH = "\x1f"
+#: Issues that are told, and that are looked at; characters of each.
+_MAX_ISSUES, _MAX_LOOKED_AT, _MAX_MESSAGE = 20, 200, 300
+_SHOULD = "Input should be "
+_MANY_DIGITS = re.compile(r"[0-9]{20,}")
+#: Stands for an encoded slash inside a path's segment while Falcon splits the path: nothing that is named has it.
+_SLASH = "\0"
+#: Says in a request's environment that it does.
+_KEPT = "sojourn.slashes"
 
 
 class Resource:
@@ -59,7 +66,8 @@ def _responder(route: Route, action: Action, gate: Gate, guard: Guard, clock: Ca
 
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         env = req.env
-        if _SLASH in env["PATH_INFO"]:
+        _check_address(env)
+        if _KEPT in env:
             path = {name: value.replace(_SLASH, "/") for name, value in path.items()}
         now = caller = visitor = None
         if opens is not None:
@@ -111,11 +119,25 @@ def keep_encoded_slashes(env: dict[str, Any]) -> None:
     raw = env.get("RAW_URI", "")
     if "%2" not in raw or not raw.startswith("/"):
         return
-    path = raw.partition("?")[0].lower()
-    if "%2f" not in path or "%1f" in path or _SLASH in env["PATH_INFO"]:
+    path = raw.partition("?")[0]
+    if "%2f" not in path.lower() or _SLASH in env["PATH_INFO"]:
         return
-    raw_segments = raw.partition("?")[0].replace("%2F", "%1F").replace("%2f", "%1F")
-    env["PATH_INFO"] = falcon.uri.decode(raw_segments, unquote_plus=False).encode("utf-8").decode("latin-1")
+    env[_KEPT] = True
+    env["PATH_INFO"] = unquote_to_bytes(path.replace("%2F", "%00").replace("%2f", "%00")).decode("latin-1")
+
+
+def _check_address(env: Mapping[str, Any]) -> None:
+    """`Problem` for an address that is not UTF-8: it would name something else than was meant."""
+    path, query = env["PATH_INFO"], env.get("QUERY_STRING", "")
+    try:
+        if not path.isascii():
+            path.encode("latin-1").decode()
+        if "%" in query:
+            unquote_to_bytes(query).decode()
+        elif not query.isascii():
+            query.encode("latin-1").decode()
+    except UnicodeError:
+        raise Problem("PARAMS_INVALID", "The address is not UTF-8.", next_step="encode it as UTF-8") from None
 
 
 def read_body(raw: bytes, kind: type[BaseModel], parse: Callable[[bytes], Any]) -> BaseModel:
@@ -126,7 +148,7 @@ def read_body(raw: bytes, kind: type[BaseModel], parse: Callable[[bytes], Any]) 
         raise Problem("INVALID_JSON", "The body is empty.")
     value = parse(raw)
     if value.__class__ is not dict:
-        raise Problem("BODY_INVALID", "Body Error: the body must be a JSON object")
+        raise Problem("BODY_INVALID", "Body Error: the body must be a JSON object", next_step="send an object")
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -142,15 +164,37 @@ def _query(params: Mapping[str, Any], kind: type[BaseModel]) -> BaseModel:
 
 def refusal(code: str, title: str, error: ValidationError, given: Any) -> Problem:
     """What a model found wrong, without a word of what was given."""
-    issues = []
-    for issue in error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_ISSUES]:
-        unknown = issue["type"] == "extra_forbidden"
-        message = "there is no such field" if unknown else issue["msg"].removeprefix("Value error, ")
-        named = unknown or issue["type"] == "missing"
-        issues.append({"field": _field(issue["loc"], given, named), "message": message})
+    found = _issues(error, given)
     # Of a union's members each says what it misses; the one that got furthest is the one that was meant.
-    first = max(issues, key=lambda issue: issue["field"].count("."))
-    return Problem(code, f"{title}: {first['field']}: {first['message']}", field=first["field"], details=issues)
+    first = max(found, key=lambda field: field.count("."))
+    issues = [{"field": field, "message": message} for field, message in found.items()][:_MAX_ISSUES]
+    text = f"{title}: {first}: {found[first]}" if first else f"{title}: {found[first]}"
+    return Problem(code, text, field=first, next_step=None if first else "correct it as a whole", details=issues)
+
+
+def _issues(error: ValidationError, given: Any) -> dict[str, str]:
+    """What is wrong with each field. That a value is of another type says nothing where one of its types was meant."""
+    wrong: dict[str, list[str]] = {}
+    types: dict[str, list[str]] = {}
+    for issue in error.errors(include_url=False, include_context=False, include_input=False)[:_MAX_LOOKED_AT]:
+        unknown = issue["type"] == "extra_forbidden"
+        field = _field(issue["loc"], given, unknown or issue["type"] == "missing")
+        kind = types if issue["type"].endswith(("_type", "_parsing")) else wrong
+        kind.setdefault(field, []).append("there is no such field" if unknown else _said(issue["msg"]))
+    found = {field: messages[0] for field, messages in wrong.items()}
+    for field, messages in types.items():
+        if field not in wrong and not any(other.startswith(f"{field}.") for other in (*wrong, *types) if field):
+            found[field] = _SHOULD + " or ".join(dict.fromkeys(message.removeprefix(_SHOULD) for message in messages))
+    return found
+
+
+def _said(message: str) -> str:
+    """Pydantic's words, without those that are about Python."""
+    message = message.removeprefix("Value error, ")
+    if message.startswith(f"{_SHOULD}a valid dictionary"):
+        return f"{_SHOULD}an object"
+    message = _MANY_DIGITS.sub(lambda found: f"{float(found[0]):g}", message)
+    return message if len(message) <= _MAX_MESSAGE else f"{message[:_MAX_MESSAGE]}…"
 
 
 def _field(location: tuple[int | str, ...], value: Any, named: bool) -> str:
@@ -162,7 +206,7 @@ def _field(location: tuple[int | str, ...], value: Any, named: bool) -> str:
     for place, step in enumerate(location):
         if isinstance(value, Mapping):
             if step not in value and not (named and place == len(location) - 1):
-                break
+                continue
             value = value.get(step)
         elif isinstance(value, list):
             if not isinstance(step, int):

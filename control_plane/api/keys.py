@@ -9,6 +9,7 @@ from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.key_models import NewKeyBody, RotateBody
 from sojourn.control_plane.api.problems import Problem
+from sojourn.control_plane.api.tasks import request_key
 from sojourn.control_plane.api.visitor import Visitor, forbidden
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.engine.keys import GRACE, MadeKey
@@ -31,6 +32,9 @@ class Keys:
     def create(self, call: Call) -> dict[str, Any]:
         """A new key."""
         body: NewKeyBody = call.body
+        repeated = self._repeated(call)
+        if repeated is not None:
+            return _made(repeated, call.now)
         visitor = _maker(call)
         end = _end(body.expires, call.now) if body.expires else None
         made = self._keys.create(
@@ -40,6 +44,7 @@ class Keys:
             granted=body.scopes,
             until=visitor.until(end),
             held=visitor.scopes,
+            request_key=request_key(call),
         )
         return _made(made, call.now)
 
@@ -47,15 +52,23 @@ class Keys:
         """A key in place of another."""
         body: RotateBody = call.body
         grace = GRACE if body.gracePeriod is None else _grace(body.gracePeriod)
+        repeated = self._repeated(call)
+        if repeated is not None:
+            return _made(repeated, call.now)
         visitor = _maker(call)
         end = self._keys.find(call.environment, id).expires_at
         if visitor.until(end) != end:
             raise forbidden("use a key that does not end before the one that it is to replace")
-        return _made(self._keys.rotate(call.environment, id, grace, call.now, visitor.scopes), call.now)
+        made = self._keys.rotate(call.environment, id, grace, call.now, visitor.scopes, request_key(call))
+        return _made(made, call.now)
 
     def revoke(self, call: Call, id: str) -> dict[str, Any]:
         """Ends a key."""
         return shown(self._keys.revoke(call.environment, id, call.now, _held(call)), call.now)
+
+    def _repeated(self, call: Call) -> MadeKey | None:
+        """What this very request has made before: also for a key that it has replaced, whose answer was lost."""
+        return self._keys.repeated(call.environment, request_key(call), call.now, _held(call))
 
 
 def shown(key: ApiKey, now: datetime) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sojourn.control_plane.api.filter_values import words_of
 from sojourn.control_plane.api.queues import ref_of
 from sojourn.control_plane.domain import scopes
 from sojourn.control_plane.domain.scopes import Resource
@@ -83,8 +84,8 @@ def _metadata(asked: Asked, can: Can) -> bool:
 def _runs(asked: Asked, can: Can) -> bool:
     """All, or those that a filter leaves, if everything that it names is granted."""
     query = asked.query
-    named = (("tasks", query.task), ("tags", query.tag), ("batch", query.batch))
-    filters = [(type_, _values(text)) for type_, text in named if text]
+    batches = [name.strip() for name in words_of(query.batch)]
+    filters = (("tasks", words_of(query.task)), ("tags", words_of(query.tag)), ("batch", batches))
     return can(Resource("runs")) or any(names and _each(type_, names, can) for type_, names in filters)
 
 
@@ -119,10 +120,6 @@ def _holder(asked: Asked, can: Can) -> bool:
 
 def _each(type_: str, names: Iterable[str], can: Can) -> bool:
     return all(can(Resource(type_, name)) for name in set(names))
-
-
-def _values(text: str) -> list[str]:
-    return [value.strip() for value in text.split(",") if value.strip()]
 
 
 _A_RUN = "runs:<id>, or tasks:<its task>, tags:<a tag>, batch:<its batch>"

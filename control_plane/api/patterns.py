@@ -50,6 +50,12 @@ def listed(words: Iterable[str]) -> Any:
     return said(rf"[\s,]*({word})(\s*,[\s,]*({word})){{0,{MAX_VALUES - 1}}}[\s,]*")
 
 
+def one_listed(words: Iterable[str]) -> Any:
+    """One of a filter's values, where each has a parameter of its own."""
+    word = "|".join(re.escape(each) for each in words)
+    return said(rf"\s*({word})?\s*")
+
+
 def any_of(words: Iterable[str]) -> Any:
     """A field that is one of the words."""
     return said("|".join(map(re.escape, words)))
@@ -57,6 +63,8 @@ def any_of(words: Iterable[str]) -> Any:
 
 _SEGMENT = "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"
 FILE = f"^{_SEGMENT}(/{_SEGMENT})*$"
+#: Printable: of what is not, the page names what a pattern can.
+TASK = said(r"[^\u0000-\u001f\u007f-\u00a0]+", "send-mail")
 RUN_ID = said(f"run_{_ID}")
 DURATION = said(_DURATION, "1h30m")
 DATE = said(_DATE, "2026-01-31T12:00:00Z")

@@ -15,7 +15,7 @@ from sojourn.control_plane.engine.batches import Standing
 from sojourn.control_plane.engine.explaining import Explained
 from sojourn.control_plane.engine.queues import QueueState
 from sojourn.control_plane.engine.waiting import Done
-from sojourn.control_plane.store.batches import BatchItem, Flawed
+from sojourn.control_plane.store.batches import Flawed, NamedItem
 from sojourn.control_plane.store.packets import STORED
 from sojourn.control_plane.store.records import (
     Attempt,
@@ -224,28 +224,20 @@ def batch_counted(standing: Standing) -> dict[str, Any]:
     return _batch(standing) | counts | ({"errors": _flaws(flawed)} if flawed else {})
 
 
-def batch_of_runs(
-    batch: Batch, cached: bool, items: Sequence[BatchItem], asked: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """A batch as an older version tells of it when it was triggered: each run with the key that was asked for with it."""
+def batch_of_runs(batch: Batch, cached: bool, items: Sequence[NamedItem]) -> dict[str, Any]:
+    """A batch as an older version tells of it when it was triggered: each run with its task and its key."""
     runs = [
         _present(
             {
                 "id": item.run_id,
-                "taskIdentifier": each["task"],
+                "taskIdentifier": item.task,
                 "isCached": item.cached or cached,
-                "idempotencyKey": _key_of(each),
+                "idempotencyKey": item.idempotency_key,
             }
         )
-        for item, each in zip(items, asked, strict=False)
+        for item in items
     ]
     return _present({"id": batch.id, "isCached": cached, "idempotencyKey": batch_key(batch), "runs": runs})
-
-
-def _key_of(asked: Mapping[str, Any]) -> str | None:
-    options = asked.get("options")
-    key = options.get("idempotencyKey") if isinstance(options, Mapping) else None
-    return key if isinstance(key, str) else None
 
 
 def _batch(standing: Standing) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sojourn.control_plane.api import present
@@ -17,14 +16,12 @@ from sojourn.control_plane.api.bodies import (
 )
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.domain import rates
+from sojourn.control_plane.domain import names, rates
 from sojourn.control_plane.domain.rates import Rate
 from sojourn.control_plane.engine.queues import QueueRef
 from sojourn.control_plane.engine.queues import Queues as QueueCases
 
 _MAX_PAGE = 100
-_MAX_CHARS = 300
-_SLASH = re.compile("%2F", re.IGNORECASE)
 
 
 class Queues:
@@ -94,9 +91,10 @@ def _key(given: str | float | None) -> str | None:
 
 def ref_of(text: str, kind: str) -> QueueRef:
     """A queue as an address names it. Clients write a name's slashes as %2F before they encode the name as a whole."""
-    if not 0 < len(text) <= _MAX_CHARS or not text.isprintable():
-        raise Problem("QUEUE_NOT_FOUND")
     if kind == "id":
         return QueueRef(id=text)
-    name = _SLASH.sub("/", text)
-    return QueueRef(name=f"task/{name}" if kind == "task" else name)
+    name = names.with_slashes(text)
+    name = names.OF_TASK + name if kind == "task" else name
+    if names.queue_flaw(name) is not None:
+        raise Problem("QUEUE_NOT_FOUND")
+    return QueueRef(name=name)

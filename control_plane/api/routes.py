@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from sojourn.control_plane.api import bodies, key_models, needs, project_replies, replies
 from sojourn.control_plane.api.auth import Caller
 from sojourn.control_plane.api.needs import Need
-from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -127,7 +126,7 @@ ROUTES: tuple[Route, ...] = (
         "Trigger a task",
         replies.TriggeredReply,
         body=bodies.TriggerBody,
-        limit=MAX_PAYLOAD_BYTES + 512 * KIB,
+        limit=bodies.MAX_TRIGGER_BYTES,
         codes=(
             "PARAMS_INVALID",
             "HEADERS_INVALID",
@@ -676,7 +675,7 @@ ROUTES: tuple[Route, ...] = (
         "Complete a token; one that is complete stays as it is",
         replies.SuccessReply,
         body=bodies.CompleteBody,
-        limit=MAX_PAYLOAD_BYTES + 1 * KIB,
+        limit=bodies.MAX_VALUE_BYTES,
         codes=_TOKEN,
         needs=needs.WRITE_WAITPOINT,
     ),
@@ -1021,10 +1020,10 @@ ROUTES: tuple[Route, ...] = (
         "/api/v1/keys",
         "keys.create",
         _KEY,
-        "Create a secret key, which is shown this once",
+        "Create a secret key, which is shown this once, and to a repetition of the request within a day",
         key_models.KeyMadeReply,
         body=key_models.NewKeyBody,
-        codes=("SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
+        codes=("HEADERS_INVALID", "API_KEY_OVER", "SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
         needs=needs.MANAGE_KEYS,
     ),
     Route(
@@ -1035,7 +1034,7 @@ ROUTES: tuple[Route, ...] = (
         "Create a key in place of another, which opens for a day more, or as long as is said",
         key_models.KeyMadeReply,
         body=key_models.RotateBody,
-        codes=(*_API_KEY, "API_KEY_OVER", "SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
+        codes=(*_API_KEY, "HEADERS_INVALID", "API_KEY_OVER", "SCOPES_EXCEEDED", "TOO_MANY_API_KEYS"),
         needs=needs.MANAGE_KEYS,
     ),
     Route(

@@ -23,8 +23,8 @@ from sojourn.control_plane.api.bodies import (
 )
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
+from sojourn.control_plane.api.filter_values import texts, values
 from sojourn.control_plane.api.naming import check_named
-from sojourn.control_plane.api.patterns import MAX_VALUES
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import request_key, tags_of
 from sojourn.control_plane.domain import duration, ids
@@ -159,7 +159,7 @@ class Runs:
     def reset_key(self, call: Call, key: str) -> dict[str, Any]:
         """Frees an idempotency key."""
         body: KeyResetBody = call.body
-        if len(key) > MAX_IDEMPOTENCY_KEY_CHARS or not key.isprintable():
+        if len(key) > MAX_IDEMPOTENCY_KEY_CHARS or "\0" in key:
             raise Problem("IDEMPOTENCY_KEY_NOT_FOUND")
         self._steering.reset_key(call.environment, body.taskIdentifier, key)
         return {"id": key}
@@ -310,31 +310,21 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
     since, until = span(query, now)
     return RunFilters(
         statuses=statuses,
-        tasks=values(query.task, "filter[taskIdentifier]"),
+        tasks=texts(query.task, "filter[taskIdentifier]"),
         versions=values(query.version, "filter[version]"),
-        tags=values(query.tag, "filter[tag]"),
-        queues=values(query.queue, "filter[queue]"),
+        tags=texts(query.tag, "filter[tag]"),
+        queues=texts(query.queue, "filter[queue]"),
         machines=machines,
         regions=values(query.region, "filter[region]"),
         schedules=values(query.schedule, "filter[schedule]"),
         batches=values(query.batch, "filter[batch]"),
         bulk_actions=values(query.bulk_action, "filter[bulkAction]"),
-        errors=values(query.error, "filter[error]"),
+        errors=texts(query.error, "filter[error]"),
         hooks=query.hooks == "true",
         is_test=None if query.is_test is None else query.is_test == "true",
         created_from=since,
         created_to=until,
     )
-
-
-def values(text: str | None, field: str) -> list[str]:
-    """The values of a filter, which are separated by commas."""
-    found = [value.strip() for value in (text or "").split(",") if value.strip()]
-    if text and not found:
-        raise Problem("QUERY_INVALID", f"{field} has no value.", field=field)
-    if len(found) > MAX_VALUES:
-        raise Problem("QUERY_INVALID", f"{field} takes {MAX_VALUES} values at most.", field=field)
-    return found
 
 
 def span(query: PageQuery, now: datetime) -> tuple[datetime | None, datetime | None]:

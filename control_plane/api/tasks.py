@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api.bodies import (
-    MAX_NAME_CHARS,
     DebounceOption,
     RunOptions,
     TriggerBody,
@@ -23,7 +22,7 @@ from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.parents import require_parent
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.public_tokens import HandleTokens
-from sojourn.control_plane.domain import duration, ids
+from sojourn.control_plane.domain import duration, ids, names
 from sojourn.control_plane.domain.debounce import SHORTEST_DELAY, Debounce
 from sojourn.control_plane.engine.packets import Packets, Text
 from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, Triggering, TriggerRequest
@@ -37,6 +36,7 @@ from sojourn.sdk.protocol import (
     MIN_MAX_DURATION,
     NO_MAX_DURATION,
 )
+from sojourn.sdk.sizes import exceeds
 
 _KEY_TTL = re.compile(r"[0-9]{1,9}[smhd]")
 _SOURCE = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -148,9 +148,10 @@ def external_id(given: str | None) -> str | None:
 
 
 def task_id(text: str) -> str:
-    """A task's id out of a path: any text that a manifest may hold."""
-    if not 0 < len(text) <= MAX_NAME_CHARS or not text.isprintable():
-        raise Problem("PARAMS_INVALID", f"A task's id has 1 to {MAX_NAME_CHARS} printable characters.", field="taskId")
+    """A task's id out of a path."""
+    flaw = names.task_flaw(text)
+    if flaw is not None:
+        raise Problem("PARAMS_INVALID", f"{flaw[0].upper()}{flaw[1:]}.", field="taskId")
     return text
 
 
@@ -218,10 +219,7 @@ def _payload(value: Any, media_type: str) -> tuple[str | None, str]:
     if value is None:
         return None, "application/json"
     if media_type in _TEXT_TYPES and isinstance(value, str):
-        try:
-            return identifier(value), "text/plain"
-        except ValueError as error:
-            raise Problem("BODY_INVALID", f"payload: {error}", field="payload") from None
+        return _plain_text(value), "text/plain"
     if media_type == SUPER_JSON and isinstance(value, str):
         value = unwrapped(value)
     elif media_type not in _JSON_TYPES:
@@ -233,17 +231,26 @@ def _payload(value: Any, media_type: str) -> tuple[str | None, str]:
     return packet_text(value, "payload"), "application/json"
 
 
-def packet_text(value: Any, field: str) -> str:
-    """A payload, or what a token is completed with, as it is stored: JSON text of 3 MiB at most."""
-    text = json_text(value, field)
-    if len(text) > MAX_PAYLOAD_BYTES and _bytes_of(value) > MAX_PAYLOAD_BYTES:
-        raise Problem("BODY_TOO_LARGE", f"The {field} has more than {MAX_PAYLOAD_BYTES} bytes.", field=field)
+def _plain_text(text: str) -> str:
+    try:
+        identifier(text)
+    except ValueError as error:
+        raise Problem("BODY_INVALID", f"payload: {error}", field="payload") from None
+    if len(text) > MAX_PAYLOAD_BYTES or len(text.encode()) > MAX_PAYLOAD_BYTES:
+        raise _too_large("payload")
     return text
 
 
-def _bytes_of(value: Any) -> int:
-    """Bytes as UTF-8, which count; as it is stored, in ASCII, a text may be longer."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+def packet_text(value: Any, field: str) -> str:
+    """A payload, or what a token is completed with, as it is stored: JSON text of 3 MiB at most."""
+    text = json_text(value, field)
+    if exceeds(text, MAX_PAYLOAD_BYTES):
+        raise _too_large(field)
+    return text
+
+
+def _too_large(field: str) -> Problem:
+    return Problem("BODY_TOO_LARGE", f"The {field} has more than {MAX_PAYLOAD_BYTES} bytes as UTF-8.", field=field)
 
 
 def unwrapped(text: str) -> Any:
@@ -271,7 +278,7 @@ def _metadata(value: Any) -> str:
     if not isinstance(value, dict):
         raise Problem("BODY_INVALID", "options.metadata: must be an object, or its JSON", field="options.metadata")
     text = json_text(value, "options.metadata")
-    if len(text) > MAX_METADATA_BYTES:
+    if exceeds(text, MAX_METADATA_BYTES):
         raise Problem("METADATA_TOO_LARGE", field="options.metadata")
     return text
 

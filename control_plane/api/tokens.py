@@ -8,14 +8,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import TOKEN_STATUSES, CompleteBody, TokenBody, TokensQuery
+from sojourn.control_plane.api.bodies import MAX_VALUE_BYTES, TOKEN_STATUSES, CompleteBody, TokenBody, TokensQuery
 from sojourn.control_plane.api.body import Stream, parse_if_json
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.filter_values import texts, values
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.public_tokens import HandleTokens
-from sojourn.control_plane.api.runs import ends_of, pagination, span, values
+from sojourn.control_plane.api.runs import ends_of, pagination, span
 from sojourn.control_plane.api.tasks import packet_text, request_key, tags_of
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.scopes import Resource
@@ -23,7 +24,6 @@ from sojourn.control_plane.engine.tokens import PREFIX, TokenRequest
 from sojourn.control_plane.engine.tokens import Tokens as TokenCases
 from sojourn.control_plane.store.records import Waitpoint
 from sojourn.control_plane.store.waits import TokenFilters
-from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 
 _SUCCESS = {"success": True}
 
@@ -74,11 +74,13 @@ class Tokens:
         """Completes a token with the whole body. Nothing of that is read before its address has proved itself."""
         found = self._tokens.by_callback(token, hash)
         stream: Stream = call.body
-        value = parse_if_json(stream.whole(MAX_PAYLOAD_BYTES))
+        value = parse_if_json(stream.whole(MAX_VALUE_BYTES))
         try:
             output = packet_text(value, "body")
-        except Problem:  # a number beyond what a float holds: no JSON that others can read
-            output = "{}"
+        except Problem as problem:
+            if problem.code == "BODY_TOO_LARGE":
+                raise
+            output = "{}"  # a number beyond what a float holds: no JSON that others can read
         self._tokens.call_back(found, output, self._clock())
         return _SUCCESS
 
@@ -108,7 +110,7 @@ def filters_of(query: TokensQuery, now: datetime) -> TokenFilters:
     if not set(statuses) <= set(TOKEN_STATUSES):
         raise Problem("QUERY_INVALID", f"Statuses of tokens are {', '.join(TOKEN_STATUSES)}.", field="filter[status]")
     since, until = span(query, now)
-    tags = values(query.tags, "filter[tags]")
+    tags = texts(query.tags, "filter[tags]")
     return TokenFilters(statuses, tags, query.idempotency_key, since, until)
 
 

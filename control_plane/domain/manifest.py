@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sojourn.control_plane.domain import cron, rates, timetable
+from sojourn.control_plane.domain import cron, names, rates, timetable
 from sojourn.control_plane.domain.timetable import CatchUp, Overlap
 from sojourn.sdk.protocol import (
     DEFAULT_MACHINE,
     MACHINES,
     MAX_ATTEMPTS,
-    MAX_QUEUE_NAME_CHARS,
     MAX_RATE,
     MIN_MAX_DURATION,
     NO_MAX_DURATION,
@@ -29,7 +28,6 @@ ENVIRONMENT_TYPES = ("DEVELOPMENT", "STAGING", "PRODUCTION", "PREVIEW")
 _TWICE = {"concurrency_limit": "concurrency limits", "declared_rate": "rates", "declared_key_rate": "rates of each key"}
 #: In JSON, not after a backslash that stands for itself.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-_QUEUE_NAME = re.compile(r"[A-Za-z0-9_\-/]{1,128}")
 
 
 class Invalid(ValueError):
@@ -70,6 +68,9 @@ def _task(task: Any, path: str) -> dict[str, Any]:
     if not isinstance(task, Mapping):
         raise Invalid(path, "must be an object")
     slug = _text(task, "id", f"{path}.id")
+    flaw = names.task_flaw(slug)
+    if flaw is not None:
+        raise Invalid(f"{path}.id", flaw)
     retry = task.get("retry") or {}
     if not isinstance(retry, Mapping):
         raise Invalid(f"{path}.retry", "must be an object")
@@ -220,8 +221,9 @@ def _machine(holder: Mapping[str, Any], path: str) -> str:
 def _queue_name(name: Any, slug: str, path: str) -> str:
     if name is None:
         return f"task/{slug}"
-    if not isinstance(name, str) or (not name.startswith("task/") and not _QUEUE_NAME.fullmatch(name)):
-        raise Invalid(path, f"a queue's name has 1 to {MAX_QUEUE_NAME_CHARS} letters, digits, _, - or /")
+    flaw = names.queue_flaw(name) if isinstance(name, str) else "a queue's name is a text"
+    if flaw is not None:
+        raise Invalid(path, flaw)
     return name
 
 

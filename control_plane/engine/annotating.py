@@ -14,6 +14,7 @@ from sojourn.control_plane.store.annotations import Annotations
 from sojourn.control_plane.store.records import Environment, Run
 from sojourn.control_plane.store.runs import Runs
 from sojourn.sdk.protocol import MAX_METADATA_BYTES, MAX_TAGS
+from sojourn.sdk.sizes import exceeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,6 @@ def _written(value: Mapping[str, Any]) -> str:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     except ValueError:
         raise MetadataInvalid("a number is too large for JSON", field="operations") from None
-    if len(text) > MAX_METADATA_BYTES:
+    if exceeds(text, MAX_METADATA_BYTES):
         raise MetadataTooLarge(field="metadata")
     return text

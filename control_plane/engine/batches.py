@@ -29,7 +29,7 @@ from sojourn.control_plane.engine.errors import (
 from sojourn.control_plane.engine.packets import is_large
 from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, REQUEST_LIFE, Triggering, TriggerRequest
 from sojourn.control_plane.store.batches import Batches as StoredBatches
-from sojourn.control_plane.store.batches import BatchItem, Flawed
+from sojourn.control_plane.store.batches import BatchItem, Flawed, NamedItem
 from sojourn.control_plane.store.database import Deadlock, Row, Unstorable
 from sojourn.control_plane.store.records import Batch, Environment, Run
 from sojourn.control_plane.store.runs import Runs
@@ -180,6 +180,10 @@ class Batches:
     def items(self, batch: Batch) -> list[BatchItem]:
         """What became of the items that are there, in their order."""
         return self._batches.items(batch.id, -1, batch.run_count)
+
+    def named_items(self, batch: Batch) -> list[NamedItem]:
+        """The same, each with the task and the key of its run."""
+        return self._batches.named_items(batch.id)
 
     def standing(self, environment: Environment, batch_id: str, after: int, limit: int, now: datetime) -> Standing:
         """A batch with what became of so many of its items, from the one after that position on. `BatchNotFound`."""

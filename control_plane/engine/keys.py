@@ -29,13 +29,15 @@ GRACE = timedelta(days=1)
 MAX_KEYS = 200
 #: How long keys that have ended are listed.
 SHOWN_FOR = timedelta(days=30)
+#: How long a repetition of a request that made a key is answered with the same, as other requests that make something.
+REQUEST_LIFE = timedelta(days=1)
 #: What may hand on everything.
 _EVERYTHING = (scopes.ADMIN,)
 
 
 @dataclass(frozen=True, slots=True)
 class MadeKey:
-    """A new key; `secret` is kept nowhere else in clear, but for root keys, which are sealed."""
+    """A new key. `secret` is kept nowhere in clear: root keys are sealed, others while a request may be repeated."""
 
     key: ApiKey
     secret: str
@@ -61,29 +63,65 @@ class Keys:
         granted: Sequence[str] | None = None,
         until: datetime | None = None,
         held: Sequence[str] | None = None,
+        request_key: str | None = None,
     ) -> MadeKey:
         """A new key beside the root key. `granted` None: it may do everything. `ScopesExceeded`, `TooManyApiKeys`."""
         check_handed_on(held, granted)
         self._check_room(environment, now)
         secret = additional_key(environment.slug)
-        made = self._keys.add(self._new_id(now), environment.id, secret, now, name=name, scopes=granted, expires_at=until)
-        return MadeKey(made, secret)
+        made = self._keys.add(
+            self._new_id(now),
+            environment.id,
+            secret,
+            now,
+            name=name,
+            scopes=granted,
+            expires_at=until,
+            request_key=request_key,
+        )
+        if made is not None:
+            return MadeKey(made, secret)
+        found = self.repeated(environment, request_key, now, held)
+        if found is None:  # it was revoked in this moment
+            raise ApiKeyOver
+        return found
+
+    def repeated(
+        self, environment: Environment, request_key: str | None, now: datetime, held: Sequence[str] | None = None
+    ) -> MadeKey | None:
+        """The key that the same request has made before; None where there is none, or it opens no more."""
+        found = None if request_key is None else self._keys.by_request(environment.id, request_key, now - REQUEST_LIFE)
+        if found is None or found[0].revoked_at is not None:
+            return None
+        check_handed_on(held, found[0].scopes)
+        return MadeKey(*found)
 
     def rotate(
-        self, environment: Environment, key_id: str, grace: timedelta, now: datetime, held: Sequence[str] | None = None
+        self,
+        environment: Environment,
+        key_id: str,
+        grace: timedelta,
+        now: datetime,
+        held: Sequence[str] | None = None,
+        request_key: str | None = None,
     ) -> MadeKey:
         """A key in place of another, like it, which opens for `grace` more. `ApiKeyNotFound`, `ApiKeyOver`."""
         key = self.find(environment, key_id)
         check_handed_on(held, key.scopes)
-        over = key.expires_at is not None and key.expires_at <= now
-        if key.replaced_by is not None or key.revoked_at is not None or over:
-            raise ApiKeyOver
-        self._check_room(environment, now)
-        secret = root_key(environment.slug) if key.is_root else additional_key(environment.slug)
-        made = self._keys.replace(key, self._new_id(now), secret, now + grace, now)
+        made = None if _is_over(key, now) else self._replaced(environment, key, grace, now, request_key)
+        # A repetition that came at the same time was the faster one.
+        made = made or self.repeated(environment, request_key, now, held)
         if made is None:
             raise ApiKeyOver
-        return MadeKey(made, secret)
+        return made
+
+    def _replaced(
+        self, environment: Environment, key: ApiKey, grace: timedelta, now: datetime, request_key: str | None
+    ) -> MadeKey | None:
+        self._check_room(environment, now)
+        secret = root_key(environment.slug) if key.is_root else additional_key(environment.slug)
+        made = self._keys.replace(key, self._new_id(now), secret, now + grace, now, request_key)
+        return None if made is None else MadeKey(made, secret)
 
     def revoke(self, environment: Environment, key_id: str, now: datetime, held: Sequence[str] | None = None) -> ApiKey:
         """Ends a key at once; one that has ended stays as it is. `ApiKeyNotFound`, `RootKeyStays`."""
@@ -105,6 +143,11 @@ class Keys:
 
     def _new_id(self, now: datetime) -> str:
         return ids.make(PREFIX, now, self._random(ids.RANDOM_BYTES))
+
+
+def _is_over(key: ApiKey, now: datetime) -> bool:
+    over = key.expires_at is not None and key.expires_at <= now
+    return key.replaced_by is not None or key.revoked_at is not None or over
 
 
 def check_handed_on(held: Sequence[str] | None, granted: Sequence[str] | None) -> None:

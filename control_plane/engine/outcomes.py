@@ -38,6 +38,7 @@ from sojourn.sdk.protocol import (
     RunStatus,
     SnapshotStatus,
 )
+from sojourn.sdk.sizes import ESCAPED, exceeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,14 +414,20 @@ def _unusable(output: str | None) -> dict[str, str] | None:
     """Why a run cannot end with this output; None if it can. User code wrote it, so nothing is taken for granted."""
     if output is None:
         return None
-    if len(output) > MAX_OUTPUT_BYTES:
-        return internal_error(ErrorCode.TASK_OUTPUT_ERROR, f"the output is larger than {MAX_OUTPUT_BYTES} bytes")
+    if len(output) > ESCAPED * MAX_OUTPUT_BYTES:
+        return _too_large()
     try:
         output.encode("utf-8")
         json.loads(output, parse_constant=_refuse)
+        if exceeds(output, MAX_OUTPUT_BYTES):
+            return _too_large()
     except (ValueError, RecursionError) as error:
         return internal_error(ErrorCode.TASK_OUTPUT_ERROR, f"the output is not JSON: {str(error)[:200]}")
     return None
+
+
+def _too_large() -> dict[str, str]:
+    return internal_error(ErrorCode.TASK_OUTPUT_ERROR, f"the output is larger than {MAX_OUTPUT_BYTES} bytes")
 
 
 def _refuse(constant: str) -> None:

@@ -19,14 +19,15 @@ from sojourn.control_plane.store.objects import ObjectMissing, Objects, ObjectsU
 from sojourn.control_plane.store.packets import PACKETS, STORED, packet_name, served_type, type_of, upload_name
 from sojourn.control_plane.store.packets import Packets as StoredPackets
 from sojourn.control_plane.store.records import Run
-from sojourn.sdk.protocol import MAX_INLINE_BYTES
+from sojourn.sdk.protocol import MAX_INLINE_BYTES, MAX_PAYLOAD_BYTES
+from sojourn.sdk.sizes import ESCAPED
 
 log = logging.getLogger(__name__)
 
 #: How long an address of an object is good.
 URL_LIFE = timedelta(hours=1)
-#: Bytes of an upload, at most: a payload in the envelope that some clients put it into.
-MAX_UPLOAD_BYTES = 4 * 1024 * 1024
+#: Bytes of an upload, at most: a payload whose letters are escaped, in the envelope that some clients put it into.
+MAX_UPLOAD_BYTES = ESCAPED * MAX_PAYLOAD_BYTES + 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

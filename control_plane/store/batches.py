@@ -35,6 +35,16 @@ class BatchItem:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedItem:
+    """The run that an item became, with its task and its key."""
+
+    run_id: str
+    cached: bool
+    task: str
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Flawed:
     """An item that could not be triggered, and the error of its run."""
 
@@ -197,6 +207,15 @@ class Batches:
             limit,
         )
         return [build(BatchItem, row) for row in rows]
+
+    def named_items(self, batch_id: str) -> list[NamedItem]:
+        """The same, each with the task and the idempotency key of its run."""
+        rows = self._database.rows(
+            "SELECT i.run_id, i.cached, r.task, r.idempotency_key FROM batch_items i JOIN runs r ON r.id = i.run_id"
+            " WHERE i.batch_id = %s ORDER BY i.position",
+            batch_id,
+        )
+        return [build(NamedItem, row) for row in rows]
 
     def live(self, batch_id: str) -> int:
         """How many items have a run that is not over."""

@@ -122,11 +122,13 @@ class Keys:
         name: str | None = None,
         scopes: Sequence[str] | None = None,
         expires_at: datetime | None = None,
-    ) -> ApiKey:
-        """Stores a new key."""
+        request_key: str | None = None,
+    ) -> ApiKey | None:
+        """Stores a new key; None if one was made for the same request."""
         rows = self._database.rows(
-            "INSERT INTO api_keys (id, environment_id, is_root, hash, sealed, hint, name, scopes, created_at, expires_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s::text[], %s, %s) RETURNING *",
+            "INSERT INTO api_keys (id, environment_id, is_root, hash, sealed, hint, name, scopes, created_at, expires_at,"
+            " request_key, request_sealed) VALUES (%s, %s, %s, %s, %s, %s, %s, %s::text[], %s, %s, %s, %s)"
+            " ON CONFLICT (environment_id, request_key) WHERE request_key IS NOT NULL DO NOTHING RETURNING *",
             key_id,
             environment_id,
             is_root,
@@ -137,10 +139,41 @@ class Keys:
             None if scopes is None else list(scopes),
             now,
             expires_at,
+            request_key,
+            None if request_key is None else self._seal.close(secret, environment_id),
         )
-        return build(ApiKey, rows[0])
+        return build(ApiKey, rows[0]) if rows else None
 
-    def replace(self, key: ApiKey, key_id: str, secret: str, until: datetime, now: datetime) -> ApiKey | None:
+    def by_request(self, environment_id: str, request_key: str, after: datetime) -> tuple[ApiKey, str] | None:
+        """The key that was made for a request since then, and its secret. What was kept of an older one is dropped."""
+        self.forget_requests(after, environment_id, request_key)
+        rows = self._database.rows(
+            "SELECT * FROM api_keys WHERE environment_id = %s AND request_key = %s", environment_id, request_key
+        )
+        if not rows:
+            return None
+        return build(ApiKey, rows[0]), self._seal.open(rows[0]["request_sealed"], environment_id)
+
+    def forget_requests(self, before: datetime, environment_id: str | None = None, request_key: str | None = None) -> int:
+        """Drops the secrets of keys that were made before then, which a repeated request would be shown; of one, or all."""
+        rows = self._database.rows(
+            "UPDATE api_keys SET request_key = NULL, request_sealed = NULL WHERE request_key IS NOT NULL"
+            " AND created_at <= %s AND coalesce(environment_id = %s AND request_key = %s, true) RETURNING id",
+            before,
+            environment_id,
+            request_key,
+        )
+        return len(rows)
+
+    def replace(
+        self,
+        key: ApiKey,
+        key_id: str,
+        secret: str,
+        until: datetime,
+        now: datetime,
+        request_key: str | None = None,
+    ) -> ApiKey | None:
         """Stores a key like another, which opens `until` then; None if that one was replaced or revoked meanwhile."""
         with self._database.transaction():
             rows = self._database.rows(
@@ -164,6 +197,7 @@ class Keys:
                 name=key.name,
                 scopes=key.scopes,
                 expires_at=key.expires_at,
+                request_key=request_key,
             )
         self._look_again()
         return made

@@ -84,6 +84,8 @@ class ApiKey(Table):
     scopes: Any = ArrayField(TextField, null=True)
     last_used_at = DateTimeTZField(null=True)
     replaced_by = TextField(null=True)
+    request_key = TextField(null=True)
+    request_sealed = TextField(null=True)
 
     class Meta:
         table_name = "api_keys"

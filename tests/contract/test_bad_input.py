@@ -10,7 +10,7 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane.api.auth import Caller
-from sojourn.control_plane.api.bodies import Nothing
+from sojourn.control_plane.api.bodies import MAX_TRIGGER_BYTES, Nothing
 from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
@@ -57,7 +57,7 @@ BODIES = {
     "NUL in an identifier": (b'{"options": {"idempotencyKey": "a\\u0000b"}}', 400),
     "half a surrogate pair in an identifier": (b'{"options": {"tags": ["\\ud800"]}}', 400),
     "a payload that is too large": (b'{"payload": "' + b"x" * (MAX_PAYLOAD_BYTES - 1) + b'"}', 413),
-    "a body that is too large": (b'{"payload": "' + b"x" * 4_000_000 + b'"}', 413),
+    "a body that is too large": (b'{"payload": "' + b"x" * MAX_TRIGGER_BYTES + b'"}', 413),
     "ten thousand tags": (json.dumps({"options": {"tags": [str(n) for n in range(10_000)]}}).encode(), 422),
     "a huge tag": (json.dumps({"options": {"tags": "x" * 100_000}}).encode(), 400),
 }

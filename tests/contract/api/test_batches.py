@@ -14,6 +14,7 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane import faults
+from sojourn.control_plane.api.batches import LINE_LIMIT
 from sojourn.control_plane.api.replies import (
     BatchCountedReply,
     BatchFilledReply,
@@ -390,7 +391,7 @@ def test_a_batch_of_which_nothing_can_be_triggered_is_aborted(tenant: Tenant) ->
         (line(1, "t" * 257), 422, "BATCH_ITEM_INVALID"),
         ({"task": "hello"}, 422, "BATCH_ITEM_INVALID"),
         ({"index": 1}, 422, "BATCH_ITEM_INVALID"),
-        ({"payload": "x" * (4 << 20), "index": 1, "task": "hello"}, 422, "BATCH_ITEM_INVALID"),
+        ({"payload": "x" * LINE_LIMIT, "index": 1, "task": "hello"}, 422, "BATCH_ITEM_INVALID"),
     ],
 )
 def test_a_line_that_says_not_which_item_it_is(tenant: Tenant, bad: Any, status: int, code: str) -> None:

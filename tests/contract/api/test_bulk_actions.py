@@ -463,7 +463,7 @@ def test_another_environments_action_is_not_there(tenant: Tenant, sibling: Tenan
         ({"action": "cancel", "filter": {"period": "x"}}, "filter.period"),
         ({"action": "cancel", "filter": {"from": "soon"}}, "filter.from"),
         ({"action": "cancel", "filter": {"nope": 1}}, "filter.nope"),
-        ({"action": "cancel", "filter": {"queue": {"type": "x", "name": "q"}}}, "filter.queue"),
+        ({"action": "cancel", "filter": {"queue": {"type": "x", "name": "q"}}}, "filter.queue.type"),
         ({"action": "cancel", "filter": {"tag": []}}, "filter.tag"),
         ({"action": "cancel", "filter": {"tag": ""}}, "filter.tag"),
         ({"action": "cancel", "filter": {"tag": None}}, "filter"),

@@ -15,7 +15,7 @@ from falcon import testing
 
 from sojourn.control_plane.api.replies import AddressReply, RunReply, UploadReply
 from sojourn.control_plane.engine import outcomes, waiting
-from sojourn.control_plane.engine.packets import Text
+from sojourn.control_plane.engine.packets import MAX_UPLOAD_BYTES, Text
 from sojourn.control_plane.store.objects import ObjectsUnavailable
 from sojourn.control_plane.store.packets import Packets as StoredPackets
 from sojourn.control_plane.wiring import Platform
@@ -368,7 +368,7 @@ def test_an_upload_that_is_no_json_or_not_there_is_refused(tenant: Tenant, anony
 
 
 def test_an_upload_beyond_the_limit_is_not_kept(tenant: Tenant, anonymous: testing.TestClient) -> None:
-    answer = upload(anonymous, begin(tenant, "huge.json")["presignedUrl"], b"1" * (4 * 1024 * 1024 + 1))
+    answer = upload(anonymous, begin(tenant, "huge.json")["presignedUrl"], b"1" * (MAX_UPLOAD_BYTES + 1))
     assert (answer.status_code, answer.json["code"]) == (413, "BODY_TOO_LARGE")
     assert stored_trigger(tenant, "huge.json").status_code == 404
 

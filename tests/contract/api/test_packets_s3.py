@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from sojourn.control_plane.engine.packets import MAX_UPLOAD_BYTES
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.client import Client
 from tests.contract.api.conftest import Tenant, connected
@@ -60,7 +61,7 @@ def test_a_client_uploads_to_the_service(tenant: Tenant, body: bytes, media_type
 
 def test_an_upload_that_is_too_large_is_no_payload(tenant: Tenant) -> None:
     """The service takes what it is sent; a trigger looks at the size before it reads any of it."""
-    put(begin(tenant, "huge")["presignedUrl"], b"1" * (4 * 1024 * 1024 + 1), "application/json")
+    put(begin(tenant, "huge")["presignedUrl"], b"1" * (MAX_UPLOAD_BYTES + 1), "application/json")
     answer = stored_trigger(tenant, "huge")
     assert (answer.status_code, answer.json["field"]) == (400, "payload")
 

@@ -130,7 +130,7 @@ def test_other_environments_queues_are_not_there(tenant: Tenant, sibling: Tenant
     assert find(tenant, queue) == found
 
 
-@pytest.mark.parametrize("name", ["queue_x", "queue_" + "0" * 26, "x" * 1_000, "%00", "é", "%25"])
+@pytest.mark.parametrize("name", ["queue_x", "queue_" + "0" * 26, "x" * 1_000, "%00", "%01", "é", "%25"])
 def test_what_names_no_queue(tenant: Tenant, name: str) -> None:
     for kind in ("id", "task", "custom"):
         answer = tenant.client.simulate_get(f"{QUEUES}/{quote(name, safe='%')}", params={"type": kind})

@@ -51,6 +51,22 @@ def test_the_options_of_a_trigger(invoke: Invoke, client: Client, tenant: Tenant
     assert "lockToVersion" in invoke("trigger", "hello", "--version", "newest", code=3)
 
 
+def test_a_filter_that_is_given_again_is_taken_whole(invoke: Invoke, client: Client) -> None:
+    ids = [client.trigger("tagged", options={"tags": [tag]})["id"] for tag in ("a, b", "a", " b")]
+
+    def found(*tags: str) -> list[str]:
+        words = [word for tag in tags for word in ("--tag", tag)]
+        return [run["id"] for run in json.loads(invoke("runs", "list", "--json", "--task", "tagged", *words))["data"]]
+
+    assert found("a, b") == [ids[2], ids[1]]
+    assert found("a, b", "a, b") == [ids[0]]
+    assert found("a, b", "a") == [ids[1], ids[0]]
+    assert "no value" in invoke("runs", "list", "--tag", " ", code=2)
+    token = client.create_token({"tags": ["x,y"]})["id"]
+    assert token in invoke("tokens", "list", "--json", "--tag", "x,y", "--tag", "x,y")
+    assert token not in invoke("tokens", "list", "--json", "--tag", "x,y")
+
+
 def test_a_list_is_filled_where_runs_that_fit_are_rare(
     invoke: Invoke, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

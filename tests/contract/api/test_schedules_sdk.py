@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from sojourn import schedules, task
 from sojourn.cli import profile
 from sojourn.cli.main import main
+from sojourn.sdk import pages
 from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ConfigurationError, NotFoundError, UnprocessableError
 from sojourn.sdk.registry import registry
@@ -131,6 +133,31 @@ def test_the_commands(invoke: Invoke) -> None:
     assert invoke("delete", made["id"]) == f"{made['id']} is deleted\n"
     assert "no such schedule" in invoke("get", made["id"], code=4)
     assert "five fields" in invoke("create", "report", "nonsense", "--key", "a", code=3)
+
+
+def test_a_list_loses_and_repeats_nothing_while_the_loop_changes_it(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SIZE", 3)
+    keys = [f"many-{secrets.token_hex(4)}" for _ in range(11)]
+    made = {schedules.create("report", "0 0 1 1 *", deduplication_key=key, client=client).id for key in keys}
+    seen = []
+    for schedule in schedules.list(client=client):
+        if schedule.id in made:
+            seen.append(schedule.id)
+            schedules.create("report", "0 0 1 1 *", deduplication_key=f"{schedule.id}-more", client=client)
+            schedules.delete(schedule, client=client)
+    assert sorted(seen) == sorted(made)
+
+    async def deleted() -> int:
+        count = 0
+        async for schedule in schedules.list(client=client):
+            await schedules.delete(schedule, client=client)
+            count += 1
+        return count
+
+    assert asyncio.run(deleted()) >= len(made)
+    assert list(schedules.list(client=client)) == []
 
 
 def test_when_a_tick_fires_is_shown(invoke: Invoke) -> None:

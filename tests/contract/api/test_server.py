@@ -109,9 +109,15 @@ def test_a_length_beyond_the_limit_is_refused_unread(port: int, tenant: Tenant) 
 
 def test_a_large_body_is_refused_and_the_connection_goes_on(port: int, tenant: Tenant) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    connection.request("POST", TRIGGER, b"x" * 8_000_000, {"Authorization": f"Bearer {tenant.key}"})
+    connection.request("POST", TRIGGER, b"x" * 12_000_000, {"Authorization": f"Bearer {tenant.key}"})
     answer = connection.getresponse()
     assert (answer.status, b"BODY_TOO_LARGE" in answer.read()) == (413, True)
     connection.request("GET", "/healthz")
     assert connection.getresponse().status == 200
     connection.close()
+
+
+@pytest.mark.parametrize("task", ["%FF", "a%2F%FF", "a%1Fb", "a%00b", "a%252Fb", "%2E%2E"])
+def test_an_address_that_names_no_task(port: int, tenant: Tenant, task: str) -> None:
+    path = f"/api/v1/tasks/{task}/trigger"
+    assert exchange(port, tenant, path, "Content-Length: 2\r\n", b"{}")[0] == 400

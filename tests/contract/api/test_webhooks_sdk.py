@@ -76,7 +76,7 @@ def test_messages_are_listed_and_sent_again(client: Client, monkeypatch: pytest.
 
 
 def test_a_webhook_that_cannot_be(client: Client) -> None:
-    with pytest.raises(ConfigurationError, match=r"events is a list: write \['failed'\]"):
+    with pytest.raises(ConfigurationError, match=r"events are a list, not 'failed': write \['failed'\]"):
         Webhooks(client).create(URL, events="failed")
     with pytest.raises(UnprocessableError) as caught:
         Webhooks(client).create("ftp://example.com/")

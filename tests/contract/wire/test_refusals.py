@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sojourn.control_plane.api.bodies import MAX_TRIGGER_BYTES
 from sojourn.control_plane.api.problems import CODES, Problem
 from tests.contract.wire import shapes
 from tests.contract.wire.world import NDJSON, World, nulls
@@ -35,7 +36,7 @@ ROWS = (
     Row("POST", _TRIGGER, 400, "INVALID_JSON", b"{"),
     Row("POST", _TRIGGER, 400, "BODY_INVALID", {"options": {"ttl": "later"}}),
     Row("POST", _TRIGGER, 400, "BODY_INVALID", {"nothing": 1}),
-    Row("POST", _TRIGGER, 413, "BODY_TOO_LARGE", b'"' + b"x" * 4_000_000 + b'"'),
+    Row("POST", _TRIGGER, 413, "BODY_TOO_LARGE", b'"' + b"x" * MAX_TRIGGER_BYTES + b'"'),
     Row("POST", _TRIGGER, 415, "CONTENT_TYPE_UNSUPPORTED", b"<a/>", {"Content-Type": "application/xml"}),
     Row("POST", _TRIGGER, 422, "TOO_MANY_TAGS", {"options": {"tags": [str(n) for n in range(11)]}}),
     Row("POST", _TRIGGER, 422, "VERSION_NOT_FOUND", {"options": {"lockToVersion": "20010101.1"}}),

@@ -207,6 +207,16 @@ def test_the_depth_check_agrees_with_counting(value: Any, most: int) -> None:
     assert accepted == (depth(value) <= most)
 
 
+@pytest.mark.parametrize("letter", ["x", "é", "€", "🙂", "\x01", '"'])
+def test_a_limit_counts_bytes_of_utf_8(letter: str) -> None:
+    """Though what is sent is ASCII, in which a letter may be several times as long."""
+    value = {"a": [letter * 100, 1.5, None], letter: True}
+    size = len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    assert json.loads(encode(value, limit=size)) == value
+    with pytest.raises(OutputError, match=f"has {size} bytes as JSON, more than {size - 1}"):
+        encode(value, limit=size - 1)
+
+
 @pytest.mark.parametrize(
     ("value", "key"),
     [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sojourn.sdk import context as contexts
-from sojourn.sdk.errors import PayloadError
+from sojourn.sdk.errors import ConfigurationError, PayloadError
 from sojourn.sdk.options import Queue
 from sojourn.sdk.queues import Queues, QueueState, address
 from sojourn.sdk.run import Runs
@@ -97,10 +97,13 @@ def test_a_rate_is_set_and_reset() -> None:
 
 
 def two_pages() -> Script:
-    def page(number: int, items: int) -> tuple[int, dict[str, Any]]:
-        return 200, {"data": [ITEM] * items, "pagination": {"currentPage": number, "totalPages": 2, "count": 3}}
+    return Script(page(1, 3, "ab"), page(2, 3, "c"))
 
-    return Script(page(1, 2), page(2, 1))
+
+def page(number: int, count: int, names: str) -> tuple[int, dict[str, Any]]:
+    """One of two, with a queue for each letter."""
+    items = [ITEM | {"id": f"queue_{name}", "name": name} for name in names]
+    return 200, {"data": items, "pagination": {"currentPage": number, "totalPages": 2, "count": count}}
 
 
 def test_a_list_of_queues_goes_on_page_by_page() -> None:
@@ -110,6 +113,33 @@ def test_a_list_of_queues_goes_on_page_by_page() -> None:
     script = two_pages()
     assert len(list(Queues(script.client()).list(limit=2))) == 2
     assert len(script.sent) == 1
+
+
+def test_what_is_deleted_in_the_loop_moves_no_item_out_of_it() -> None:
+    """The pages are there before the first item is: a page that is asked for later would begin elsewhere."""
+    script = two_pages()
+    for state in Queues(script.client()).list():
+        assert len(script.sent) == 2
+        assert state.name in "abc"
+
+
+def test_what_others_change_while_a_list_is_read() -> None:
+    script = Script(page(1, 4, "ab"), page(2, 3, "d"), page(1, 3, "ac"), page(2, 3, "d"))
+    assert [state.name for state in Queues(script.client()).list()] == ["a", "c", "d"], "read again, b being gone"
+    readings = [page(1, 3, "ab"), page(2, 4, "bc"), page(1, 4, "ab"), page(2, 5, "cd"), page(1, 5, "ab"), page(2, 6, "e")]
+    script = Script(*readings)
+    assert [state.name for state in Queues(script.client()).list()] == ["a", "b", "c", "d", "e"], "each once"
+    assert len(script.sent) == 6
+
+
+@pytest.mark.parametrize("limit", [-1, 2.0, True, "3"])
+def test_a_limit_is_a_number_of_items(limit: Any) -> None:
+    script = Script()
+    for items in (Queues(script.client()).list, Runs(script.client()).list):
+        with pytest.raises(ConfigurationError, match="limit"):
+            items(limit=limit)
+    assert list(Queues(script.client()).list(limit=0)) == list(Runs(script.client()).list(limit=0)) == []
+    assert not script.sent
 
 
 def test_in_async_code_the_same_calls_are_awaited() -> None:

@@ -14,15 +14,28 @@ from sojourn.web.run_filters import Chosen, chosen
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
-def of(texts: Mapping[str, str]) -> Chosen:
+def of(texts: Mapping[str, str | list[str]]) -> Chosen:
     return chosen(lambda name: texts.get(name, ""), NOW)
 
 
 def test_several_values_and_several_filters() -> None:
-    texts = {"task": "a, b,", "tag": "x", "test": "false", "status": "FAILED"}
+    texts: dict[str, str | list[str]] = {"task": "a, b,", "tag": "x", "test": "false", "status": " FAILED"}
     found = of(texts)
-    assert found.filters == RunFilters(tasks=["a", "b"], tags=["x"], statuses=["FAILED"], is_test=False)
-    assert found.texts == {**texts, "task": "a, b,"}
+    assert found.filters == RunFilters(tasks=["a", " b"], tags=["x"], statuses=["FAILED"], is_test=False)
+    assert found.texts == {**texts, "status": "FAILED"}
+
+
+def test_what_comes_more_than_once_is_taken_whole() -> None:
+    """As the API does, so that a value with a comma can be asked for."""
+    texts: dict[str, str | list[str]] = {
+        "tag": ["a, b", "a, b"],
+        "queue": ["mail", "", "task/x "],
+        "version": [" 20260131.2", ""],
+    }
+    found = of(texts)
+    assert found.filters == RunFilters(tags=["a, b"], queues=["mail", "task/x "], versions=["20260131.2"])
+    assert found.texts == texts
+    assert of({"period": ["1h", "2h"], "test": ["true", "true"]}) == Chosen(RunFilters(), {})
 
 
 @pytest.mark.parametrize(
