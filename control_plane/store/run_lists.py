@@ -33,6 +33,14 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _DATES = ("created_from", "created_to")
 #: Runs that have the error that they ended with: one that goes on, or has completed after all, has that of an attempt.
 _ENDED_OTHERWISE = tuple(sorted(FINAL_STATUSES - {RunStatus.COMPLETED}))
+#: Values of filters that are looked up before they are read, of those given the ones that an environment has: streams of
+#: these are not kept by environment, and how far one was read, a cursor says. A batch can be gone before the last of its runs.
+_OF_ENVIRONMENT = {
+    "versions": "SELECT id FROM versions WHERE number = ANY(%s) AND environment_id = %s",
+    "batches": "SELECT b.id FROM unnest(%s) AS b (id)"
+    " WHERE (SELECT x.environment_id FROM runs x WHERE x.batch_id = b.id ORDER BY x.id LIMIT 1) = %s",
+    "bulk_actions": "SELECT id FROM bulk_actions WHERE id = ANY(%s) AND environment_id = %s",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,18 +174,23 @@ class RunLists:
         return [build(Run, row) for row in rows], found.reached
 
     def _resolved(self, environment_id: str, filters: RunFilters) -> RunFilters | None:
-        """The filters as rows have them: ids of versions, statuses that come with an error; None if nothing can fit."""
+        """The filters as rows have them: ids of versions, statuses that come with an error; None if nothing can fit.
+
+        What another environment has is not among them.
+        """
         if filters.errors and filters.statuses:
             statuses = [status for status in _ENDED_OTHERWISE if status in filters.statuses]
             if not statuses:
                 return None
             filters = replace(filters, statuses=statuses)
-        if not filters.versions:
-            return filters
-        rows = self._database.rows(
-            "SELECT id FROM versions WHERE environment_id = %s AND number = ANY(%s)", environment_id, list(filters.versions)
-        )
-        return replace(filters, versions=[row["id"] for row in rows]) if rows else None
+        for name, sql in _OF_ENVIRONMENT.items():
+            values = getattr(filters, name)
+            if values:
+                rows = self._database.rows(sql, list(values), environment_id)
+                if not rows:
+                    return None
+                filters = replace(filters, **{name: [row["id"] for row in rows]})
+        return filters
 
     def _streams(self, environment_id: str, filters: RunFilters) -> list[Stream]:
         """Those that the filters can be read from; all runs where there is none."""
