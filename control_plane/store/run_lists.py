@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.domain import ids
-from sojourn.control_plane.store import run_streams
+from sojourn.control_plane.store import migrations, run_streams
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Run, build
 from sojourn.control_plane.store.run_streams import Condition, Span, Stream
@@ -95,6 +95,10 @@ class RunLists:
 
     def __init__(self, database: Database):
         self._database = database
+
+    def are_whole(self) -> bool:
+        """Whether every run is in them; some are not yet while those of an earlier release are brought in."""
+        return migrations.is_whole(self._database)
 
     def page(
         self,
