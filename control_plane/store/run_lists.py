@@ -33,8 +33,8 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _DATES = ("created_from", "created_to")
 #: Runs that have the error that they ended with: one that goes on, or has completed after all, has that of an attempt.
 _ENDED_OTHERWISE = tuple(sorted(FINAL_STATUSES - {RunStatus.COMPLETED}))
-#: Values of filters that are looked up before they are read, of those given the ones that an environment has: streams of
-#: these are not kept by environment, and how far one was read, a cursor says. A batch can be gone before the last of its runs.
+#: Filters whose values are looked up first, to keep those that an environment has: their streams are not kept by
+#: environment, and a cursor says how far one was read. A batch can be gone before the last of its runs.
 _OF_ENVIRONMENT = {
     "versions": "SELECT id FROM versions WHERE number = ANY(%s) AND environment_id = %s",
     "batches": "SELECT b.id FROM unnest(%s) AS b (id)"
@@ -82,7 +82,8 @@ class RunFilters:
 class Page:
     """Runs, newest first, without payloads and outputs; `next` and `previous` are the ids to go on from.
 
-    A page may be short, or empty, and have a `next`: so far its filters had too little in common to fill it.
+    A page may be short, or empty, and have a `next`: so far its filters had too little in common to fill it. The way back
+    from an empty one begins with the run that it was asked from.
     """
 
     runs: list[Run]
@@ -118,8 +119,9 @@ class RunLists:
         on = runs[-1].id if len(found) > size else reached
         if before:
             runs.reverse()
-            return Page(runs, runs[-1].id if runs else None, on)
-        return Page(runs, on, runs[0].id if runs and after else None)
+            return Page(runs, runs[-1].id if runs else ids.following(before), on)
+        back = runs[0].id if runs else after and ids.preceding(after)
+        return Page(runs, on, back if after else None)
 
     def below(self, environment_id: str, filters: RunFilters, run_id: str, size: int) -> list[Run]:
         """Runs with a lower id, newest first."""
@@ -193,7 +195,8 @@ class RunLists:
                 rows = self._database.rows(sql, list(values), environment_id)
                 if not rows:
                     return None
-                filters = replace(filters, **{name: [row["id"] for row in rows]})
+                known: dict[str, Any] = {name: [row["id"] for row in rows]}
+                filters = replace(filters, **known)
         return filters
 
     def _streams(self, environment_id: str, filters: RunFilters) -> list[Stream]:

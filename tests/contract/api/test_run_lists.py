@@ -340,7 +340,8 @@ def insert(platform: Platform, tenant: Tenant, version: str, number: int, drawn:
         "INSERT INTO runs (id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, queue,"
         " machine, region, max_attempts, tags, source, is_test, version_id, created_at, updated_at, available_at,"
         " finished_at, lease_until, error)"
-        " SELECT %s, organization_id, project_id, id, %s, %s, 1, %s, %s, %s, %s, 3, %s, 'api', %s, %s, %s, %s, %s, %s, %s, %s"
+        " SELECT %s, organization_id, project_id, id, %s, %s, 1, %s, %s, %s, %s, 3, %s, 'api',"
+        " %s, %s, %s, %s, %s, %s, %s, %s"
         " FROM environments WHERE id = %s",
         run_id,
         task,
@@ -471,7 +472,13 @@ def test_a_page_is_given_up_where_filters_hardly_meet(
     """It is short, or empty, and the next one goes on from there; whoever goes through them finds all."""
     drawn = [("x", "micro"), *[("x", "small-1x"), ("y", "micro")] * 4]
     runs = [
-        insert(platform, tenant, versions[0]["id"], number, ("a", [tag], machine, "far", ("QUEUED", "QUEUED"), False, True, None))
+        insert(
+            platform,
+            tenant,
+            versions[0]["id"],
+            number,
+            ("a", [tag], machine, "far", ("QUEUED", "QUEUED"), False, True, None),
+        )
         for number, (tag, machine) in enumerate(drawn)
     ]
     for module, name, value in ((run_streams, "_FIRST", 2), (run_streams, "_LEAST", 1), (run_lists, "PATIENCE", 2)):
@@ -485,13 +492,42 @@ def test_a_page_is_given_up_where_filters_hardly_meet(
     assert [each["id"] for each in found] == [runs[0].id]
 
 
+def test_an_empty_page_leads_back_to_where_it_was_asked_from(
+    tenant: Tenant, platform: Platform, versions: list[dict[str, Any]]
+) -> None:
+    """The run there is the first of what comes back."""
+    runs = [
+        insert(
+            platform, tenant, versions[0]["id"], number, ("a", [], "micro", "far", ("QUEUED", "QUEUED"), False, True, None)
+        ).id
+        for number in range(5)
+    ]
+    lists, filters = platform.run_lists, RunFilters(tasks=["a"])
+    end = lists.page(tenant.environment, filters, after=runs[0])
+    assert (end.runs, end.next) == ([], None)
+    back = lists.page(tenant.environment, filters, before=end.previous, size=2)
+    assert [run.id for run in back.runs] == runs[1::-1]
+    assert lists.page(tenant.environment, filters, after=back.next) == end
+    beginning = lists.page(tenant.environment, filters, before=runs[-1])
+    assert (beginning.runs, beginning.previous) == ([], None)
+    again = lists.page(tenant.environment, filters, after=beginning.next, size=2)
+    assert [run.id for run in again.runs] == runs[:-3:-1]
+    assert lists.page(tenant.environment, filters, before=again.previous) == beginning
+
+
 def test_the_filter_with_the_fewest_runs_just_there_leads(
     tenant: Tenant, platform: Platform, versions: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the other, which are all newer or all older, are not looked through, whichever way the list is read."""
     tags = ["x"] * 5 + ["y"] * 9 + ["z"] * 5
     runs = [
-        insert(platform, tenant, versions[0]["id"], number, ("a", [tag], "micro", "far", ("QUEUED", "QUEUED"), False, True, None)).id
+        insert(
+            platform,
+            tenant,
+            versions[0]["id"],
+            number,
+            ("a", [tag], "micro", "far", ("QUEUED", "QUEUED"), False, True, None),
+        ).id
         for number, tag in enumerate(tags)
     ]
     monkeypatch.setattr(run_streams, "_FIRST", 4)

@@ -104,7 +104,9 @@ def test_a_count_that_was_not_kept_is_made_good(redis_connection: redis.Redis, q
     assert loads(redis_connection, "a") == [Load(0, 9)]
     assert queue.recount(ORGANIZATION) == 1
     assert loads(redis_connection, "a", "b") == [Load(0, 5), Load(0, 2)]
-    queue.set_limits(ORGANIZATION, Limits(queues={(ENVIRONMENT, "a"): QueueLimits(concurrency=0)}), 1)  # held back, they wait as well
+    queue.set_limits(
+        ORGANIZATION, Limits(queues={(ENVIRONMENT, "a"): QueueLimits(concurrency=0)}), 1
+    )  # held back, they wait as well
     assert queue.recount(ORGANIZATION) == 0 == queue.recount("org_none")
     assert loads(redis_connection, "a", "b") == [Load(0, 5), Load(0, 2)]
 
