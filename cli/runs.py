@@ -24,6 +24,8 @@ from sojourn.sdk.run_filters import query_of
 
 #: Seconds that one call waits for a result.
 _POLL = 30
+#: Pages that are read for one of a list: filters that hardly ever meet would be read down to the oldest run.
+_PAGES = 20
 
 
 def add(group: click.Group) -> None:
@@ -91,9 +93,12 @@ def _add_trigger(group: click.Group) -> None:
 
 
 def _page(client: Client, query: dict[str, Any], limit: int) -> dict[str, Any]:
-    """A page, with what it lacks out of those that follow: where runs that fit are rare, one may end before it is full."""
+    """A page, with what it lacks out of some that follow: where runs that fit are rare, one may end before it is full."""
     page = client.list_runs(query)
-    while (lacks := limit - len(page["data"])) > 0 and (after := page["pagination"].get("next")):
+    for _ in range(_PAGES - 1):
+        lacks, after = limit - len(page["data"]), page["pagination"].get("next")
+        if not lacks or not after:
+            break
         following = client.list_runs({**query, "page[size]": lacks, "page[after]": after})
         ends = {name: end for name, end in page["pagination"].items() if name != "next"}
         ends |= {name: end for name, end in following["pagination"].items() if name == "next"}
@@ -131,7 +136,11 @@ def _add_list(runs: click.Group) -> None:
             (r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), output.second(r["createdAt"]))
             for r in page["data"]
         ]
-        output.table(("status", "task", "run", "duration", "triggered (UTC)"), rows, "no run fits")
+        output.table(
+            ("status", "task", "run", "duration", "triggered (UTC)"),
+            rows,
+            "no run fits, so far" if "next" in page["pagination"] else "no run fits",
+        )
         if "next" in page["pagination"]:
             click.echo(f"more: --after {page['pagination']['next']}")
 

@@ -67,6 +67,7 @@ class RunsPage:
             query=urlencode({"env": environment.slug, **narrowed.texts}, doseq=True),
             page=page,
             first=not (_cursor(req, "after") or _cursor(req, "before")),
+            back=_cursor(req, "before") is not None,
             version_deployed=self._versions.current(environment.id),
         )
 

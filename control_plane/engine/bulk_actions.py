@@ -86,6 +86,7 @@ class BulkActions:
         self._regions = regions
         self._random = random
         self._last = ""
+        self._whole = False
 
     # --- for callers
 
@@ -135,7 +136,13 @@ class BulkActions:
     # --- for the scheduler
 
     def work(self, now: datetime) -> int:
-        """A page of each action that is under way; how many runs and actions were moved on. 0: there is nothing to do."""
+        """A page of each action that is under way; how many runs and actions were moved on. 0: there is nothing to do.
+
+        Nor is there while the database is brought to this release's schema: an action is complete when its list is empty.
+        """
+        self._whole = self._whole or self._lists.are_whole()
+        if not self._whole:
+            return 0
         actions = self._actions.pending(self._last, _AT_ONCE) or self._actions.pending("", _AT_ONCE)
         self._last = actions[-1].id if len(actions) == _AT_ONCE else ""
         return sum(self._turn_apart(action, now) for action in actions)

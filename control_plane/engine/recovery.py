@@ -83,6 +83,7 @@ class Recovery:
             # A change of limits, or a notice of due work, may have been lost on its way.
             self._index.queue.set_limits(organization, self._limiting.of(organization), milliseconds(now))
             self._index.queue.look_again(organization)
+            self._index.queue.recount(organization)
             return repaired
         except NotReady:
             return self.rebuild(organization, now)

@@ -18,6 +18,9 @@ from sojourn.control_plane.queue.scripts import Scripts
 _SCAN = 1_000
 #: Places that one look at rates opens.
 _OPENED = 1_000
+#: Queues that are counted again in a call, and their concurrency keys: all of Redis waits for it, a few milliseconds.
+_RECOUNTED = 10
+_RECOUNTED_KEYS = 10_000
 
 
 class NotReady(Exception):
@@ -222,6 +225,10 @@ class FairQueue:
         """Brings the index of organizations in line: a notice of due work may have been lost."""
         if self._scripts.run(("eligible", [keys.prefix(organization)], []))[0]:
             self._notices.send_now(Notice(due=organization))
+
+    def recount(self, organization: str) -> int:
+        """Brings the counts of some queues in line, others each time; how many were wrong."""
+        return int(self._scripts.run(("recount", [keys.prefix(organization)], [_RECOUNTED, _RECOUNTED_KEYS]))[0])
 
     # --- reading
 

@@ -28,6 +28,7 @@ NAMES = (
     "nack",
     "next",
     "open",
+    "recount",
     "release",
     "restore",
     "take",

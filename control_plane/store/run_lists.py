@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.domain import ids
-from sojourn.control_plane.store import run_streams
+from sojourn.control_plane.store import migrations, run_streams
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.store.records import Run, build
 from sojourn.control_plane.store.run_streams import Condition, Span, Stream
@@ -33,6 +33,14 @@ _LAST = datetime.max.replace(tzinfo=UTC)
 _DATES = ("created_from", "created_to")
 #: Runs that have the error that they ended with: one that goes on, or has completed after all, has that of an attempt.
 _ENDED_OTHERWISE = tuple(sorted(FINAL_STATUSES - {RunStatus.COMPLETED}))
+#: Filters whose values are looked up first, to keep those that an environment has: their streams are not kept by
+#: environment, and a cursor says how far one was read. A batch can be gone before the last of its runs.
+_OF_ENVIRONMENT = {
+    "versions": "SELECT id FROM versions WHERE number = ANY(%s) AND environment_id = %s",
+    "batches": "SELECT b.id FROM unnest(%s) AS b (id)"
+    " WHERE (SELECT x.environment_id FROM runs x WHERE x.batch_id = b.id ORDER BY x.id LIMIT 1) = %s",
+    "bulk_actions": "SELECT id FROM bulk_actions WHERE id = ANY(%s) AND environment_id = %s",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,8 @@ class RunFilters:
 class Page:
     """Runs, newest first, without payloads and outputs; `next` and `previous` are the ids to go on from.
 
-    A page may be short, or empty, and have a `next`: so far its filters had too little in common to fill it.
+    A page may be short, or empty, and have a `next`: so far its filters had too little in common to fill it. The way back
+    from an empty one begins with the run that it was asked from.
     """
 
     runs: list[Run]
@@ -87,6 +96,10 @@ class RunLists:
 
     def __init__(self, database: Database):
         self._database = database
+
+    def are_whole(self) -> bool:
+        """Whether every run is in them; some are not yet while those of an earlier release are brought in."""
+        return migrations.is_whole(self._database)
 
     def page(
         self,
@@ -106,8 +119,9 @@ class RunLists:
         on = runs[-1].id if len(found) > size else reached
         if before:
             runs.reverse()
-            return Page(runs, runs[-1].id if runs else None, on)
-        return Page(runs, on, runs[0].id if runs and after else None)
+            return Page(runs, runs[-1].id if runs else ids.following(before), on)
+        back = runs[0].id if runs else after and ids.preceding(after)
+        return Page(runs, on, back if after else None)
 
     def below(self, environment_id: str, filters: RunFilters, run_id: str, size: int) -> list[Run]:
         """Runs with a lower id, newest first."""
@@ -166,18 +180,24 @@ class RunLists:
         return [build(Run, row) for row in rows], found.reached
 
     def _resolved(self, environment_id: str, filters: RunFilters) -> RunFilters | None:
-        """The filters as rows have them: ids of versions, statuses that come with an error; None if nothing can fit."""
+        """The filters as rows have them: ids of versions, statuses that come with an error; None if nothing can fit.
+
+        What another environment has is not among them.
+        """
         if filters.errors and filters.statuses:
             statuses = [status for status in _ENDED_OTHERWISE if status in filters.statuses]
             if not statuses:
                 return None
             filters = replace(filters, statuses=statuses)
-        if not filters.versions:
-            return filters
-        rows = self._database.rows(
-            "SELECT id FROM versions WHERE environment_id = %s AND number = ANY(%s)", environment_id, list(filters.versions)
-        )
-        return replace(filters, versions=[row["id"] for row in rows]) if rows else None
+        for name, sql in _OF_ENVIRONMENT.items():
+            values = getattr(filters, name)
+            if values:
+                rows = self._database.rows(sql, list(values), environment_id)
+                if not rows:
+                    return None
+                known: dict[str, Any] = {name: [row["id"] for row in rows]}
+                filters = replace(filters, **known)
+        return filters
 
     def _streams(self, environment_id: str, filters: RunFilters) -> list[Stream]:
         """Those that the filters can be read from; all runs where there is none."""

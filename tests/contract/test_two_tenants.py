@@ -15,6 +15,8 @@ import pytest
 
 from sojourn.control_plane.api.auth import Caller
 from sojourn.control_plane.api.routes import ROUTES, Route
+from sojourn.control_plane.domain import ids
+from sojourn.control_plane.store import run_lists, run_streams
 from sojourn.control_plane.store.database import Database
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, anonymous, app, platform, sibling, stranger, tenant
@@ -147,6 +149,37 @@ def test_b03_lists_have_nothing_of_others(who: str, world: World, request: pytes
         if route.method == "GET" and route.caller is Caller.ENVIRONMENT and "{" not in route.path:
             answer = other.client.simulate_get(route.path)
             assert not any(name in answer.text for name in ids if len(name) > 20), route.path
+
+
+@pytest.mark.parametrize("who", ["stranger", "sibling"])
+@pytest.mark.parametrize("of", ["batch", "bulkAction"])
+def test_b03_a_list_is_not_narrowed_to_what_others_have(
+    who: str, of: str, world: World, platform: Platform, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that is: a page that is given up on the way through it has a cursor, which would say so."""
+    other: Tenant = request.getfixturevalue(who)
+    thing = _of_many_runs(platform, world.tenant, of)
+    for module, name in ((run_streams, "_FIRST"), (run_streams, "_LEAST"), (run_lists, "PATIENCE")):
+        monkeypatch.setattr(module, name, 1)
+    assert "next" in world.done("GET", f"/api/v1/runs?filter[{of}]={thing}&page[size]=1")["pagination"]
+    for filters in ({}, {"filter[taskIdentifier]": "wire"}):
+        hidden, missing = (
+            other.client.simulate_get("/api/v1/runs", params={f"filter[{of}]": value, **filters})
+            for value in (thing, f"{thing[: thing.index('_')]}_{NOBODYS}")
+        )
+        assert hidden.json == missing.json == {"data": [], "pagination": {}}
+
+
+def _of_many_runs(platform: Platform, owner: Tenant, of: str) -> str:
+    """A batch, or a bulk action, of the owner's, of which a list has several runs."""
+    runs = [owner.trigger("wire") for _ in range(3)]
+    if of == "batch":
+        name = ids.make("batch", platform.clock(), bytes(ids.RANDOM_BYTES))
+        platform.database.rows("UPDATE runs SET batch_id = %s WHERE id = ANY(%s)", name, runs)
+        return name
+    name = owner.client.simulate_post("/api/v1/bulk-actions", json={"action": "cancel", "runIds": runs}).json["id"]
+    platform.database.rows("INSERT INTO bulk_action_runs (bulk_action_id, run_id) SELECT %s, unnest(%s)", name, runs)
+    return name
 
 
 @pytest.mark.parametrize("who", ["stranger", "sibling"])

@@ -46,7 +46,9 @@ CREATE TRIGGER runs_facets_changed AFTER UPDATE ON runs FOR EACH ROW
         AND (OLD.snapshot_status, OLD.status, OLD.error) IS DISTINCT FROM (NEW.snapshot_status, NEW.status, NEW.error))
     EXECUTE FUNCTION change_facets();
 
--- Runs that are there get theirs page by page after this is committed, as with 0016, which may not be through with it.
+-- Runs that are there get theirs page by page after this is committed; those from before 0016 all that they have.
 CREATE TABLE IF NOT EXISTS facet_filling (reached text NOT NULL);
 TRUNCATE facet_filling;
 INSERT INTO facet_filling VALUES ('');
+
+-- step: facets

@@ -1,28 +1,39 @@
 """Brings a database to this release's schema: numbered SQL files, upwards only, each in a transaction of its own.
 
 A file may have several steps. A line `-- step` begins a further transaction; one `-- step: concurrently` begins indexes of
-large tables, which are made in no transaction, while others go on writing. Steps that are done are noted, so that a
-migration that was broken off is continued; an index that was, is made again.
+large tables, which are made in no transaction, while others go on writing; `-- step: facets` is the filling in of facets,
+a page of runs in a transaction each. Steps that are done are noted, so that a migration that was broken off is continued;
+an index that was, is made again. A migration has been had, by its number, with its last step: until then servers of the
+release before say that they are ready.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from importlib.resources import files
 from typing import NamedTuple
 
+import psycopg2.errors
+
 from sojourn.control_plane.store.database import Ask, Database, Deadlock
+
+log = logging.getLogger(__name__)
 
 #: Two processes that migrate at once take turns.
 _LOCK = 7_340_001
 #: Seconds after which the other one asks again whether it is its turn.
 _TURN = 0.1
+#: Milliseconds that a step waits for a table: everybody else waits behind it meanwhile, reads, too.
+_PATIENCE = 1_000
+#: Seconds before a step is taken again that others were in the way of, which is their time to go on.
+PAUSE = 3.0
 #: Runs whose facets are filled in at a time; nobody can write them meanwhile.
 FACETS_AT_ONCE = 1_000
 
 
-_STEP = re.compile(r"^-- step(: concurrently)?$", re.MULTILINE)
+_STEP = re.compile(r"^-- (step(?:: concurrently|: facets)?)$", re.MULTILINE)
 _INDEX = re.compile(r"\bINDEX CONCURRENTLY (\w+) ON")
 
 
@@ -58,12 +69,18 @@ def migrate(database: Database) -> list[int]:
     with database.alone() as ask:
         _wait_for_turn(ask)
         while (step := _next_step(database)) is not None:
-            _take(database, ask, step)
-            if step.is_last:
+            ask("SELECT 1")  # who has lost the connection has lost the turn
+            if not _is_taken(database, ask, step):
+                _step_aside(ask)
+            elif step.is_last:
                 applied.append(step.number)
-        while unfinished(database):
-            _fill_facets(database)
+        _fill_all(database, ask)  # of a release whose migration had its number before they were
     return applied
+
+
+def is_whole(database: Database) -> bool:
+    """Whether the schema is this release's, or a later one's, and every run is in the lists that this release reads."""
+    return current(database) >= latest() and not unfinished(database)
 
 
 def unfinished(database: Database) -> bool:
@@ -77,14 +94,15 @@ class _Step(NamedTuple):
     number: int
     place: int
     sql: str
-    concurrently: bool
+    #: What its line says after `-- `: "step", with how, if not in a transaction.
+    how: str
     is_last: bool
 
 
 def _steps(number: int, sql: str) -> list[_Step]:
     first, *rest = _STEP.split(sql)
-    parts = [(first, None), *zip(rest[1::2], rest[::2], strict=True)]
-    return [_Step(number, place, text, bool(how), place == len(parts) - 1) for place, (text, how) in enumerate(parts)]
+    parts = [(first, "step"), *zip(rest[1::2], rest[::2], strict=True)]
+    return [_Step(number, place, text, how, place == len(parts) - 1) for place, (text, how) in enumerate(parts)]
 
 
 def _wait_for_turn(ask: Ask) -> None:
@@ -93,8 +111,16 @@ def _wait_for_turn(ask: Ask) -> None:
     It is asked for again and again. Whoever waits for a lock has a statement under way; an index that is made concurrently
     waits for the end of all statements, and both would wait for each other.
     """
+    ask("SELECT set_config(name, '0', FALSE) FROM pg_settings WHERE name = 'idle_session_timeout'")
     while not ask("SELECT pg_try_advisory_lock(%s) AS held", _LOCK)[0]["held"]:
         time.sleep(_TURN)
+
+
+def _step_aside(ask: Ask) -> None:
+    """Lets whoever is in the way go on, also an earlier release's `migrate`, which waits for the lock in a statement."""
+    ask("SELECT pg_advisory_unlock(%s)", _LOCK)
+    time.sleep(PAUSE)
+    _wait_for_turn(ask)
 
 
 def _next_step(database: Database) -> _Step | None:
@@ -116,12 +142,26 @@ def _next_step(database: Database) -> _Step | None:
     return next((step for each in missing for step in _steps(*each) if (step.number, step.place) not in done), None)
 
 
+def _is_taken(database: Database, ask: Ask, step: _Step) -> bool:
+    """Takes a step; False where others were in its way. Nothing is changed then, but that an index may have been begun."""
+    try:
+        _take(database, ask, step)
+        return True
+    except (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected, Deadlock) as error:
+        reason = str(error).splitlines()[0]
+        log.warning("step %d of migration %d is taken again in %g s: %s", step.place, step.number, PAUSE, reason)
+        return False
+
+
 def _take(database: Database, ask: Ask, step: _Step) -> None:
     """Takes a step and notes that it is taken."""
-    if step.concurrently:
+    if step.how == "step: concurrently":
         _make_indexes(ask, step.sql)
+    elif step.how == "step: facets":
+        _fill_all(database, ask)
     with database.transaction():
-        if not step.concurrently:
+        database.rows("SET LOCAL lock_timeout = %s", _PATIENCE)
+        if step.how == "step":
             database.rows(step.sql.replace("%", "%%"))
         if step.is_last:
             database.rows("INSERT INTO schema_migrations (number) VALUES (%s)", step.number)
@@ -140,6 +180,12 @@ def _make_indexes(ask: Ask, sql: str) -> None:
             continue
         ask(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
         ask(statement.replace("%", "%%"))
+
+
+def _fill_all(database: Database, ask: Ask) -> None:
+    while unfinished(database):
+        ask("SELECT 1")
+        _fill_facets(database)
 
 
 def _fill_facets(database: Database) -> None:

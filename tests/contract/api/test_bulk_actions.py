@@ -16,6 +16,7 @@ from sojourn.control_plane.api.replies import BulkActionReply, BulkActionsReply
 from sojourn.control_plane.engine import bulk_actions
 from sojourn.control_plane.engine.errors import QueueFull
 from sojourn.control_plane.engine.triggering import REQUEST_LIFE
+from sojourn.control_plane.store import migrations
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.bulker import Bulker
 from tests.contract.api.conftest import Tenant
@@ -83,6 +84,25 @@ def test_runs_that_a_filter_finds_are_cancelled(tenant: Tenant, stranger: Tenant
     assert listed(tenant, **{"filter[bulkAction]": action}) == set(mine)
     assert tenant.client.simulate_get(f"/api/v3/runs/{mine[0]}").json["bulkActionIds"] == [action]
     assert "bulkActionIds" not in tenant.client.simulate_get(f"/api/v3/runs/{other}").json
+
+
+def test_an_action_waits_until_all_runs_are_in_their_lists(
+    tenant: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would find nothing, and be complete."""
+    run = tenant.trigger("a", tags=["x"])
+    monkeypatch.setattr(platform.bulk_actions, "_whole", False)
+    platform.database.rows("CREATE TABLE facet_filling AS SELECT '' AS reached")
+    platform.database.rows("DELETE FROM run_facets WHERE run_id = %s", run)
+    action = begin(tenant, action="cancel", filter={"tag": ["x"]})
+    try:
+        work(platform)
+        assert look(tenant, action)["status"] == "PENDING"
+    finally:
+        while migrations.unfinished(platform.database):
+            migrations._fill_facets(platform.database)
+    work(platform)
+    assert (look(tenant, action)["counts"], statuses(platform, [run])) == (counts(1, 1), ["CANCELED"])
 
 
 def test_runs_that_are_over_are_not_looked_for(tenant: Tenant, platform: Platform) -> None:

@@ -124,7 +124,15 @@ def test_where_runs_that_fit_are_rare_the_page_leads_further_back(
         assert "None so far" in page and "tag=x" in following[1]
         seen += 1
         page = anonymous.simulate_get(following[1].replace("&amp;", "&"), cookies=cookies, host=HOST).text
-    assert seen and "No run fits" in page
+    assert seen and "No further run fits" in page and "No run fits" not in page
+    seen = 0
+    back = re.search(r'<a rel="prev" href="([^"]+)">Newer', page)
+    while back:
+        page = anonymous.simulate_get(back[1].replace("&amp;", "&"), cookies=cookies, host=HOST).text
+        back = re.search(r'<a href="([^"]+)">Look further on', page)
+        assert ("None so far" in page) == bool(back) and "No run fits" not in page
+        seen += 1
+    assert seen and "No newer run fits" in page
 
 
 def test_a_list_that_takes_too_long_says_so(

@@ -24,6 +24,7 @@ from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.store.run_lists import RunFilters
 from sojourn.control_plane.wiring import Platform
 from sojourn.control_plane.wsgi import App
+from sojourn.sdk.protocol import FINAL_STATUSES
 from tests.contract.api.conftest import Tenant
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -136,6 +137,50 @@ def test_runs_by_the_error_that_they_ended_with(tenant: Tenant, stranger: Tenant
         assert page(tenant, **query) == sorted(expected, reverse=True), query
     later = ids.make("run", platform.clock() + timedelta(days=1), bytes(ids.RANDOM_BYTES))
     assert platform.run_lists.count(tenant.environment, RunFilters(errors=["ValueError"]), later) == 1
+
+
+ENDS = ("FAILED", "CANCELED", "CRASHED", "TIMED_OUT", "SYSTEM_FAILURE", "EXPIRED")
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_runs_are_found_by_each_end(tenant: Tenant, platform: Platform, status: str) -> None:
+    run = tenant.trigger("a")
+    platform.database.rows(
+        "UPDATE runs SET status = %s, snapshot_status = 'FINISHED', finished_at = now() WHERE id = %s", status, run
+    )
+    assert {*ENDS} == FINAL_STATUSES - {"COMPLETED"}
+    assert page(tenant, **{"filter[status]": status}) == [run]
+
+
+def test_a_run_that_is_being_stopped_is_found_as_it_shows(tenant: Tenant, platform: Platform) -> None:
+    """Before its executor says that it has stopped it, and after."""
+    run = tenant.trigger("a", tags=["x"])
+    tenant.trigger("a")
+    platform.database.rows(
+        "UPDATE runs SET status = 'EXECUTING', snapshot_status = 'EXECUTING', started_at = now(),"
+        " lease_until = now() + interval '1 minute' WHERE id = %s",
+        run,
+    )
+    assert tenant.client.simulate_post(f"/api/v2/runs/{run}/cancel").status_code == 200
+    stands = platform.database.rows("SELECT snapshot_status FROM runs WHERE id = %s", run)
+    assert stands == [{"snapshot_status": "PENDING_CANCEL"}]
+    for _ in range(2):
+        for query in (
+            {"filter[status]": "CANCELED"},
+            {"filter[status]": "CANCELED,FAILED"},
+            {"filter[status]": "CANCELED,COMPLETED"},
+            {"filter[status]": "CANCELED", "filter[taskIdentifier]": "a", "filter[tag]": "x"},
+            {"filter[error]": "TASK_RUN_CANCELLED"},
+        ):
+            assert page(tenant, **query) == [run], query
+        later = ids.make("run", platform.clock() + timedelta(days=1), bytes(ids.RANDOM_BYTES))
+        assert platform.run_lists.count(tenant.environment, RunFilters(statuses=["CANCELED"]), later) == 1
+        platform.database.rows(
+            "UPDATE runs SET snapshot_status = 'FINISHED', finished_at = now() WHERE id = %s AND finished_at IS NULL", run
+        )
+    has = "SELECT key FROM run_facets WHERE run_id = %s ORDER BY 1"
+    should = "SELECT f.key FROM runs r, facets_of(r) f WHERE r.id = %s ORDER BY 1"
+    assert platform.database.rows(has, run) == platform.database.rows(should, run)
 
 
 def test_a_list_shows_no_payloads(tenant: Tenant, platform: Platform) -> None:
@@ -288,15 +333,15 @@ def test_runs_that_wait_for_their_version_change_their_queue(platform: Platform,
 
 
 def insert(platform: Platform, tenant: Tenant, version: str, number: int, drawn: tuple[Any, ...]) -> Run:
-    task, tags, machine, region, status, is_test, versioned, error = drawn
+    task, tags, machine, region, (status, standing), is_test, versioned, error = drawn
     at = START + timedelta(seconds=number)
     run_id = ids.make("run", at, number.to_bytes(ids.RANDOM_BYTES, "big"))
-    standing = {"QUEUED": "QUEUED", "DELAYED": "DELAYED"}.get(status, "FINISHED")
     platform.database.rows(
         "INSERT INTO runs (id, organization_id, project_id, environment_id, task, status, snapshot, snapshot_status, queue,"
         " machine, region, max_attempts, tags, source, is_test, version_id, created_at, updated_at, available_at,"
-        " finished_at, error)"
-        " SELECT %s, organization_id, project_id, id, %s, %s, 1, %s, %s, %s, %s, 3, %s, 'api', %s, %s, %s, %s, %s, %s, %s"
+        " finished_at, lease_until, error)"
+        " SELECT %s, organization_id, project_id, id, %s, %s, 1, %s, %s, %s, %s, 3, %s, 'api',"
+        " %s, %s, %s, %s, %s, %s, %s, %s"
         " FROM environments WHERE id = %s",
         run_id,
         task,
@@ -312,6 +357,7 @@ def insert(platform: Platform, tenant: Tenant, version: str, number: int, drawn:
         at,
         at,
         at if standing == "FINISHED" else None,
+        at if standing == "PENDING_CANCEL" else None,
         json.dumps(error) if error else None,
         tenant.environment,
     )
@@ -323,13 +369,20 @@ def insert(platform: Platform, tenant: Tenant, version: str, number: int, drawn:
 ERRORS = ({"type": "BUILT_IN_ERROR", "name": "ValueError"}, {"type": "INTERNAL_ERROR", "code": "MAX_DURATION_EXCEEDED"})
 ENDED_OTHERWISE = ("FAILED", "CANCELED")
 STATUSES = ("QUEUED", "DELAYED", "COMPLETED", "FAILED", "CANCELED")
+#: What runs show, and where they stand. One that was cancelled is stopped only then.
+STANDINGS = (
+    ("QUEUED", "QUEUED"),
+    ("DELAYED", "DELAYED"),
+    *((status, "FINISHED") for status in STATUSES[2:]),
+    ("CANCELED", "PENDING_CANCEL"),
+)
 RUNS = st.lists(
     st.tuples(
         st.sampled_from(TASKS),
         st.frozensets(st.sampled_from(TAGS)),
         st.sampled_from(MACHINES),
         st.sampled_from(REGIONS),
-        st.sampled_from(STATUSES),
+        st.sampled_from(STANDINGS),
         st.booleans(),
         st.booleans(),
         st.sampled_from((None, *ERRORS)),
@@ -419,7 +472,13 @@ def test_a_page_is_given_up_where_filters_hardly_meet(
     """It is short, or empty, and the next one goes on from there; whoever goes through them finds all."""
     drawn = [("x", "micro"), *[("x", "small-1x"), ("y", "micro")] * 4]
     runs = [
-        insert(platform, tenant, versions[0]["id"], number, ("a", [tag], machine, "far", "QUEUED", False, True, None))
+        insert(
+            platform,
+            tenant,
+            versions[0]["id"],
+            number,
+            ("a", [tag], machine, "far", ("QUEUED", "QUEUED"), False, True, None),
+        )
         for number, (tag, machine) in enumerate(drawn)
     ]
     for module, name, value in ((run_streams, "_FIRST", 2), (run_streams, "_LEAST", 1), (run_lists, "PATIENCE", 2)):
@@ -433,13 +492,42 @@ def test_a_page_is_given_up_where_filters_hardly_meet(
     assert [each["id"] for each in found] == [runs[0].id]
 
 
+def test_an_empty_page_leads_back_to_where_it_was_asked_from(
+    tenant: Tenant, platform: Platform, versions: list[dict[str, Any]]
+) -> None:
+    """The run there is the first of what comes back."""
+    runs = [
+        insert(
+            platform, tenant, versions[0]["id"], number, ("a", [], "micro", "far", ("QUEUED", "QUEUED"), False, True, None)
+        ).id
+        for number in range(5)
+    ]
+    lists, filters = platform.run_lists, RunFilters(tasks=["a"])
+    end = lists.page(tenant.environment, filters, after=runs[0])
+    assert (end.runs, end.next) == ([], None)
+    back = lists.page(tenant.environment, filters, before=end.previous, size=2)
+    assert [run.id for run in back.runs] == runs[1::-1]
+    assert lists.page(tenant.environment, filters, after=back.next) == end
+    beginning = lists.page(tenant.environment, filters, before=runs[-1])
+    assert (beginning.runs, beginning.previous) == ([], None)
+    again = lists.page(tenant.environment, filters, after=beginning.next, size=2)
+    assert [run.id for run in again.runs] == runs[:-3:-1]
+    assert lists.page(tenant.environment, filters, before=again.previous) == beginning
+
+
 def test_the_filter_with_the_fewest_runs_just_there_leads(
     tenant: Tenant, platform: Platform, versions: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of the other, which are all newer or all older, are not looked through, whichever way the list is read."""
     tags = ["x"] * 5 + ["y"] * 9 + ["z"] * 5
     runs = [
-        insert(platform, tenant, versions[0]["id"], number, ("a", [tag], "micro", "far", "QUEUED", False, True, None)).id
+        insert(
+            platform,
+            tenant,
+            versions[0]["id"],
+            number,
+            ("a", [tag], "micro", "far", ("QUEUED", "QUEUED"), False, True, None),
+        ).id
         for number, tag in enumerate(tags)
     ]
     monkeypatch.setattr(run_streams, "_FIRST", 4)
@@ -467,8 +555,8 @@ def test_how_runs_ended_is_found_without_a_look_at_others(
     """Whatever else is asked, and however many there are of both."""
     for number in range(8):
         fails = number % 2
-        drawn = ("b", ["y"], "small-1x", "far", "FAILED", False, False, ERRORS[0]) if fails else (
-            "a", ["x"], "micro", "far", "COMPLETED", True, True, None
+        drawn = ("b", ["y"], "small-1x", "far", ("FAILED", "FINISHED"), False, False, ERRORS[0]) if fails else (
+            "a", ["x"], "micro", "far", ("COMPLETED", "FINISHED"), True, True, None
         )  # fmt: skip
         insert(platform, tenant, versions[0]["id"], number, drawn)
     for module, constant, small in ((run_streams, "_FIRST", 1), (run_streams, "_LEAST", 1), (run_lists, "PATIENCE", 1)):
