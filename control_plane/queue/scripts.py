@@ -32,6 +32,7 @@ NAMES = (
     "restore",
     "take",
     "tell",
+    "turn",
     "unpark",
 )
 

@@ -20,7 +20,7 @@ COUNTS = keys.prefix(ORGANIZATION) + "waiting"
 @pytest.fixture
 def queue(redis_connection: redis.Redis) -> FairQueue:
     made = FairQueue(redis_connection, Notices(redis_connection))
-    made.begin_rebuild(ORGANIZATION, Limits(), 0)
+    made.begin_rebuild(ORGANIZATION, Limits, 0)
     made.finish_rebuild(ORGANIZATION, 0)
     return made
 
