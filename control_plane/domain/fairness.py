@@ -160,9 +160,9 @@ class FairQueueModel:
         self.idle: dict[str, dict[str, int]] = {}
         self.polls: dict[str, str] = {}
         self.listening: set[str] = set()
-        #: When the next start of a queue or key is due at an even rate, for each rate that it had; and when what a rate shuts
-        #: is looked at again.
+        #: When the next start of a queue or key is due at an even rate, for each rate that it had.
         self.paces: dict[tuple[Rate, tuple[str, ...]], float] = {}
+        #: When what a rate shuts is looked at again.
         self.opening: dict[tuple[str, str, str], float] = {}
         self.now_ms = 0
         #: (executor, run) of every hand-over, in order.

@@ -24,7 +24,6 @@ from sojourn.control_plane.engine.errors import (
     BatchOver,
     EngineError,
     ParentIsOver,
-    QueueFull,
 )
 from sojourn.control_plane.engine.packets import is_large
 from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, REQUEST_LIFE, Triggering, TriggerRequest
@@ -126,7 +125,8 @@ class Batches:
             found = self._made_before(environment, request, now)
             if found is not None:
                 return found
-            self._triggering.check_room(environment, request.run_count)
+            missing = self._batches.missing(environment.organization_id)
+            self._triggering.check_room(environment, missing + request.run_count)
             self._check_parent(environment, request.parent_run_id)
             if not is_counted:
                 self._rate.spend(environment.id, request.run_count, now)
@@ -155,8 +155,6 @@ class Batches:
         return Filled(first.accepted + last.accepted, first.repeated + last.repeated, last.batch)
 
     def _fill(self, environment: Environment, batch_id: str, items: Sequence[Item], now: datetime) -> Filled:
-        if self._triggering.is_full(environment.organization_id):
-            raise QueueFull("as many runs wait as may", next_step="send the items again when some have run")
         if any(is_large(item.request.payload) for item in items):
             there = self._batches.there(batch_id, [item.position for item in items])
             items = [item if item.position in there else self._with_packet(environment, item, now) for item in items]

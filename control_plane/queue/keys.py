@@ -19,8 +19,8 @@ Under the prefix `sojourn:{<organization>}:`
                            -> limit; w:... -> weight; digest;
                            rq:<env>/<queue>, rk:... (of each key), rk:<env>/<queue>/<key>
                            -> rate, as "<ms between starts> <burst>"
-    paces          zset    <rate> q:<env>/<queue>, <rate> k:<env>/<queue>/<key>; score = when the next start is due at an even
-                           rate (ms); what is past is removed with the next start, or by itself later
+    paces          zset    <rate> q:<env>/<queue>, <rate> k:<env>/<queue>/<key>; score = when the next start is due at an
+                           even rate (ms); what is past is removed with the next start, or by itself later
     opening        zset    [environment, queue, key] as JSON; score = when a rate that shuts it is looked at again (ms)
     idle:<lane>    zset    executors that wait for a run; score = until when (ms)
     idlers         hash    executor -> [name of its poll, the lanes it waits in], as JSON

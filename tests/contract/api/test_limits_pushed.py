@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ def queue(tenant: Tenant) -> str:
 
 
 @pytest.fixture
-def slow(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def slow(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Has something happen after the next reading of the limits, and before they are written."""
 
     def then(do: Any) -> None:
@@ -37,7 +36,7 @@ def slow(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
         monkeypatch.setattr(platform.limiting, "of", of)
 
-    yield then
+    return then
 
 
 def test_a_slow_sweep_undoes_no_limit_that_was_set_meanwhile(
