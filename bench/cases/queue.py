@@ -92,7 +92,7 @@ def _queue(connection: redis.Redis, *organizations: str) -> FairQueue:
     connection.flushdb()
     queue = FairQueue(connection, Notices(connection))
     for organization in organizations:
-        queue.begin_rebuild(organization, Limits(), 0)
+        queue.begin_rebuild(organization, Limits, 0)
         queue.finish_rebuild(organization, 0)
     return queue
 

@@ -18,6 +18,7 @@ from pydantic import (
 
 from sojourn.control_plane.api import patterns, present
 from sojourn.control_plane.domain import names
+from sojourn.control_plane.domain.allowance import MAX_BATCH_RUNS
 from sojourn.sdk.protocol import (
     MAX_ATTEMPTS,
     MAX_CONCURRENCY_KEY_CHARS,
@@ -39,8 +40,8 @@ IMAGE = (
     r"^[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
     r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
 )
-#: Items of a batch that is filled line by line; of one for clients that do not say "large"; of one in a single body.
-MAX_BATCH_RUNS, MAX_USUAL_BATCH, MAX_WHOLE_BATCH = 100_000, 1_000, 500
+#: Items of a batch for clients that do not say "large"; of one in a single body.
+MAX_USUAL_BATCH, MAX_WHOLE_BATCH = 1_000, 500
 #: Runs that a bulk action names by their ids.
 MAX_BULK_RUNS = 500
 #: Bytes of a body that has one payload: the value's own limit, were every letter escaped. And of a trigger, or an item.

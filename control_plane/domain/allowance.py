@@ -8,6 +8,8 @@ from dataclasses import dataclass
 _SHAPE = re.compile(r"([0-9]{1,9}):([0-9]{1,9})/([0-9]{1,5})")
 #: Which part of what it may have at once a process takes for itself, to ask less often.
 _PORTIONS = 500
+#: Items of a batch that is filled line by line: what is taken of an allowance at a time, at most.
+MAX_BATCH_RUNS = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,11 +131,8 @@ def _limits_reached(run: Standing, limits: Limits, line: Line) -> list[Cause]:
     queue, environment = _queue(run, limits), _environment(run, limits)
     plain = environment.concurrency
     whole = None if plain is None else math.floor(plain * environment.burst)
-    own = (
-        (Scope.KEY, f"the queue {run.queue} for the key {run.key}") if run.key else (Scope.QUEUE, f"the queue {run.queue}")
-    )
     reached = [
-        *_reached(*own, queue.of_key(run.key), line.key),
+        *_of_queue(run, queue, line),
         *_reached(Scope.ENVIRONMENT, "the environment", whole, line.environment),
         *_reached(Scope.ORGANIZATION, "the organization", limits.concurrency, line.organization),
     ]
@@ -143,6 +140,14 @@ def _limits_reached(run: Standing, limits: Limits, line: Line) -> list[Cause]:
         return reached
     who = f"the queue {run.queue}, which may not use the environment's burst,"
     return reached + _reached(Scope.QUEUE, who, plain, line.queue)
+
+
+def _of_queue(run: Standing, queue: QueueLimits, line: Line) -> list[Cause]:
+    who = f"the queue {run.queue}"
+    if queue.concurrency == 0:  # whatever its keys have
+        return _reached(Scope.QUEUE, who, 0, line.queue)
+    scope, whose = (Scope.KEY, f"{who} for the key {run.key}") if run.key else (Scope.QUEUE, who)
+    return _reached(scope, whose, queue.of_key(run.key), line.key)
 
 
 def _reached(scope: Scope, who: str, limit: int | None, held: Held) -> list[Cause]:

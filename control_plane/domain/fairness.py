@@ -160,8 +160,9 @@ class FairQueueModel:
         self.idle: dict[str, dict[str, int]] = {}
         self.polls: dict[str, str] = {}
         self.listening: set[str] = set()
-        #: When the next start of a queue or key is due at an even rate; and when what a rate shuts is looked at again.
-        self.paces: dict[tuple[str, ...], float] = {}
+        #: When the next start of a queue or key is due at an even rate, for each rate that it had.
+        self.paces: dict[tuple[Rate, tuple[str, ...]], float] = {}
+        #: When what a rate shuts is looked at again.
         self.opening: dict[tuple[str, str, str], float] = {}
         self.now_ms = 0
         #: (executor, run) of every hand-over, in order.
@@ -274,9 +275,6 @@ class FairQueueModel:
         """Replaces the configuration."""
         self.now_ms = now_ms
         before, self.limits = self.limits, limits
-        # How far starts are ahead means nothing to another rate.
-        for name in [name for name in self.paces if _rate_of(before, name) != _rate_of(limits, name)]:
-            del self.paces[name]
         if _rates_of(before) != _rates_of(limits):
             self.opening.clear()
         environments = self._children("root")
@@ -403,7 +401,7 @@ class FairQueueModel:
         if goes_on(lane):
             return None, None
         found = [
-            rate.opens(self.paces[name]) if rate and name in self.paces else -math.inf
+            rate.opens(self.paces[rate, name]) if rate and (rate, name) in self.paces else -math.inf
             for name, rate in self._rates(environment, queue, key)
         ]
         queue_shut, key_shut = (at if at > self.now_ms else None for at in found)
@@ -412,7 +410,9 @@ class FairQueueModel:
     def _count_start(self, environment: str, queue: str, key: str) -> None:
         for name, rate in self._rates(environment, queue, key):
             if rate:
-                self.paces[name] = max(self.paces.get(name, self.now_ms), self.now_ms) + rate.interval_ms
+                # How far starts are ahead means nothing to another rate.
+                pace = max(self.paces.get((rate, name), self.now_ms), self.now_ms)
+                self.paces[rate, name] = pace + rate.interval_ms
 
     def _rates(self, environment: str, queue: str, key: str) -> list[tuple[tuple[str, ...], Rate | None]]:
         of_queue, of_key = self.limits.rates(environment, queue, key)
@@ -529,13 +529,6 @@ def _in_order(node: _Node) -> list[str]:
 
 def _slot_names(environment: str, queue: str, key: str) -> list[tuple[str, ...]]:
     return [("org",), ("env", environment), ("queue", environment, queue), ("key", environment, queue, key)]
-
-
-def _rate_of(limits: Limits, pace: tuple[str, ...]) -> Rate | None:
-    """The rate that a pace is of."""
-    kind, environment, queue, *key = pace
-    of_queue, of_key = limits.rates(environment, queue, "".join(key))
-    return of_queue if kind == "queue" else of_key
 
 
 def _rates_of(limits: Limits) -> dict[tuple[str, ...], Rate | None]:

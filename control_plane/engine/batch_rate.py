@@ -22,3 +22,8 @@ class BatchRate:
         taken = self._buckets.take_all(f"batches:{environment_id}", allowance, items) if allowance is not None else None
         if allowance is not None and taken is not None and not taken.allowed:
             raise BatchRateReached(allowance, taken.remaining, int(now.timestamp() * 1000) + taken.wait_ms, taken.wait_ms)
+
+    def give_back(self, environment_id: str, items: int) -> None:
+        """For a batch that was counted, and is none."""
+        if self._allowance is not None:
+            self._buckets.give_back(f"batches:{environment_id}", self._allowance, items)

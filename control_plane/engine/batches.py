@@ -24,7 +24,6 @@ from sojourn.control_plane.engine.errors import (
     BatchOver,
     EngineError,
     ParentIsOver,
-    QueueFull,
 )
 from sojourn.control_plane.engine.packets import is_large
 from sojourn.control_plane.engine.triggering import DEFAULT_IDEMPOTENCY_SECONDS, REQUEST_LIFE, Triggering, TriggerRequest
@@ -121,18 +120,29 @@ class Batches:
 
         `QueueFull`, `ParentIsOver`, `BatchDiffers`, `BatchRateReached`.
         """
-        batch, is_counted = self._new(environment, request, now), False
+        found = self._made_before(environment, request, now)
+        if found is not None:
+            return found
+        missing = self._batches.missing(environment.organization_id)
+        self._triggering.check_room(environment, missing + request.run_count)
+        self._check_parent(environment, request.parent_run_id)
+        self._rate.spend(environment.id, request.run_count, now)
+        batch, made = self._new(environment, request, now), None
+        try:
+            made = self._make(environment, request, batch, now)
+            return made
+        finally:
+            if made is None or made.batch is not batch:
+                self._rate.give_back(environment.id, request.run_count)
+
+    def _make(self, environment: Environment, request: BatchRequest, batch: Batch, now: datetime) -> MadeBatch:
+        """Stores it, unless another one has taken its keys meanwhile: then that one."""
         for _ in range(_TRIES):
+            if self._batches.make(batch, request.request_key) or self._batches.find(environment.id, batch.id):
+                return MadeBatch(batch, cached=False)
             found = self._made_before(environment, request, now)
             if found is not None:
                 return found
-            self._triggering.check_room(environment, request.run_count)
-            self._check_parent(environment, request.parent_run_id)
-            if not is_counted:
-                self._rate.spend(environment.id, request.run_count, now)
-                is_counted = True
-            if self._batches.make(batch, request.request_key) or self._batches.find(environment.id, batch.id):
-                return MadeBatch(batch, cached=False)
         raise EngineError("the batch could not be stored: try again")
 
     def find(self, environment: Environment, batch_id: str, now: datetime) -> Batch:
@@ -155,8 +165,6 @@ class Batches:
         return Filled(first.accepted + last.accepted, first.repeated + last.repeated, last.batch)
 
     def _fill(self, environment: Environment, batch_id: str, items: Sequence[Item], now: datetime) -> Filled:
-        if self._triggering.is_full(environment.organization_id):
-            raise QueueFull("as many runs wait as may", next_step="send the items again when some have run")
         if any(is_large(item.request.payload) for item in items):
             there = self._batches.there(batch_id, [item.position for item in items])
             items = [item if item.position in there else self._with_packet(environment, item, now) for item in items]

@@ -171,11 +171,7 @@ class BulkActions:
                 return int(self._actions.complete(action, now))
             if not self._actions.begin(action, page):
                 return 0  # aborted, or another scheduler was faster
-        try:
-            return self._carry_out(environment, action, page, now)
-        except QueueFull:
-            log.info("%s waits: the queue is full", action.id)
-            return 0
+        return self._carry_out(environment, action, page, now)
 
     def _count_done(self, environment: Environment, action: BulkAction) -> int:
         """Ends the page that an abort found under way: what was done of it counts, and nothing more is begun."""
@@ -186,7 +182,7 @@ class BulkActions:
         else:
             made = [self._replaying.made(environment, _request_key(action, run_id)) for run_id in page]
             done = [run_id for run_id in made if run_id is not None]
-        return int(self._actions.advance(action, Progress(page[-1], done, 0)))
+        return int(self._actions.advance(action, page, Progress(done, 0)))
 
     def _next(self, environment: Environment, action: BulkAction) -> list[str]:
         if action.run_ids is not None:
@@ -196,33 +192,50 @@ class BulkActions:
 
     def _carry_out(self, environment: Environment, action: BulkAction, page: Sequence[str], now: datetime) -> int:
         do = self._cancel if action.type == CANCEL else self._replay
-        done = do(environment, action, page, now)
-        self._actions.advance(action, Progress(page[-1], done, len(page) - len(done)))
-        return len(page)
+        progress = do(environment, action, page, now)
+        if progress.left:
+            log.info("%s waits: the queue is full", action.id)
+        moved = len(page) - len(progress.left)
+        if moved:
+            self._actions.advance(action, page, progress)
+        return moved
 
-    def _cancel(self, environment: Environment, action: BulkAction, page: Sequence[str], now: datetime) -> list[str]:
+    def _cancel(self, environment: Environment, action: BulkAction, page: Sequence[str], now: datetime) -> Progress:
         """The runs that this action has cancelled, now or before it was cut off."""
         reason = _reason(action)
         runs = self._cancelling.cancel_all(environment, page, reason, now)
         faults.point("bulk.after_act")
-        return [run.id for run in runs if _is_cancelled(run, reason)]
+        done = [run.id for run in runs if _is_cancelled(run, reason)]
+        return Progress(done, len(page) - len(done))
 
-    def _replay(self, environment: Environment, action: BulkAction, page: Sequence[str], now: datetime) -> list[str]:
-        """The runs that were made. Triggers that meet share a statement."""
+    def _replay(self, environment: Environment, action: BulkAction, page: Sequence[str], now: datetime) -> Progress:
+        """The runs that were made, and those that wait for a full queue. Triggers that meet share a statement.
+
+        What was made counts at once: the page may wait for days, and runs that are over are pruned by then.
+        """
+        left: set[str] = set()
 
         def one(run_id: str) -> str | None:
-            made = self._replay_one(environment, action, run_id, now)
-            faults.point("bulk.after_act")
-            return made
+            try:
+                return self._replay_one(environment, action, run_id, now)
+            except QueueFull:
+                left.add(run_id)
+                return None
+            finally:
+                faults.point("bulk.after_act")
 
         with ThreadPoolExecutor(_REPLAYS_AT_ONCE, "sojourn-replay") as threads:
-            return [made for made in threads.map(one, page) if made is not None]
+            done = [made for made in threads.map(one, page) if made is not None]
+        return Progress(done, len(page) - len(done) - len(left), [run_id for run_id in page if run_id in left])
 
     def _replay_one(self, environment: Environment, action: BulkAction, run_id: str, now: datetime) -> str | None:
         """The run that was made, also before it was cut off; None where none could be."""
         key = _request_key(action, run_id)
+        # Of a page that was begun before, also when the run itself has been pruned since.
+        known = self._replaying.made(environment, key) if action.page is not None else None
+        if known is not None:
+            return known
         try:
-            # A page may wait at a full queue for days: then what it has made is found by its key still.
             made = self._replaying.replay(
                 environment, run_id, now, region=action.region, request_key=key, keeps_request_key=True
             )

@@ -51,7 +51,7 @@ class Limiting:
     def push(self, organization: str, now: datetime) -> None:
         """Makes the queue follow the store; if Redis is away, its rebuild does so."""
         try:
-            self._index.queue.set_limits(organization, self.of(organization), milliseconds(now))
+            self._index.queue.set_limits(organization, lambda: self.of(organization), milliseconds(now))
             self._index.ring("dispatcher")
         except NotReady:
             self._index.ring("sweeper")

@@ -81,7 +81,7 @@ class Recovery:
             repaired = self._leases(organization, now) + self._missing(organization, now)
             repaired += self._superfluous(organization, now) + self._stranded(organization, now)
             # A change of limits, or a notice of due work, may have been lost on its way.
-            self._index.queue.set_limits(organization, self._limiting.of(organization), milliseconds(now))
+            self._index.queue.set_limits(organization, lambda: self._limiting.of(organization), milliseconds(now))
             self._index.queue.look_again(organization)
             self._index.queue.recount(organization)
             return repaired
@@ -91,7 +91,7 @@ class Recovery:
     def rebuild(self, organization: str, now: datetime) -> Repaired:
         """All of the queue from the store: limits, slots, waiting runs; ready at the very end."""
         queue, now_ms = self._index.queue, milliseconds(now)
-        queue.begin_rebuild(organization, self._limiting.of(organization), now_ms)
+        queue.begin_rebuild(organization, lambda: self._limiting.of(organization), now_ms)
         self._restore_holders(organization, now_ms)
         faults.point("recovery.half_rebuilt")
         for runs in self._stretches(organization, sorted(WAITING)):

@@ -199,8 +199,8 @@ class Triggering:
         """Whether as many runs wait as may."""
         return bool(self._limit) and self._index.size(organization_id) >= self._limit
 
-    def check_room(self, environment: Environment, runs: int = 1) -> None:
-        """`QueueFull` where so many runs more would be too many."""
+    def check_room(self, environment: Environment, runs: int) -> None:
+        """`QueueFull` where so many runs more, with those that are promised, would be too many."""
         full = self._fullness(environment, runs)
         if full is not None:
             raise full

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import redis
 
-from sojourn.control_plane.domain.allowance import Allowance
+from sojourn.control_plane.domain.allowance import MAX_BATCH_RUNS, Allowance
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.scripts import Scripts
 
@@ -74,6 +74,10 @@ class CallBuckets:
         asked = self._ask(name, allowance, count, whole=True)
         return None if asked is None else Taken(bool(asked[0]), asked[1], asked[2])
 
+    def give_back(self, name: str, allowance: Allowance, count: int) -> None:
+        """Puts back what was taken and came to nothing; a bucket is never more than full."""
+        self._ask(name, allowance, -count, whole=True)
+
     def close(self) -> None:
         """Closes the connections."""
         self._connection.close()
@@ -83,7 +87,7 @@ class CallBuckets:
         if self._monotonic() < self._away_until:
             return None
         try:
-            arguments = (allowance.capacity, allowance.pace_ms, count, int(whole))
+            arguments = (allowance.capacity, allowance.pace_ms, count, int(whole), MAX_BATCH_RUNS if whole else 0)
             taken, left, wait = self._scripts.run(("take", (keys.bucket(name),), arguments))[0]
         except redis.RedisError as error:
             self._away_until = self._monotonic() + _LEFT_ALONE

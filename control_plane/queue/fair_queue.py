@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,22 +190,22 @@ class FairQueue:
 
     # --- configuration and rebuilding
 
-    def set_limits(self, organization: str, limits: Limits, now_ms: int) -> None:
-        """Replaces an organization's limits and weights."""
+    def set_limits(self, organization: str, read: Callable[[], Limits], now_ms: int) -> None:
+        """Replaces an organization's limits and weights by what `read` finds, unless somebody has read them later."""
         if not self.is_ready(organization):
             raise NotReady({organization})
-        self._set_limits(organization, limits, now_ms)
+        self._set_limits(organization, read, now_ms)
 
     def is_ready(self, organization: str) -> bool:
         """Whether the organization's state is complete."""
         return bool(self._redis.exists(keys.prefix(organization) + "ready"))
 
-    def begin_rebuild(self, organization: str, limits: Limits, now_ms: int) -> None:
+    def begin_rebuild(self, organization: str, read: Callable[[], Limits], now_ms: int) -> None:
         """Before `restore` and `finish_rebuild`: limits first, so that nothing is let in beyond them.
 
         What is there stays; the sweep removes what is too much.
         """
-        self._set_limits(organization, limits, now_ms)
+        self._set_limits(organization, read, now_ms)
 
     def restore(
         self, organization: str, *, in_flight: Sequence[Entry] = (), waiting: Sequence[Entry] = (), now_ms: int
@@ -308,9 +308,16 @@ class FairQueue:
 
     # --- inside
 
-    def _set_limits(self, organization: str, limits: Limits, now_ms: int) -> None:
-        arguments = [now_ms, self._lease, json.dumps(_limit_fields(limits))]
-        eligible = self._scripts.run(("limits", [keys.prefix(organization)], arguments))[0]
+    def _set_limits(self, organization: str, read: Callable[[], Limits], now_ms: int) -> None:
+        # The turn comes before the look, so that whoever has a later one has seen what was there when this one was taken.
+        turn = self._scripts.run(("turn", [keys.prefix(organization)], []))[0]
+        limits = read()
+        arguments = [now_ms, self._lease, json.dumps(_limit_fields(limits)), turn]
+        answer = self._scripts.run(("limits", [keys.prefix(organization)], arguments))[0]
+        self._check(organization, answer)
+        eligible, is_followed = answer
+        if not is_followed:
+            return
         if limits.weight == 1:
             self._redis.hdel(keys.ORGANIZATIONS_WEIGHTS, organization)
         else:

@@ -14,11 +14,13 @@ Under the prefix `sojourn:{<organization>}:`
     waiting        hash    <env>/<queue> -> how many runs wait in its leaves, for queues with work
     inflight       zset    dequeued runs; score = when the lease lapses (ms)
     slots:org, slots:e:<env>, slots:q:<env>/<queue>, slots:k:<env>/<queue>/<key>     sets of the runs that hold a slot
+    turns          hash    given, followed -> the last turn to read the limits, and the one that those here were read in
     limits         hash    org, e:<env>, b:<env> (without burst), q:<env>/<queue> (of each key), k:<env>/<queue>/<key>
                            -> limit; w:... -> weight; digest;
                            rq:<env>/<queue>, rk:... (of each key), rk:<env>/<queue>/<key>
                            -> rate, as "<ms between starts> <burst>"
-    paces          zset    q:<env>/<queue>, k:<env>/<queue>/<key>; score = when the next start is due at an even rate (ms)
+    paces          zset    <rate> q:<env>/<queue>, <rate> k:<env>/<queue>/<key>; score = when the next start is due at an
+                           even rate (ms); what is past is removed with the next start, or by itself later
     opening        zset    [environment, queue, key] as JSON; score = when a rate that shuts it is looked at again (ms)
     idle:<lane>    zset    executors that wait for a run; score = until when (ms)
     idlers         hash    executor -> [name of its poll, the lanes it waits in], as JSON

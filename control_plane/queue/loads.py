@@ -67,12 +67,14 @@ class Loads:
         environment, lane, queue, key, _ = json.loads(item)
         place = keys.within(environment, queue)
         sets = ("org", f"e:{environment}", f"q:{place}", f"k:{place}/{key}")
+        whole, each, own = self._redis.hmget(prefix + "limits", f"rq:{place}", f"rk:{place}", f"rk:{place}/{key}")
+        paced = [(whole or b"") + f" q:{place}".encode(), (own or each or b"") + f" k:{place}/{key}".encode()]
         with self._redis.pipeline(transaction=False) as pipeline:
             for name in sets:
                 pipeline.scard(f"{prefix}slots:{name}")
                 pipeline.srandmember(f"{prefix}slots:{name}", _HOLDERS)
             pipeline.zrank(f"{prefix}leaf:{keys.within(lane, queue)}/{key}", run)
-            pipeline.zmscore(prefix + "paces", [f"q:{place}", f"k:{place}/{key}"])
+            pipeline.zmscore(prefix + "paces", paced)
             *found, ahead, paces = pipeline.execute()
         held = [
             Held(count, tuple(sorted(name.decode() for name in names)))

@@ -33,6 +33,7 @@ NAMES = (
     "restore",
     "take",
     "tell",
+    "turn",
     "unpark",
 )
 

@@ -217,6 +217,15 @@ class Batches:
         )
         return [build(NamedItem, row) for row in rows]
 
+    def missing(self, organization_id: str) -> int:
+        """How many items are still to come to an organization's batches."""
+        rows = self._database.rows(
+            "SELECT coalesce(sum(run_count - items), 0) AS n FROM batches"
+            " WHERE status = 'PENDING' AND organization_id = %s",
+            organization_id,
+        )
+        return int(rows[0]["n"])
+
     def live(self, batch_id: str) -> int:
         """How many items have a run that is not over."""
         rows = self._database.rows(

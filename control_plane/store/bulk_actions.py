@@ -41,11 +41,11 @@ class BulkAction:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What became of a page of runs. `runs`: those that were cancelled, or made; `reached`: the lowest id of the page."""
+    """What became of a page of runs. `runs`: those that were cancelled, or made; `left`: those that are still to come."""
 
-    reached: str
     runs: Sequence[str]
     failed: int
+    left: Sequence[str] = ()
 
 
 class BulkActions:
@@ -95,20 +95,23 @@ class BulkActions:
             )
         )
 
-    def advance(self, action: BulkAction, progress: Progress) -> bool:
-        """Counts a page, if the action stands where that was begun; False if somebody has counted it.
+    def advance(self, action: BulkAction, page: Sequence[str], progress: Progress) -> bool:
+        """Counts a page, or what was done of it, if the action stands where that was begun; False if somebody has done so.
 
         An action that was aborted meanwhile counts it, too: its runs have been acted on.
         """
         with self._database.transaction():
             rows = self._database.rows(
-                "UPDATE bulk_actions SET reached = %s, page = NULL, succeeded = succeeded + %s, failed = failed + %s"
-                " WHERE id = %s AND reached IS NOT DISTINCT FROM %s AND page IS NOT NULL RETURNING id",
-                progress.reached,
+                "UPDATE bulk_actions SET reached = %s, page = %s::text[], succeeded = succeeded + %s, failed = failed + %s"
+                " WHERE id = %s AND reached IS NOT DISTINCT FROM %s AND page = %s::text[] RETURNING id",
+                # The lowest id of the whole page, also when the last of what was left of it are done.
+                min(page[-1], action.reached or page[-1]),
+                list(progress.left) or None,
                 len(progress.runs),
                 progress.failed,
                 action.id,
                 action.reached,
+                list(page),
             )
             if rows and progress.runs:
                 self._database.rows(

@@ -140,7 +140,7 @@ class Queues:
     def _put_key(self, queue_id: str, key: str, columns: Mapping[str, Any], most: int) -> bool:
         with self._database.transaction():
             # Whoever adds another key of the queue waits, so that there are never more than may be.
-            self._database.rows("SELECT 1 FROM queues WHERE id = %s FOR NO KEY UPDATE", queue_id)
+            self._hold_keys(queue_id)
             names, marks = ", ".join(columns), ", ".join(["%s"] * len(columns))
             set_to = ", ".join(f"{name} = excluded.{name}" for name in columns)
             rows = self._database.rows(
@@ -155,12 +155,20 @@ class Queues:
 
     def _reset(self, queue_id: str, key: str, alone: str, update: str) -> bool:
         """Deletes the row that has nothing else, as `alone` says; or else carries out the update."""
-        deleted = self._database.rows(
-            f"DELETE FROM queue_keys WHERE queue_id = %s AND key = %s AND {alone} RETURNING key",  # noqa: S608
-            queue_id,
-            key,
-        )
-        return bool(deleted or self._database.rows(f"{update} AND queue_id = %s AND key = %s RETURNING key", queue_id, key))
+        with self._database.transaction():
+            # Whoever takes the other half of the row away waits, or neither statement would find it.
+            self._hold_keys(queue_id)
+            deleted = self._database.rows(
+                f"DELETE FROM queue_keys WHERE queue_id = %s AND key = %s AND {alone} RETURNING key",  # noqa: S608
+                queue_id,
+                key,
+            )
+            updated = f"{update} AND queue_id = %s AND key = %s RETURNING key"
+            return bool(deleted or self._database.rows(updated, queue_id, key))
+
+    def _hold_keys(self, queue_id: str) -> None:
+        """Until the transaction ends nobody else changes what keys of the queue have."""
+        self._database.rows("SELECT 1 FROM queues WHERE id = %s FOR NO KEY UPDATE", queue_id)
 
     # --- for the fair queue
 

@@ -44,7 +44,7 @@ class History:
         self.made = 0
         self.pubsub = connection.pubsub(ignore_subscribe_messages=True)
         self.handed: list[tuple[str, str]] = []
-        self.queue.begin_rebuild(ORGANIZATION, Limits(), self.now)
+        self.queue.begin_rebuild(ORGANIZATION, Limits, self.now)
         self.queue.finish_rebuild(ORGANIZATION, self.now)
 
     def run(self, steps: int) -> None:
@@ -151,7 +151,7 @@ class History:
                 for name in QUEUES[: pick((0, 1, 3))]
             },
         )
-        self.queue.set_limits(ORGANIZATION, limits, self.now)
+        self.queue.set_limits(ORGANIZATION, lambda: limits, self.now)
         self.model.set_limits(limits, self.now)
 
     def open(self) -> None:
@@ -220,7 +220,7 @@ class History:
     def compare_rates(self) -> None:
         prefix = keys.prefix(ORGANIZATION)
         paces = {name.decode(): at for name, at in self.connection.zrange(prefix + "paces", 0, -1, withscores=True)}
-        expected = {pace_name(*name): at for name, at in self.model.paces.items() if at > self.now}
+        expected = {pace_name(rate, *name): at for (rate, name), at in self.model.paces.items() if at > self.now}
         assert {name: at for name, at in paces.items() if at > self.now} == expected
         looks = self.connection.zrange(prefix + "opening", 0, -1, withscores=True)
         assert {tuple(json.loads(place)): at for place, at in looks} == self.model.opening
@@ -242,7 +242,7 @@ class History:
                 self.pubsub.get_message(timeout=0.01)
             self.queue.unpark(ORGANIZATION, executor)
             self.model.unpark(executor)
-        self.queue.set_limits(ORGANIZATION, Limits(), self.now)
+        self.queue.set_limits(ORGANIZATION, Limits, self.now)
         self.model.set_limits(Limits(), self.now)
         left = len({run for leaf in self.model.leaves.values() for run in leaf})
         for _ in range(left):
@@ -253,7 +253,11 @@ class History:
         for run in sorted(self.model.items):
             self.queue.ack(ORGANIZATION, run, self.now)
         left_over = {name.decode() for name in self.connection.keys(keys.prefix(ORGANIZATION).replace("{", "[{]") + "*")}
-        assert left_over == {keys.prefix(ORGANIZATION) + "ready"}
+        lasting = {keys.prefix(ORGANIZATION) + name for name in ("ready", "turns")}
+        # Starts are remembered until their rate would let others follow; then all of it ends by itself.
+        paces = keys.prefix(ORGANIZATION) + "paces"
+        assert left_over - {paces} == lasting
+        assert self.connection.pttl(paces) != -1
         self.pubsub.close()
         self.notices.close()
 
@@ -264,8 +268,8 @@ class History:
         return "|".join((self.random.choice(ENVIRONMENTS), self.random.choice(VERSIONS), self.random.choice(MACHINES)))
 
 
-def pace_name(kind: str, environment: str, queue: str, *key: str) -> str:
-    return "/".join((f"{kind[0]}:{keys.within(environment, queue)}", *key))
+def pace_name(rate: Rate, kind: str, environment: str, queue: str, *key: str) -> str:
+    return "/".join((f"{rate.interval_ms!r} {rate.burst} {kind[0]}:{keys.within(environment, queue)}", *key))
 
 
 @pytest.mark.parametrize("block", range(10))
@@ -282,7 +286,7 @@ def test_scripts_and_model_agree(redis_connection: redis.Redis, block: int):
 def test_a_handed_run_is_in_the_mailbox(redis_connection: redis.Redis):
     notices = Notices(redis_connection)
     queue, mailbox = FairQueue(redis_connection, notices), Mailbox(redis_connection, notices)
-    queue.begin_rebuild(ORGANIZATION, Limits(), 0)
+    queue.begin_rebuild(ORGANIZATION, Limits, 0)
     queue.finish_rebuild(ORGANIZATION, 0)
     with contextlib.closing(mailbox), mailbox.open_executor(ORGANIZATION, "executor_1") as box:
         lanes = ["env_a|current|small-1x"]

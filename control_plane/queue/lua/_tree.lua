@@ -36,6 +36,7 @@ local function caps(env, queue, key)
   return org, e, whole, math.min(k, plain), found[5], found[8] or found[6]
 end
 
+-- A pace counts the starts under one rate: how far they are ahead means nothing to another.
 local function queue_pace(env, queue) return 'q:' .. queue_id(env, queue) end
 local function key_pace(env, queue, key) return 'k:' .. queue_id(env, queue) .. '/' .. key end
 
@@ -47,7 +48,7 @@ end
 
 -- When a rate lets the next run start, if that is ahead. Its pace: when one would be due if all were spread evenly.
 local function shut_until(rate, name)
-  local pace = rate and call('ZSCORE', P .. 'paces', name)
+  local pace = rate and call('ZSCORE', P .. 'paces', rate .. ' ' .. name)
   if not pace then return nil end
   local interval, burst = string.match(rate, '^(%S+) (%S+)$')
   local at = tonumber(pace) - (tonumber(burst) - 1) * tonumber(interval)
@@ -57,9 +58,13 @@ end
 -- A run starts: its queue's and its key's pace go on by an interval each. One that is past is none.
 local function count_start(rate, name)
   if not rate then return end
+  name = rate .. ' ' .. name
   call('ZREMRANGEBYSCORE', P .. 'paces', '-inf', NOW)
   local pace = math.max(tonumber(call('ZSCORE', P .. 'paces', name) or NOW), NOW)
   call('ZADD', P .. 'paces', string.format('%.17g', pace + tonumber(string.match(rate, '^%S+'))), name)
+  -- Where no rate is left nobody removes them: all of them end an hour after the last would be past.
+  local last = call('ZRANGE', P .. 'paces', -1, -1, 'WITHSCORES')[2]
+  call('PEXPIRE', P .. 'paces', string.format('%.0f', math.max(tonumber(last) - NOW, 0) + 3600000))
 end
 
 -- What a rate shuts is looked at again then, by `open`. An earlier look that is due stays: other lanes may need it.

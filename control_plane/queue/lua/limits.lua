@@ -1,10 +1,16 @@
 -- Replaces an organization's limits and weights, then brings the tree in line with them; the same again costs nothing.
--- KEYS[1] prefix. ARGV: now, lease, JSON list of field, value, field, value, ...
--- Answers 1 when work is left that could start now, else 0. Works while the organization is not ready, too.
--- Invariant: nobody loses a slot; a lower limit only keeps further runs back.
-local given, digest = cjson.decode(ARGV[3]), redis.sha1hex(ARGV[3])
+-- KEYS[1] prefix. ARGV: now, lease, JSON list of field, value, field, value, ..., the turn in which they were read
+-- Answers [1 when work is left that could start now, else 0; 1, or 0 where limits of a later turn are there already].
+-- NOTREADY for a turn that was given before a loss. Works while the organization is not ready, too.
+-- Invariants: nobody loses a slot; a lower limit only keeps further runs back. What was read in an earlier turn never
+-- replaces what was read in a later one, whoever is slow.
+local given, digest, turn = cjson.decode(ARGV[3]), redis.sha1hex(ARGV[3]), tonumber(ARGV[4])
+local turns = call('HMGET', P .. 'turns', 'given', 'followed')
+if turn > tonumber(turns[1] or '0') then return 'NOTREADY' end
+if turn < tonumber(turns[2] or '0') then return { eligible(), 0 } end
+call('HSET', P .. 'turns', 'followed', ARGV[4])
 local known = call('HGET', P .. 'limits', 'digest')
-if known == digest or (not known and #given == 0) then return eligible() end
+if known == digest or (not known and #given == 0) then return { eligible(), 1 } end
 -- Rates by their fields, as they are in a list of fields and values.
 local function rates_of(list)
   local found = {}
@@ -14,14 +20,6 @@ local function rates_of(list)
   return found
 end
 
--- The rate that a pace is of: its queue's; or its key's own, or else what each key of the queue has.
-local function rate_of(rates, pace)
-  local name = string.sub(pace, 3)
-  if string.sub(pace, 1, 1) == 'q' then return rates['rq:' .. name] end
-  local env, size = string.match(name, '^([^/]*)/(%d+):')
-  return rates['rk:' .. name] or rates['rk:' .. string.sub(name, 1, #env + #size + 2 + tonumber(size))]
-end
-
 local before, after = rates_of(call('HGETALL', P .. 'limits')), rates_of(given)
 call('DEL', P .. 'limits')
 if #given > 0 then call('HSET', P .. 'limits', 'digest', digest) end
@@ -29,13 +27,8 @@ for i = 1, #given, 2 do call('HSET', P .. 'limits', given[i], given[i + 1]) end
 local changed = false
 for field, rate in pairs(before) do changed = changed or after[field] ~= rate end
 for field, rate in pairs(after) do changed = changed or before[field] ~= rate end
-if changed then
-  -- How far starts are ahead means nothing to another rate. What is shut is found anew below.
-  for _, pace in ipairs(call('ZRANGE', P .. 'paces', 0, -1)) do
-    if rate_of(before, pace) ~= rate_of(after, pace) then call('ZREM', P .. 'paces', pace) end
-  end
-  call('DEL', P .. 'opening')
-end
+-- Paces have their rates in their names: those of others end by themselves. What is shut is found anew below.
+if changed then call('UNLINK', P .. 'opening') end
 local envs = {}
 for _, set in ipairs({ 'ring:root', 'held:root' }) do
   for _, env in ipairs(call('ZRANGE', P .. set, 0, -1)) do envs[#envs + 1] = env end
@@ -55,4 +48,4 @@ for _, env in ipairs(envs) do
   end
 end
 if ready() then hand_over_all(tonumber(ARGV[1]), tonumber(ARGV[2])) end
-return eligible()
+return { eligible(), 1 }

@@ -333,7 +333,7 @@ def test_an_abort_begins_nothing_of_the_page_under_way(
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, full_after_one)
         platform.bulk_actions.work(platform.clock())
-    assert look(tenant, action)["counts"] == counts(3, 0)
+    assert look(tenant, action)["counts"] == counts(3, 1 if kind == "replay" else 0)
     tenant.client.simulate_post(f"{PATH}/{action}/abort")
     work(platform)
     over = look(tenant, action)
@@ -426,6 +426,52 @@ def test_a_page_that_waits_for_days_at_a_full_queue_makes_no_replay_twice(
     replays = [platform.runs.any(run) for run in listed(tenant, **{"filter[bulkAction]": action})]
     assert sorted(str(run.replay_of) for run in replays if run) == sorted(made)
     assert len(listed(tenant)) == 6
+
+
+@pytest.mark.parametrize("pruned", ["sources", "replays"])
+def test_what_is_pruned_while_a_page_waits_is_neither_lost_nor_made_again(
+    tenant: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch, pruned: str
+) -> None:
+    for _ in range(3):
+        tenant.trigger("a", tags=["old"])
+    action = begin(tenant, action="replay", filter={"tag": "old"})
+    replay, room = platform.replaying.replay, iter([1, 2])
+
+    def full_after_two(*given: Any, **named: Any) -> Any:
+        if next(room, None) is None:
+            raise QueueFull
+        return replay(*given, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.replaying, "replay", full_after_two)
+        assert platform.bulk_actions.work(platform.clock()) == 2
+        assert platform.bulk_actions.work(platform.clock()) == 0, "nothing is left to do until there is room"
+    assert look(tenant, action)["counts"] == counts(3, 2)
+    made = listed(tenant, **{"filter[bulkAction]": action})
+    replays = [run for run in map(platform.runs.any, made) if run]
+    gone = list(made) if pruned == "replays" else [str(run.replay_of) for run in replays]
+    platform.database.rows("UPDATE runs SET replay_of = NULL WHERE replay_of = ANY(%s)", gone)
+    platform.database.rows("DELETE FROM snapshots WHERE run_id = ANY(%s)", gone)
+    platform.database.rows("DELETE FROM runs WHERE id = ANY(%s)", gone)
+    work(platform)
+    assert look(tenant, action)["counts"] == counts(3, 3)
+    assert len(listed(tenant)) == 4
+
+
+def test_a_page_that_was_cut_off_knows_its_replay_of_a_run_that_is_pruned(
+    tenant: Tenant, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tenant.trigger("a", tags=["old"])
+    action = begin(tenant, action="replay", filter={"tag": "old"})
+    with monkeypatch.context() as patched:
+        patched.setattr(platform.bulk_actions._actions, "advance", lambda *_: 1 / 0)
+        work(platform)
+    platform.database.rows("UPDATE runs SET replay_of = NULL WHERE replay_of = %s", run)
+    platform.database.rows("DELETE FROM snapshots WHERE run_id = %s", run)
+    platform.database.rows("DELETE FROM runs WHERE id = %s", run)
+    work(platform)
+    assert look(tenant, action)["counts"] == counts(1, 1)
+    assert len(listed(tenant)) == 1
 
 
 def test_a_request_that_is_repeated_makes_one_action(tenant: Tenant) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from falcon import testing
 
 from sojourn.control_plane import wsgi
 from sojourn.control_plane.queue import keys
+from sojourn.control_plane.store.database import StoreUnavailable
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.errors import BatchRateLimitError, RateLimitError
 from sojourn.sdk.tasks import tasks
@@ -150,6 +153,48 @@ def test_the_sdk_waits_for_room_and_says_what_was_too_much(databases: Databases,
         assert isinstance(refused.value, RateLimitError) and refused.value.status == 429
         told = refused.value.retry_at
         assert told and timedelta(seconds=9_000) < told - datetime.now(UTC) <= timedelta(seconds=10_001)
+
+
+def test_a_batch_that_could_not_be_stored_is_not_counted(
+    databases: Databases, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(databases, redis_url, tmp_path, batch_rate="10:1/10000") as made:
+        client, make, away = first_tenant(made).client, made.stored_batches.make, iter(range(3))
+
+        def lossy(*given: Any) -> bool:
+            if next(away, None) is not None:
+                raise StoreUnavailable("away")
+            return bool(make(*given))
+
+        monkeypatch.setattr(made.stored_batches, "make", lossy)
+        headers = {"x-trigger-request-idempotency-key": "again"}
+        answers = [
+            client.simulate_post("/api/v3/batches", json={"runCount": count}, headers=headers).status_code
+            for count in (4, 4, 4, 4, 4)
+        ]
+        assert answers == [503, 503, 503, 202, 202]
+        assert client.simulate_post("/api/v3/batches", json={"runCount": 7}).json["remaining"] == 6
+        assert client.simulate_post("/api/v3/batches", json={"runCount": 6}).status_code == 202
+
+
+def test_of_batches_that_meet_with_one_key_one_is_counted(
+    databases: Databases, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connected(databases, redis_url, tmp_path, batch_rate="20:1/10000") as made:
+        client, barrier = first_tenant(made).client, threading.Barrier(4)
+        store = made.stored_batches.make
+
+        def meet(*given: Any) -> bool:
+            barrier.wait(10)
+            return bool(store(*given))
+
+        def ask(_: int) -> Any:
+            return client.simulate_post("/api/v3/batches", json={"runCount": 5, "idempotencyKey": "k"}).json["id"]
+
+        with monkeypatch.context() as patched, ThreadPoolExecutor(4) as threads:
+            patched.setattr(made.stored_batches, "make", meet)
+            assert len(set(threads.map(ask, range(4)))) == 1
+        assert client.simulate_post("/api/v3/batches", json={"runCount": 16}).json["remaining"] == 15
 
 
 @pytest.mark.parametrize("rate", ["off", "3:1/10000"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -109,3 +111,37 @@ def test_a_key_that_others_free_and_take_meanwhile(
     answer = asked(tenant, idempotencyKey=key, **options)
     assert answer.status_code == 200, answer.text
     assert answer.json["id"] == asked(tenant, idempotencyKey=key).json["id"]
+
+
+def sent_items(tenant: Tenant, batch: str, items: range) -> testing.Result:
+    body = "\n".join(json.dumps({"index": index, "task": "hello"}) for index in items)
+    path = f"/api/v3/batches/{batch}/items"
+    return tenant.client.simulate_post(path, body=body, content_type="application/x-ndjson")
+
+
+def test_a_batch_that_was_admitted_is_stored_to_its_end(platform: Platform, tenant: Tenant, full: Any) -> None:
+    batch = tenant.client.simulate_post("/api/v3/batches", json={"runCount": 3}).json["id"]
+    assert sent_items(tenant, batch, range(1)).status_code == 200
+    full()
+    answer = sent_items(tenant, batch, range(1, 3))
+    assert (answer.status_code, answer.json["itemsAccepted"]) == (200, 2), answer.text
+    assert tenant.client.simulate_post("/api/v3/batches", json={"runCount": 1}).json["code"] == "QUEUE_FULL"
+
+
+def test_batches_are_not_admitted_into_the_same_room(platform: Platform, tenant: Tenant, full: Any) -> None:
+    def made() -> testing.Result:
+        platform.index._sizes.clear()
+        return tenant.client.simulate_post("/api/v3/batches", json={"runCount": 8})
+
+    platform.batches.sweep(platform.clock() + timedelta(days=1), 1_000)
+    full()
+    platform.triggering._limit = platform.queue.size(tenant.organization) + 10
+    first, second = made(), made()
+    assert (first.status_code, second.status_code, second.json["code"]) == (202, 422, "QUEUE_FULL")
+    # Also when some of the first are there; and what is given up is promised no more.
+    assert sent_items(tenant, first.json["id"], range(5)).status_code == 200
+    assert made().json["code"] == "QUEUE_FULL"
+    platform.triggering._limit += 5
+    assert made().json["code"] == "QUEUE_FULL"
+    platform.batches.sweep(platform.clock() + timedelta(days=1), 1_000)
+    assert made().status_code == 202

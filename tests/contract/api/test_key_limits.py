@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -46,6 +46,33 @@ def test_a_keys_limit_is_set_shown_and_reset(tenant: Tenant, queue: str) -> None
         change(tenant, queue, RESET, concurrencyKey=key)
     assert refused(tenant, queue, RESET, concurrencyKey="a") == (400, "QUEUE_NOT_OVERRIDDEN", None)
     assert "keys" not in change(tenant, queue, RESET, concurrencyKey="b")
+
+
+@pytest.mark.parametrize(("first", "second"), [(RESET, "rate/reset"), ("rate/reset", RESET)])
+def test_both_halves_of_a_key_are_reset_at_the_same_time(
+    platform: Platform, tenant: Tenant, queue: str, monkeypatch: pytest.MonkeyPatch, first: str, second: str
+) -> None:
+    """The second comes when the first has found that there is something else; it waits for the first."""
+    tenant.trigger(queue={"name": queue})
+    change(tenant, queue, OVERRIDE, concurrencyLimit=1, concurrencyKey="k")
+    change(tenant, queue, "rate", limit=1, period="1m", concurrencyKey="k")
+    database = platform.queues._queues._database
+    rows = database.rows
+    with monkeypatch.context() as patched, ThreadPoolExecutor(1) as threads:
+        others: list[Future[Any]] = []
+
+        def meet(sql: str, *given: Any) -> Any:
+            found = rows(sql, *given)
+            if sql.startswith("DELETE FROM queue_keys") and not others:
+                others.append(threads.submit(change, tenant, queue, second, concurrencyKey="k"))
+                while not rows("SELECT 1 FROM pg_locks WHERE NOT granted") and not others[0].done():
+                    pass
+            return found
+
+        patched.setattr(database, "rows", meet)
+        change(tenant, queue, first, concurrencyKey="k")
+        others[0].result(10)
+    assert "keys" not in find(tenant, queue)
 
 
 def test_it_holds_for_this_key_and_why_says_so(tenant: Tenant, new_worker: Worker, queue: str) -> None:

@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from tests.support.redis_server import start_redis
 
-from sojourn.control_plane.domain.allowance import Allowance
+from sojourn.control_plane.domain.allowance import MAX_BATCH_RUNS, Allowance
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.call_buckets import CallBuckets
 
@@ -61,6 +63,34 @@ def test_a_full_bucket_gives_more_than_it_holds_and_owes_it(redis_connection: re
     assert one and not one.allowed and 79_000_000 < one.wait_ms <= 80_000_000, "seven are owed, and one is asked for"
     again = buckets.take_all("a", SLOW, 12)
     assert again and not again.allowed and 119_000_000 < again.wait_ms <= 120_000_000
+
+
+def test_what_came_to_nothing_is_given_back(redis_connection: redis.Redis) -> None:
+    buckets = CallBuckets(redis_connection)
+    assert buckets.take_all("a", SLOW, 4) == (True, 1, 0)
+    buckets.give_back("a", SLOW, 3)
+    assert buckets.take_all("a", SLOW, 4) == (True, 0, 0)
+    buckets.give_back("a", SLOW, 50)
+    assert redis_connection.keys("*") == [], "it is full, and never more than that"
+    assert buckets.take_all("a", SLOW, 5) == (True, 0, 0)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ahead=st.integers(0, 10**12),
+    allowance=st.builds(Allowance, st.integers(1, 10**6), st.integers(1, 10**4), st.integers(1, 1_000)),
+    wished=st.integers(1, MAX_BATCH_RUNS),
+    whole=st.booleans(),
+)
+def test_nobody_waits_for_a_clock_that_went_back(
+    redis_connection: redis.Redis, ahead: int, allowance: Allowance, wished: int, whole: bool
+) -> None:
+    """What a Redis has counted whose clock was ahead, by so many ms: no more is owed than can have been taken."""
+    redis_connection.set(keys.bucket("a"), f"{time.time() * 1000 + ahead:.3f}")
+    buckets = CallBuckets(redis_connection)
+    taken = buckets.take_all("a", allowance, wished) if whole else buckets.take("a", allowance)
+    most = max(allowance.capacity, MAX_BATCH_RUNS) if whole else allowance.capacity
+    assert taken and taken.wait_ms <= most * allowance.pace_ms + 1
 
 
 def test_threads_share_a_portion(redis_connection: redis.Redis) -> None:

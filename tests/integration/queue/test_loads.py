@@ -28,7 +28,7 @@ def notices(redis_connection: redis.Redis) -> Iterator[Notices]:
 @pytest.fixture
 def queue(redis_connection: redis.Redis, notices: Notices) -> FairQueue:
     made = FairQueue(redis_connection, notices)
-    made.begin_rebuild(ORGANIZATION, Limits(), 0)
+    made.begin_rebuild(ORGANIZATION, Limits, 0)
     made.finish_rebuild(ORGANIZATION, 0)
     return made
 

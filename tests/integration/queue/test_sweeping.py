@@ -19,7 +19,7 @@ def entry(n: int) -> Entry:
 
 def test_stretches_cover_all_runs_and_each_has_those_in_flight(redis_connection: redis.Redis):
     queue = FairQueue(redis_connection, Notices(redis_connection))
-    queue.begin_rebuild(ORGANIZATION, Limits(), 0)
+    queue.begin_rebuild(ORGANIZATION, Limits, 0)
     queue.finish_rebuild(ORGANIZATION, 0)
     entries = [entry(n) for n in range(3_000)]
     queue.enqueue(entries, 0)

@@ -94,7 +94,7 @@ def test_a_key_may_have_a_limit_of_its_own() -> None:
     assert said(standing(key="k"), given, line(**pace)) == [(Reason.RATE_REACHED, Scope.KEY, None, None)]
     assert said(standing(key="other"), given, line(**pace)) == [(Reason.NO_CAPACITY, None, None, None)]
     closed = limits(queue=QueueLimits(0, keys={"k": KeyLimits(2)}))
-    assert said(standing(key="k"), closed, NOBODY) == [(Reason.LIMIT_REACHED, Scope.KEY, 0, 0)]
+    assert said(standing(key="k"), closed, NOBODY) == [(Reason.LIMIT_REACHED, Scope.QUEUE, 0, 0)]
 
 
 def test_a_limit_of_nothing_is_reached() -> None:
@@ -130,3 +130,10 @@ def test_rates_that_let_nothing_start_yet() -> None:
     later = AT + timedelta(milliseconds=450)
     assert [cause.scope for cause in causes(standing(), given, line(**paces), later)] == [Scope.QUEUE]
     assert said(standing(), limits(), line(**paces)) == [(Reason.NO_CAPACITY, None, None, None)]
+
+
+def test_a_queue_s_limit_of_0_is_the_queue_s_whatever_the_key_has() -> None:
+    queue = QueueLimits(concurrency=0, keys={"k": KeyLimits(5)})
+    [cause] = causes(standing(key="k"), limits(queue=queue), line(queue=2, key=1), AT)
+    assert (cause.scope, cause.limit, cause.held) == (Scope.QUEUE, 0, 2)
+    assert cause.message == "the queue q is at its limit of 0"

@@ -88,9 +88,9 @@ def test_runs_that_go_on_are_no_starts() -> None:
     assert len([taken for _ in range(4) if (taken := queue.dequeue(0))]) == 3
 
 
-def test_a_rate_that_is_taken_away_leaves_nothing() -> None:
+def test_a_rate_that_is_taken_away_keeps_nothing_back() -> None:
     queue = rated(Rate(1_000.0))
     queue.enqueue([entry(1), entry(2)], 0)
     assert queue.dequeue(0) and queue.dequeue(0) is None
     queue.set_limits(Limits(), 0)
-    assert queue.dequeue(0) and not queue.paces and not queue.opening
+    assert queue.dequeue(0) and not queue.opening
