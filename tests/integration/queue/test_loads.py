@@ -105,7 +105,7 @@ def test_a_count_that_was_not_kept_is_made_good(redis_connection: redis.Redis, q
     assert queue.recount(ORGANIZATION) == 1
     assert loads(redis_connection, "a", "b") == [Load(0, 5), Load(0, 2)]
     queue.set_limits(
-        ORGANIZATION, Limits(queues={(ENVIRONMENT, "a"): QueueLimits(concurrency=0)}), 1
+        ORGANIZATION, lambda: Limits(queues={(ENVIRONMENT, "a"): QueueLimits(concurrency=0)}), 1
     )  # held back, they wait as well
     assert queue.recount(ORGANIZATION) == 0 == queue.recount("org_none")
     assert loads(redis_connection, "a", "b") == [Load(0, 5), Load(0, 2)]
