@@ -15,7 +15,7 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "wire.md"
 
 HEAD = """# The wire
 
-<!-- Written by tools/wire_page.py from control_plane/api/routes.py: change the table, then run it. -->
+<!-- Written by tools/wire_page.py from control_plane/api/routes/: change the table, then run it. -->
 
 The API speaks JSON in UTF-8 over HTTP. `/api/openapi.json` says the same for programs; `/reference`
 has every field, for people. One whole exchange, with `examples` deployed (`sojourn deploy examples`):

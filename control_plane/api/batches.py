@@ -10,8 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from sojourn.control_plane.api import ndjson, present
-from sojourn.control_plane.api.bodies import (
-    MAX_TRIGGER_BYTES,
+from sojourn.control_plane.api.body import Stream, parse
+from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.edge import refusal
+from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.models.batches import (
     MAX_USUAL_BATCH,
     BatchBody,
     BatchedRun,
@@ -19,14 +22,10 @@ from sojourn.control_plane.api.bodies import (
     BatchItemName,
     BatchQuery,
     BatchResultsQuery,
-    RunOptions,
     TaskBatchBody,
     WholeBatchBody,
 )
-from sojourn.control_plane.api.body import Stream, parse
-from sojourn.control_plane.api.call import Answer, Call
-from sojourn.control_plane.api.edge import refusal
-from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.models.triggers import MAX_TRIGGER_BYTES, RunOptions
 from sojourn.control_plane.api.parents import require_parent
 from sojourn.control_plane.api.problems import Problem, of_engine
 from sojourn.control_plane.api.public_tokens import HandleTokens

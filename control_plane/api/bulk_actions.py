@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import BulkActionBody, BulkFilter, BulkQueue
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.encoding import timestamp, to_json
+from sojourn.control_plane.api.models.bulk_actions import BulkActionBody, BulkFilter, BulkQueue
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.runs import ends_of, no_status, pagination, span_of
 from sojourn.control_plane.api.tasks import request_key

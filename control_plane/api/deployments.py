@@ -6,11 +6,11 @@ import binascii
 from base64 import b64decode
 from typing import Any
 
-from sojourn.control_plane.api.bodies import DeployBody
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.filter_values import values
+from sojourn.control_plane.api.models.deployments import DeployBody
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.runs import filters_told, span_of
 from sojourn.control_plane.api.tasks import external_id

@@ -13,10 +13,10 @@ from pydantic import BaseModel, ValidationError
 
 from sojourn.control_plane.api import body as bodies
 from sojourn.control_plane.api.auth import Gate
-from sojourn.control_plane.api.bodies import Nothing
 from sojourn.control_plane.api.call import Answer, Call, Streamed
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.guard import Guard
+from sojourn.control_plane.api.models.shape import Nothing
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.routes import Route
 from sojourn.control_plane.api.visitor import Visitor

@@ -7,7 +7,7 @@ from typing import Any
 
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.encoding import timestamp
-from sojourn.control_plane.api.key_models import NewKeyBody, RotateBody
+from sojourn.control_plane.api.models.keys import NewKeyBody, RotateBody
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import request_key
 from sojourn.control_plane.api.visitor import Visitor, forbidden

@@ -11,11 +11,11 @@ from pydantic.json_schema import models_json_schema
 
 from sojourn.control_plane.api import patterns
 from sojourn.control_plane.api.auth import Caller
-from sojourn.control_plane.api.bodies import Nothing
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.encoding import to_json
+from sojourn.control_plane.api.models.refusals import Refusal
+from sojourn.control_plane.api.models.shape import Nothing
 from sojourn.control_plane.api.problems import CODES
-from sojourn.control_plane.api.replies import Refusal
 from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.sdk.protocol import VERSION
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api.call import Call
-from sojourn.control_plane.api.key_models import JwtBody, JwtClaims, PublicTokenBody
+from sojourn.control_plane.api.models.keys import JwtBody, JwtClaims, PublicTokenBody
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import duration
 from sojourn.control_plane.domain.scopes import Resource

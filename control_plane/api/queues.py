@@ -5,16 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import (
-    LimitBody,
-    LimitResetBody,
-    NumberedPageQuery,
-    PauseBody,
-    RateBody,
-    RateResetBody,
-    key_text,
-)
 from sojourn.control_plane.api.call import Call
+from sojourn.control_plane.api.models.lists import NumberedPageQuery
+from sojourn.control_plane.api.models.queues import LimitBody, LimitResetBody, PauseBody, RateBody, RateResetBody
+from sojourn.control_plane.api.models.texts import key_text
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import names, rates
 from sojourn.control_plane.domain.rates import Rate

@@ -8,22 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import (
-    AnOperation,
-    KeyResetBody,
-    ListQuery,
-    MetadataBody,
-    Operations,
-    PageQuery,
-    Query,
-    ReplayBody,
-    RescheduleBody,
-    RunsQuery,
-    TagsBody,
-)
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.filter_values import texts, values
+from sojourn.control_plane.api.models.lists import ListQuery, PageQuery
+from sojourn.control_plane.api.models.metadata import AnOperation, MetadataBody, Operations
+from sojourn.control_plane.api.models.runs import RescheduleBody, RunsQuery, TagsBody
+from sojourn.control_plane.api.models.shape import Query
+from sojourn.control_plane.api.models.triggers import KeyResetBody, ReplayBody
 from sojourn.control_plane.api.naming import check_named
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import request_key, tags_of

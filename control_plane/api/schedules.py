@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import BackfillBody, NewScheduleBody, ScheduleBody
 from sojourn.control_plane.api.call import Call
+from sojourn.control_plane.api.models.schedules import BackfillBody, NewScheduleBody, ScheduleBody
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import cron, duration
 from sojourn.control_plane.domain.scopes import Resource

@@ -9,16 +9,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sojourn.control_plane.api.bodies import (
-    DebounceOption,
-    RunOptions,
-    TriggerBody,
-    TriggerOptions,
-    identifier,
-    key_text,
-)
 from sojourn.control_plane.api.body import parse
 from sojourn.control_plane.api.call import Answer, Call
+from sojourn.control_plane.api.models.texts import identifier, key_text
+from sojourn.control_plane.api.models.triggers import DebounceOption, RunOptions, TriggerBody, TriggerOptions
 from sojourn.control_plane.api.parents import require_parent
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.public_tokens import HandleTokens

@@ -11,10 +11,10 @@ from dotenv import dotenv_values
 from falcon.media import MultipartFormHandler
 from falcon.media.multipart import MultipartParseOptions
 
-from sojourn.control_plane.api.bodies import ImportBody, ValueBody, VariableBody
 from sojourn.control_plane.api.body import Stream, parse
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.edge import read_body
+from sojourn.control_plane.api.models.variables import ImportBody, ValueBody, VariableBody
 from sojourn.control_plane.api.naming import check_named
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain.variables import REDACTED

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sojourn.control_plane.api.bodies import WebhookBody
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.encoding import timestamp
+from sojourn.control_plane.api.models.webhooks import WebhookBody
 from sojourn.control_plane.api.present import numbers
 from sojourn.control_plane.api.tasks import request_key
 from sojourn.control_plane.domain.delivering import EVENTS, TEST

@@ -10,8 +10,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from sojourn.control_plane.api import present
-from sojourn.control_plane.api.bodies import (
-    AnOperation,
+from sojourn.control_plane.api.body import Stream
+from sojourn.control_plane.api.call import Answer, Call, Streamed
+from sojourn.control_plane.api.encoding import timestamp
+from sojourn.control_plane.api.models.metadata import AnOperation
+from sojourn.control_plane.api.models.worker import (
     CheckpointBody,
     CheckpointQuery,
     CompletionBody,
@@ -26,9 +29,6 @@ from sojourn.control_plane.api.bodies import (
     WaitBody,
     WaitWish,
 )
-from sojourn.control_plane.api.body import Stream
-from sojourn.control_plane.api.call import Answer, Call, Streamed
-from sojourn.control_plane.api.encoding import timestamp
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.runs import operation_of
 from sojourn.control_plane.domain import duration

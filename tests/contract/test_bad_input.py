@@ -10,7 +10,8 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane.api.auth import Caller
-from sojourn.control_plane.api.bodies import MAX_TRIGGER_BYTES, Nothing
+from sojourn.control_plane.api.models.shape import Nothing
+from sojourn.control_plane.api.models.triggers import MAX_TRIGGER_BYTES
 from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES

@@ -23,8 +23,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from sojourn.control_plane import wsgi
-from sojourn.control_plane.api import openapi, replies
+from sojourn.control_plane.api import openapi
 from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.models.refusals import Refusal
 from sojourn.control_plane.api.problems import CODES
 from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
@@ -85,7 +86,7 @@ def test_nobody_comes_in_without_what_the_table_asks_for(route: Route, anonymous
         }[route.caller]
         assert (answer.status_code, answer.json["code"]) == (401, expected)
         assert answer.headers["www-authenticate"] == "Bearer"
-        replies.Refusal.model_validate(answer.json)
+        Refusal.model_validate(answer.json)
 
 
 @named

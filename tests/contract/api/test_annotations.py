@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import MessageReply, MetadataReply
+from sojourn.control_plane.api.models.metadata import MetadataReply
+from sojourn.control_plane.api.models.runs import MessageReply
 from sojourn.sdk.protocol import MAX_METADATA_BYTES
 from tests.contract.api.conftest import Tenant
 

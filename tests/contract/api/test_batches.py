@@ -15,7 +15,7 @@ from falcon import testing
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.api.batches import LINE_LIMIT
-from sojourn.control_plane.api.replies import (
+from sojourn.control_plane.api.models.batches import (
     BatchCountedReply,
     BatchFilledReply,
     BatchMadeReply,
@@ -23,10 +23,9 @@ from sojourn.control_plane.api.replies import (
     BatchReply,
     BatchResultsReply,
     BatchTriggeredReply,
-    RunReply,
-    RunsReply,
     TaskBatchReply,
 )
+from sojourn.control_plane.api.models.runs import RunReply, RunsReply
 from sojourn.control_plane.faults import InjectedFault
 from sojourn.control_plane.store.database import Unstorable
 from sojourn.control_plane.wiring import Platform

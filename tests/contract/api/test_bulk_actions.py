@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sojourn.control_plane import faults
-from sojourn.control_plane.api.replies import BulkActionReply, BulkActionsReply
+from sojourn.control_plane.api.models.bulk_actions import BulkActionReply, BulkActionsReply
 from sojourn.control_plane.engine import bulk_actions
 from sojourn.control_plane.engine.errors import QueueFull
 from sojourn.control_plane.engine.triggering import REQUEST_LIFE

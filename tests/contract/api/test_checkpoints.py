@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sojourn.control_plane.api.replies import ThawedReply
+from sojourn.control_plane.api.models.worker import ThawedReply
 from sojourn.control_plane.store.objects import ObjectsUnavailable
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor, next_order

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sojourn.control_plane.api.replies import DeploymentDetailReply, DeploymentsReply
+from sojourn.control_plane.api.models.deployments import DeploymentDetailReply, DeploymentsReply
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment
 

@@ -10,7 +10,8 @@ from urllib.parse import quote
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import IdReply, RunReply
+from sojourn.control_plane.api.models.runs import RunReply
+from sojourn.control_plane.api.models.shape import IdReply
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.store.runs import Move
 from sojourn.control_plane.wiring import Platform

@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from falcon import testing
 
-from sojourn.control_plane.api.replies import IdentityReply
+from sojourn.control_plane.api.models.worker import IdentityReply
 from sojourn.control_plane.engine.attempts import NextRequest
 from sojourn.control_plane.engine.placing import Order
 from sojourn.control_plane.store.records import Executor

@@ -15,7 +15,7 @@ from falcon import testing
 
 from sojourn.control_plane import administration, wsgi
 from sojourn.control_plane.api.auth import Caller
-from sojourn.control_plane.api.key_models import KeyMadeReply, KeyReply, KeysReply
+from sojourn.control_plane.api.models.keys import KeyMadeReply, KeyReply, KeysReply
 from sojourn.control_plane.api.needs import HAND_ON
 from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.control_plane.config import SettingError

@@ -10,7 +10,7 @@ from falcon import testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sojourn.control_plane.api.replies import LogsTakenReply
+from sojourn.control_plane.api.models.worker import LogsTakenReply
 from sojourn.control_plane.wiring import Platform
 from sojourn.executor_shim.changes import Changes
 from tests.contract.api.conftest import Tenant, executor

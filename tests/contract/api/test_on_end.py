@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from sojourn.control_plane import faults
-from sojourn.control_plane.api.replies import RunReply, TimelineReply
+from sojourn.control_plane.api.models.runs import RunReply, TimelineReply
 from sojourn.control_plane.engine import endings
 from sojourn.control_plane.engine.outcomes import executor_gone_error
 from sojourn.control_plane.store.packets import STORED

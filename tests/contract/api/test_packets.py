@@ -13,7 +13,8 @@ from urllib.parse import quote
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import AddressReply, RunReply, UploadReply
+from sojourn.control_plane.api.models.packets import AddressReply, UploadReply
+from sojourn.control_plane.api.models.runs import RunReply
 from sojourn.control_plane.engine import outcomes, waiting
 from sojourn.control_plane.engine.packets import MAX_UPLOAD_BYTES, Text
 from sojourn.control_plane.store.objects import ObjectsUnavailable

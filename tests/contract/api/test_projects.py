@@ -10,14 +10,14 @@ from falcon import testing
 
 from sojourn.control_plane import administration, wsgi
 from sojourn.control_plane.api.auth import Gate
-from sojourn.control_plane.api.problems import Problem
-from sojourn.control_plane.api.project_replies import (
+from sojourn.control_plane.api.models.projects import (
     EnvironmentReply,
     OpenedReply,
     ProjectReply,
     ProjectsReply,
     WhoamiReply,
 )
+from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.config import SettingError
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant

@@ -14,7 +14,7 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane import wsgi
-from sojourn.control_plane.api.key_models import ClaimsReply, PublicTokenReply
+from sojourn.control_plane.api.models.keys import ClaimsReply, PublicTokenReply
 from sojourn.control_plane.engine.public_tokens import AUDIENCE, ISSUER
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant

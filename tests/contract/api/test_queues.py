@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import QueueReply, QueuesReply
+from sojourn.control_plane.api.models.queues import QueueReply, QueuesReply
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment, executor

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sojourn.control_plane.api.replies import RunReply, RunsReply
+from sojourn.control_plane.api.models.runs import RunReply, RunsReply
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.store.migrations import migrations
 from sojourn.control_plane.wiring import Platform

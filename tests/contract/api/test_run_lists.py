@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sojourn.control_plane import administration
-from sojourn.control_plane.api.replies import RunsReply
+from sojourn.control_plane.api.models.runs import RunsReply
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.engine.indexing import entry_of
 from sojourn.control_plane.store import run_lists, run_streams

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sojourn.control_plane.api.replies import RunReply, RunsReply, TimelineReply
+from sojourn.control_plane.api.models.runs import RunReply, RunsReply, TimelineReply
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.engine.errors import QueueFull
 from sojourn.control_plane.engine.triggering import Triggering, TriggerRequest

@@ -11,7 +11,8 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane.api.encoding import timestamp
-from sojourn.control_plane.api.replies import BackfilledReply, RunReply, ScheduleReply, SchedulesReply, TimezonesReply
+from sojourn.control_plane.api.models.runs import RunReply
+from sojourn.control_plane.api.models.schedules import BackfilledReply, ScheduleReply, SchedulesReply, TimezonesReply
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment
 

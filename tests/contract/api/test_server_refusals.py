@@ -6,7 +6,7 @@ import http.client
 from contextlib import closing
 from urllib.parse import urlsplit
 
-from sojourn.control_plane.api.bodies import MAX_VALUE_BYTES
+from sojourn.control_plane.api.models.triggers import MAX_VALUE_BYTES
 from sojourn.control_plane.engine.packets import MAX_UPLOAD_BYTES
 from tests.contract.api.conftest import Tenant
 from tests.contract.api.test_server import port

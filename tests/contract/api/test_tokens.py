@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import TokenMadeReply, TokenReply, TokensReply
+from sojourn.control_plane.api.models.tokens import TokenMadeReply, TokenReply, TokensReply
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 from tests.contract.api.conftest import Tenant, executor

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sojourn.control_plane.api import traces
-from sojourn.control_plane.api.replies import RunEventsReply, SpanReply, TraceReply
+from sojourn.control_plane.api.models.traces import RunEventsReply, SpanReply, TraceReply
 from sojourn.control_plane.api.spans import MAX_LEVELS
 from sojourn.control_plane.telemetry.logs import Line
 from sojourn.control_plane.wiring import Platform

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import RunReply
+from sojourn.control_plane.api.models.runs import RunReply
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment, executor

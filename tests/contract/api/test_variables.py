@@ -11,7 +11,7 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane import administration
-from sojourn.control_plane.api.replies import ResolvedReply, VariablesReply
+from sojourn.control_plane.api.models.variables import ResolvedReply, VariablesReply
 from sojourn.control_plane.domain import variables
 from sojourn.control_plane.engine import variables as cases
 from sojourn.control_plane.store import variables as store

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import BeatReply, WaitReply
+from sojourn.control_plane.api.models.worker import BeatReply, WaitReply
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor
 from tests.contract.api.test_worker import ask, completed, drain, held

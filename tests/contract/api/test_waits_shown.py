@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import RunReply, TimelineReply
+from sojourn.control_plane.api.models.runs import RunReply, TimelineReply
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor
 from tests.contract.api.test_waits import begun, child, date, stands, wait

@@ -14,7 +14,7 @@ import pytest
 
 from sojourn import WebhookVerificationError
 from sojourn.control_plane import faults
-from sojourn.control_plane.api.replies import (
+from sojourn.control_plane.api.models.webhooks import (
     DeliveriesReply,
     DeliveryReply,
     WebhookReply,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import WhyReply
+from sojourn.control_plane.api.models.runs import WhyReply
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor, next_order
 from tests.contract.api.test_queues import change, finish, take

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from sojourn.control_plane.api.replies import DeploymentReply, LogsReply, NextReply, ResultReply, TimelineReply
+from sojourn.control_plane.api.models.deployments import DeploymentReply
+from sojourn.control_plane.api.models.runs import LogsReply, ResultReply, TimelineReply
+from sojourn.control_plane.api.models.worker import NextReply
 from sojourn.control_plane.engine import outcomes
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment, executor

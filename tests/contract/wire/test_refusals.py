@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sojourn.control_plane.api.bodies import MAX_TRIGGER_BYTES
+from sojourn.control_plane.api.models.triggers import MAX_TRIGGER_BYTES
 from sojourn.control_plane.api.problems import CODES, Problem
 from tests.contract.wire import shapes
 from tests.contract.wire.world import NDJSON, World, nulls

@@ -10,7 +10,7 @@ import pytest
 
 from sojourn.control_plane.api import present
 from sojourn.control_plane.api.encoding import to_json
-from sojourn.control_plane.api.replies import ResultReply, RunItem, RunReply
+from sojourn.control_plane.api.models.runs import ResultReply, RunItem, RunReply
 from sojourn.control_plane.store.records import Run
 from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
 from tests.unit.api.factories import ENVIRONMENT, NOW, run, run_id

@@ -10,7 +10,7 @@ import click
 import pytest
 
 from sojourn.cli.main import main
-from sojourn.control_plane.api.bodies import RunsQuery
+from sojourn.control_plane.api.models.runs import RunsQuery
 from sojourn.control_plane.api.runs import filters_of
 from sojourn.control_plane.store.run_lists import RunFilters, conditions
 from sojourn.sdk import run_filters as of_sdk

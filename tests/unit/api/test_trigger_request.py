@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sojourn.control_plane.api.bodies import TriggerBody, TriggerOptions
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.edge import read_body
+from sojourn.control_plane.api.models.triggers import TriggerBody, TriggerOptions
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import trigger_request
 from sojourn.control_plane.domain.debounce import Debounce

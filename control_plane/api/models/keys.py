@@ -1,4 +1,4 @@
-"""What requests about secret keys and public tokens hold, and what they are answered."""
+"""Secret keys and public tokens."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from sojourn.control_plane.api import patterns
-from sojourn.control_plane.api.bodies import IDENTIFIER, Duration, DurationOrDate, Nothing, Strict
-from sojourn.control_plane.api.replies import Reply
+from sojourn.control_plane.api.models.shape import Nothing, Reply, Strict
+from sojourn.control_plane.api.models.texts import IDENTIFIER, Duration, DurationOrDate
 from sojourn.control_plane.domain import scopes
 
 MAX_SCOPES = 200

@@ -1,4 +1,4 @@
-"""What is told of projects to whoever holds a personal or an organization token, and of its own to a key."""
+"""Projects, for whoever holds a personal or an organization token."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, RootModel, StringConstraints
 
-from sojourn.control_plane.api.bodies import Query, identifier
-from sojourn.control_plane.api.replies import Reply
+from sojourn.control_plane.api.models.shape import Query, Reply
+from sojourn.control_plane.api.models.texts import identifier
 
 
 class WhoamiQuery(Query):

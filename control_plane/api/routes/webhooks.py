@@ -1,0 +1,141 @@
+"""Where webhooks are kept, and their deliveries read."""
+
+from __future__ import annotations
+
+from sojourn.control_plane.api import needs
+from sojourn.control_plane.api.auth import Caller
+from sojourn.control_plane.api.models.lists import NumberedPageQuery
+from sojourn.control_plane.api.models.shape import IdReply, Nothing
+from sojourn.control_plane.api.models.webhooks import (
+    DeliveriesQuery,
+    DeliveriesReply,
+    DeliveryReply,
+    WebhookBody,
+    WebhookReply,
+    WebhookSecretReply,
+    WebhooksReply,
+)
+from sojourn.control_plane.api.routes.route import Route
+
+_WEBHOOK = ("WEBHOOK_NOT_FOUND",)
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "POST",
+        "/api/v1/webhooks",
+        "webhooks.create",
+        Caller.ENVIRONMENT,
+        "Create a webhook; its secret is shown this once",
+        WebhookSecretReply,
+        body=WebhookBody,
+        codes=("WEBHOOK_INVALID",),
+        needs=needs.MANAGE_WEBHOOKS,
+    ),
+    Route(
+        "GET",
+        "/api/v1/webhooks",
+        "webhooks.page",
+        Caller.ENVIRONMENT,
+        "List webhooks, newest first",
+        WebhooksReply,
+        query=NumberedPageQuery,
+        needs=needs.READ_WEBHOOKS,
+    ),
+    Route(
+        "GET",
+        "/api/v1/webhooks/{webhook}",
+        "webhooks.retrieve",
+        Caller.ENVIRONMENT,
+        "Retrieve a webhook",
+        WebhookReply,
+        codes=_WEBHOOK,
+        needs=needs.READ_WEBHOOKS,
+    ),
+    Route(
+        "PUT",
+        "/api/v1/webhooks/{webhook}",
+        "webhooks.update",
+        Caller.ENVIRONMENT,
+        "Change a webhook; its secret stays",
+        WebhookReply,
+        body=WebhookBody,
+        codes=(*_WEBHOOK, "WEBHOOK_INVALID"),
+        needs=needs.MANAGE_WEBHOOKS,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/webhooks/{webhook}",
+        "webhooks.delete",
+        Caller.ENVIRONMENT,
+        "Delete a webhook, and what is told of its messages",
+        IdReply,
+        codes=_WEBHOOK,
+        needs=needs.MANAGE_WEBHOOKS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/webhooks/{webhook}/rotate-secret",
+        "webhooks.rotate",
+        Caller.ENVIRONMENT,
+        "Give a webhook a new secret; the one before is good for a day",
+        WebhookSecretReply,
+        body=Nothing,
+        codes=(*_WEBHOOK, "WEBHOOK_INVALID"),
+        needs=needs.MANAGE_WEBHOOKS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/webhooks/{webhook}/enable",
+        "webhooks.enable",
+        Caller.ENVIRONMENT,
+        "Send messages again, those that wait as well",
+        WebhookReply,
+        body=Nothing,
+        codes=_WEBHOOK,
+        needs=needs.MANAGE_WEBHOOKS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/webhooks/{webhook}/disable",
+        "webhooks.disable",
+        Caller.ENVIRONMENT,
+        "Send no messages",
+        WebhookReply,
+        body=Nothing,
+        codes=_WEBHOOK,
+        needs=needs.MANAGE_WEBHOOKS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/webhooks/{webhook}/test",
+        "webhooks.test",
+        Caller.ENVIRONMENT,
+        "Send a message that is about no run, to see whether it arrives",
+        DeliveryReply,
+        body=Nothing,
+        codes=(*_WEBHOOK, "WEBHOOK_INVALID"),
+        needs=needs.MANAGE_WEBHOOKS,
+    ),
+    Route(
+        "GET",
+        "/api/v1/webhooks/{webhook}/deliveries",
+        "webhooks.deliveries",
+        Caller.ENVIRONMENT,
+        "List messages to a webhook, newest first",
+        DeliveriesReply,
+        query=DeliveriesQuery,
+        codes=_WEBHOOK,
+        needs=needs.READ_WEBHOOKS,
+    ),
+    Route(
+        "POST",
+        "/api/v1/webhooks/{webhook}/deliveries/{message}/redeliver",
+        "webhooks.redeliver",
+        Caller.ENVIRONMENT,
+        "Send a message again, with the id that it had",
+        DeliveryReply,
+        body=Nothing,
+        codes=(*_WEBHOOK, "DELIVERY_NOT_FOUND"),
+        needs=needs.MANAGE_WEBHOOKS,
+    ),
+)
