@@ -173,7 +173,7 @@ def test_whatever_does_not_fit_the_page_is_refused(
     operation = document["paths"][route.path][route.method.lower()]
 
     def rejection(context: Any, response: Any, case: schemathesis.Case) -> bool | None:
-        """What is too large is refused for that, which the tool does not count; what is right as it was sent may come in."""
+        """What is too large is refused for that, which the tool does not count. What is right as it was sent comes in."""
         if response.status_code == 413 or (
             route.body is None and sent_query.fits(str(response.request.url), operation, document)
         ):
