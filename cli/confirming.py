@@ -12,11 +12,10 @@ from sojourn.cli.output import USAGE, fail
 from sojourn.sdk.client import Client
 from sojourn.sdk.errors import PermissionDeniedError
 from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
-from sojourn.sdk.run import Runs
-from sojourn.sdk.run_filters import RunFilters
+from sojourn.sdk.run_filters import RunFilters, query_of
 
-#: Runs that are counted; nobody waits for the count of a million.
-_COUNTED = 1_000
+#: Pages that are counted, of so many runs: nobody waits for the count of a million, or for filters that hardly meet.
+_PAGES, _PAGE = 20, 100
 _NOT_OVER = tuple(status.value for status in RunStatus if status not in FINAL_STATUSES)
 
 
@@ -48,11 +47,19 @@ def _ask(what: str) -> None:
 
 
 def _counted(client: Client, filters: RunFilters) -> str:
-    try:
-        count = sum(1 for _ in Runs(client).list(limit=_COUNTED + 1, **filters))
-    except PermissionDeniedError:
-        return "runs (the key may not count them)"
-    return f"more than {_COUNTED} runs" if count > _COUNTED else "1 run" if count == 1 else f"{count} runs"
+    query: dict[str, Any] = {"page[size]": _PAGE, **query_of(filters)}
+    count = 0
+    for _ in range(_PAGES):
+        try:
+            page = client.list_runs(query)
+        except PermissionDeniedError:
+            return "runs (the key may not count them)"
+        count += len(page["data"])
+        after = page["pagination"].get("next")
+        if after is None:
+            return "1 run" if count == 1 else f"{count} runs"
+        query["page[after]"] = after
+    return f"more than {count} runs" if count else "runs (how many is not known soon)"
 
 
 def _is_terminal() -> bool:

@@ -108,7 +108,9 @@ def _add_rate(queues: click.Group) -> None:
     @click.option("--per-key", is_flag=True, help="For each concurrency key by itself.")
     @click.option("--key", help="For this concurrency key, in place of what each has.")
     @click.option(
-        "--reset", is_flag=True, help="No rate any more; with --per-key: none of each key; with --key: what each has."
+        "--reset",
+        is_flag=True,
+        help="The rate that code declares holds again; with --per-key: of each key; with --key: of that.",
     )
     @environment_options
     def rate(

@@ -29,7 +29,7 @@ def _add_create(tokens: click.Group) -> None:
     @output.command(tokens, "create")
     @click.option("--timeout", help="How long it is waited for: a duration like 2d, or an ISO date; absent: for ever.")
     @click.option("--idempotency-key", help="The same key leads to the same token.")
-    @click.option("--idempotency-key-ttl", help="How long it does: 60s, 5m, 2h, 30d; absent: always.")
+    @click.option("--idempotency-key-ttl", help="How long it does: 60s, 5m, 2h, 30d; absent: as long as runs are kept.")
     @click.option("--tag", "tags", multiple=True, help="A tag; may be given again.")
     @environment_options
     def create(

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 #: The kernel, if it must, ends a user's process before the shim or a database.
 _OOM_SCORE = "500"
 _MAX_REPR = 1_000
-_INIT = 1
 
 
 class Runner:

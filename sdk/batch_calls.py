@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from sojourn.sdk.backoff import ITEMS
 from sojourn.sdk.batches import BatchState
 from sojourn.sdk.client import MAX_PAYLOAD_DEPTH, Client, default
 from sojourn.sdk.conditions import task_result
@@ -24,7 +25,7 @@ _IN_MEMORY = 16 * 1024 * 1024
 #: Bytes of tasks' names that a new batch is told.
 _NAMES = 32 * 1024
 #: Times that everything is sent, if items are missing afterwards.
-_ROUNDS = 2
+_ROUNDS = 5
 
 
 class Wanted(NamedTuple):
@@ -83,7 +84,7 @@ class Lines:
 
 def trigger(lines: Lines, wire: Mapping[str, Any], client: Client | None) -> dict[str, Any]:
     """A new batch with all its items, as the API tells of it. `BatchNotSealedError` if items are missing when all were sent
-    twice.
+    five times.
     """
     with closing(lines):
         parent, speaker = inside(), client or default()
@@ -140,16 +141,18 @@ def send(
     """Sends a new batch its items; `portions`, which can be gone through again, as `portions_of` makes them.
 
     `on_progress` is told how many items the API has, and of how many. `BatchNotSealedError` if some are missing when all
-    were sent twice.
+    were sent five times.
     """
     answer: Mapping[str, Any] = {}
-    for _ in range(_ROUNDS):
+    for left, pause in zip(range(_ROUNDS - 1, -1, -1), ITEMS.pauses(), strict=False):
         for portion in portions:
             answer = client.send_batch_items(batch_id, portion)
             if on_progress is not None:
                 on_progress(count if answer.get("sealed") else int(answer.get("enqueuedCount", 0)), count)
         if answer.get("sealed"):
             return
+        if left:
+            client.sleep(pause)
     raise BatchNotSealedError(batch_id, int(answer.get("enqueuedCount", 0)), count)
 
 

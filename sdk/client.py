@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from sojourn.sdk import context, importing
+from sojourn.sdk.backoff import CALLS, ITEMS, Backoff
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import (
     BY_CODE,
@@ -34,7 +35,6 @@ MAX_PAYLOAD_DEPTH = 126
 
 
 ATTEMPTS = 5
-_FIRST_WAIT, _FACTOR, _LONGEST_WAIT = 1.0, 1.6, 30.0
 _RETRIED = frozenset({408, 409, 429})
 #: This client sends items in several requests, so that a batch may be large.
 _LARGE_BATCH = {"x-sojourn-batch": "large"}
@@ -370,7 +370,7 @@ class Client:
     def send_batch_items(self, batch_id: str, lines: bytes) -> dict[str, Any]:
         """Items of a batch, a JSON object a line: `{itemsAccepted, itemsDeduplicated, sealed, …}`."""
         path = f"/api/v3/batches/{_part(batch_id)}/items"
-        return self._exchange("POST", path, lines, headers=_LINES)[0]
+        return self._exchange("POST", path, lines, headers=_LINES, backoff=ITEMS)[0]
 
     def retrieve_batch(self, batch_id: str, query: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """A batch with its first runs; where there are more, it has `next`, which goes into `query` as `after`."""
@@ -481,7 +481,14 @@ class Client:
             close()
 
     def _exchange(
-        self, method: str, path: str, body: Any = None, *, timeout: float = 60, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        timeout: float = 60,
+        headers: Mapping[str, str] | None = None,
+        backoff: Backoff = CALLS,
     ) -> tuple[dict[str, Any], Mapping[str, str]]:
         """A good answer's body and headers; what the API refuses is raised. `headers` come before the usual ones."""
         if method != "GET":
@@ -489,8 +496,7 @@ class Client:
         if body is not None and not isinstance(body, bytes):
             body = _json(body)
         request = Request(method, path, {**self._headers_of(method), **(headers or {})}, body, timeout)
-        wait = _FIRST_WAIT
-        for left in range(ATTEMPTS - 1, -1, -1):
+        for left, wait in zip(range(ATTEMPTS - 1, -1, -1), backoff.pauses(), strict=False):
             try:
                 response = self._send(request)
                 return _read(response), response.headers
@@ -499,7 +505,6 @@ class Client:
                 if pause is None or not left:
                     raise
             self.sleep(pause)
-            wait = min(wait * _FACTOR, _LONGEST_WAIT)
         raise AssertionError("the last attempt gives or raises")
 
     def _with_token(self, method: str, path: str, body: Any, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -653,11 +658,11 @@ def _pause(error: ApiError, wait: float) -> float | None:
         return wait if told == "true" else None
     if isinstance(error, ApiConnectionError) or (error.status or 0) >= 500:
         after = error.headers.get("retry-after", "")
-        return min(float(after[:9]), _LONGEST_WAIT) if after.isascii() and after.isdecimal() else wait
+        return min(float(after[:9]), CALLS.most) if after.isascii() and after.isdecimal() else wait
     if error.status == 429:
         reset = error.headers.get("x-ratelimit-reset", "")
         ahead = int(reset[:20]) / 1000 - time.time() if reset.isascii() and reset.isdecimal() else 0
-        return min(ahead, _LONGEST_WAIT) + random.random() if ahead > 0 else wait  # noqa: S311 - a jitter
+        return min(ahead, CALLS.most) + random.random() if ahead > 0 else wait  # noqa: S311 - a jitter
     return wait if error.status in _RETRIED else None
 
 

@@ -36,6 +36,8 @@ def main() -> None:
         until(lambda: _fired(ask) >= _SCHEDULES, 120, "all have fired")
         after = cpu.by_part(made)
         [(runs, schedules, earliest, latest)] = ask(_FIGURES)
+    if runs != schedules or earliest < 0:
+        raise SystemExit(f"{schedules} schedules have {runs} runs, the first {earliest} s after the tick")
     row(f"{schedules} schedules due at once", runs=runs, first_s=float(earliest), last_s=float(latest))
     cpu.show("  CPU ms a schedule", before, after, int(schedules))
 

@@ -37,7 +37,7 @@ CODES: dict[str, Code] = {
     "QUEUE_LIMIT_TOO_HIGH": Code(
         400, "The environment's limit is lower.", "use at most the environment's limit, or a `percent` of it"
     ),
-    "QUEUE_NOT_OVERRIDDEN": Code(400, "The queue's limit is the declared one.", "nothing is to be done"),
+    "QUEUE_NOT_OVERRIDDEN": Code(400, "No limit is set for the queue, or the key.", "nothing is to be done"),
     "VARIABLE_INVALID": Code(400, "The variable cannot be set.", "correct what `field` names"),
     "DEPLOYMENT_OLDER": Code(
         400, "The version is older than the current one.", "send `allowRollbacks=true` to go back to it"
@@ -46,7 +46,7 @@ CODES: dict[str, Code] = {
     "BODY_TOO_SLOW": Code(408, "The body did not arrive in time.", "send the request again"),
     "LENGTH_REQUIRED": Code(411, "The length of the body is not said.", "send Content-Length"),
     "BODY_TOO_LARGE": Code(413, "The body is too large.", "send less, or store the data and send where it is"),
-    "METADATA_TOO_LARGE": Code(413, "The metadata is too large.", "keep it below 262144 bytes as JSON"),
+    "METADATA_TOO_LARGE": Code(413, "The metadata is too large.", "keep it to 262144 bytes of UTF-8 as JSON"),
     "CONTENT_TYPE_UNSUPPORTED": Code(415, "This content type is not accepted.", "send application/json"),
     "CONTENT_ENCODING_UNSUPPORTED": Code(415, "Encoded bodies are not accepted.", "send the body uncompressed"),
     "URI_TOO_LONG": Code(414, "The address is too long.", "shorten the query"),

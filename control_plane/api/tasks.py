@@ -176,9 +176,9 @@ def no_waiting(field: str) -> Problem:
     """Runs wait by calls of their own, not by what triggers."""
     return Problem(
         "OPTION_UNSUPPORTED",
-        "Waiting for a run inside a run is not in this release.",
+        "A run is not blocked by what triggers: its own code says what it waits for.",
         field=field,
-        next_step="trigger it without waiting, or wait for it from an app",
+        next_step="leave the option out, and wait by trigger_and_wait in the task",
     )
 
 

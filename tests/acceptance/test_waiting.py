@@ -146,6 +146,10 @@ def test_a_child_that_cannot_be_triggered_does_not_strand_the_rest(stack: Stack)
     assert (told["odd"], told["plain"]) == (False, 8) and "mars" in told["why"]
 
 
+def test_a_batch_of_which_nothing_can_be_triggered_does_not_strand_its_parent(stack: Stack):
+    assert output(stack, trigger(stack, "has-odd-ones", 3)) == [[False, True]] * 3
+
+
 def test_a_child_that_the_version_does_not_have_is_an_error_at_once(stack: Stack):
     assert "has no task no-such-task" in output(stack, trigger(stack, "has-no-such-child", 4))
 

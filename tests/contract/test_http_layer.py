@@ -244,6 +244,13 @@ def test_b02_headers_that_would_pass_for_others_are_dropped(server: WebServer, t
     assert statuses(answer) in ([200], [400])
 
 
+@pytest.mark.parametrize("name", [b"Authorization_", b"authorization_", b"AUTHORIZATION ", b"X-Authorization"])
+def test_b02_a_key_under_another_name_opens_nothing(server: WebServer, tenant: Tenant, name: bytes) -> None:
+    key = name + b": Bearer " + tenant.key.encode()
+    answer = sent(server, b"\r\n".join([b"GET /api/v1/runs HTTP/1.1", b"Host: x", key, b"Connection: close", b"", b""]))
+    assert statuses(answer) in ([401], [400])
+
+
 # --- who sends much
 
 #: Whoever sends what has an end in reach sees the answer, however the connection ends.

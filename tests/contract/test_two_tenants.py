@@ -185,7 +185,10 @@ def _of_many_runs(platform: Platform, owner: Tenant, of: str) -> str:
 @pytest.mark.parametrize("who", ["stranger", "sibling"])
 def test_b07_a_cursor_opens_nothing_of_others(who: str, world: World, request: pytest.FixtureRequest) -> None:
     other: Tenant = request.getfixturevalue(who)
-    for path in ("/api/v1/runs", "/api/v1/waitpoints/tokens"):
+    run = world.done("GET", "/api/v1/runs?page[size]=1")["data"][0]["id"]
+    for again in range(2):
+        world.done("POST", "/api/v1/bulk-actions", {"action": "cancel", "runIds": [run], "name": f"again {again}"})
+    for path in ("/api/v1/runs", "/api/v1/waitpoints/tokens", "/api/v1/bulk-actions"):
         cursor = world.done("GET", f"{path}?page[size]=1")["pagination"]["next"]
         answer = other.client.simulate_get(path, params={"page[after]": cursor})
         assert (answer.status_code, answer.json["code"]) == (400, "CURSOR_INVALID")

@@ -27,7 +27,9 @@ class BatchBody(Strict):
         default=None, description="Its items' tasks: named by whoever may not trigger all."
     )
     parentRunId: RunId | None = None
-    resumeParentOnCompletion: NotYet = Field(default=None, description="`true` is not in this release.")
+    resumeParentOnCompletion: NotYet = Field(
+        default=None, description="`true` is refused: a run waits by calls of its own."
+    )
     idempotencyKey: Key | None = None
     idempotencyKeyTTL: KeyTTL | None = None
     idempotencyKeyOptions: IdempotencyKeyOptions | None = None
@@ -81,7 +83,9 @@ class WholeBatchBody(Strict):
         description="Each with `task`, and `payload` and `options` as a line of a batch has them."
     )
     parentRunId: RunId | None = None
-    resumeParentOnCompletion: NotYet = Field(default=None, description="`true` is not in this release.")
+    resumeParentOnCompletion: NotYet = Field(
+        default=None, description="`true` is refused: a run waits by calls of its own."
+    )
     dependentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
 
 

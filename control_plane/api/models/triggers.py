@@ -114,8 +114,10 @@ class TriggerOptions(RunOptions):
     """How a run that is triggered by itself is to be carried out."""
 
     parentRunId: RunId | None = None
-    resumeParentOnCompletion: NotYet = Field(default=None, description="`true` is not in this release.")
-    parentBatch: Annotated[Name | None, Unsupported] = Field(default=None, description="Not in this release.")
+    resumeParentOnCompletion: NotYet = Field(
+        default=None, description="`true` is refused: a run waits by calls of its own."
+    )
+    parentBatch: Annotated[Name | None, Unsupported] = Field(default=None, description="Not taken.")
     bulkActionId: Any = Field(default=None, description="Accepted from older clients and not used.")
     dependentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")
     parentAttempt: Any = Field(default=None, description="Accepted from older clients and not used.")

@@ -91,7 +91,7 @@ ROUTES: tuple[Route, ...] = (
         "/api/v1/queues/{queue}/rate/reset",
         "queues.reset_rate",
         Caller.ENVIRONMENT,
-        "Let as many runs start as there are",
+        "Let the rate hold again that code declares, if any",
         QueueReply,
         body=RateResetBody,
         codes=_QUEUE,

@@ -112,6 +112,13 @@ def has_an_odd_one(number):
 
 
 @task(retry=ONCE)
+def has_odd_ones(number):
+    """None of its children can be triggered."""
+    results = doubles.batch_trigger_and_wait([(n, {"region": "mars"}) for n in range(number)])
+    return [[each.ok, "mars" in str(each.error)] for each in results]
+
+
+@task(retry=ONCE)
 def has_no_such_child(number):
     try:
         tasks.trigger_and_wait("no-such-task", number)

@@ -19,7 +19,7 @@ BEFORE_FACETS = 15
 #: The one before that which made facets of their ends.
 BEFORE_ENDS = 18
 #: The one before that which made them as soon as a run shows its end.
-BEFORE_ENDS_AS_SHOWN = 23
+BEFORE_ENDS_AS_SHOWN = 22
 RUNS = [f"run_{number:026}" for number in range(3)]
 
 

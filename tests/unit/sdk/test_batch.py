@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from typing import Any
 
 import pytest
 
-from sojourn import BatchNotSealedError, BatchState, batch, task, tasks, testing
+from sojourn import ApiError, BatchNotSealedError, BatchState, batch, task, tasks, testing
 from sojourn.sdk import context as contexts
 from sojourn.sdk.auth import Auth
+from sojourn.sdk.backoff import ITEMS
 from sojourn.sdk.client import ATTEMPTS, Client
 from sojourn.sdk.context import RunContext
 from sojourn.sdk.errors import ApiConnectionError, ConfigurationError, PayloadError, UnprocessableError
@@ -99,14 +101,23 @@ def test_a_portion_that_was_lost_is_sent_again() -> None:
     assert lines(script.sent[1]) == lines(script.sent[2])
 
 
-def test_all_is_sent_twice_at_most() -> None:
+def test_all_is_sent_five_times_at_most() -> None:
     script = Script(MADE, OPEN, SEALED)
     tasks.batch_trigger("mail", [1, 2, 3], client=script.client())
     assert lines(script.sent[1]) == lines(script.sent[2])
     script = Script(MADE, OPEN)
     with pytest.raises(BatchNotSealedError, match="1 of 3"):
         tasks.batch_trigger("mail", [1, 2, 3], client=script.client())
-    assert len(script.sent) == 3
+    assert len(script.sent) == 6
+    assert [least <= pause <= 2 * least for pause, least in zip(script.pauses, (1, 2, 4, 8), strict=True)] == [True] * 4
+
+
+def test_items_are_sent_again_after_pauses_by_chance() -> None:
+    assert list(islice(ITEMS.pauses(lambda: 0.5), 6)) == [1.5, 3.0, 6.0, 12.0, 24.0, 30.0]
+    script = Script(MADE, (503, {}))
+    with pytest.raises(ApiError):
+        tasks.batch_trigger("mail", [1, 2, 3], client=script.client())
+    assert [least <= pause <= 2 * least for pause, least in zip(script.pauses, (1, 2, 4, 8), strict=True)] == [True] * 4
 
 
 def test_a_batch_of_too_many_tasks_to_name_names_none() -> None:
