@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -33,11 +34,17 @@ def until(terminal: int, wanted: str) -> str:
     return told
 
 
+def on_its_terminal() -> None:
+    """As a shell starts it: the terminal is its own, and Ctrl-C is heard, also where these tests run behind a shell's &."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    ioctl(0, termios.TIOCSCTTY, 0)
+
+
 def test_on_a_terminal_it_stays_until_interrupted() -> None:
     terminal, other = pty.openpty()
     demo = subprocess.Popen(
         DEMO, cwd=ROOT, env=settings(), stdin=other, stdout=other, stderr=other, start_new_session=True,
-        preexec_fn=lambda: ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=on_its_terminal,
     )  # fmt: skip
     os.close(other)
     try:

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from sojourn.sdk.testing_batches import BatchBook
+from sojourn.sdk.testing_clock import Clock
 
 PATIENCE = 30.0
 
@@ -74,7 +75,7 @@ class WorkerServer:
         self.parked: dict[str, Parked] = {}
         self.results: dict[str, dict[str, Any]] = {}
         self.triggered: dict[str, dict[str, Any]] = {}
-        self.batches = BatchBook()
+        self.batches = BatchBook(Clock(datetime(2026, 1, 1, tzinfo=UTC)))
         #: While cleared, a run whose wait is over does not get its place again.
         self.has_place = threading.Event()
         self.has_place.set()
@@ -287,7 +288,7 @@ class WorkerServer:
         """A call about batches: one is made, filled or read."""
         found = self.batches.find(([*path.split("/"), ""])[4])
         if found is None:
-            return self.batches.create(json.loads(raw), "2026-01-01T00:00:00Z")
+            return self.batches.create(json.loads(raw))
         if not path.endswith("/items"):
             return found.shown()
         for item in map(json.loads, raw.splitlines()):
