@@ -290,7 +290,7 @@ class WorkerServer:
         if found is None:
             return self.batches.create(json.loads(raw))
         if not path.endswith("/items"):
-            return found.shown()
+            return found.shown(None, {})
         for item in map(json.loads, raw.splitlines()):
             task, body = item.pop("task"), item
             found.fill(item.pop("index"), lambda: str(self.trigger(task, body)["id"]))  # noqa: B023
