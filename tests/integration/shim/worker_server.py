@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl
 
 from sojourn.sdk.testing_batches import BatchBook
 from sojourn.sdk.testing_clock import Clock
@@ -286,11 +287,12 @@ class WorkerServer:
 
     def batch(self, path: str, raw: bytes) -> dict[str, Any]:
         """A call about batches: one is made, filled or read."""
-        found = self.batches.find(([*path.split("/"), ""])[4])
+        address, _, query = path.partition("?")
+        found = self.batches.find(([*address.split("/"), ""])[4])
         if found is None:
             return self.batches.create(json.loads(raw))
-        if not path.endswith("/items"):
-            return found.shown(None, {})
+        if not address.endswith("/items"):
+            return found.shown(None, dict(parse_qsl(query)))
         for item in map(json.loads, raw.splitlines()):
             task, body = item.pop("task"), item
             found.fill(item.pop("index"), lambda: str(self.trigger(task, body)["id"]))  # noqa: B023
