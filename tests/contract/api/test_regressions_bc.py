@@ -21,6 +21,7 @@ from sojourn.control_plane.store.waits import Completion
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.reaper import Reaper
 from tests.contract.api.conftest import Tenant, executor, next_order
+from tests.contract.api.frozen_runs import began
 from tests.support.freezing import Player, soon
 from tests.support.stack import until
 
@@ -45,13 +46,6 @@ def play(platform: Platform, tenant: Tenant, version: str) -> Play:
 @pytest.fixture
 def reaper(platform: Platform) -> Reaper:
     return Reaper(platform.runs, platform.outcomes, lambda _: None, lease=timedelta(seconds=60), seconds=10)
-
-
-def began(play: Play, tenant: Tenant, **options: Any) -> tuple[Player, str]:
-    run = tenant.trigger(**options)
-    player = play()
-    assert player.next()["work"]["run"]["id"] == run
-    return player, run
 
 
 def events(platform: Platform, run: str) -> list[str]:

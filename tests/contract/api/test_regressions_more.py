@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from sojourn.control_plane import faults
-from sojourn.control_plane.store.waits import Completion
 from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.reaper import Reaper
 from tests.contract.api.conftest import Tenant, executor, next_order
+from tests.contract.api.frozen_runs import wait_is_over
 from tests.contract.api.test_regressions_bc import (
     OK,
     Play,
@@ -50,12 +50,6 @@ def slots(platform: Platform, tenant: Tenant) -> set[str]:
     """Every run that holds any slot."""
     held = platform.queue.audit(tenant.organization).slots
     return {run for runs in held.values() for run in runs}
-
-
-def waits_end(platform: Platform) -> None:
-    now = platform.clock()
-    pending = platform.database.rows("SELECT id FROM waitpoints WHERE status = 'PENDING'")
-    platform.waiting.complete([Completion(now, "date", waitpoint=row["id"]) for row in pending], now)
 
 
 def status(platform: Platform, run: str) -> str:
@@ -91,7 +85,7 @@ def test_a11_a_wait_that_ends_before_its_checkpoint_is_there_costs_no_slot(
     player.block(soon(platform.clock()))
     assert slots(platform, tenant) == set()
     begun = player.begin().json
-    waits_end(platform)
+    wait_is_over(platform)
     assert platform.placing.readmit(platform.clock()) == 1
     assert slots(platform, tenant) == {run}
     late = player.store(begun["checkpoint"], b"late")
@@ -167,7 +161,7 @@ def test_c2_a_wait_that_is_cut_off_is_made_once_all_the_same(
     answer = player.post("wait", body)
     assert (answer.status_code, answer.json["state"]) == (200, "blocked")
     assert len(platform.database.rows("SELECT id FROM waitpoints")) == 1
-    waits_end(platform)
+    wait_is_over(platform)
     assert status(platform, run) == "QUEUED_EXECUTING"
     assert platform.placing.readmit(platform.clock()) == 1
     assert status(platform, run) == "EXECUTING"
