@@ -3,10 +3,13 @@
 -- Most runs complete and get nothing more. One that ended otherwise has each of its facets a second time, with its status
 -- behind the facet's name, "task/FAILED", one for the status, and one for each name of its error (code, name, type). A task and
 -- the failed runs may both be many and never meet: what they have in common stands in one place so.
+-- They are there as soon as the run shows its end: one that is cancelled shows that from the request on, but is FINISHED only
+-- when its executor has stopped it, or was given up.
 -- A run that calls the hooks of another one has the facet "hook".
 CREATE OR REPLACE FUNCTION facets_of(runs) RETURNS TABLE (key bigint) LANGUAGE sql IMMUTABLE AS $$
     SELECT facet_key(f.value, $1.environment_id, f.facet || s.behind)
-    FROM (VALUES (''), (CASE WHEN $1.snapshot_status = 'FINISHED' AND $1.status <> 'COMPLETED' THEN '/' || $1.status END)
+    FROM (VALUES (''), (CASE WHEN $1.status IN ('FAILED', 'CANCELED', 'CRASHED', 'TIMED_OUT', 'SYSTEM_FAILURE', 'EXPIRED')
+        THEN '/' || $1.status END)
     ) AS s (behind)
     CROSS JOIN (
         VALUES ('task', $1.task), ('queue', $1.queue), ('machine', $1.machine), ('region', $1.region),
@@ -19,7 +22,7 @@ CREATE OR REPLACE FUNCTION facets_of(runs) RETURNS TABLE (key bigint) LANGUAGE s
     FROM (VALUES ('status', $1.status),
         ('error', $1.error ->> 'code'), ('error', $1.error ->> 'name'), ('error', $1.error ->> 'type')
     ) AS f (facet, value)
-    WHERE f.value IS NOT NULL AND $1.snapshot_status = 'FINISHED' AND $1.status <> 'COMPLETED'
+    WHERE f.value IS NOT NULL AND $1.status IN ('FAILED', 'CANCELED', 'CRASHED', 'TIMED_OUT', 'SYSTEM_FAILURE', 'EXPIRED')
 $$;
 
 -- What several filters have in common is read from the index alone, for rows that vacuum has seen to be visible to everybody.
@@ -42,8 +45,8 @@ DROP TRIGGER runs_facets_changed ON runs;
 CREATE TRIGGER runs_facets_changed AFTER UPDATE ON runs FOR EACH ROW
     WHEN ((OLD.version_id, OLD.machine, OLD.queue, OLD.tags, OLD.region, OLD.task, OLD.schedule_id, OLD.is_test) IS DISTINCT FROM
         (NEW.version_id, NEW.machine, NEW.queue, NEW.tags, NEW.region, NEW.task, NEW.schedule_id, NEW.is_test)
-        OR NEW.snapshot_status = 'FINISHED' AND NEW.status <> 'COMPLETED'
-        AND (OLD.snapshot_status, OLD.status, OLD.error) IS DISTINCT FROM (NEW.snapshot_status, NEW.status, NEW.error))
+        OR NEW.status IN ('FAILED', 'CANCELED', 'CRASHED', 'TIMED_OUT', 'SYSTEM_FAILURE', 'EXPIRED')
+        AND (OLD.status, OLD.error) IS DISTINCT FROM (NEW.status, NEW.error))
     EXECUTE FUNCTION change_facets();
 
 -- Runs that are there get theirs page by page after this is committed; those from before 0016 all that they have.

@@ -18,8 +18,6 @@ from sojourn.control_plane.store.run_lists import RunFilters, RunLists
 BEFORE_FACETS = 15
 #: The one before that which made facets of their ends.
 BEFORE_ENDS = 18
-#: The one before that which made them as soon as a run shows its end.
-BEFORE_ENDS_AS_SHOWN = 22
 RUNS = [f"run_{number:026}" for number in range(3)]
 
 
@@ -135,15 +133,15 @@ def test_runs_that_ended_before_are_found_by_how(old: Database, old_runs: None) 
 
 
 def test_runs_that_are_being_stopped_are_found_as_cancelled(old: Database, old_runs: None) -> None:
-    """An earlier release gave them the facets of their end only when they had stopped."""
-    with applied_up_to(BEFORE_ENDS_AS_SHOWN):
+    """They show their end before they have stopped."""
+    with applied_up_to(BEFORE_ENDS):
         migrations.migrate(old)
         old.rows(
             "UPDATE runs SET status = 'CANCELED', snapshot_status = 'PENDING_CANCEL', lease_until = now() WHERE id = %s",
             RUNS[1],
         )
         assert RunLists(old).page("env_1", RunFilters(statuses=["CANCELED"])).runs == []
-    assert BEFORE_ENDS_AS_SHOWN + 1 in migrations.migrate(old)
+    assert BEFORE_ENDS + 1 in migrations.migrate(old)
     for filters in (RunFilters(statuses=["CANCELED"]), RunFilters(statuses=["CANCELED"], tags=["b"])):
         assert [run.id for run in RunLists(old).page("env_1", filters).runs] == [RUNS[1]]
 
