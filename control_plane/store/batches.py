@@ -130,8 +130,8 @@ class Batches:
         """Gives up batches to which nothing was added since then although items are missing; how many."""
         rows = self._database.rows(
             "UPDATE batches SET status = 'ABORTED', completed_at = %s, updated_at = %s, idempotency_key = NULL"
-            " WHERE id IN (SELECT id FROM batches WHERE status = 'PENDING' AND updated_at < %s"
-            " ORDER BY updated_at LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id",
+            " WHERE id = ANY(ARRAY(SELECT id FROM batches WHERE status = 'PENDING' AND updated_at < %s"
+            " ORDER BY updated_at LIMIT %s FOR UPDATE SKIP LOCKED)) RETURNING id",
             now,
             now,
             silent_since,
@@ -141,7 +141,7 @@ class Batches:
 
     def complete(self, now: datetime, limit: int) -> int:
         """Completes batches whose runs are over; how many."""
-        return len(self._complete(f"b.id IN (SELECT b.id FROM batches b WHERE {_IS_OVER} LIMIT %s)", now, limit))  # noqa: S608
+        return len(self._complete(f"b.id = ANY(ARRAY(SELECT b.id FROM batches b WHERE {_IS_OVER} LIMIT %s))", now, limit))  # noqa: S608
 
     def complete_one(self, batch_id: str, now: datetime) -> Batch | None:
         """Completes a batch if its runs are over; None if they are not, or somebody was faster."""

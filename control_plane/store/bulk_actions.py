@@ -148,8 +148,8 @@ class BulkActions:
     def remove_old(self, environment_id: str, before: datetime, limit: int) -> int:
         """Deletes actions that were over before a date; how many."""
         rows = self._database.rows(
-            "DELETE FROM bulk_actions WHERE id IN (SELECT id FROM bulk_actions WHERE environment_id = %s"
-            " AND completed_at < %s ORDER BY completed_at LIMIT %s) RETURNING id",
+            "DELETE FROM bulk_actions WHERE id = ANY(ARRAY(SELECT id FROM bulk_actions WHERE environment_id = %s"
+            " AND completed_at < %s ORDER BY completed_at LIMIT %s)) RETURNING id",
             environment_id,
             before,
             limit,

@@ -102,9 +102,9 @@ class Checkpoints:
     def forget_unused(self, before: datetime, at: datetime, limit: int) -> int:
         """Ends those that were begun before a date and that no run was suspended with; how many."""
         rows = self._database.rows(
-            "UPDATE checkpoints SET status = 'GONE', key_sealed = NULL, gone_at = %s WHERE id IN (SELECT id"
+            "UPDATE checkpoints SET status = 'GONE', key_sealed = NULL, gone_at = %s WHERE id = ANY(ARRAY(SELECT id"
             " FROM checkpoints WHERE status IN ('BEGUN', 'STORED') AND created_at < %s ORDER BY created_at LIMIT %s"
-            " FOR UPDATE SKIP LOCKED) AND status IN ('BEGUN', 'STORED') RETURNING id",
+            " FOR UPDATE SKIP LOCKED)) AND status IN ('BEGUN', 'STORED') RETURNING id",
             at,
             before,
             limit,
@@ -122,8 +122,8 @@ class Checkpoints:
     def forget(self, before: datetime, limit: int) -> int:
         """Deletes rows whose images were removed before a date and whose runs are deleted; how many."""
         rows = self._database.rows(
-            "DELETE FROM checkpoints WHERE id IN (SELECT c.id FROM checkpoints c WHERE c.removed_at < %s"
-            " AND NOT EXISTS (SELECT FROM runs r WHERE r.id = c.run_id) ORDER BY c.removed_at LIMIT %s) RETURNING id",
+            "DELETE FROM checkpoints WHERE id = ANY(ARRAY(SELECT c.id FROM checkpoints c WHERE c.removed_at < %s"
+            " AND NOT EXISTS (SELECT FROM runs r WHERE r.id = c.run_id) ORDER BY c.removed_at LIMIT %s)) RETURNING id",
             before,
             limit,
         )

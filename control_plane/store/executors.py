@@ -127,8 +127,8 @@ class Executors:
     def forget(self, before: datetime, limit: int) -> int:
         """Deletes those whose jobs were removed before a date; how many."""
         rows = self._database.rows(
-            "DELETE FROM executors WHERE id IN (SELECT id FROM executors WHERE removed_at < %s ORDER BY removed_at"
-            " LIMIT %s) RETURNING id",
+            "DELETE FROM executors WHERE id = ANY(ARRAY(SELECT id FROM executors WHERE removed_at < %s ORDER BY removed_at"
+            " LIMIT %s)) RETURNING id",
             before,
             limit,
         )

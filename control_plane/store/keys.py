@@ -248,8 +248,8 @@ class Keys:
     def forget_ended(self, before: datetime, limit: int) -> int:
         """Deletes keys that ended before then. Replaced root keys stay: callback URLs still bear their mark."""
         rows = self._database.rows(
-            "DELETE FROM api_keys WHERE id IN (SELECT id FROM api_keys WHERE least(revoked_at, expires_at) < %s"
-            " AND (NOT is_root OR revoked_at IS NOT NULL) LIMIT %s) RETURNING id",
+            "DELETE FROM api_keys WHERE id = ANY(ARRAY(SELECT id FROM api_keys WHERE least(revoked_at, expires_at) < %s"
+            " AND (NOT is_root OR revoked_at IS NOT NULL) LIMIT %s)) RETURNING id",
             before,
             limit,
         )

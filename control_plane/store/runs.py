@@ -426,13 +426,13 @@ class Runs:
         One that was waited for is kept for its result until those runs are over, too, and one whose hooks are to be called.
         """
         rows = self._database.rows(
-            "WITH gone AS (DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE environment_id = %s"
+            "WITH gone AS (DELETE FROM runs WHERE id = ANY(ARRAY(SELECT id FROM runs WHERE environment_id = %s"
             " AND snapshot_status = 'FINISHED' AND finished_at < %s AND NOT EXISTS (SELECT 1 FROM waitpoints p"
             " JOIN run_waits w ON w.waitpoint_id = p.id JOIN runs r ON r.id = w.run_id"
             " WHERE p.run_id = runs.id AND p.kind = 'run' AND r.snapshot_status <> 'FINISHED')"
             " AND NOT EXISTS (SELECT 1 FROM run_ends e WHERE e.run_id = runs.id)"
             " AND NOT EXISTS (SELECT 1 FROM runs h WHERE h.hook_of = runs.id AND h.snapshot_status <> 'FINISHED')"
-            " ORDER BY id LIMIT %s) RETURNING id, payload, payload_type, output, output_type),"
+            " ORDER BY id LIMIT %s)) RETURNING id, payload, payload_type, output, output_type),"
             " history AS (DELETE FROM snapshots s USING gone WHERE s.run_id = gone.id),"
             " lines AS (DELETE FROM run_logs l USING gone WHERE l.run_id = gone.id),"
             " waits AS (DELETE FROM run_waits w USING gone WHERE w.run_id = gone.id),"

@@ -179,9 +179,9 @@ class Schedules:
     def let_go(self, now: datetime, limit: int) -> None:
         """Schedules that are held back though no run of theirs is left are due now."""
         self._database.rows(
-            "UPDATE schedules SET due_at = %s WHERE id IN (SELECT id FROM schedules s WHERE held AND due_at > %s"
+            "UPDATE schedules SET due_at = %s WHERE id = ANY(ARRAY(SELECT id FROM schedules s WHERE held AND due_at > %s"
             " AND NOT EXISTS (SELECT FROM runs r WHERE r.schedule_id = s.id AND r.snapshot_status <> 'FINISHED'"
-            "   AND r.source = 'schedule') LIMIT %s FOR UPDATE SKIP LOCKED)",
+            "   AND r.source = 'schedule') LIMIT %s FOR UPDATE SKIP LOCKED))",
             now,
             now,
             limit,

@@ -49,8 +49,8 @@ class SpentTokens:
     def forget_over(self, now: datetime, limit: int) -> int:
         """Deletes tokens that have ended, which work no more anyway."""
         rows = self._database.rows(
-            "DELETE FROM spent_tokens WHERE hash IN"
-            " (SELECT hash FROM spent_tokens WHERE expires_at < %s ORDER BY expires_at LIMIT %s) RETURNING hash",
+            "DELETE FROM spent_tokens WHERE hash = ANY(ARRAY("
+            "SELECT hash FROM spent_tokens WHERE expires_at < %s ORDER BY expires_at LIMIT %s)) RETURNING hash",
             now,
             limit,
         )

@@ -171,14 +171,14 @@ class Waits:
         that was to hold for good holds as long as runs are kept.
         """
         rows = self._database.rows(
-            "WITH gone AS (DELETE FROM waitpoints WHERE id IN (SELECT p.id FROM waitpoints p"
+            "WITH gone AS (DELETE FROM waitpoints WHERE id = ANY(ARRAY(SELECT p.id FROM waitpoints p"
             " WHERE p.environment_id = %s AND p.kind <> 'run' AND p.created_at < %s"
             " AND CASE WHEN p.status = 'COMPLETED' THEN p.completed_at < %s"
             "   ELSE p.kind = 'date' OR p.due_at IS NULL END"
             " AND (p.idempotency_key IS NULL OR p.idempotency_expires_at <= %s"
             "   OR p.idempotency_expires_at IS NULL AND p.status = 'COMPLETED')"
             " AND NOT EXISTS (SELECT 1 FROM run_waits w WHERE w.waitpoint_id = p.id)"
-            " ORDER BY p.created_at LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id) SELECT count(*) AS n FROM gone",
+            " ORDER BY p.created_at LIMIT %s FOR UPDATE SKIP LOCKED)) RETURNING id) SELECT count(*) AS n FROM gone",
             environment_id,
             before,
             before,

@@ -167,8 +167,8 @@ class Webhooks:
         Ends that were stored in the same moment may have written some more: who was deleted is kept in mind until `before`.
         """
         rows = self._database.rows(
-            "DELETE FROM webhook_deliveries WHERE id IN (SELECT d.id FROM gone_webhooks g"
-            " JOIN webhook_deliveries d ON d.webhook_id = g.id LIMIT %s) RETURNING id",
+            "DELETE FROM webhook_deliveries WHERE id = ANY(ARRAY(SELECT d.id FROM gone_webhooks g"
+            " JOIN webhook_deliveries d ON d.webhook_id = g.id LIMIT %s)) RETURNING id",
             limit,
         )
         if len(rows) < limit:
@@ -234,9 +234,9 @@ class Webhooks:
         """What waits for its next attempt is due now, as if it were the first; outside a transaction, in portions."""
         while True:
             rows = self._database.rows(
-                "UPDATE webhook_deliveries SET due_at = %s, tries = 0 WHERE id IN (SELECT id FROM webhook_deliveries"
-                " WHERE webhook_id = %s AND status = 'PENDING' AND due_at > %s"
-                " AND (taken_until IS NULL OR taken_until <= %s) LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id",
+                "UPDATE webhook_deliveries SET due_at = %s, tries = 0 WHERE id = ANY(ARRAY("
+                "SELECT id FROM webhook_deliveries WHERE webhook_id = %s AND status = 'PENDING' AND due_at > %s"
+                " AND (taken_until IS NULL OR taken_until <= %s) LIMIT %s FOR UPDATE SKIP LOCKED)) RETURNING id",
                 now,
                 webhook.id,
                 now,
@@ -308,9 +308,9 @@ class Webhooks:
         """Messages whose time is over, as those of disabled webhooks, are not sent any more; how many."""
         rows = self._database.rows(
             "UPDATE webhook_deliveries SET status = 'FAILED', taken_until = NULL,"
-            " error = coalesce(error, 'it was not sent in time') WHERE id IN (SELECT id FROM webhook_deliveries"
+            " error = coalesce(error, 'it was not sent in time') WHERE id = ANY(ARRAY(SELECT id FROM webhook_deliveries"
             " WHERE status = 'PENDING' AND give_up_at <= %s AND (taken_until IS NULL OR taken_until <= %s) LIMIT %s"
-            " FOR UPDATE SKIP LOCKED) RETURNING id",
+            " FOR UPDATE SKIP LOCKED)) RETURNING id",
             now,
             now,
             limit,

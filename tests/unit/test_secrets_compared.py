@@ -5,13 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-import sojourn
+from tests.support.sources import sources
 
-ROOT = Path(sojourn.__file__).parent
 _SECRET = re.compile(
     r"secret|token|signature|signed|_sign\b|hmac|digest|password|passphrase|credential|hashed|whsec", re.IGNORECASE
 )
@@ -61,8 +59,7 @@ def test_others_are_not(source: str) -> None:
 
 def test_b16_no_secret_is_compared_by_equality() -> None:
     found = {}
-    for top in ROOT.iterdir():
-        for path in top.resolve().rglob("*.py") if top.is_dir() else [top] if top.suffix == ".py" else []:
-            found |= dict.fromkeys(compared(path.read_text()), path.name)
+    for path in sources():
+        found |= dict.fromkeys(compared(path.read_text()), path.name)
     assert {each: name for each, name in found.items() if each not in HARMLESS} == {}
     assert set(HARMLESS) <= set(found), "what is not there any more goes from the list"

@@ -189,6 +189,23 @@ def test_giving_up_goes_on_while_there_is_more(
     assert [post.look()["given_up"] for _ in range(3)] == [2, 1, 0]
 
 
+def test_no_more_is_given_up_at_once_than_asked_however_it_is_planned(
+    platform: Platform, tenant: Tenant, receiver: Receiver
+) -> None:
+    """A plan that looks for what is to be given up anew for each message would find others each time."""
+    create(tenant, receiver.url)
+    for _ in range(3):
+        cancelled(tenant)
+    late = platform.clock() + timedelta(days=3, minutes=1)
+    for _ in range(2):
+        with platform.database.transaction():
+            for plan in ("hashagg", "sort", "material", "hashjoin", "mergejoin", "indexscan", "bitmapscan"):
+                platform.database.rows(f"SELECT set_config('enable_{plan}', 'off', true)")
+            given_up = platform.stored_webhooks.give_up(late, 2)
+        left = platform.database.rows("SELECT count(*) AS n FROM webhook_deliveries WHERE status = 'PENDING'")
+        assert (given_up, left[0]["n"]) in {(2, 1), (1, 0)}
+
+
 def test_messages_of_a_deleted_webhook_go_bit_by_bit(platform: Platform, tenant: Tenant, receiver: Receiver) -> None:
     def left(of: dict[str, Any]) -> int:
         rows = platform.database.rows("SELECT count(*) AS n FROM webhook_deliveries WHERE webhook_id = %s", of["id"])
