@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sojourn.cli import batch_files, runs
+from sojourn.cli import batch_files, run_pages
 from sojourn.cli.main import main
 from sojourn.control_plane.store import run_lists, run_streams
 from sojourn.control_plane.wiring import Platform
@@ -88,7 +88,7 @@ def test_a_list_is_filled_where_runs_that_fit_are_rare(
     first = json.loads(invoke("runs", "list", *words, "--limit", "4"))
     rest = json.loads(invoke("runs", "list", *words, "--after", first["pagination"]["next"]))
     assert len(first["data"]) == 4 and {run["id"] for run in (*first["data"], *rest["data"])} == found
-    monkeypatch.setattr(runs, "_PAGES", 2)
+    monkeypatch.setattr(run_pages, "MOST", 2)
     asked, listed = 0, {"data": [], "pagination": {"next": None}}
     while "next" in listed["pagination"]:
         after = listed["pagination"]["next"]
