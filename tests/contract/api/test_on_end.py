@@ -23,7 +23,7 @@ from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.teller import Teller
 from sojourn.sdk.protocol import MAX_INLINE_BYTES
 from tests.contract.api.conftest import Tenant, deployment, executor
-from tests.contract.api.test_worker import ask, completed, drain
+from tests.contract.api.worker_calls import ask, completed, drain
 
 
 @pytest.fixture

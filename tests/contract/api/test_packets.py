@@ -27,22 +27,10 @@ from sojourn.sdk.run import Runs
 from tests.contract.api.conftest import Tenant, executor
 from tests.contract.api.test_pruning import pruned
 from tests.contract.api.test_waits import begun, child, stands, wait
-from tests.contract.api.test_worker import ask, completed, drain, held
+from tests.contract.api.worker_calls import ask, completed, held
 
 LARGE = "x" * (MAX_INLINE_BYTES + 10)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello", "child"])["id"])
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
 
 
 @pytest.fixture

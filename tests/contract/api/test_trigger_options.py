@@ -16,19 +16,7 @@ from sojourn.control_plane.api.models.runs import RunReply
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment, executor
-from tests.contract.api.test_worker import ask, completed, drain
-
-
-@pytest.fixture
-def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello"])["id"])
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+from tests.contract.api.worker_calls import ask, completed, drain
 
 
 @pytest.fixture
