@@ -20,7 +20,7 @@ _V4 = st.ip_addresses(v=4) | st.sampled_from(
 )  # fmt: skip
 
 
-def _number(base: str, inner: IPv4Address, shift: int = 0) -> IPv6Address:
+def _number(base: str, inner: IPv4Address | IPv6Address, shift: int = 0) -> IPv6Address:
     return IPv6Address(int(IPv6Address(base)) | int(inner) << shift)
 
 

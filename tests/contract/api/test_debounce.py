@@ -91,10 +91,11 @@ def test_leading_keeps_what_the_first_trigger_said(tenant: Tenant, version: str,
 
 
 def test_trailing_takes_what_the_last_trigger_says(platform: Platform, tenant: Tenant, version: str, key: str) -> None:
+    given: dict[str, Any]
     given = {"tags": ["a"], "metadata": {"n": 1}, "machine": "micro", "maxAttempts": 2, "maxDuration": 10, "priority": 3}
     first = trigger(tenant, key, 1, debounce={"mode": "trailing"}, **given)
-    last = {"tags": ["b"], "metadata": {"n": 2}, "machine": "small-2x", "maxAttempts": 5, "maxDuration": 20, "priority": 9}
-    trigger(tenant, key, [2], debounce={"mode": "trailing"}, **last)
+    given = {"tags": ["b"], "metadata": {"n": 2}, "machine": "small-2x", "maxAttempts": 5, "maxDuration": 20, "priority": 9}
+    trigger(tenant, key, [2], debounce={"mode": "trailing"}, **given)
     run = found(platform, tenant, first["id"])
     assert (run.payload, run.tags, run.metadata, run.machine) == ("[2]", ["b"], '{"n":2}', "small-2x")
     assert (run.max_attempts, run.max_duration, run.priority_ms) == (5, 20, 3_000)

@@ -249,7 +249,7 @@ def test_a_hook_that_fails_is_tried_as_hooks_are(platform: Platform, tenant: Ten
     assert attempts == endings.MAX_ATTEMPTS
     shown = timeline(tenant, run)["hook"]
     assert (shown["status"], shown["attempts"], shown["error"]["message"]) == ("FAILED", attempts, "no good")
-    assert platform.runs.any(run).status == "EXPIRED"  # type: ignore[union-attr]
+    assert platform.runs.any(run).status == "EXPIRED"
 
 
 # --- where it is seen

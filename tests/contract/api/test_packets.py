@@ -599,7 +599,7 @@ def test_triggers_that_are_answered_with_a_run_that_is_there_write_nothing(
 
 
 def test_the_payload_that_a_later_trigger_replaced_is_removed(platform: Platform, tenant: Tenant, version: str) -> None:
-    options = {"debounce": {"key": secrets.token_hex(6), "delay": "60s", "mode": "trailing"}}
+    options: dict[str, Any] = {"debounce": {"key": secrets.token_hex(6), "delay": "60s", "mode": "trailing"}}
     run = tenant.trigger(payload=LARGE, **options)
     first = platform.runs.find(tenant.environment, run)
     assert tenant.trigger(payload=LARGE + "2", **options) == run

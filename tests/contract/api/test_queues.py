@@ -131,6 +131,7 @@ def test_queues_come_in_pages_by_their_names(stranger: Tenant) -> None:
 def test_other_environments_queues_are_not_there(tenant: Tenant, sibling: Tenant, stranger: Tenant, queue: str) -> None:
     tenant.trigger(queue={"name": queue})
     found = find(tenant, queue)
+    bodies: dict[str, dict[str, Any]]
     bodies = {"pause": {"action": "pause"}, "concurrency/override": {"concurrencyLimit": 1}, "concurrency/reset": {}}
     for other in (sibling, stranger):
         for name, kind in ((found["id"], "id"), (queue, "custom"), (queue, "task")):

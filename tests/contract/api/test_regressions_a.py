@@ -95,7 +95,7 @@ def test_a2_a_crash_at_any_step_leaves_no_slot_and_no_run_behind(crew: Crew, poi
         if point == "attempt.after_settle":
             assert given(crew.ask("executor_1")) == run
         faults.switch_on(f"{point}=raise:1")
-        more = {"completed": crew.done(run, "executor_1")} if point == "attempt.after_settle" else {}
+        more: dict[str, Any] = {"completed": crew.done(run, "executor_1")} if point == "attempt.after_settle" else {}
         with pytest.raises(InjectedFault):
             crew.ask("executor_1", **more)
     faults.switch_on("")

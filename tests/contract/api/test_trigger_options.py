@@ -328,7 +328,7 @@ def cached(tenant: Tenant, key: str, task: str = "hello", **options: Any) -> tup
 
 @pytest.mark.parametrize("scope", ["run", "attempt", "global"])
 def test_idempotencyKeyOptions_are_shown_back(tenant: Tenant, worker: testing.TestClient, key: str, scope: str) -> None:
-    given = {"idempotencyKeyOptions": {"key": f"order {key}", "scope": scope}}
+    given: dict[str, Any] = {"idempotencyKeyOptions": {"key": f"order {key}", "scope": scope}}
     run, _ = cached(tenant, key, **given)
     assert shown(tenant, run)["idempotencyKey"] == f"order {key}"
     told = ask(worker, wait=0, served=0)["work"]

@@ -59,7 +59,7 @@ def test_a_route_that_says_nothing_is_for_those_that_may_do_everything(
     scopes: tuple[str, ...] | None, comes_in: bool
 ) -> None:
     route = replace(next(route for route in ROUTES if route.action == "runs.page"), needs=None)
-    guard = Guard(CallBuckets(Redis()), None, None, PublicTokens(None, None), lambda *_: None)  # type: ignore[arg-type]
+    guard = Guard(CallBuckets(Redis()), None, None, PublicTokens(None, None), lambda *_: None)
     call = Call(ENVIRONMENT, NOW, None, None, {}, Visitor(ENVIRONMENT, scopes))
     with nullcontext() if comes_in else pytest.raises(Problem, match="Unauthorized"):
         guard.check(route, call, {}, body=False)

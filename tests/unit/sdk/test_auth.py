@@ -142,7 +142,7 @@ def test_a_token_holds_for_a_coroutine_and_in_its_threads() -> None:
             return clients.default() is client, await asyncio.to_thread(clients.default) is client
 
     async def both() -> list[tuple[bool, bool]]:
-        return await asyncio.gather(one("a"), one("b"))
+        return list(await asyncio.gather(one("a"), one("b")))
 
     assert asyncio.run(both()) == [(True, True)] * 2
 

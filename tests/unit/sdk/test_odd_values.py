@@ -170,8 +170,8 @@ def test_the_error_names_the_field_and_nothing_is_sent() -> None:
         (lambda: Queues(client).set_rate("q", 1, "1s", burst=float("nan")), "burst"),  # type: ignore[arg-type]
         (lambda: Runs(client).list(version=5), "version"),  # type: ignore[arg-type]
         (lambda: Runs(client).list(created_from=5), "created_from"),  # type: ignore[arg-type]
-        (lambda: Runs(client).retrieve(None), "None"),  # type: ignore[arg-type]
-        (lambda: Queues(client).pause(None), "None"),  # type: ignore[arg-type]
+        (lambda: Runs(client).retrieve(None), "None"),
+        (lambda: Queues(client).pause(None), "None"),
     ):
         with pytest.raises(ConfigurationError, match=named):
             call()
