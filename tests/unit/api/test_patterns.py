@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sojourn.control_plane.api import patterns
 from sojourn.control_plane.api.filter_values import values
 from sojourn.control_plane.api.models.texts import task_name
-from sojourn.control_plane.api.present.statuses import STATUS_WORDS, status_of
+from sojourn.control_plane.api.present import statuses as present
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import addresses, cron, duration, ids, scopes, timetable
 from sojourn.control_plane.engine.errors import WebhookInvalid
@@ -25,12 +25,12 @@ NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 
 def _statuses(text: str) -> None:
-    if any(status_of(word) is None for word in values(text, "status")) or not text:
+    if any(present.status_of(word) is None for word in values(text, "status")) or not text:
         raise ValueError
 
 
 def _one_status(texts: list[str]) -> None:
-    if any(status_of(word) is None for word in values(texts, "status")):
+    if any(present.status_of(word) is None for word in values(texts, "status")):
         raise ValueError
 
 
@@ -52,12 +52,12 @@ READERS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "cron": (cron.parse, patterns.CRON),
     "scope": (_known(scopes.is_scope), patterns.SCOPE),
     "known scope": (_known(scopes.is_known), patterns.KNOWN_SCOPE),
-    "one status": (lambda text: _one_status([text, "QUEUED"]), patterns.one_listed(STATUS_WORDS)),
+    "one status": (lambda text: _one_status([text, "QUEUED"]), patterns.one_listed(present.STATUS_WORDS)),
     "task": (task_name, patterns.TASK),
     "run": (_known(lambda text: ids.is_id(text, "run")), patterns.RUN_ID),
     "url": (lambda text: check_url(text, addresses.read("public,private")), patterns.URL),
     "base 64": (lambda text: b64decode(text, validate=True), patterns.BASE64),
-    "statuses": (_statuses, patterns.listed(STATUS_WORDS)),
+    "statuses": (_statuses, patterns.listed(present.STATUS_WORDS)),
 }
 _DATES = st.tuples(
     st.sampled_from(
