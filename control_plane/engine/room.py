@@ -1,7 +1,7 @@
 """Whether there is room for more runs: what an organization's queue has, and what its batches were promised.
 
-A guard against floods, as of a moment ago: what is triggered in the same moment is not counted. To be exact, all triggers of an
-organization would have to wait for each other.
+A guard against floods, as of a moment ago: what is triggered in the same moment is not counted. To be exact, all triggers
+of an organization would have to wait for each other.
 """
 
 from __future__ import annotations
