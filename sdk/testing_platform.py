@@ -350,7 +350,7 @@ class Platform:
         held = self._held.get(run_id)
         task_id = held.task.id if held is not None else self._find(run_id).task
         options = {name: value for name, value in self.options[run_id].items() if name not in _NOT_REPLAYED}
-        return self._start(task_id, self._payloads[run_id], options | changes, is_replay=True)
+        return self._start(task_id, self._payloads[run_id], {**options, **changes}, is_replay=True)
 
     def _page(self, _: Request, query: Mapping[str, Any]) -> dict[str, Any]:
         found = self._found(query)

@@ -85,7 +85,7 @@ def test_a_scope_that_grants_nothing_is_refused_before_anything_is_sent() -> Non
     for scopes in (["read:runs", "read:run:run_1"], {"read": {"run": "run_1"}}, ["manage:webhooks"], ["read:runs", 7]):
         with pytest.raises(ConfigurationError, match="is no scope"):
             Auth(script.client()).create_public_token(scopes=scopes)  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="'read:run:run_1' is no scope: .* one of runs, tasks, .*webhooks"):
+    with pytest.raises(ConfigurationError, match=r"'read:run:run_1' is no scope: .* one of runs, tasks, .*webhooks"):
         Keys(script.client()).create("app", scopes=["read:run:run_1"])
     assert not script.sent
     Keys(script.client()).create("app", scopes=["manage:webhooks"])
