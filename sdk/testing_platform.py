@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk import testing_checks, testing_runs
 from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ConfigurationError

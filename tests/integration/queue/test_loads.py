@@ -11,8 +11,8 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sojourn.control_plane.domain.due_runs import Entry
 from sojourn.control_plane.domain.fair_limits import Limits, QueueLimits
-from sojourn.control_plane.domain.fairness import Entry
 from sojourn.control_plane.queue import fair_queue, keys
 from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
 from sojourn.control_plane.queue.loads import Load, Loads
