@@ -128,17 +128,17 @@ def test_a_process_looks_once_in_a_while_and_one_of_its_triggers_alone() -> None
         def size(self, organization: str) -> int:
             looks.append(organization)
             if len(looks) == 2:
-                assert not room.is_full("org")
+                assert not made.is_full("org")
             return 3
 
         def missing(self, organization: str) -> int:
             return 4
 
     counted: Any = Counted()
-    room = Room(counted, counted, 8, patience=0.25, monotonic=lambda: now[0])
-    assert [room.is_full("org") for _ in range(100)] == [False] * 100 and looks == ["org"]
+    made = Room(counted, counted, 8, patience=0.25, monotonic=lambda: now[0])
+    assert [made.is_full("org") for _ in range(100)] == [False] * 100 and looks == ["org"]
     now[0] = 0.25
-    assert not room.is_full("org") and len(looks) == 2
-    room.promise("org", 1)
-    assert room.is_full("org") and len(looks) == 2
-    assert not room.is_full("another") and looks[-1] == "another"
+    assert not made.is_full("org") and len(looks) == 2
+    made.promise("org", 1)
+    assert made.is_full("org") and len(looks) == 2
+    assert not made.is_full("another") and looks[-1] == "another"

@@ -92,8 +92,10 @@ def test_the_form_of_a_scope() -> None:
 
 
 def test_what_existing_clients_write_is_taken() -> None:
-    theirs = ("runs", "tasks", "tags", "batch", "queues", "deployments", "envvars", "apiKeys", "branches", "sessions")
-    theirs += ("waitpoints", "inputStreams", "query", "environments", "project", "all")
+    theirs = [
+        "runs", "tasks", "tags", "batch", "queues", "deployments", "envvars", "apiKeys", "branches", "sessions",
+        "waitpoints", "inputStreams", "query", "environments", "project", "all",
+    ]  # fmt: skip
     written = ["admin", *(f"{action}:{type_}" for action in ("read", "write", "manage", "*") for type_ in theirs)]
     for text in (*written, "trigger:tasks", "batchTrigger:tasks", "trigger:all"):
         for public in (False, True):
