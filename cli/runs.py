@@ -185,12 +185,17 @@ def _add_single(runs: click.Group) -> None:
     @click.option("--follow", is_flag=True, help="Go on until the run is over.")
     @environment_options
     def logs(run: str, follow: bool, environment: str, data_dir: str | None, as_json: bool) -> None:
-        """A run's log."""
+        """A run's log, and the error that it ended with."""
         client = profile.client(environment, data_dir)
         if follow:
             _follow(client, run, as_json)
         else:
             _print_lines(client, run, None, as_json)
+        found = client.retrieve(run)
+        if not as_json:
+            run_shown.show_error(found)
+        elif (line := run_shown.error_line(found)) is not None:
+            click.echo(json.dumps(line))
 
 
 def _add_ending(runs: click.Group) -> None:
