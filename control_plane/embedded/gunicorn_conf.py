@@ -40,12 +40,16 @@ def _allow_descriptors(count: int) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """When the worker is told to leave, its long polls are answered first; nobody waits for them to run out."""
+    """When the worker is told to leave, its long polls are answered first; nobody waits for them to run out.
+
+    It also leaves when gunicorn's main process was killed.
+    """
     import gevent
 
     def watch() -> None:
-        while worker.alive:
+        while worker.alive and not worker.is_orphan:
             gevent.sleep(0.1)
+        worker.alive = False
         worker.wsgi.interrupt()
 
     gevent.spawn(watch)

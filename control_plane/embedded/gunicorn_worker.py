@@ -1,7 +1,10 @@
-"""Gunicorn's gevent worker, whose patience with a client ends.
+"""Gunicorn's gevent worker, whose patience with a client ends, and which answers what it has begun.
 
 Gunicorn waits for the head of a request for as long as it keeps a silent connection, for a body and for who takes no
 answer without end. A connection that trickles costs its client nothing, and a worker has a number of them.
+
+Gunicorn's own worker exits on the spot when the main process was killed. A run that it has just handed to an executor's
+poll would be lost until the queue's lease on it is over, and a trigger that is stored would have no answer.
 """
 
 from __future__ import annotations
@@ -93,6 +96,15 @@ class Connection(socket.socket):
 
 class Worker(GeventWorker):
     """Serves connections that have a deadline for everything their clients do."""
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether gunicorn's main process is gone."""
+        return bool(self.ppid != os.getppid())
+
+    def notify(self) -> None:
+        """Shows that it lives. As an orphan it leaves in the order of one that is told to (see `post_worker_init`)."""
+        super(GeventWorker, self).notify()
 
     def timeout_ctx(self) -> Timeout:
         """Gunicorn's one deadline, for silence and head together: later than both of ours."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,8 +14,10 @@ from contextlib import closing
 import pytest
 
 from sojourn.control_plane.api.routes import ROUTES
+from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant
+from tests.support.stack import until
 from tests.support.web_server import serve
 
 TRIGGER = "/api/v1/tasks/served/trigger"
@@ -121,3 +125,18 @@ def test_a_large_body_is_refused_and_the_connection_goes_on(port: int, tenant: T
 def test_an_address_that_names_no_task(port: int, tenant: Tenant, task: str) -> None:
     path = f"/api/v1/tasks/{task}/trigger"
     assert exchange(port, tenant, path, "Content-Length: 2\r\n", b"{}")[0] == 400
+
+
+def test_workers_whose_main_process_was_killed_answer_what_they_have_begun(
+    platform: Platform, tenant: Tenant, version: str
+) -> None:
+    """An executor's poll that was cut off instead might have been handed a run a moment before."""
+    identity = ExecutorIdentity("executor_polling", tenant.organization, tenant.environment, version, "small-1x", "default")
+    headers = {"Authorization": f"Bearer {platform.credentials.for_executor(identity)}", "Content-Type": "application/json"}
+    with serve(platform.config) as server, closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as poll:
+        poll.request("POST", "/worker/v1/next", json.dumps({"request": "r", "wait": 50}), headers)
+        until(lambda: "executor_polling" in platform.queue.idle_executors(tenant.organization), 20, "it waits for a run")
+        os.kill(server.pid, signal.SIGKILL)
+        answer = poll.getresponse()
+        assert (answer.status, "work" in json.loads(answer.read())) == (200, False)
+        assert "executor_polling" not in platform.queue.idle_executors(tenant.organization)
