@@ -19,7 +19,7 @@ TIMES = {
     "SOJOURN_LEASE_SECONDS": "60",
     "SOJOURN_SWEEP_SECONDS": "10",
     "SOJOURN_HEARTBEAT_SECONDS": "10",
-    "SOJOURN_DISPATCH_SECONDS": "10",
+    "SOJOURN_DISPATCH_SECONDS": "9",
 }
 #: A statement and its parameters to rows.
 Ask = Callable[..., list[tuple[Any, ...]]]

@@ -10,6 +10,8 @@ from sojourn.cli import output, profile
 from sojourn.cli.environment import environment_options
 from sojourn.cli.numbers import Finite
 from sojourn.cli.output import USAGE, fail
+from sojourn.sdk.client import Client
+from sojourn.sdk.errors import ApiError
 from sojourn.sdk.queues import address
 
 
@@ -93,10 +95,20 @@ def _add_limit(queues: click.Group) -> None:
             fail("give one of a limit, --percent and --reset", USAGE)
         client, named = profile.client(environment, data_dir), address(queue)
         if reset:
-            _show(client.reset_queue_limit(*named, key), as_json)
+            _show(_without_limit(client, *named, key), as_json)
         else:
             given = {"percent": percent} if limit is None else {"concurrencyLimit": limit}
             _show(client.override_queue_limit(*named, {**given, **_of_key(key)}), as_json)
+
+
+def _without_limit(client: Client, name: str, kind: str, key: str | None) -> dict[str, Any]:
+    """The queue as code has it, also where nobody had said otherwise."""
+    try:
+        return client.reset_queue_limit(name, kind, key)
+    except ApiError as error:
+        if error.code != "QUEUE_NOT_OVERRIDDEN":
+            raise
+        return client.retrieve_queue(name, kind)
 
 
 def _add_rate(queues: click.Group) -> None:

@@ -17,6 +17,8 @@ from sojourn.sdk.run import Runs
 _NS_PER_MS = 1_000_000
 #: The level of a span that is no log line.
 _NO_LINE = "TRACE"
+#: What is said of runs without an output that have not just failed.
+_ENDED = {"CANCELED": "was cancelled", "EXPIRED": "has expired", "TIMED_OUT": "has timed out"}
 #: Seconds that one call waits for a result.
 _POLL = 30
 
@@ -73,13 +75,14 @@ def _add_result(runs: click.Group) -> None:
             fail(f"{run} is not over: wait for it with --wait", FAILED)
         told = task_result(found, "the run")
         if as_json:
-            output.show_json(found)
+            output.show_json({**found, "output": told.output} if told.ok else found)
         elif told.ok:
             click.echo(shown(told.output))
         if not told.ok:
             error = told.error or {}
             words = [error.get(name) for name in ("code", "name", "message", "raw")]
-            fail(f"{run} has failed: {' '.join(str(word) for word in words if word)}", FAILED)
+            ended = _ENDED.get(client.retrieve(run)["status"], "has failed")
+            fail(f"{run} {ended}: {' '.join(str(word) for word in words if word)}", FAILED)
 
 
 def _add_changes(runs: click.Group) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -26,11 +27,19 @@ def conclude(run: dict[str, Any], as_json: bool) -> int:
 def show_outcome(run: dict[str, Any]) -> None:
     """Its status, and its output or its error with the traceback."""
     attempts = "1 attempt" if run["attemptCount"] == 1 else f"{run['attemptCount']} attempts"
-    took = output.duration(run["durationMs"])
+    took = took_of(run, datetime.now(UTC))
     click.echo(clean(f"{run['taskIdentifier']} {run['id']}: {run['status']}, {attempts}, {took}"))
     if "output" in run:
         _show_value("output", run["output"])
     show_error(run)
+
+
+def took_of(run: dict[str, Any], now: datetime) -> str:
+    """How long it has computed; of one that executes, and has not told yet, how long ago it was started."""
+    if run["isExecuting"] and "startedAt" in run and not run["durationMs"]:
+        since = now - datetime.fromisoformat(run["startedAt"])
+        return f"{output.duration(max(since / timedelta(milliseconds=1), 0))} so far"
+    return output.duration(run["durationMs"])
 
 
 def show_error(run: dict[str, Any]) -> None:

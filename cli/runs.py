@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,9 @@ def _add_list(runs: click.Group) -> None:
         if as_json:
             output.show_json(page)
             return
+        now = datetime.now(UTC)
         rows = [
-            (r["status"], r["taskIdentifier"], r["id"], output.duration(r["durationMs"]), output.second(r["createdAt"]))
+            (r["status"], r["taskIdentifier"], r["id"], run_shown.took_of(r, now), output.second(r["createdAt"]))
             for r in page["data"]
         ]
         output.table(

@@ -13,6 +13,8 @@ import click
 
 from sojourn.cli import output, profile, server
 from sojourn.cli.output import FAILED, OK, USAGE, fail
+from sojourn.sdk.client import Client
+from sojourn.sdk.errors import SojournError
 
 _STOP_SECONDS = 60
 
@@ -128,7 +130,21 @@ def _welcome(found: dict[str, Any], detached: bool) -> None:
         click.echo(f"Nomad      {found['nomad']['address']} (namespace {found['nomad']['namespace']})")
     for slug, environment in found["environments"].items():
         click.echo(f"{slug:<10} {environment['secret_key']}")
-    click.echo("\nNext: sojourn deploy DIR --env dev" + ("" if detached else "      (Ctrl-C stops everything)"))
+    advice = ["Next: sojourn deploy DIR --env dev"] if _has_no_code(found) else []
+    advice += [] if detached else ["(Ctrl-C stops everything)"]
+    if advice:
+        click.echo("\n" + "      ".join(advice))
+
+
+def _has_no_code(found: dict[str, Any]) -> bool:
+    """Whether nothing was ever deployed to it, as far as can be told now."""
+    try:
+        return not any(
+            Client(found["api_url"], each["secret_key"], source="cli").list_deployments({"page[size]": 1})["data"]
+            for each in found["environments"].values()
+        )
+    except SojournError:
+        return True
 
 
 def _state(pid: int) -> str:

@@ -200,7 +200,8 @@ SETTINGS: tuple[Setting, ...] = (
         "public,private",
         "Where messages to webhooks may go. Link-local addresses, where clouds have metadata, are named as networks alone.",
     ),
-    _setting("dispatch_seconds", number(0.5, 600), 10.0, "How long a run may be out of the queue and not claimed."),
+    # Less than between two sweeps: with as much, one that was lost, given back and lost again would be missed by a sweep.
+    _setting("dispatch_seconds", number(0.5, 600), 9.0, "How long a run may be out of the queue and not claimed."),
     _setting("placement_seconds", number(1, 3600), 60.0, "How long a placed executor may take to show up."),
     _setting("idle_timeout_seconds", number(0, 86400), 60.0, "How long an executor without a run stays warm."),
     _setting("quantum_runs", whole(1, 100000), 20, "Runs an executor serves before it may have to give way."),

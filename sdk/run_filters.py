@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.filter_words import Words, parameter, words
+from sojourn.sdk.options import nearest
 
 #: Filters of one or several words, by their names on the wire.
 _WORDS = {
@@ -86,9 +87,9 @@ def document_of(filters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _given(filters: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    unknown = filters.keys() - RunFilters.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"there is no filter {', '.join(sorted(unknown))}")
+    for name in filters:
+        if name not in RunFilters.__annotations__:
+            raise TypeError(f"there is no filter {nearest(str(name), RunFilters.__annotations__)}")
     given = [(name, value) for name, value in filters.items() if value is not None]
     for name, value in given:
         # A filter whose value got lost on the way would mean every run there is.

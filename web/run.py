@@ -89,6 +89,7 @@ class RunPage:
             waited=found.executed_at - found.created_at if found.executed_at else None,
             steps=[_step(row, found.created_at) for row in history],
             attempts=attempts_of(history),
+            stands=_stands(found),
             checkpoints=self._checkpoints.of_run(found.id, _CHECKPOINTS),
             waits=self._waits.begun(found.id, _WAITS),
             waits_for=_waits_for(found),
@@ -117,6 +118,13 @@ class RunPage:
                 if found:
                     return environment, found
         raise Refused(404, "No such run", "It may have been removed when its time was over.")
+
+
+def _stands(run: Run) -> str:
+    """What becomes of an attempt that has not ended."""
+    if run.checkpoint_id is not None:
+        return "waits, frozen" if run.snapshot_status == SnapshotStatus.SUSPENDED else "frozen, goes on next"
+    return "waits in memory" if run.snapshot_status in _BLOCKED else "running"
 
 
 def _waits_for(run: Run) -> str | None:

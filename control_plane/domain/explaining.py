@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -119,7 +120,7 @@ def _of_queued(run: Standing, limits: Limits, line: Line | None, now: datetime) 
 def _pauses(run: Standing, limits: Limits) -> list[Cause]:
     found = []
     if _queue(run, limits).paused:
-        todo = "let it go on: `sojourn queues resume`, or the API's `resume`"
+        todo = f"let it go on: `sojourn queues resume {shlex.quote(run.queue)}`, or the API's `resume`"
         found.append(Cause(Reason.PAUSED, f"the queue {run.queue} is paused", Scope.QUEUE, todo=todo))
     if _environment(run, limits).paused:
         found.append(Cause(Reason.PAUSED, "the environment is paused", Scope.ENVIRONMENT))

@@ -81,8 +81,8 @@ TRANSITIONS: tuple[Transition, ...] = (
         S.QUEUED,
         E.DEQUEUE,
         S.PENDING_EXECUTING,
-        (R.DEQUEUED, R.WAITING),
-        "it won its slots and an executor; a frozen run shows WAITING until it goes on",
+        (R.DEQUEUED, R.WAITING),  # a frozen run shows WAITING until it goes on
+        "it won its slots and an executor",
     ),
     Transition(S.QUEUED, E.FAIL, S.FINISHED, _FAILED, "it can never run: no attempt is made"),
     Transition(S.PENDING_EXECUTING, E.START, S.EXECUTING, (R.EXECUTING,), "the executor begins an attempt"),

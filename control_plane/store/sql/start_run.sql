@@ -17,8 +17,11 @@ WITH wanted AS MATERIALIZED (
     RETURNING r.*
 ), history AS (
     INSERT INTO snapshots (run_id, seq, from_status, event, status, run_status, attempt, executor_id, warm, created_at)
-    SELECT id, snapshot, 'PENDING_EXECUTING', 'START', 'EXECUTING', 'EXECUTING', attempt, executor_id, warm_start,
-        updated_at
+    -- An attempt after one that failed here has an executor that was there, however the first one began.
+    SELECT id, snapshot, 'PENDING_EXECUTING', 'START', 'EXECUTING', 'EXECUTING', attempt, executor_id,
+        warm_start OR EXISTS (
+            SELECT 1 FROM snapshots s WHERE s.run_id = moved.id AND s.seq = moved.snapshot - 1 AND s.event = 'RETRY_NOW'
+        ), updated_at
     FROM moved
 )
 SELECT * FROM moved

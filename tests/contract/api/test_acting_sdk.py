@@ -79,7 +79,7 @@ def test_runs_are_found(client: Client) -> None:
     found = runs.list(tag=["x", "y"], is_test=True, queue="task/hello", period="1h")
     assert sorted(run.id for run in found) == sorted(made)
     assert len(list(runs.list(is_test=False, limit=5))) == 1
-    with pytest.raises(TypeError, match="no filter tags"):
+    with pytest.raises(TypeError, match="no filter 'tags': did you mean 'tag'"):
         runs.list(tags="x")  # type: ignore[call-arg]
 
 
@@ -372,5 +372,7 @@ def test_refusals_speak_of_what_is_typed(invoke: Invoke) -> None:
     scope = invoke("keys", "create", "--scope", "reed:runs", code=3)
     assert scope.startswith("sojourn: scopes.0: 'reed:runs' is no scope: that is admin") and "--help" in scope
     assert "sessions" not in scope and "Value error" not in scope
+    for reset in (["limit", "--reset"], ["rate", "--reset"]):
+        assert "task/hello" in invoke("queues", reset[0], "task/hello", reset[1]), "there is nothing to reset"
     assert "task/<task>" in invoke("queues", "get", "nowhere", code=4)
     assert "check the id, and --env" in invoke("runs", "get", "run_x", code=4)

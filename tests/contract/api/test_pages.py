@@ -269,11 +269,16 @@ def test_a_runs_page_tells_of_its_freezing(
     player.next()
     player.block(soon(platform.clock()), hold="a <b>socket</b> is open")
     waits = look(anonymous, f"/runs/{run}", cookies).text
-    assert "Waits in memory" in waits and "a &lt;b&gt;socket&lt;/b&gt; is open" in waits
+    assert (
+        "<td>waits in memory</td>" in waits
+        and "Waits in memory" in waits
+        and "a &lt;b&gt;socket&lt;/b&gt; is open" in waits
+    )
     frozen = player.stored(1_234_567)
     player.suspend(frozen)
     shown = look(anonymous, f"/runs/{run}", cookies).text
     assert "<h2>Frozen</h2>" in shown and "1.2 MB" in shown and "3.7 MB" in shown and "Waits in memory" not in shown
+    assert "<td>waits, frozen</td>" in shown
 
 
 def test_a_runs_page_tells_what_it_waits_for(

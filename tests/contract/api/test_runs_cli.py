@@ -164,8 +164,9 @@ def test_the_result_of_a_run(invoke: Invoke, client: Client, platform: Platform)
     end(platform, run, {"total": "3 €"})
     client.cancel(cancelled)
     assert json.loads(invoke("runs", "result", run)) == {"total": "3 €"}
-    assert json.loads(invoke("runs", "result", run, "--wait", "--json"))["ok"] is True
-    assert f"{cancelled} has failed: TASK_RUN_CANCELLED" in invoke("runs", "result", cancelled, "--wait", code=1)
+    told = json.loads(invoke("runs", "result", run, "--wait", "--json"))
+    assert (told["ok"], told["output"]) == (True, client.retrieve(run)["output"]) == (True, {"total": "3 €"})
+    assert f"{cancelled} was cancelled: TASK_RUN_CANCELLED" in invoke("runs", "result", cancelled, "--wait", code=1)
 
 
 def test_metadata_and_tags_of_a_run(invoke: Invoke, client: Client) -> None:

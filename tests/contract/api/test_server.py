@@ -13,6 +13,7 @@ from contextlib import closing
 
 import pytest
 
+from sojourn.cli import stack
 from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.wiring import Platform
@@ -127,13 +128,29 @@ def test_an_address_that_names_no_task(port: int, tenant: Tenant, task: str) -> 
     assert exchange(port, tenant, path, "Content-Length: 2\r\n", b"{}")[0] == 400
 
 
+def test_what_to_do_next_is_said_where_nothing_is_deployed(
+    platform: Platform, sibling: Tenant, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serve(platform.config) as server:
+        found = {"api_url": server.url, "dashboard_url": server.url, "environments": {"prod": {"secret_key": sibling.key}}}
+        stack._welcome(found, False)
+        assert "Next: sojourn deploy DIR" in capsys.readouterr().out
+        sibling.deploy(["hello"])
+        stack._welcome(found, False)
+        out = capsys.readouterr().out
+        assert "Next" not in out and "(Ctrl-C stops everything)" in out
+
+
 def test_workers_whose_main_process_was_killed_answer_what_they_have_begun(
     platform: Platform, tenant: Tenant, version: str
 ) -> None:
     """An executor's poll that was cut off instead might have been handed a run a moment before."""
     identity = ExecutorIdentity("executor_polling", tenant.organization, tenant.environment, version, "small-1x", "default")
     headers = {"Authorization": f"Bearer {platform.credentials.for_executor(identity)}", "Content-Type": "application/json"}
-    with serve(platform.config) as server, closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as poll:
+    with (
+        serve(platform.config) as server,
+        closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as poll,
+    ):
         poll.request("POST", "/worker/v1/next", json.dumps({"request": "r", "wait": 50}), headers)
         until(lambda: "executor_polling" in platform.queue.idle_executors(tenant.organization), 20, "it waits for a run")
         os.kill(server.pid, signal.SIGKILL)

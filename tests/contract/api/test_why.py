@@ -65,6 +65,7 @@ def test_pauses_of_the_queue_and_the_environment(
     run = tenant.trigger(queue=queue)
     change(tenant, queue["name"], "pause", action="pause")
     assert reasons(tenant, run) == [("PAUSED", "queue")]
+    assert f"`sojourn queues resume {queue['name']}`" in why(tenant, run)["reasons"][0]["nextStep"]
     pause = "UPDATE environments SET paused = %s WHERE id = %s"
     platform.database.rows(pause, True, tenant.environment)
     assert reasons(tenant, run) == [("PAUSED", "queue"), ("PAUSED", "environment")]

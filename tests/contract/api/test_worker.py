@@ -13,7 +13,7 @@ from sojourn.control_plane.api.models.deployments import DeploymentReply
 from sojourn.control_plane.api.models.runs import LogsReply, ResultReply, TimelineReply
 from sojourn.control_plane.engine import outcomes
 from sojourn.control_plane.wiring import Platform
-from tests.contract.api.conftest import Tenant, deployment, executor
+from tests.contract.api.conftest import Tenant, deployment, executor, next_order
 from tests.contract.api.worker_calls import ask, completed, held
 
 
@@ -104,6 +104,20 @@ def test_a_retry_in_place(tenant: Tenant, worker: testing.TestClient) -> None:
     timeline = tenant.client.simulate_get(f"/api/v1/runs/{run}/timeline").json
     TimelineReply.model_validate(timeline)
     assert [attempt["outcome"] for attempt in timeline["attempts"]] == ["RETRY_NOW", "SUCCEED"]
+
+
+def test_a_retry_in_place_after_a_cold_start_is_warm(platform: Platform, tenant: Tenant, version: str) -> None:
+    run = tenant.trigger()
+    order = next_order(platform)
+    assert order.run.id == run and order.run.executor_id
+    placed = executor(platform, tenant, version, order.run.executor_id)
+    work = ask(placed, wait=0)["work"]
+    wish = {"ok": False, "error": {"type": "STRING_ERROR", "raw": "once"}, "retry": {"delay": 0, "timestamp": 0}}
+    told = ask(placed, wait=0, served=1, completion=completed(work, wish))["completion"]
+    again = placed.simulate_post("/worker/v1/start", json=held(work) | {"snapshot": told["snapshot"]}).json["work"]
+    ask(placed, wait=None, served=2, completion=completed(again, {"ok": True, "output": "1"}))
+    timeline = tenant.client.simulate_get(f"/api/v1/runs/{run}/timeline").json
+    assert [attempt["warmStart"] for attempt in timeline["attempts"]] == [False, True]
 
 
 def test_a_run_for_which_there_is_no_room_goes_elsewhere_uncharged_and_not_for_ever(

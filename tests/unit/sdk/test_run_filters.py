@@ -43,7 +43,7 @@ def test_on_the_wire(given: RunFilters, query: dict[str, str], document: dict[st
 
 
 def test_what_is_no_filter() -> None:
-    with pytest.raises(TypeError, match="no filter tags"):
+    with pytest.raises(TypeError, match="no filter 'tags': did you mean 'tag'"):
         query_of({"tags": "a"})
     with pytest.raises(ConfigurationError, match="time zone"):
         document_of({"created_from": datetime(2026, 1, 1)})  # noqa: DTZ001
