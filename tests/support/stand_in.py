@@ -46,11 +46,11 @@ class StandIn:
         self._listen(0)
         return self._heard.count(verb)
 
-    def wait(self, verb: str, calls: int, seconds: float = 30) -> None:
+    def wait(self, verb: str, calls: int, seconds: float = 120) -> None:
         """Until it was called so often."""
         deadline = time.monotonic() + seconds
         while self.calls(verb) < calls:
-            assert time.monotonic() < deadline, f"criu was not asked to {verb}"
+            assert time.monotonic() < deadline, f"criu was not asked to: {verb}"
             self._listen(0.1)
 
     def close(self) -> None:

@@ -47,7 +47,7 @@ class Allocation:
     def leaves(self, **changes: str | None) -> tuple[int, str]:
         """Its exit code, and what it wrote."""
         process = self.start(**changes)
-        told = process.communicate(timeout=20)[1]
+        told = process.communicate(timeout=90)[1]
         return process.returncode, told
 
 
@@ -73,7 +73,7 @@ def test_an_identity_is_swapped_once_and_taken_away(server: WorkerServer, alloca
     assert server.result(server.give("hello", 2))["outcome"]["ok"]
     server.leave = "not needed"
     server.give("hello", 3)
-    assert process.wait(20) == 0
+    assert process.wait(90) == 0
     assert len(server.swaps) == 1
 
 
