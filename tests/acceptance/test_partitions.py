@@ -121,7 +121,7 @@ class Line:
 
     def tell(self, path: str, who: bytes, body: dict[str, Any]) -> dict[str, Any]:
         """What an executor would be answered, past the proxy."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.stack.port, timeout=60)
         headers = {"Authorization": f"Bearer {who.decode()}", "Content-Type": "application/json"}
         connection.request("POST", f"/worker/v1/{path}", json.dumps(body), headers)
         answer = connection.getresponse()

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -93,10 +94,10 @@ def test_a_dump_that_comes_to_nothing(stack: FrozenStack, fault: str):
 def test_a_process_that_ends_with_criu(stack: FrozenStack):
     """F40: as where criu dies while its own code runs in the process. The attempt has crashed; the next one is as good."""
     (token,) = stack.tokens(1)
-    struck = stack.criu.calls("struck")
-    with stack.before("dump", f"kill -TRAP {USER_PID}; echo struck > {stack.criu.path.parent}/calls; exec sleep 100"):
+    before = stack.criu.calls("struck")
+    with stack.before("dump", f"kill -TRAP {USER_PID}; {stack.criu.says('struck')}exec sleep 100"):
         run = stack.start("keeps-or-begins-anew", [token])
-        stack.criu.wait("struck", struck + 1)
+        stack.criu.wait("struck", before + 1)
     stack.until_frozen(run)
     stack.complete(token, "yes")
     told = stack.output(run)
@@ -156,10 +157,13 @@ def resize(stack: FrozenStack, options: str) -> None:
 def test_its_executor_is_killed_in_the_middle_of_a_dump(stack: FrozenStack, after: str):
     """F40: the attempt has crashed, its next one is as good; what criu had written in clear is gone."""
     (token,) = stack.tokens(1)
-    with stack.before("dump", f"sleep {after}") as before:
+    before = stack.criu.calls("stands")
+    with stack.before("dump", f"{stack.criu.stands}sleep {after}"):
         run = stack.start("keeps-or-begins-anew", [token])
-        stack.criu.wait("dump", before + 1)
-        stack.kill_shim(run)
+        stack.criu.wait("stands", before + 1)
+    shim = stack.shim(run)
+    stack.criu.let_go()
+    os.kill(shim, signal.SIGKILL)
     stack.until_frozen(run)
     stack.complete(token, "yes")
     told = stack.output(run)

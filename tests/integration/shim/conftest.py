@@ -29,7 +29,7 @@ class ShimProcess:
         settings = {
             "api_url": server.url, "credential": "credential", "executor": f"executor_{os.urandom(4).hex()}",
             "version_hash": content_hash, "versions_dir": str(directory / "versions"), "poll": 5, "idle_timeout": 30,
-            "heartbeat": 0.5, "lease": 6, "term_grace": 0.5, "drain_grace": 1, "cancel_grace": 20,
+            "heartbeat": 0.5, "lease": 20, "term_grace": 0.5, "drain_grace": 1, "cancel_grace": 20,
         } | more  # fmt: skip
         self.executor = str(settings["executor"])
         self.log = directory / f"{self.executor}.log"

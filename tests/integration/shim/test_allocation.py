@@ -54,7 +54,7 @@ class Allocation:
 @pytest.fixture
 def allocation(server: WorkerServer, content_hash: str, tmp_path: Path) -> Iterator[Allocation]:
     server.shim_settings = {
-        "version_hash": content_hash, "idle_timeout": 30, "poll": 5, "heartbeat": 0.5, "lease": 6,
+        "version_hash": content_hash, "idle_timeout": 30, "poll": 5, "heartbeat": 0.5, "lease": 20,
         "something_newer": True,
     }  # fmt: skip
     made = Allocation(server, tmp_path)
