@@ -30,7 +30,7 @@ def works(payload):
     if payload == "triggered":
         tasks.trigger("other", 1)
     logger.info("working")
-    time.sleep(20)
+    time.sleep(600)
 """
 
 
