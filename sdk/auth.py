@@ -76,7 +76,8 @@ class Auth:
 
     def with_token(self, token: str, api_url: str | None = None) -> AbstractContextManager[Client]:
         """Within `with auth.with_token(token):` this thread or coroutine calls the API with that token or key."""
-        from sojourn.sdk.client import Client, instead
+        from sojourn.sdk.client import Client
+        from sojourn.sdk.default_client import instead
 
         return instead(Client(api_url, token) if api_url else self._client().with_key(token))
 
@@ -88,7 +89,7 @@ class Auth:
         return self.create_public_token(scopes=scopes, expiration=expiration, one_time=not multiple_use)
 
     def _client(self) -> Client:
-        from sojourn.sdk.client import default
+        from sojourn.sdk.default_client import default
 
         return self._given or default()
 

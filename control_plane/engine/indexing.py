@@ -13,7 +13,8 @@ from datetime import datetime
 
 import redis
 
-from sojourn.control_plane.domain.fairness import RESIDENT, Entry
+from sojourn.control_plane.domain.due_runs import Entry
+from sojourn.control_plane.domain.lanes import RESIDENT
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
 from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
 from sojourn.control_plane.queue.mailbox import Mailbox

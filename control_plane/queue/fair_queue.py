@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
+from sojourn.control_plane.domain.due_runs import Entry, Taken
 from sojourn.control_plane.domain.fair_limits import Limits, Rate
-from sojourn.control_plane.domain.fairness import Entry, Taken
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.notices import Notice, Notices
 from sojourn.control_plane.queue.scripts import Scripts

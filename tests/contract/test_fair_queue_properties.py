@@ -11,8 +11,9 @@ from collections import Counter
 import pytest
 import redis
 
+from sojourn.control_plane.domain.due_runs import Entry
 from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, KeyLimits, Limits, QueueLimits, Rate
-from sojourn.control_plane.domain.fairness import Entry, FairQueueModel
+from sojourn.control_plane.domain.fairness import FairQueueModel
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.mailbox import Mailbox

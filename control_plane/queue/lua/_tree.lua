@@ -193,7 +193,7 @@ local function refresh_queue(env, queue, key, but_for)
 end
 
 -- Serves a child. However long nobody could serve it, for want of executors in its lanes, it has at most PATIENCE runs
--- (see domain/fairness.py) in advance of the others when they come. The clock follows the lowest of those that keep up.
+-- (see domain/fair_node.py) in advance of the others when they come. The clock follows the lowest of those that keep up.
 local function charge(node, child, w)
   local ring, at = P .. 'ring:' .. node, clock(node)
   local vt = math.max(tonumber(call('ZSCORE', ring, child)), at - PATIENCE / w)

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from sojourn.cli import confirming, profile
 from sojourn.cli.main import main
 from sojourn.control_plane.wiring import Platform
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk.aio import AsyncClient
 from sojourn.sdk.bulk_actions import BulkActions
 from sojourn.sdk.client import Client

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from sojourn.control_plane.domain.fairness import Taken
+from sojourn.control_plane.domain.due_runs import Taken
 from sojourn.control_plane.engine.attempts import Completed, NextAnswer, NextRequest
 from sojourn.control_plane.engine.claiming import NotNow
 from sojourn.control_plane.engine.credentials import ExecutorIdentity

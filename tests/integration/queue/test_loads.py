@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import pytest
 import redis
 
+from sojourn.control_plane.domain.due_runs import Entry
 from sojourn.control_plane.domain.fair_limits import Limits, QueueLimits
-from sojourn.control_plane.domain.fairness import Entry
 from sojourn.control_plane.queue import fair_queue, keys
 from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
 from sojourn.control_plane.queue.loads import Load, Loads

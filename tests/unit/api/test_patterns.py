@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sojourn.control_plane.api import patterns, present
+from sojourn.control_plane.api import patterns
 from sojourn.control_plane.api.filter_values import values
 from sojourn.control_plane.api.models.texts import task_name
+from sojourn.control_plane.api.present import statuses as present
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import addresses, cron, duration, ids, scopes, timetable
 from sojourn.control_plane.engine.errors import WebhookInvalid

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.scheduler.test_dispatcher import NOW, Placement, Turns
 
-from sojourn.control_plane.domain.fairness import lane_of
+from sojourn.control_plane.domain.lanes import lane_of
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, Placed
 from sojourn.scheduler.placement.clusters import Clusters

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sojourn import testing
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk.auth import Auth
 from sojourn.sdk.errors import ConfigurationError, PermissionDeniedError
 from sojourn.sdk.keys import Keys, KeyState

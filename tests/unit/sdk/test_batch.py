@@ -12,7 +12,8 @@ from sojourn import ApiError, BatchNotSealedError, BatchState, batch, task, task
 from sojourn.sdk import context as contexts
 from sojourn.sdk.auth import Auth
 from sojourn.sdk.backoff import ITEMS
-from sojourn.sdk.client import ATTEMPTS, Client
+from sojourn.sdk.caller import ATTEMPTS
+from sojourn.sdk.client import Client
 from sojourn.sdk.context import RunContext
 from sojourn.sdk.errors import ApiConnectionError, ConfigurationError, PayloadError, UnprocessableError
 from sojourn.sdk.exchange import Request, Response

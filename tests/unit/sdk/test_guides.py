@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sojourn import Schedule, ScheduledPayload, Token, TokenResult, testing, wait
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk.context import _PARTS
 from sojourn.sdk.errors import BY_STATUS
 from sojourn.sdk.hooks import NAMES
