@@ -276,7 +276,8 @@ SETTINGS: tuple[Setting, ...] = (
         "queue_size_limit",
         whole(0, 100000000),
         1000000,
-        "Runs in an organization's queue from which on no more are taken; a guard, as of a moment ago. 0: no limit.",
+        "Runs in an organization's queue, with those that its batches are to have, from which on no more are taken; a"
+        " guard, as of a moment ago. 0: no limit.",
     ),
     _setting(
         "api_rate",

@@ -101,7 +101,7 @@ def test_bulk_actions(client: Client) -> None:
     assert [each.id for each in actions.list(limit=4)][2:] == [replayed.id, over.id]
     for given in ({}, {"run_ids": ["run_1"], "tag": "x"}, {"everything": True, "tag": "x"}):
         with pytest.raises(ConfigurationError, match="which runs"):
-            runs.bulk_cancel(**given)  # type: ignore[arg-type]
+            runs.bulk_cancel(**given)
 
 
 def test_variables(client: Client, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def test_the_guide_to_batches(guide: Guide, capsys: pytest.CaptureFixture[str]) 
 def test_the_guide_to_testing(guide: Guide) -> None:
     guide.play()
     tests = [name for name in guide if name.startswith("test_")]
-    assert len(tests) == 13
+    assert len(tests) == 15
     for name in tests:
         guide[name]()
 
