@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.store.database import Database
@@ -16,6 +17,12 @@ from tests.support import postgres_server, redis_server
 from tests.support.postgres_server import Databases
 
 _PR_GET_CHILD_SUBREAPER = 37
+
+# A test's examples are the same each time, and a slow machine is no failure. `--hypothesis-profile=fresh` tries others.
+_ANY_MACHINE = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", derandomize=True, **_ANY_MACHINE)
+settings.register_profile("fresh", derandomize=False, print_blob=True, **_ANY_MACHINE)
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,9 @@ import schemathesis
 from sojourn.control_plane.api.problems import CODES
 from sojourn.control_plane.api.routes import ROUTES
 from tests.support.json_lines import one_line
+from tests.support.own_addresses import filter_case
 
-__all__ = ["one_line"]
+__all__ = ["filter_case", "one_line"]
 
 #: What the tool allows of itself: who calls, whether the thing is there, how it stands, and how often one may ask.
 ALLOWED = ("2xx", "3xx", "401", "403", "404", "409", "429", "5xx")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 #: What boto3 finds in the environment; the server does not look at it.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key-of-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-tests"}
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class S3Server:
         """A new bucket; its address as the setting takes it."""
         request = urllib.request.Request(f"{self.endpoint}/{name}", method="PUT")
         request.add_header("Authorization", "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=_PATIENCE).close()
         return f"s3://{name}/images?endpoint={self.endpoint}&region=us-east-1"
 
 

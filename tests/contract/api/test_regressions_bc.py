@@ -68,7 +68,7 @@ def at_once(count: int, work: Callable[[], object]) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
 
 
 # --- B: done twice, or by one that is late
