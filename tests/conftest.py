@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -10,6 +12,7 @@ import pytest
 import redis
 from hypothesis import HealthCheck, settings
 
+import sojourn
 from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.store.database import Database
 from tests.support import nomad_agent as nomad_support
@@ -23,6 +26,13 @@ _ANY_MACHINE = {"deadline": None, "database": None, "suppress_health_check": [He
 settings.register_profile("same", derandomize=True, **_ANY_MACHINE)
 settings.register_profile("fresh", derandomize=False, print_blob=True, **_ANY_MACHINE)
 settings.load_profile("same")
+
+
+def pytest_collection_finish() -> None:
+    """Examples are drawn from the words of the code that is loaded, too: all of it is, whichever tests come first."""
+    for module in pkgutil.walk_packages(sojourn.__path__, "sojourn."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
 
 
 @pytest.fixture(autouse=True)
