@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 
-import harness
+import harness  # type: ignore[import-not-found]  # it lies beside the peers
 
 from sojourn.sdk.client import Client as Sdk
 

@@ -9,13 +9,12 @@ import click
 
 from sojourn.cli import output, profile
 from sojourn.cli.output import USAGE, fail
+from sojourn.cli.run_pages import MOST, SIZE, pages
 from sojourn.sdk.client import Client
 from sojourn.sdk.errors import PermissionDeniedError
 from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
 from sojourn.sdk.run_filters import RunFilters, query_of
 
-#: Pages that are counted, of so many runs: nobody waits for the count of a million, or for filters that hardly meet.
-_PAGES, _PAGE = 20, 100
 _NOT_OVER = tuple(status.value for status in RunStatus if status not in FINAL_STATUSES)
 
 
@@ -47,18 +46,13 @@ def _ask(what: str) -> None:
 
 
 def _counted(client: Client, filters: RunFilters) -> str:
-    query: dict[str, Any] = {"page[size]": _PAGE, **query_of(filters)}
-    count = 0
-    for _ in range(_PAGES):
-        try:
-            page = client.list_runs(query)
-        except PermissionDeniedError:
-            return "runs (the key may not count them)"
-        count += len(page["data"])
-        after = page["pagination"].get("next")
-        if after is None:
-            return "1 run" if count == 1 else f"{count} runs"
-        query["page[after]"] = after
+    try:
+        read = list(pages(client, query_of(filters), MOST * SIZE))
+    except PermissionDeniedError:
+        return "runs (the key may not count them)"
+    count = sum(len(page["data"]) for page in read)
+    if read[-1]["pagination"].get("next") is None:
+        return "1 run" if count == 1 else f"{count} runs"
     return f"more than {count} runs" if count else "runs (how many is not known soon)"
 
 

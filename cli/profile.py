@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -115,18 +116,16 @@ def _by_token(url: str | None, token: str, project: str | None, environment: str
 
     `known`: environments that there are, for whoever has mistyped one.
     """
-    person = Client(url, token, source="cli")
-    try:
+    with closing(Client(url, token, source="cli")) as person:
         ref = project or _only_project(person)
-        told = person.request("GET", f"/api/v1/projects/{quote(ref, safe='')}/{quote(environment, safe='')}")
-    except NotFoundError:
-        there = f"there are {', '.join(known)}" if known else "correct --env or --project"
-        projects = ", ".join(each["externalRef"] for each in _projects(person))
-        raise ConfigurationError(
-            f"there is no environment {environment!r} in the project {ref}: {there}; projects are {projects}"
-        ) from None
-    finally:
-        person.close()
+        try:
+            told = person.request("GET", f"/api/v1/projects/{quote(ref, safe='')}/{quote(environment, safe='')}")
+        except NotFoundError:
+            there = f"there are {', '.join(known)}" if known else "correct --env or --project"
+            projects = ", ".join(each["externalRef"] for each in _projects(person))
+            raise ConfigurationError(
+                f"there is no environment {environment!r} in the project {ref}: {there}; projects are {projects}"
+            ) from None
     return Client(url, told["apiKey"], source="cli")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sojourn.cli import output, profile
+from sojourn.cli import output, profile, run_shown
 from sojourn.cli.environment import environment_options
 from sojourn.cli.json_text import shown
 from sojourn.cli.output import FAILED, clean, fail
@@ -48,12 +48,14 @@ def _add_spans(runs: click.Group) -> None:
     @click.argument("run")
     @environment_options
     def trace(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
-        """What happened in a run, as a tree: below each span those that are parts of it."""
-        found = profile.client(environment, data_dir).trace(run)
+        """What happened in a run, as a tree: below each span its parts; and the error that it ended with."""
+        client = profile.client(environment, data_dir)
+        found, ended = client.trace(run), client.retrieve(run)
         if as_json:
-            output.show_json(found)
-        else:
-            _show_span(found["trace"]["rootSpan"], 0)
+            output.show_json({**found, "error": ended["error"]} if "error" in ended else found)
+            return
+        _show_span(found["trace"]["rootSpan"], 0)
+        run_shown.show_error(ended)
 
 
 def _add_result(runs: click.Group) -> None:

@@ -30,10 +30,23 @@ def show_outcome(run: dict[str, Any]) -> None:
     click.echo(clean(f"{run['taskIdentifier']} {run['id']}: {run['status']}, {attempts}, {took}"))
     if "output" in run:
         _show_value("output", run["output"])
+    show_error(run)
+
+
+def show_error(run: dict[str, Any]) -> None:
+    """The error that it ended with, and where in the code that was; nothing for a run that has none."""
     if "error" in run:
         click.echo(clean(f"error: {error_of(run['error'])}"))
         for line in run["error"].get("stackTrace", "").rstrip().splitlines():
             click.echo(clean(f"  {line}"))
+
+
+def error_line(run: dict[str, Any]) -> dict[str, Any] | None:
+    """The same as a line of its log, for machines."""
+    if "error" not in run:
+        return None
+    dated = {"at": run["finishedAt"]} if "finishedAt" in run else {}
+    return {**dated, "level": "ERROR", "message": error_of(run["error"]), "error": run["error"]}
 
 
 def error_of(error: dict[str, Any]) -> str:

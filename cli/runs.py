@@ -15,6 +15,7 @@ from sojourn.cli.environment import environment_options as environment_options
 from sojourn.cli.numbers import Finite
 from sojourn.cli.output import INTERRUPTED, REFUSED, USAGE, clean, fail
 from sojourn.cli.run_filters import filter_options, filters_of
+from sojourn.cli.run_pages import pages
 from sojourn.sdk.client import Client
 from sojourn.sdk.durations import seconds
 from sojourn.sdk.errors import PermissionDeniedError
@@ -24,8 +25,6 @@ from sojourn.sdk.run_filters import query_of
 
 #: Seconds that one call waits for a result.
 _POLL = 30
-#: Pages that are read for one of a list: filters that hardly ever meet would be read down to the oldest run.
-_PAGES = 20
 
 
 def add(group: click.Group) -> None:
@@ -93,17 +92,11 @@ def _add_trigger(group: click.Group) -> None:
 
 
 def _page(client: Client, query: dict[str, Any], limit: int) -> dict[str, Any]:
-    """A page, with what it lacks out of some that follow: where runs that fit are rare, one may end before it is full."""
-    page = client.list_runs(query)
-    for _ in range(_PAGES - 1):
-        lacks, after = limit - len(page["data"]), page["pagination"].get("next")
-        if not lacks or not after:
-            break
-        following = client.list_runs({**query, "page[size]": lacks, "page[after]": after})
-        ends = {name: end for name, end in page["pagination"].items() if name != "next"}
-        ends |= {name: end for name, end in following["pagination"].items() if name == "next"}
-        page = {"data": [*page["data"], *following["data"]], "pagination": ends}
-    return page
+    """One page of so many runs, made of several where they are rare."""
+    read = list(pages(client, query, limit))
+    ends = {name: end for name, end in read[0]["pagination"].items() if name != "next"}
+    ends |= {name: end for name, end in read[-1]["pagination"].items() if name == "next"}
+    return {"data": [run for page in read for run in page["data"]], "pagination": ends}
 
 
 def _add_list(runs: click.Group) -> None:
@@ -123,7 +116,7 @@ def _add_list(runs: click.Group) -> None:
         **given: Any,
     ) -> None:
         """The newest runs."""
-        query: dict[str, Any] = {"page[size]": limit, **query_of(filters_of(given))}
+        query = query_of(filters_of(given))
         if hooks:
             query["filter[hooks]"] = "true"
         if after:
@@ -192,12 +185,17 @@ def _add_single(runs: click.Group) -> None:
     @click.option("--follow", is_flag=True, help="Go on until the run is over.")
     @environment_options
     def logs(run: str, follow: bool, environment: str, data_dir: str | None, as_json: bool) -> None:
-        """A run's log."""
+        """A run's log, and the error that it ended with."""
         client = profile.client(environment, data_dir)
         if follow:
             _follow(client, run, as_json)
         else:
             _print_lines(client, run, None, as_json)
+        found = client.retrieve(run)
+        if not as_json:
+            run_shown.show_error(found)
+        elif (line := run_shown.error_line(found)) is not None:
+            click.echo(json.dumps(line))
 
 
 def _add_ending(runs: click.Group) -> None:

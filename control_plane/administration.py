@@ -15,6 +15,7 @@ from sojourn.control_plane.engine.errors import EngineError
 from sojourn.control_plane.engine.keys import GRACE, MAX_KEYS
 from sojourn.control_plane.store.records import Environment, PersonalToken
 from sojourn.control_plane.wiring import Platform
+from sojourn.sdk import scope_words
 
 
 def keys(platform: Platform, arguments: Sequence[str]) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def _show(platform: Platform, environment: Environment, given: argparse.Namespac
 def _create(platform: Platform, environment: Environment, given: argparse.Namespace, now: datetime) -> dict[str, Any]:
     unknown = [scope for scope in given.scope or () if not scopes.is_known(scope)]
     if unknown:
-        raise SettingError(f"{unknown[0][:100]!r} is no scope: write admin, action:type or action:type:id")
+        raise SettingError(scope_words.refusal(unknown[0], public=False))
     until = _end(given.expires, now)
     made = platform.keys.create(environment, now, name=given.name, granted=given.scope, until=until)
     return {**shown(made.key, now), "key": made.secret}

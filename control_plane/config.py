@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import os
-import re
-from base64 import urlsafe_b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, make_dataclass
-from ipaddress import IPv4Network
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from sojourn.control_plane.domain import addresses, allowance, buckets, keeping, waiting_terms
+from sojourn.control_plane.setting_kinds import (
+    TEXT,
+    Kind,
+    choice,
+    counts,
+    document,
+    flag,
+    key,
+    listed,
+    networks,
+    number,
+    object_store,
+    paths,
+    rate,
+    terms,
+    url,
+    webhook_networks,
+    whole,
+)
 
 
 class SettingError(ValueError):
@@ -36,167 +49,12 @@ class Setting:
     scheduler_only: bool = False
 
 
-def _number(low: float, high: float) -> tuple[Callable[[str], float], str]:
-    def read(text: str) -> float:
-        value = float(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return read, f"a number from {low:g} to {high:g}"
-
-
-def _whole(low: int, high: int) -> tuple[Callable[[str], int], str]:
-    def read(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return read, f"a whole number from {low} to {high}"
-
-
-def _url(*schemes: str) -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            raise ValueError
-        _ = urlsplit(text).port  # raises ValueError for what is no port
-        # A password with a bare / ? or # ends the host early: its parts would be taken for host and port, and shown.
-        _, *rest = re.split("[/?#]", text.partition("://")[2])
-        if any("@" in part for part in rest):
-            raise ValueError
-        return text
-
-    begins = " or ".join(f"{scheme}://" for scheme in schemes)
-    return read, f"a URL that begins with {begins}, in whose password / ? # @ are written %2F %3F %23 %40"
-
-
-def _key() -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        if len(urlsafe_b64decode(text)) != 32:
-            raise ValueError
-        return text
-
-    return read, "32 bytes in URL-safe base 64"
-
-
-def _choice(*words: str) -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError
-        return text.lower()
-
-    return read, "one of " + ", ".join(words)
-
-
-def _flag() -> tuple[Callable[[str], bool], str]:
-    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-    def read(text: str) -> bool:
-        if text.lower() not in words:
-            raise ValueError
-        return words[text.lower()]
-
-    return read, "true or false"
-
-
-def _list(what: str) -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        if any(not part.strip() for part in text.split(",")):
-            raise ValueError
-        return ",".join(part.strip() for part in text.split(","))
-
-    return read, f"{what}, with commas between"
-
-
-def _counts() -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        keeping.read(text)
-        return text
-
-    return read, "counts for environments, and machines if not the default one, as in prod=2,prod/large-1x=1,*=0"
-
-
-def _terms() -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        waiting_terms.read(text)
-        return text
-
-    return read, "environments and off or seconds, as in staging=off,prod=30"
-
-
-def _allowance() -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        allowance.read(text)
-        return text
-
-    return read, "off, or three whole numbers, as in 30000:10000/10"
-
-
-def _paths() -> tuple[Callable[[str], str], str]:
-    read_list, _ = _list("")
-
-    def read(text: str) -> str:
-        text = read_list(text)
-        if any(not part.startswith("/") for part in text.split(",")):
-            raise ValueError
-        return text
-
-    return read, "absolute paths, with commas between"
-
-
-def _networks() -> tuple[Callable[[str], str], str]:
-    read_list, _ = _list("")
-
-    def read(text: str) -> str:
-        text = read_list(text)
-        for part in text.split(","):
-            IPv4Network(part)
-        return text
-
-    return read, "IPv4 networks such as 10.1.0.0/16, with commas between"
-
-
-def _webhook_networks() -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        addresses.read(text)
-        return text
-
-    return read, f"any of {', '.join(addresses.WORDS)}, and networks such as 10.1.0.0/16, with commas between"
-
-
-def _object_store() -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        if text.startswith("s3://"):
-            buckets.read(text)
-        elif not text.startswith("/"):
-            raise ValueError
-        return text
-
-    return read, "an absolute path, or s3://bucket/prefix?endpoint=https://…&region=…"
-
-
-def _document() -> tuple[Callable[[str], str], str]:
-    def read(text: str) -> str:
-        if text.lstrip().startswith("{"):
-            return text
-        try:
-            return Path(text).read_text(encoding="utf-8")
-        except OSError:
-            raise ValueError from None
-
-    return read, "a JSON object, or the path of a file with one that can be read"
-
-
-_TEXT: tuple[Callable[[str], str], str] = (str, "a text")
-#: A URL's text, checked; `ValueError` for what is none.
-http_url = _url("http", "https")[0]
 _CORES = os.cpu_count() or 2
 
 
 def _setting(
     name: str,
-    kind: tuple[Callable[[str], Any], str],
+    kind: Kind,
     default: Any,
     help: str,
     *,
@@ -207,9 +65,7 @@ def _setting(
     return Setting(name, kind[0], default, help, kind[1], variable or f"SOJOURN_{name.upper()}", secret, scheduler_only)
 
 
-def _nomad(
-    name: str, help: str, kind: tuple[Callable[[str], Any], str] = _TEXT, default: Any = "", secret: bool = False
-) -> Setting:
+def _nomad(name: str, help: str, kind: Kind = TEXT, default: Any = "", secret: bool = False) -> Setting:
     """A setting by the name that Nomad's own tools give it."""
     variable = f"NOMAD_{name.upper()}"
     return _setting(f"nomad_{name}", kind, default, help, variable=variable, secret=secret, scheduler_only=True)
@@ -218,7 +74,7 @@ def _nomad(
 SETTINGS: tuple[Setting, ...] = (
     _setting(
         "database_url",
-        _url("postgresql", "postgres"),
+        url("postgresql", "postgres"),
         "",
         "PostgreSQL, which holds everything. Absent: `sojourn up` starts one in the data directory.",
         variable="DATABASE_URL",
@@ -226,51 +82,51 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting(
         "redis_url",
-        _url("redis", "rediss", "unix"),
+        url("redis", "rediss", "unix"),
         "",
         "Redis, the queue's index; it can be emptied at any moment. Absent: `sojourn up` starts one.",
         variable="REDIS_URL",
         secret=True,
     ),
-    _setting("data_dir", _TEXT, "", "Where archives, version trees, logs and the embedded servers' data are kept."),
-    _setting("host", _TEXT, "127.0.0.1", "The address that the control plane listens on."),
-    _setting("port", _whole(1, 65535), 3030, "The port that the control plane listens on."),
-    _setting("api_url", _url("http", "https"), "", "How executors and users reach the API. Absent: made of host and port."),
-    _setting("master_key", _key(), "", "Seals secrets at rest. Absent: `sojourn up` makes one.", secret=True),
-    _setting("web_workers", _whole(1, 64), 2, "Processes of the control plane."),
+    _setting("data_dir", TEXT, "", "Where archives, version trees, logs and the embedded servers' data are kept."),
+    _setting("host", TEXT, "127.0.0.1", "The address that the control plane listens on."),
+    _setting("port", whole(1, 65535), 3030, "The port that the control plane listens on."),
+    _setting("api_url", url("http", "https"), "", "How executors and users reach the API. Absent: made of host and port."),
+    _setting("master_key", key(), "", "Seals secrets at rest. Absent: `sojourn up` makes one.", secret=True),
+    _setting("web_workers", whole(1, 64), 2, "Processes of the control plane."),
     _setting(
         "request_head_seconds",
-        _number(0.1, 600),
+        number(0.1, 600),
         10.0,
         "How long a client may take for the head of a request, from its first byte; then it is cut off.",
     ),
     _setting(
         "request_body_seconds",
-        _number(0.1, 600),
+        number(0.1, 600),
         30.0,
         "How long a body may stand still, or be late beyond a second for each 1,000 bytes; and an answer not be taken.",
     ),
-    _setting("database_connections", _whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),
-    _setting("places", _whole(1, 1000), max(4, 2 * _CORES), "Local executors at once."),
+    _setting("database_connections", whole(2, 500), 20, "Connections to PostgreSQL of each process, at most."),
+    _setting("places", whole(1, 1000), max(4, 2 * _CORES), "Local executors at once."),
     _setting(
         "executors_per_environment",
-        _whole(0, 100000),
+        whole(0, 100000),
         0,
         "Executors of one environment at once, idle ones too; 0: as many as there are places.",
     ),
     _setting(
         "keep_alive",
-        _counts(),
+        counts(),
         "",
         "Executors of the current version that are there before a run is, and stay when idle. Absent: none.",
     ),
     _setting(
         "placement",
-        _choice("local", "nomad"),
+        choice("local", "nomad"),
         "",
         "Where executors run: processes of this machine, or Nomad jobs. Absent: nomad where NOMAD_ADDR is set, else local.",
     ),
-    _nomad("addr", "The cluster. Absent: `sojourn up --nomad` starts a private one.", _url("http", "https"), secret=True),
+    _nomad("addr", "The cluster. Absent: `sojourn up --nomad` starts a private one.", url("http", "https"), secret=True),
     _nomad("token", "A token with the policy of docs/nomad.md.", secret=True),
     _nomad("namespace", "The namespace of Sojourn's jobs; it has to be there.", default="sojourn"),
     _nomad("region", "The region that is asked. Absent: that of the server behind NOMAD_ADDR."),
@@ -278,37 +134,37 @@ SETTINGS: tuple[Setting, ...] = (
     _nomad("client_cert", "A file with the certificate to show to the server."),
     _nomad("client_key", "A file with the key of that certificate."),
     _nomad("tls_server_name", "The name in the server's certificate, where it is not NOMAD_ADDR's host."),
-    _nomad("skip_verify", "Whether the server's certificate goes unchecked.", _flag(), False),
+    _nomad("skip_verify", "Whether the server's certificate goes unchecked.", flag(), False),
     _setting(
         "nomad_cluster",
-        _TEXT,
+        TEXT,
         "default",
         "What the cluster of NOMAD_ADDR is called, where runs are shown.",
         scheduler_only=True,
     ),
-    _setting("nomad_places", _whole(1, 100000), 100, "Executors at once on Nomad, of each cluster.", scheduler_only=True),
+    _setting("nomad_places", whole(1, 100000), 100, "Executors at once on Nomad, of each cluster.", scheduler_only=True),
     _setting(
         "nomad_submissions",
-        _whole(1, 10000),
+        whole(1, 10000),
         16,
         "Executors at once that were submitted to a cluster and do not run yet.",
         scheduler_only=True,
     ),
     _setting(
         "nomad_sites",
-        _document(),
+        document(),
         "",
         "Where each environment's jobs run: see docs/nomad-jobs.md.",
     ),
     _setting(
         "regions",
-        _document(),
+        document(),
         "",
         "Where runs may be sent by name: clusters, node pools, options of a site. See docs/nomad.md.",
     ),
     _setting(
         "nomad_clusters",
-        _document(),
+        document(),
         "",
         "Clusters beside that of NOMAD_ADDR, by name. See docs/nomad.md.",
         secret=True,
@@ -316,130 +172,131 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     _setting(
         "nomad_keep_seconds",
-        _number(1, 604800),
+        number(1, 604800),
         300.0,
         "How long a job whose executor ended stays in Nomad.",
         scheduler_only=True,
     ),
     _setting(
         "executors_on_stop",
-        _choice("end", "keep"),
+        choice("end", "keep"),
         "end",
         "When the scheduler stops, executors on Nomad are ended and hand their runs back, or kept for the next scheduler.",
         scheduler_only=True,
     ),
-    _setting("nomad_bin", _TEXT, "", "Nomad's program. Absent: `nomad` on PATH, else the one that `make nomad` built."),
-    _setting("heartbeat_seconds", _number(0.05, 600), 10.0, "How often an executor beats."),
-    _setting("lease_seconds", _number(0.5, 3600), 60.0, "How long an executor may be silent before it is given up."),
-    _setting("sweep_seconds", _number(0.1, 600), 10.0, "How often leases are looked at and the queue is swept."),
+    _setting("nomad_bin", TEXT, "", "Nomad's program. Absent: `nomad` on PATH, else the one that `make nomad` built."),
+    _setting("heartbeat_seconds", number(0.05, 600), 10.0, "How often an executor beats."),
+    _setting("lease_seconds", number(0.5, 3600), 60.0, "How long an executor may be silent before it is given up."),
+    _setting("sweep_seconds", number(0.1, 600), 10.0, "How often leases are looked at and the queue is swept."),
     _setting(
         "batch_patience_seconds",
-        _number(1, 604800),
+        number(1, 604800),
         1800.0,
         "How long a batch waits for its next item before it is given up.",
     ),
     _setting(
         "webhook_networks",
-        _webhook_networks(),
+        webhook_networks(),
         "public,private",
         "Where messages to webhooks may go. Link-local addresses, where clouds have metadata, are named as networks alone.",
     ),
-    _setting("dispatch_seconds", _number(0.5, 600), 10.0, "How long a run may be out of the queue and not claimed."),
-    _setting("placement_seconds", _number(1, 3600), 60.0, "How long a placed executor may take to show up."),
-    _setting("idle_timeout_seconds", _number(0, 86400), 60.0, "How long an executor without a run stays warm."),
-    _setting("quantum_runs", _whole(1, 100000), 20, "Runs an executor serves before it may have to give way."),
-    _setting("quantum_seconds", _number(0, 3600), 1.0, "A run that takes this long ends its executor's turn."),
+    _setting("dispatch_seconds", number(0.5, 600), 10.0, "How long a run may be out of the queue and not claimed."),
+    _setting("placement_seconds", number(1, 3600), 60.0, "How long a placed executor may take to show up."),
+    _setting("idle_timeout_seconds", number(0, 86400), 60.0, "How long an executor without a run stays warm."),
+    _setting("quantum_runs", whole(1, 100000), 20, "Runs an executor serves before it may have to give way."),
+    _setting("quantum_seconds", number(0, 3600), 1.0, "A run that takes this long ends its executor's turn."),
     _setting(
         "retry_immediate_max_seconds",
-        _number(0, 3600),
+        number(0, 3600),
         5.0,
         "A shorter wait before a retry is spent in the executor, a longer one in the queue.",
     ),
-    _setting("cancel_grace_seconds", _number(0, 3600), 30.0, "How long `on_cancel` hooks may take."),
-    _setting("term_grace_seconds", _number(0, 600), 1.0, "From SIGTERM to SIGKILL for a task's process."),
-    _setting("drain_grace_seconds", _number(0, 3600), 5.0, "How long a run may go on when its executor must leave."),
+    _setting("cancel_grace_seconds", number(0, 3600), 30.0, "How long `on_cancel` hooks may take."),
+    _setting("term_grace_seconds", number(0, 600), 1.0, "From SIGTERM to SIGKILL for a task's process."),
+    _setting("drain_grace_seconds", number(0, 3600), 5.0, "How long a run may go on when its executor must leave."),
     _setting(
         "sandbox",
-        _choice("off", "auto", "required"),
+        choice("off", "auto", "required"),
         "auto",
         "Whether tasks run in a sandbox: auto where the executor's node can make one, required nowhere else.",
     ),
     _setting(
         "sandbox_network",
-        _choice("filtered", "none", "host"),
+        choice("filtered", "none", "host"),
         "filtered",
         "What a sandbox reaches: filtered the Internet, none the API alone, host all that the node does.",
     ),
-    _setting("sandbox_allow", _networks(), "", "Private networks that a filtered sandbox reaches all the same."),
-    _setting("sandbox_deny", _networks(), "", "Networks beside the private ones that a filtered sandbox does not reach."),
+    _setting("sandbox_allow", networks(), "", "Private networks that a filtered sandbox reaches all the same."),
+    _setting("sandbox_deny", networks(), "", "Networks beside the private ones that a filtered sandbox does not reach."),
     _setting(
         "sandbox_forward",
-        _list("host:port"),
+        listed("host:port"),
         "",
         "TCP services of the node's side that a sandbox reaches, at 127.0.0.1 and the same port.",
     ),
-    _setting("sandbox_readable", _paths(), "", "Paths of the node that tasks see in a sandbox beside their own."),
-    _setting("sandbox_writable", _paths(), "", "Paths of the node that tasks see in a sandbox and may write to."),
-    _setting("sandbox_uid", _whole(1, 4000000000), 0x78000000, "The first of the user ids of sandboxes, one for each."),
-    _setting("sandbox_processes", _whole(16, 1000000), 512, "Processes and threads in a sandbox, at most."),
-    _setting("sandbox_tmp_mb", _whole(1, 10000000), 1024, "The size of a sandbox's own /tmp, which is memory."),
+    _setting("sandbox_readable", paths(), "", "Paths of the node that tasks see in a sandbox beside their own."),
+    _setting("sandbox_writable", paths(), "", "Paths of the node that tasks see in a sandbox and may write to."),
+    _setting("sandbox_uid", whole(1, 4000000000), 0x78000000, "The first of the user ids of sandboxes, one for each."),
+    _setting("sandbox_processes", whole(16, 1000000), 512, "Processes and threads in a sandbox, at most."),
+    _setting("sandbox_tmp_mb", whole(1, 10000000), 1024, "The size of a sandbox's own /tmp, which is memory."),
     _setting(
         "object_store",
-        _object_store(),
+        object_store(),
         "",
         "Where checkpoints are kept: a directory, or s3://bucket/prefix?endpoint=…&region=…. Absent: in data_dir.",
     ),
     _setting(
         "freeze",
-        _choice("auto", "off"),
+        choice("auto", "off"),
         "auto",
         "Whether processes that wait are frozen: auto where their node can, off nowhere.",
     ),
     _setting(
         "restored_starts",
-        _choice("auto", "off"),
+        choice("auto", "off"),
         "auto",
         "Whether executors start out of images of processes that have imported: auto where that is faster, off nowhere.",
     ),
     _setting(
-        "freeze_after", _number(0, 86400), 3.0, "A wait without a date is frozen when it has lasted this long. 0: at once."
+        "freeze_after", number(0, 86400), 3.0, "A wait without a date is frozen when it has lasted this long. 0: at once."
     ),
     _setting(
-        "freeze_threshold", _number(0, 86400), 5.0, "A wait for a date further away than this is frozen at once. 0: all."
+        "freeze_threshold", number(0, 86400), 5.0, "A wait for a date further away than this is frozen at once. 0: all."
     ),
     _setting(
         "freeze_environments",
-        _terms(),
+        terms(),
         "",
         "For single environments: off, or after how many seconds any wait is frozen, in place of the two above.",
     ),
-    _setting("short_wait", _number(0, 86400), 5.0, "A shorter wait is spent in the process, which keeps its slot."),
-    _setting("checkpoint_limit_mb", _whole(1, 10000000), 20480, "The size of a stored checkpoint, at most."),
-    _setting("checkpoint_seconds", _number(1, 3600), 600.0, "How long storing a checkpoint may take."),
+    _setting("short_wait", number(0, 86400), 5.0, "A shorter wait is spent in the process, which keeps its slot."),
+    _setting("checkpoint_limit_mb", whole(1, 10000000), 20480, "The size of a stored checkpoint, at most."),
+    _setting("checkpoint_seconds", number(1, 3600), 600.0, "How long storing a checkpoint may take."),
     _setting(
         "queue_size_limit",
-        _whole(0, 100000000),
+        whole(0, 100000000),
         1000000,
-        "Runs in an organization's queue from which on no more are taken; a guard, as of a moment ago. 0: no limit.",
+        "Runs in an organization's queue, with those that its batches are to have, from which on no more are taken; a"
+        " guard, as of a moment ago. 0: no limit.",
     ),
     _setting(
         "api_rate",
-        _allowance(),
+        rate(),
         "60000:30000/10",
         "Calls of an environment by its keys: how many at once, and how many more in so many seconds; off: no limit.",
     ),
     _setting(
         "batch_rate",
-        _allowance(),
+        rate(),
         "2000000:200000/10",
         "Items of an environment's new batches: how many at once, and how many more in so many seconds; off: no limit.",
     ),
-    _setting("public_token_rate", _allowance(), "600:600/60", "The same for each public token."),
-    _setting("log_retention_days", _whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
-    _setting("log_lines_limit", _whole(0, 100000000), 50000, "Log lines of an attempt that are kept; 0: all."),
-    _setting("run_retention_days", _whole(0, 3650), 0, "Days that finished runs are kept; 0: for good."),
-    _setting("faults", _TEXT, "", "Fault points to switch on, for tests."),
-    _setting("log_level", _choice("debug", "info", "warning", "error"), "info", "What is logged."),
+    _setting("public_token_rate", rate(), "600:600/60", "The same for each public token."),
+    _setting("log_retention_days", whole(0, 3650), 7, "Days that log lines are kept; 0: for good."),
+    _setting("log_lines_limit", whole(0, 100000000), 50000, "Log lines of an attempt that are kept; 0: all."),
+    _setting("run_retention_days", whole(0, 3650), 0, "Days that finished runs are kept; 0: for good."),
+    _setting("faults", TEXT, "", "Fault points to switch on, for tests."),
+    _setting("log_level", choice("debug", "info", "warning", "error"), "info", "What is logged."),
 )
 
 if TYPE_CHECKING:

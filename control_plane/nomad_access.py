@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sojourn.control_plane.config import Config, SettingError, http_url
+from sojourn.control_plane.config import Config, SettingError
 from sojourn.control_plane.domain.regions import BadRegions, is_name, objects
+from sojourn.control_plane.setting_kinds import http_url
 
 #: The namespace that is meant when none is named: Sojourn has one of its own, never Nomad's `default`.
 NAMESPACE = "sojourn"

@@ -49,6 +49,7 @@ from sojourn.control_plane.engine.queues import Queues
 from sojourn.control_plane.engine.recovery import Recovery
 from sojourn.control_plane.engine.replaying import Replaying
 from sojourn.control_plane.engine.results import Results
+from sojourn.control_plane.engine.room import Room
 from sojourn.control_plane.engine.schedules import Schedules
 from sojourn.control_plane.engine.shares import Shares
 from sojourn.control_plane.engine.shredding import Shredding
@@ -218,13 +219,12 @@ def connect(config: Config, application: str = "sojourn") -> Platform:
     known_regions = regions_of(config)
     at_once = max(config.database_connections // 4, 1)
     debouncing = Debouncing(database, runs, Debounces(database), at_once)
-    triggering = Triggering(
-        runs, queues, index, debouncing, packets, regions=known_regions, queue_size_limit=config.queue_size_limit
-    )
+    stored_batches, stored_bulk_actions = StoredBatches(database), StoredBulkActions(database)
+    room = Room(index, stored_batches, config.queue_size_limit)
+    triggering = Triggering(runs, queues, index, debouncing, packets, room=room, regions=known_regions)
     cancelling = Cancelling(runs, index, grace=timedelta(seconds=config.cancel_grace_seconds) + lease)
     stored_schedules = StoredSchedules(database)
     schedules = Schedules(database, stored_schedules, versions, index, seal.derive("schedules"))
-    stored_batches, stored_bulk_actions = StoredBatches(database), StoredBulkActions(database)
     run_lists, replaying = RunLists(database), Replaying(runs, triggering)
     stored_webhooks = StoredWebhooks(database)
     how_runs_wait = waiting_terms_of(config)

@@ -25,6 +25,6 @@ def renew() -> None:
 
 def close_idle_connections() -> None:
     """What the SDK keeps open between two calls; its next call opens another."""
-    clients: Any = sys.modules.get("sojourn.sdk.client")
+    clients: Any = sys.modules.get("sojourn.sdk.default_client")
     if clients is not None:
         clients.close_connections()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sojourn.control_plane import faults
-from sojourn.control_plane.domain.fairness import environment_of
+from sojourn.control_plane.domain.lanes import environment_of
 from sojourn.control_plane.domain.resting import Resting
 from sojourn.control_plane.domain.sharing import full_environments, places_to_give
 from sojourn.control_plane.engine.placing import Order, Placing

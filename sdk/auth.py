@@ -44,9 +44,10 @@ class Auth:
         """A token with those scopes: `["read:runs:run_…"]`, or `{"read": {"runs": "run_…", "tags": ["a", "b"]}}`.
 
         `expiration`: a duration, seconds, or a date; 30 days ahead at most. `one_time`: it works for one request.
-        `skip_columns`: what feeds of runs leave out. PermissionDeniedError for scopes that the key itself lacks.
+        `skip_columns`: what feeds of runs leave out. ConfigurationError for what is no scope of a public token,
+        PermissionDeniedError for scopes that the key itself lacks.
         """
-        wanted: dict[str, Any] = {"scopes": flattened(scopes), "expirationTime": time_of(expiration)}
+        wanted: dict[str, Any] = {"scopes": flattened(scopes, public=True), "expirationTime": time_of(expiration)}
         if one_time:
             wanted["oneTimeUse"] = True
         if skip_columns:
@@ -76,7 +77,8 @@ class Auth:
 
     def with_token(self, token: str, api_url: str | None = None) -> AbstractContextManager[Client]:
         """Within `with auth.with_token(token):` this thread or coroutine calls the API with that token or key."""
-        from sojourn.sdk.client import Client, instead
+        from sojourn.sdk.client import Client
+        from sojourn.sdk.default_client import instead
 
         return instead(Client(api_url, token) if api_url else self._client().with_key(token))
 
@@ -88,18 +90,29 @@ class Auth:
         return self.create_public_token(scopes=scopes, expiration=expiration, one_time=not multiple_use)
 
     def _client(self) -> Client:
-        from sojourn.sdk.client import default
+        from sojourn.sdk.default_client import default
 
         return self._given or default()
 
 
-def flattened(scopes: Scopes) -> list[str]:
-    """Scopes as the API takes them, from either way to write them."""
-    named: Any = scopes
-    if not hasattr(named, "items"):
-        return several(named, "scopes")
+def flattened(scopes: Scopes, *, public: bool = False) -> list[str]:
+    """Scopes as the API takes them, from either way to write them. `public`: of a public token, not of a key."""
+    from sojourn.sdk.scope_words import is_meant, refusal
+
+    flat = _flat(scopes)
+    for each in flat:
+        if not isinstance(each, str):
+            raise ConfigurationError(f"{each!r:.80} is no scope: write texts like read:runs")
+        if not is_meant(each, public=public):
+            raise ConfigurationError(refusal(each, public=public))
+    return flat
+
+
+def _flat(scopes: Any) -> list[Any]:
+    if not hasattr(scopes, "items"):
+        return several(scopes, "scopes")
     flat: list[str] = []
-    for action, types in named.items():
+    for action, types in scopes.items():
         if not hasattr(types, "items"):
             raise ConfigurationError(f'write scopes like {{"{action}": {{"runs": ["run_1"]}}}}')
         for type_, ids in types.items():

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from sojourn.sdk import batch_calls
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.batches import BatchState
-from sojourn.sdk.client import Client, default
+from sojourn.sdk.client import Client
+from sojourn.sdk.default_client import default
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.inside import blocking
 from sojourn.sdk.looks import Looks

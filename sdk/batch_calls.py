@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from sojourn.sdk.backoff import ITEMS
 from sojourn.sdk.batches import BatchState
-from sojourn.sdk.client import MAX_PAYLOAD_DEPTH, Client, default
+from sojourn.sdk.client import MAX_PAYLOAD_DEPTH, Client
 from sojourn.sdk.conditions import task_result
 from sojourn.sdk.context import inside
+from sojourn.sdk.default_client import default
 from sojourn.sdk.encoding import encode
 from sojourn.sdk.errors import BatchNotSealedError, ConfigurationError, PayloadError
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES

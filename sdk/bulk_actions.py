@@ -120,7 +120,7 @@ class BulkActions:
 
     @property
     def _client(self) -> Client:
-        from sojourn.sdk.client import default
+        from sojourn.sdk.default_client import default
 
         return self._given or default()
 

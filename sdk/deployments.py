@@ -93,7 +93,7 @@ class Deployments:
         return state
 
     def _client(self) -> Client:
-        from sojourn.sdk.client import default
+        from sojourn.sdk.default_client import default
 
         return self._given or default()
 

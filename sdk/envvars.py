@@ -88,7 +88,7 @@ class EnvVars:
         return self._call(send)
 
     def _call(self, ask: Callable[[Client], Any]) -> Any:
-        from sojourn.sdk.client import default
+        from sojourn.sdk.default_client import default
 
         return inside.call(lambda: ask(self._given or default()))
 

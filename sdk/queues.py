@@ -187,7 +187,7 @@ class Queues:
         return state
 
     def _client(self) -> Client:
-        from sojourn.sdk.client import default
+        from sojourn.sdk.default_client import default
 
         return self._given or default()
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 from sojourn.sdk import batch_calls, durations, pages
 from sojourn.sdk.batch_calls import Wanted, item_of
 from sojourn.sdk.bulk_actions import BulkActionState
-from sojourn.sdk.client import Client, default, is_default
+from sojourn.sdk.client import Client
 from sojourn.sdk.conditions import Condition, Date, ForRun, task_result
 from sojourn.sdk.context import inside
+from sojourn.sdk.default_client import default, is_default
 from sojourn.sdk.errors import ApiError, ConfigurationError, RunTimeoutError
 from sojourn.sdk.inside import blocking, in_loop, wait_for
 from sojourn.sdk.named import each, id_of, several

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sojourn.sdk.client import Client, default
+from sojourn.sdk.client import Client
+from sojourn.sdk.default_client import default
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.named import id_of
 from sojourn.sdk.pages import numbered

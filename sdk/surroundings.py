@@ -15,6 +15,11 @@ def named(name: str) -> str | None:
     return os.environ.get(f"SOJOURN_{name}") or os.environ.get(f"TRIGGER_{name}") or None
 
 
+def named_key() -> str | None:
+    """A secret key, or a public token in its place."""
+    return named("SECRET_KEY") or named("ACCESS_TOKEN")
+
+
 def of_version(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """Trigger options, with the version or the deployment that the environment names, unless they say which.
 

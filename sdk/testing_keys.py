@@ -29,3 +29,8 @@ class KeyBook:
         text = options.get("idempotencyKeyTTL")
         seconds = self._usual if text is None else testing_checks.seconds(text, "idempotencyKeyTTL")
         self._held[name] = thing, None if seconds is None else self._now() + timedelta(seconds=seconds)
+
+    def free(self, name: Hashable) -> str | None:
+        """A key leads to nothing any more, whatever its time; what it led to."""
+        thing, _ = self._held.pop(name, (None, None))
+        return thing

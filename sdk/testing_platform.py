@@ -11,30 +11,29 @@ with testing.Platform():          # code under test may trigger tasks by any way
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk import testing_checks, testing_runs
 from sojourn.sdk.client import Client
-from sojourn.sdk.encoding import encode
-from sojourn.sdk.errors import ConfigurationError, PayloadError
+from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.exchange import Request, Response
-from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES, ErrorCode
+from sojourn.sdk.protocol import ErrorCode
 from sojourn.sdk.registry import Registry, registry
 from sojourn.sdk.schedule_state import ScheduleState
 from sojourn.sdk.task import Task
 from sojourn.sdk.testing import Ended, outside_loops, run_wire
 from sojourn.sdk.testing_batches import Batch, BatchBook
+from sojourn.sdk.testing_bulk import BulkBook
 from sojourn.sdk.testing_clock import Clock, aware
+from sojourn.sdk.testing_http import Row, answer, body_of
 from sojourn.sdk.testing_keys import KeyBook
 from sojourn.sdk.testing_lists import Listed, errors_of
 from sojourn.sdk.testing_queues import QueueBook
 from sojourn.sdk.testing_refusal import Refused
+from sojourn.sdk.testing_runs import Held
 from sojourn.sdk.testing_schedules import Firing, ScheduleBook
 from sojourn.sdk.testing_tokens import Answers, TokenBook, completion
 from sojourn.sdk.testing_waits import PlayedWaits
@@ -42,21 +41,10 @@ from sojourn.sdk.testing_waits import PlayedWaits
 _PAGE = 25
 #: Things that may happen while a test's time passes.
 _MOST_MOMENTS = 10_000
+#: Options that a replay is without.
+_NOT_REPLAYED = ("idempotencyKey", "delay", "debounce")
 #: What the last trigger of a debounce key says in place of the first, if it is trailing.
 _REPLACED = ("metadata", "tags", "machine", "maxAttempts", "maxDuration")
-
-
-@dataclass(slots=True)
-class _Held:
-    """A run that has not begun. `due`: its date, if it has one; `first`: when its debounce key's first trigger came."""
-
-    run: str
-    task: Task
-    queue: str
-    key: str
-    fields: dict[str, Any]
-    due: datetime | None = None
-    first: datetime | None = None
 
 
 class _Entered:
@@ -69,16 +57,24 @@ class Platform:
     """Enter it, and `trigger`, `runs` and handles speak to it.
 
     `runs`: how each run ended, by id, in the order of triggers. `options`: what each was triggered with, on the wire.
-    Delays and TTLs are noted and not waited for. A run that triggers another is finished after it. `tokens`: what
-    completes tokens that runs wait for, data by id, tag or idempotency key, or a function from a token's state to data;
-    `TIMES_OUT` is data, too.
+    Delays and TTLs are noted and not waited for; with `delays` a delayed run begins when time has passed until then. A run
+    that triggers another is finished after it. `tokens`: what completes tokens that runs wait for, data by id, tag or
+    idempotency key, or a function from a token's state to data; `TIMES_OUT` is data, too.
 
     `now`: the platform's clock (aware), which stands still until `advance`, or until somebody asks for the result of a run
     that waits for a date. Everything goes by it: schedules, rates, what keys and tokens live for, the dates of runs.
     """
 
-    def __init__(self, known: Registry = registry, *, tokens: Answers | None = None, now: datetime | None = None):
+    def __init__(
+        self,
+        known: Registry = registry,
+        *,
+        tokens: Answers | None = None,
+        now: datetime | None = None,
+        delays: bool = False,
+    ):
         self._clock = clock = Clock(now)
+        self._keeps_delayed = delays
         self.runs: dict[str, Ended] = {}
         self.options: dict[str, Mapping[str, Any]] = {}
         self._registry = known
@@ -86,10 +82,10 @@ class Platform:
         self._dates: dict[str, testing_runs.Dates] = {}
         self._keys = KeyBook(lambda: clock.now)
         self._before: list[tuple[Client | None, Platform | None]] = []
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, Held] = {}
         self._debounces: dict[tuple[str, str], str] = {}
         self._schedules_of: dict[str, str] = {}
-        self._batches = BatchBook(clock)
+        self._batches, self._bulk = BatchBook(clock), BulkBook(clock)
         self._queues = QueueBook(known, lambda: clock.now, self._waiting_in)
         self._schedules = ScheduleBook(known, lambda: clock.now)
         self.tokens = TokenBook(tokens, clock)
@@ -159,12 +155,12 @@ class Platform:
         moments = [self._schedules.next(), self.tokens.next(), *(self._opens(held) for held in self._held.values())]
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _opens(self, held: _Held) -> datetime | None:
+    def _opens(self, held: Held) -> datetime | None:
         """When time alone lets a run begin, or try to."""
         if held.due is not None and held.due > self.now:
             return held.due
-        kept = self._queues.kept(held.queue, held.key)
-        return kept.until if kept else None
+        untils = [kept.until for kept in self._queues.kept(held.queue, held.key)]
+        return max((until for until in untils if until is not None), default=None) if None not in untils else None
 
     def _fire(self, firing: Firing) -> str:
         return self._start(firing.task, firing.payload, {}, schedule=firing.schedule)
@@ -172,23 +168,23 @@ class Platform:
     def _waiting_in(self, queue: str) -> int:
         return sum(held.queue == queue for held in self._held.values())
 
-    def _begin(self, held: _Held) -> bool:
+    def _begin(self, held: Held) -> bool:
         """Runs what may begin now; whether it did."""
-        if (held.due is not None and held.due > self.now) or self._queues.kept(held.queue, held.key) is not None:
+        if (held.due is not None and held.due > self.now) or self._queues.kept(held.queue, held.key):
             return False
         self._execute(held)
         return True
 
-    def _execute(self, held: _Held) -> None:
+    def _execute(self, held: Held) -> None:
         self._held.pop(held.run, None)
-        self._queues.begin(held.queue, held.key)
+        self._queues.begin(held.queue, held.key, held.run)
         payload, dates = self._payloads[held.run], self._dates[held.run]
         dates.started = self._clock.told()
         try:
             self.runs[held.run] = self.run(held.task, None if payload is None else json.dumps(payload), held.fields)
         finally:
             dates.finished = self._clock.told()
-            self._queues.end(held.queue, held.key)
+            self._queues.end(held.queue, held.key, held.run)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -204,8 +200,8 @@ class Platform:
                 self.advance(to=moment)
                 continue
             kept = self._queues.kept(held.queue, held.key)
-            if kept is not None and not kept.by_running:
-                raise Refused(422, "RUN_IS_HELD", f"{run_id} does not end before something else is done: {kept.why}")
+            if kept and not kept[0].by_running:
+                raise Refused(422, "RUN_IS_HELD", f"{run_id} does not end before something else is done: {kept[0].why}")
             self._execute(held)  # who waits gives its place up
 
     def _look(self) -> None:
@@ -218,19 +214,9 @@ class Platform:
 
     def answer(self, request: Request) -> Response:
         """The transport: a request's answer, as the API gives it."""
-        parts = urlsplit(request.path)
-        for method, pattern, respond in self._routes():
-            match = re.fullmatch(pattern, parts.path)
-            if match and method == request.method:
-                try:
-                    body = respond(*map(unquote, match.groups()), request, _parameters(parts.query))
-                except Refused as refusal:
-                    told = {"error": str(refusal), "code": refusal.code}
-                    return _response(refusal.status, told | ({"field": refusal.field} if refusal.field else {}))
-                return _response(200, body)
-        return _response(404, {"error": f"sojourn.testing has no {request.path}", "code": "NOT_FOUND"})
+        return answer(request, self._routes())
 
-    def _routes(self) -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
+    def _routes(self) -> list[Row]:
         run, tokens = "/api/v[0-9]/runs/([^/]+)", "/api/v1/waitpoints/tokens"
         batch = "/api/v[12]/batches/([^/]+)"
         return [
@@ -241,39 +227,31 @@ class Platform:
             ("GET", f"{run}/result", lambda run_id, _, query: self._awaited(run_id, query)),
             ("GET", f"{run}/logs", lambda run_id, *_: self._logs(run_id)),
             ("POST", f"{run}/cancel", lambda run_id, *_: self._cancel(run_id)),
-            ("POST", f"{run}/replay", lambda run_id, request, _: self._replay(run_id, request)),
-            ("POST", "/api/v3/batches", lambda request, _: self._batches.create(_body(request))),
+            ("POST", f"{run}/replay", lambda run_id, request, _: {"id": self._replay(run_id, body_of(request))}),
+            ("POST", f"{run}/reschedule", lambda run_id, request, _: self._reschedule(run_id, body_of(request))),
+            ("GET", f"{run}/why", lambda run_id, *_: self._why(run_id)),
+            ("POST", "/api/v1/idempotencyKeys/([^/]+)/reset", self._reset_key),
+            ("POST", "/api/v3/batches", lambda request, _: self._batches.create(body_of(request))),
             ("POST", "/api/v3/batches/([^/]+)/items", self._fill),
             ("GET", f"{batch}/results", lambda batch_id, *_: self._results(batch_id)),
             ("GET", batch, lambda batch_id, _, query: self._book(batch_id).shown(self.runs, query)),
-            ("POST", tokens, lambda request, _: self.tokens.create(_body(request))),
+            ("POST", tokens, lambda request, _: self.tokens.create(body_of(request))),
             ("GET", tokens, lambda _, query: self.tokens.page(query)),
             ("GET", f"{tokens}/([^/]+)", lambda token_id, *_: self._token(token_id)),
             ("POST", f"{tokens}/([^/]+)/complete", self._complete),
             *self._routes_of_queues(),
-            *self._routes_of_schedules(),
+            *self._schedules.routes(),
+            ("POST", "/api/v1/schedules/([^/]+)/backfill", self._backfill),
+            *self._bulk.routes(),
+            ("POST", "/api/v1/bulk-actions", lambda request, _: self._act_on_many(body_of(request))),
         ]
 
-    def _routes_of_queues(self) -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
+    def _routes_of_queues(self) -> list[Row]:
         queue = "/api/v1/queues/([^/]+)"
         return [
             ("GET", "/api/v1/queues", lambda _, query: self._queues.page(query)),
             ("GET", queue, lambda name, _, query: self._queues.retrieve(name, query.get("type", "id"))),
             ("POST", f"{queue}/(pause|concurrency/override|concurrency/reset|rate|rate/reset)", self._change_queue),
-        ]
-
-    def _routes_of_schedules(self) -> list[tuple[str, str, Callable[..., dict[str, Any]]]]:
-        book, one = self._schedules, "/api/v1/schedules/([^/]+)"
-        return [
-            ("GET", "/api/v1/timezones", lambda _, query: book.timezones(query)),
-            ("GET", "/api/v1/schedules", lambda _, query: book.page(query)),
-            ("POST", "/api/v1/schedules", lambda request, _: book.create(_body(request))),
-            ("GET", one, lambda schedule, *_: book.retrieve(schedule)),
-            ("PUT", one, lambda schedule, request, _: book.update(schedule, _body(request))),
-            ("DELETE", one, lambda schedule, *_: book.delete(schedule)),
-            ("POST", f"{one}/activate", lambda schedule, *_: book.switch(schedule, True)),
-            ("POST", f"{one}/deactivate", lambda schedule, *_: book.switch(schedule, False)),
-            ("POST", f"{one}/backfill", self._backfill),
         ]
 
     # --- what can be asked
@@ -354,30 +332,37 @@ class Platform:
         if task is None:
             known = ", ".join(sorted(self._registry.tasks)) or "none"
             raise Refused(404, "NOT_FOUND", f"no task {task_id!r} was imported; there are: {known}")
+        if due is None and self._keeps_delayed and options.get("delay") is not None:
+            due = testing_checks.ahead(options["delay"], "options.delay", self.now)
         run_id = f"run_test{len(self._dates) + 1}"
         dates = self._dates[run_id] = testing_runs.Dates(self._clock.told())
         self._payloads[run_id], self.options[run_id] = payload, options
         if schedule is not None:
             self._schedules_of[run_id] = schedule
-        held = _Held(run_id, task, *self._queues.of(task, options), {"isReplay": is_replay}, due)
+        held = Held(run_id, task, *self._queues.of(task, options), {"isReplay": is_replay}, due)
         held.fields |= testing_runs.fields(run_id, options, dates)
         if not self._begin(held):
             self._held[run_id] = held
         return run_id
 
-    def _replay(self, run_id: str, request: Request) -> dict[str, Any]:
-        old = self._find(run_id)
-        options = {name: value for name, value in self.options[run_id].items() if name != "idempotencyKey"}
-        options |= json.loads(request.body or b"{}")
-        return {"id": self._start(old.task, self._payloads[run_id], options, is_replay=True)}
+    def _replay(self, run_id: str, changes: Mapping[str, Any]) -> str:
+        """A new run of the same task, with the same payload and all options but its key and its date; its id."""
+        held = self._held.get(run_id)
+        task_id = held.task.id if held is not None else self._find(run_id).task
+        options = {name: value for name, value in self.options[run_id].items() if name not in _NOT_REPLAYED}
+        return self._start(task_id, self._payloads[run_id], {**options, **changes}, is_replay=True)
 
     def _page(self, _: Request, query: Mapping[str, Any]) -> dict[str, Any]:
+        found = self._found(query)
+        begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
+        shown = [self._run(run_id) for run_id in found[begin : begin + size]]
+        return {"data": shown, "pagination": {"next": str(begin + size)} if begin + size < len(found) else {}}
+
+    def _found(self, query: Mapping[str, Any]) -> list[str]:
+        """The runs that a list's filters fit, newest first."""
         now = self._clock.told()
         ids = [run_id for run_id in reversed(self._dates) if run_id in self.runs or run_id in self._held]
-        found = [self._run(run_id) for run_id in ids if self._listed(run_id).fits(query, now)]
-        begin, size = int(query.get("page[after]", 0)), int(query.get("page[size]", _PAGE))
-        more = begin + size < len(found)
-        return {"data": found[begin : begin + size], "pagination": {"next": str(begin + size)} if more else {}}
+        return [run_id for run_id in ids if self._listed(run_id).fits(query, now)]
 
     def _listed(self, run_id: str) -> Listed:
         options, run = self.options[run_id], self._run(run_id)
@@ -392,6 +377,7 @@ class Platform:
             "machine": {options.get("machine") or task.machine},
             "region": {run["region"]},
             "batch": set(self._batches.of(run_id)),
+            "bulkAction": self._bulk.of(run_id),
             "schedule": {self._schedules_of[run_id]} if run_id in self._schedules_of else set(),
             "isTest": {"true" if options.get("test") else "false"},
             "error": errors_of(ended.error) if ended is not None else frozenset(),
@@ -419,13 +405,55 @@ class Platform:
             self.runs[run_id] = Ended(False, run_id, held.task.id, error=error, attempts=0)
         return {"id": self._find(run_id).id}
 
-    def _change_queue(self, name: str, what: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
-        self._queues.change(name, what, _body(request))
+    def _act_on_many(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Of runs that begin meanwhile none is acted on; those that are over are not looked for to be cancelled."""
+        region = {"region": body["targetRegion"]} if body.get("targetRegion") else {}
+
+        def cancel(run_id: str) -> str | None:
+            return str(self._cancel(run_id)["id"]) if run_id in self._held else None
+
+        def replay(run_id: str) -> str | None:
+            return self._replay(run_id, region) if run_id in self.runs or run_id in self._held else None
+
+        def found(query: Mapping[str, Any]) -> list[str]:
+            return [run_id for run_id in self._found(query) if body["action"] == "replay" or run_id in self._held]
+
+        return self._bulk.create(body, found, cancel if body["action"] == "cancel" else replay)
+
+    def _reschedule(self, run_id: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        start, held = testing_checks.ahead(body["delay"], "delay", self.now), self._held.get(run_id)
+        if held is None:
+            self._find(run_id)
+        if held is None or held.due is None or held.due <= self.now:
+            raise Refused(400, "RUN_NOT_DELAYED", "The run does not wait for a date.")
+        held.due = start or self.now
         self._go_on()
-        return self._queues.retrieve(name, _body(request).get("type", "id"))
+        return self._run(run_id) | {"payload": self._payloads[run_id]}
+
+    def _why(self, run_id: str) -> dict[str, Any]:
+        """What keeps a run: its date, or else its queue."""
+        held, shown = self._held.get(run_id), self._run(run_id)
+        reasons: list[dict[str, Any]] = []
+        if "delayedUntil" in shown:
+            told = {"message": "its start lies ahead", "until": shown["delayedUntil"]}
+            reasons = [{"reason": "DELAYED", **told}]
+        elif held is not None:
+            reasons = [kept.shown() for kept in self._queues.kept(held.queue, held.key)]
+        return {"id": run_id, "status": shown["status"], "isWaiting": bool(reasons), "reasons": reasons}
+
+    def _reset_key(self, key: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
+        there = self._keys.free((body_of(request)["taskIdentifier"], key))
+        if there is None or not self._holds_key(there):
+            raise Refused(404, "IDEMPOTENCY_KEY_NOT_FOUND", "No run of that task holds the idempotency key.")
+        return {"id": key}
+
+    def _change_queue(self, name: str, what: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
+        self._queues.change(name, what, body_of(request))
+        self._go_on()
+        return self._queues.retrieve(name, body_of(request).get("type", "id"))
 
     def _backfill(self, schedule_id: str, request: Request, _: Mapping[str, str]) -> dict[str, Any]:
-        ticks, firings = self._schedules.backfill(schedule_id, _body(request))
+        ticks, firings = self._schedules.backfill(schedule_id, body_of(request))
         for firing in firings:
             self._fire(firing)
         return {"ticks": ticks, "created": len(firings)}
@@ -461,43 +489,6 @@ class Platform:
         return testing_runs.held(run_id, held.task.id, options, dates, due)
 
 
-def run(task: Task, payload: Any = None, *, tokens: Answers | None = None, **run_fields: Any) -> Ended:
-    """Runs a task with its retries, hooks, middleware and waits; payload and output go through JSON as they would.
-
-    `run_fields` are what `context.run` has: `tags=["a"]`, `is_test=False`, `max_attempts=1` … Pauses between attempts
-    are not slept, only told; they are the shortest that the options allow. Dates to wait for pass at once; `tokens` says
-    what completes tokens. What the task triggers runs in a Platform: the one that is entered, or one of its own.
-    PayloadError for what is not JSON.
-    """
-    text = encode(payload, "the payload", MAX_PAYLOAD_BYTES, PayloadError)
-    wire = {_camel(name): value for name, value in run_fields.items()}
-    given = None if payload is None else text
-    entered = _Entered.platform
-    if entered is None:
-        with Platform(tokens=tokens) as platform:
-            return platform.run(task, given, wire)
-    before = entered.tokens.answers
-    entered.tokens.answers = before if tokens is None else tokens
-    try:
-        return entered.run(task, given, wire)
-    finally:
-        entered.tokens.answers = before
-
-
-def _parameters(text: str) -> dict[str, Any]:
-    """A query's parameters: texts, of what was sent more than once a list."""
-    return {name: given[0] if len(given) == 1 else given for name, given in parse_qs(text).items()}
-
-
-def _body(request: Request) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(request.body or b"{}")
-    return body
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
-
-
-def _response(status: int, body: Mapping[str, Any]) -> Response:
-    return Response(status, {"content-type": "application/json"}, json.dumps(body).encode())
+def entered() -> Platform | None:
+    """The platform that this process has entered."""
+    return _Entered.platform

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,15 +16,32 @@ from sojourn.sdk.testing_refusal import Refused, page_numbers
 _OF_TASK = "task/"
 #: What percentages are of, as nothing else in a test has a limit.
 _ENVIRONMENT_LIMIT = 100
+#: Runs in the way of another that are named.
+_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Why a run does not begin. `until`: time alone lets it; `by_running`: the end of another run does."""
+    """Why a run does not begin, in words and as the API has it. `until`: time alone lets it; `runs`: those in its way."""
 
+    reason: str
+    scope: str
     why: str
     until: datetime | None = None
-    by_running: bool = False
+    limit: int | None = None
+    runs: tuple[str, ...] = ()
+
+    @property
+    def by_running(self) -> bool:
+        """Whether the end of another run lets it begin."""
+        return bool(self.limit)
+
+    def shown(self) -> dict[str, Any]:
+        """As the API shows it."""
+        wire: dict[str, Any] = {"reason": self.reason, "message": self.why, "scope": self.scope}
+        if self.limit is not None:
+            wire |= {"limit": self.limit, "held": len(self.runs), "heldBy": list(self.runs[:_NAMED])}
+        return wire if self.until is None else wire | {"until": self.until.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +99,7 @@ class _Queue:
     own: _Own = field(default_factory=_Own)
     key_rate: _Rate | None = None
     keys: dict[str, _Own] = field(default_factory=dict)
-    running: Counter[str] = field(default_factory=Counter)
+    running: dict[str, list[str]] = field(default_factory=dict)
     paces: dict[str | None, datetime] = field(default_factory=dict)
 
     @property
@@ -104,16 +120,29 @@ class _Queue:
         """The rate that each pace is of."""
         return {what: dict(self.rates(what or "")).get(what) for what in self.paces}
 
-    def kept(self, key: str, now: datetime) -> Kept | None:
-        if self.paused:
-            return Kept(f"the queue {self.name} is paused")
-        limit = self.limit_of(key)
-        if limit is not None and self.running[key] >= limit:
-            return Kept(f"the queue {self.name} is at its limit of {limit}", by_running=limit > 0)
-        opens = [rate.opens(self.paces[what]) for what, rate in self.rates(key) if what in self.paces]
-        if opens and max(opens) > now:
-            return Kept(f"the queue {self.name} has started as many runs as its rate lets it", until=max(opens))
-        return None
+    def kept(self, key: str, now: datetime) -> list[Kept]:
+        """Everything that keeps a run of that key."""
+        return [*self._pause(), *self._limit_reached(key), *self._rates_reached(key, now)]
+
+    def _pause(self) -> list[Kept]:
+        return [Kept("PAUSED", "queue", f"the queue {self.name} is paused")] if self.paused else []
+
+    def _limit_reached(self, key: str) -> list[Kept]:
+        limit, runs = self.limit_of(key), tuple(self.running.get(key, ()))
+        if limit is None or len(runs) < limit:
+            return []
+        of_key = bool(key) and self.limit != 0
+        why = f"the queue {self.name}{f' for the key {key}' if of_key else ''} is at its limit of {limit}"
+        return [Kept("LIMIT_REACHED", "key" if of_key else "queue", why, limit=limit, runs=runs)]
+
+    def _rates_reached(self, key: str, now: datetime) -> list[Kept]:
+        found = []
+        for what, rate in self.rates(key):
+            if what in self.paces and rate.opens(self.paces[what]) > now:
+                whose = f" for the key {key}" if what else ""
+                why = f"the queue {self.name} has{whose} started as many runs as its rate lets it"
+                found.append(Kept("RATE_REACHED", "key" if what else "queue", why, until=rate.opens(self.paces[what])))
+        return found
 
 
 class QueueBook:
@@ -132,20 +161,20 @@ class QueueBook:
         key = options.get("concurrencyKey")
         return named, "" if key is None else str(key)
 
-    def kept(self, name: str, key: str) -> Kept | None:
-        """Why a run does not begin now; None if it may."""
+    def kept(self, name: str, key: str) -> list[Kept]:
+        """Why a run does not begin now: what it is waiting for first, first; nothing if it may."""
         return self._get(name).kept(key, self._now())
 
-    def begin(self, name: str, key: str) -> None:
+    def begin(self, name: str, key: str, run: str) -> None:
         """A run begins."""
         queue, now = self._get(name), self._now()
-        queue.running[key] += 1
+        queue.running.setdefault(key, []).append(run)
         for what, rate in queue.rates(key):
             queue.paces[what] = max(queue.paces.get(what, now), now) + rate.interval
 
-    def end(self, name: str, key: str) -> None:
+    def end(self, name: str, key: str, run: str) -> None:
         """A run is over."""
-        self._get(name).running[key] -= 1
+        self._get(name).running[key].remove(run)
 
     # --- the API's calls
 
@@ -234,7 +263,7 @@ class QueueBook:
             "id": queue.id,
             "name": queue.name.removeprefix(_OF_TASK),
             "type": "task" if queue.name.startswith(_OF_TASK) else "custom",
-            "running": sum(queue.running.values()),
+            "running": sum(map(len, queue.running.values())),
             "queued": self._waiting(queue.name),
             "paused": queue.paused,
             "concurrencyLimit": queue.limit,

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from sojourn.sdk.protocol import ErrorCode, RunStatus
+from sojourn.sdk.task import Task
 from sojourn.sdk.testing import Ended
 
 
@@ -24,6 +25,19 @@ class Dates:
         """As the API shows them."""
         dates = {"createdAt": self.created, "startedAt": self.started, "finishedAt": self.finished}
         return {name: date.isoformat() for name, date in dates.items() if date is not None}
+
+
+@dataclass(slots=True)
+class Held:
+    """A run that has not begun. `due`: its date, if it has one; `first`: when its debounce key's first trigger came."""
+
+    run: str
+    task: Task
+    queue: str
+    key: str
+    fields: dict[str, Any]
+    due: datetime | None = None
+    first: datetime | None = None
 
 
 def fields(run_id: str, options: Mapping[str, Any], dates: Dates) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.registry import Registry
 from sojourn.sdk.schedule import Schedule
+from sojourn.sdk.testing_http import Row, body_of
 from sojourn.sdk.testing_refusal import Refused, page_numbers
 
 _UPCOMING, _MOST_TICKS = 5, 1_000
@@ -73,6 +74,20 @@ class ScheduleBook:
         #: Declared for other environments than a test's: they fire when they are told to, and are on no list.
         self._others: dict[str, _Schedule] = {}
         self._count = 0
+
+    def routes(self) -> list[Row]:
+        """What can be asked of them, but for what makes runs."""
+        one = "/api/v1/schedules/([^/]+)"
+        return [
+            ("GET", "/api/v1/timezones", lambda _, query: self.timezones(query)),
+            ("GET", "/api/v1/schedules", lambda _, query: self.page(query)),
+            ("POST", "/api/v1/schedules", lambda request, _: self.create(body_of(request))),
+            ("GET", one, lambda schedule, *_: self.retrieve(schedule)),
+            ("PUT", one, lambda schedule, request, _: self.update(schedule, body_of(request))),
+            ("DELETE", one, lambda schedule, *_: self.delete(schedule)),
+            ("POST", f"{one}/activate", lambda schedule, *_: self.switch(schedule, True)),
+            ("POST", f"{one}/deactivate", lambda schedule, *_: self.switch(schedule, False)),
+        ]
 
     # --- time
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from sojourn.sdk import context
-from sojourn.sdk.client import Client, default
+from sojourn.sdk.client import Client
+from sojourn.sdk.default_client import default
 from sojourn.sdk.durations import seconds
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.filter_words import parameter

@@ -22,9 +22,9 @@ from tests.support.postgres_server import Databases
 _PR_GET_CHILD_SUBREAPER = 37
 
 # A test's examples are the same each time, and a slow machine is no failure. `--hypothesis-profile=fresh` tries others.
-_ANY_MACHINE = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
-settings.register_profile("same", derandomize=True, **_ANY_MACHINE)
-settings.register_profile("fresh", derandomize=False, print_blob=True, **_ANY_MACHINE)
+_ANY_MACHINE = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _ANY_MACHINE, derandomize=True)
+settings.register_profile("fresh", _ANY_MACHINE, derandomize=False, print_blob=True)
 settings.load_profile("same")
 
 

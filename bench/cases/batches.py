@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
+from tests.support.memory import memory
 from tests.support.stack import Stack
 
 from bench import cpu
@@ -59,7 +60,7 @@ def batch(of: Stack, items: int) -> None:
     assert queued == items, f"{queued} of {items} are queued"
     row(f"batch of {items} through the SDK, queued", s=took, per_s=items / took)
     cpu.show("  CPU ms an item", before, cpu.by_part(of), items)
-    grown = {name: (_bytes(pid, "VmHWM") - at) / 2**20 for (name, pid), at in held.items()}
+    grown = {name: (memory(pid, "VmHWM") - at) / 2**20 for (name, pid), at in held.items()}
     row("  most memory above what was held before, MB", **grown)
     begun = time.perf_counter()
     assert len(handle.retrieve().runs) == items
@@ -76,12 +77,7 @@ def _held(of: Stack) -> dict[tuple[str, int], int]:
     pids = [("client", os.getpid()), *((f"worker_{n}", int(pid)) for n, pid in enumerate(workers))]
     for _, pid in pids:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return {(name, pid): _bytes(pid, "VmRSS") for name, pid in pids}
-
-
-def _bytes(pid: int, field: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+    return {(name, pid): memory(pid, "VmRSS") for name, pid in pids}
 
 
 @contextmanager

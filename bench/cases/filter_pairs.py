@@ -90,8 +90,8 @@ def _class(name: str, page: Callable[[RunFilters], Page], chosen: list[dict[str,
         if spent_of:
             slowest = max(spent_of, key=lambda each: sorted(spent_of[each])[_ROUNDS // 2])
             everything = [each for spent in spent_of.values() for each in spent]
-            told = {"max_ms": max(everything) * 1000, "slowest": slowest, "its_p50_ms": in_ms(spent_of[slowest])["p50_ms"]}
-            row(f"list: {len(spent_of)} {name}{which}", **in_ms(everything), **told)
+            its, most = in_ms(spent_of[slowest])["p50_ms"], max(everything) * 1000
+            row(f"list: {len(spent_of)} {name}{which}", **in_ms(everything), max_ms=most, slowest=slowest, its_p50_ms=its)
     row(f"list: {name}, pages that were given up", n=short)
 
 

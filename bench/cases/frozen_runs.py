@@ -112,7 +112,7 @@ class _Mass:
     def _until(self, status: str) -> float:
         """Seconds until every run stands there, a line of progress every now and then."""
         begun = told = time.perf_counter()
-        while (where := dict(self._ask(_WHERE))).get(status, 0) < self._count:
+        while (where := self._counts(_WHERE)).get(status, 0) < self._count:
             now = time.perf_counter()
             if now - begun > self._seconds:
                 raise AssertionError(f"not within {self._seconds:g} s: all {status}, but {where}\n{self._stuck(status)}")
@@ -121,6 +121,9 @@ class _Mass:
                 print(f"  {now - begun:.0f} s: {where}", flush=True)
             time.sleep(0.05)
         return time.perf_counter() - begun
+
+    def _counts(self, text: str) -> dict[str, int]:
+        return {name: int(count) for name, count in self._ask(text)}
 
     def _stuck(self, status: str) -> str:
         """The history of a few runs that stand elsewhere, and what the stack's processes wrote."""
@@ -178,7 +181,7 @@ class _Mass:
             row(f"  {name}", **in_ms(spent), count=len(spent))
         self._moments()
         [(most,)] = self._ask("SELECT max(n) FROM (SELECT count(*) AS n FROM snapshots GROUP BY run_id) AS x")
-        events = dict(self._ask("SELECT event, count(*) FROM snapshots GROUP BY 1 ORDER BY 1"))
+        events = self._counts("SELECT event, count(*) FROM snapshots GROUP BY 1 ORDER BY 1")
         print(f"  events: {events}; of one run at most {most}", flush=True)
 
     def _moments(self) -> None:

@@ -6,9 +6,9 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from tests.support import nomad_agent
+from tests.support.memory import memory
 from tests.support.nomad_stack import NomadStack
 
 from bench import tenants
@@ -71,9 +71,4 @@ def _watched(agent: NomadAgent, stack: NomadStack) -> Iterator[None]:
 
 
 def _megabytes(agent: NomadAgent) -> dict[str, int]:
-    return {name: _resident(child.pid) for name, child in agent.children.items()}
-
-
-def _resident(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS:"))
+    return {name: memory(child.pid, "VmRSS") >> 20 for name, child in agent.children.items()}

@@ -10,8 +10,8 @@ import redis
 from tests.support import redis_server
 
 from bench.measure import in_ms, row
+from sojourn.control_plane.domain.due_runs import Entry
 from sojourn.control_plane.domain.fair_limits import Limits
-from sojourn.control_plane.domain.fairness import Entry
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.loads import Loads
 from sojourn.control_plane.queue.notices import Notices

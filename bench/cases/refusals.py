@@ -22,7 +22,7 @@ def main() -> None:
         right = str(made.found["environments"]["dev"]["secret_key"])
         asked = [(f"key {kind}", "/api/v1/runs", key, 401) for kind, key in keys.items()]
         asked += [(f"a run {kind}", path, right, 404) for kind, path in paths.items()]
-        spent = defaultdict(list)
+        spent: dict[str, list[float]] = defaultdict(list)
         with _Connection(made) as connection:
             for place in range(_CALLS * len(asked)):
                 if place % len(asked) == 0:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sojourn.control_plane.api import ndjson, present
+from sojourn.control_plane.api import ndjson
 from sojourn.control_plane.api.body import Stream, parse
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.edge import refusal
@@ -27,6 +27,8 @@ from sojourn.control_plane.api.models.batches import (
 )
 from sojourn.control_plane.api.models.triggers import MAX_TRIGGER_BYTES, RunOptions
 from sojourn.control_plane.api.parents import require_parent
+from sojourn.control_plane.api.present import batches as present
+from sojourn.control_plane.api.present.results import result
 from sojourn.control_plane.api.problems import Problem, of_engine
 from sojourn.control_plane.api.public_tokens import HandleTokens
 from sojourn.control_plane.api.tasks import (
@@ -148,7 +150,7 @@ class Batches:
             if held > _RESULT_BYTES or len(items) == _RESULTS_AT_ONCE:
                 return {"id": batch, "items": items, "next": after}
             run = self._packets.with_output(run)
-            items.append(present.result(run))
+            items.append(result(run))
             held += len(run.output or "")
             after = position
         return {"id": batch, "items": items}

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sojourn.control_plane.api import present
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.cursor import Cursors
-from sojourn.control_plane.api.encoding import timestamp, to_json
+from sojourn.control_plane.api.encoding import given, timestamp, to_json
 from sojourn.control_plane.api.models.bulk_actions import BulkActionBody, BulkFilter, BulkQueue
+from sojourn.control_plane.api.present.statuses import status_of
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.runs import ends_of, no_status, pagination, span_of
 from sojourn.control_plane.api.tasks import request_key
@@ -75,7 +75,7 @@ def filters_of(wanted: BulkFilter, action: str, now: datetime) -> RunFilters:
     """The store's filters. Runs that are over cannot be cancelled, so that they are not looked for."""
     statuses: list[str] = []
     for word in _several(wanted.status):
-        status = present.status_of(word)
+        status = status_of(word)
         if status is None:
             raise _bad("status", no_status(word))
         statuses.append(status)
@@ -142,4 +142,4 @@ def _shown(action: BulkAction) -> dict[str, Any]:
         "createdAt": timestamp(action.created_at),
         "completedAt": action.completed_at and timestamp(action.completed_at),
     }
-    return {name: value for name, value in wire.items() if value is not None}
+    return given(wire)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
-from sojourn.control_plane.api.encoding import timestamp
+from sojourn.control_plane.api.encoding import given, timestamp
 from sojourn.control_plane.api.filter_values import values
 from sojourn.control_plane.api.models.deployments import DeployBody
 from sojourn.control_plane.api.problems import Problem
@@ -137,7 +137,7 @@ def _item(version: Version, is_current: bool) -> dict[str, Any]:
 
 
 def _task(task: Task) -> dict[str, Any]:
-    given = {
+    wire = {
         "id": task.slug,
         "file": task.file_path,
         "export": task.export_name,
@@ -151,4 +151,4 @@ def _task(task: Task) -> dict[str, Any]:
         "freeze": task.may_freeze,
         "schedule": task.schedule,
     }
-    return {name: value for name, value in given.items() if value is not None}
+    return given(wire)

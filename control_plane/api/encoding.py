@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -44,6 +45,11 @@ def to_json(value: Any) -> bytes:
 def timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC with milliseconds and a Z."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is there of an answer's values: an absent one is left out, never null."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _parsed(inner: Any) -> Any:

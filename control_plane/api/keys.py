@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.api.call import Call
-from sojourn.control_plane.api.encoding import timestamp
+from sojourn.control_plane.api.encoding import given, timestamp
 from sojourn.control_plane.api.models.keys import NewKeyBody, RotateBody
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import request_key
@@ -89,7 +89,7 @@ def shown(key: ApiKey, now: datetime) -> dict[str, Any]:
         "replacedBy": key.replaced_by,
         **{name: date and timestamp(date) for name, date in dates.items()},
     }
-    return {name: value for name, value in wire.items() if value is not None}
+    return given(wire)
 
 
 def status(key: ApiKey, now: datetime) -> str:

@@ -61,6 +61,14 @@ def any_of(words: Iterable[str]) -> Any:
     return said("|".join(map(re.escape, words)))
 
 
+def _scope(*, public: bool) -> str:
+    def types(action: str) -> str:
+        return "|".join(each for each in scopes.TYPES if scopes.is_known(f"{action}:{each}", public=public))
+
+    named = "|".join(f"{re.escape(action)}:({types(action)})" for action in scopes.ACTIONS)
+    return rf"admin|({named})(:[^\u0000-\u001f]{{1,400}})?"
+
+
 _SEGMENT = "[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"
 FILE = f"^{_SEGMENT}(/{_SEGMENT})*$"
 #: Printable: of what is not, the page names what a pattern can.
@@ -73,10 +81,8 @@ MOMENT = said(f"{_DATE}|0*[0-9]{{12,13}}", "2026-01-31T12:00:00Z", "176986080000
 MILLISECONDS = {"minimum": 978_307_200_000, "exclusiveMaximum": 10**13}
 DURATION_OR_DATE = said(f"{_DURATION}|{_DATE}", "1h30m", "2026-01-31T12:00:00Z")
 SCOPE = said(r"admin|([A-Za-z]{1,32}|\*):[A-Za-z]{1,32}(:[^\u0000-\u001f]{1,400})?", "read:runs")
-KNOWN_SCOPE = said(
-    rf"admin|({'|'.join(map(re.escape, scopes.ACTIONS))}):({'|'.join(scopes.TYPES)})(:[^\u0000-\u001f]{{1,400}})?",
-    "read:runs",
-)
+KEY_SCOPE = said(_scope(public=False), "read:runs")
+TOKEN_SCOPE = said(_scope(public=True), "read:runs")
 WINDOW = said("([1-9][0-9]{0,2}|1[0-3][0-9]{2}|14[0-3][0-9]|1440)m|([1-9]|1[0-9]|2[0-4])h|([1-9][0-9]?|100)%", "30m", "25%")
 CRON = said(r"\s*([^\s\u0000]+\s+){4}[^\s\u0000]+\s*", "0 8 * * 1-5")
 URL = said(r"\s*[Hh][Tt][Tt][Pp][Ss]?://[!-~]+", "https://example.com/hook")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sojourn.control_plane.api import present
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.models.lists import NumberedPageQuery
 from sojourn.control_plane.api.models.queues import LimitBody, LimitResetBody, PauseBody, RateBody, RateResetBody
 from sojourn.control_plane.api.models.texts import key_text
+from sojourn.control_plane.api.present import queues as present
+from sojourn.control_plane.api.present.lists import numbers
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import names, rates
 from sojourn.control_plane.domain.rates import Rate
@@ -29,8 +30,8 @@ class Queues:
         query: NumberedPageQuery = call.query
         size = min(query.per_page, _MAX_PAGE)
         states, count = self._queues.page(call.environment, (query.page - 1) * size, size)
-        numbers = present.numbers(query.page, size, count)
-        return {"data": [present.queue(state) for state in states], "pagination": numbers}
+        pagination = numbers(query.page, size, count)
+        return {"data": [present.queue(state) for state in states], "pagination": pagination}
 
     def retrieve(self, call: Call, queue: str) -> dict[str, Any]:
         """A queue."""

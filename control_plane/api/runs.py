@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sojourn.control_plane.api import present
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.cursor import Cursors
 from sojourn.control_plane.api.filter_values import texts, values
@@ -17,6 +16,11 @@ from sojourn.control_plane.api.models.runs import RescheduleBody, RunsQuery, Tag
 from sojourn.control_plane.api.models.shape import Query
 from sojourn.control_plane.api.models.triggers import KeyResetBody, ReplayBody
 from sojourn.control_plane.api.naming import check_named
+from sojourn.control_plane.api.present import runs as present
+from sojourn.control_plane.api.present.explaining import why
+from sojourn.control_plane.api.present.results import result
+from sojourn.control_plane.api.present.statuses import status_of
+from sojourn.control_plane.api.present.timelines import log_line, timeline
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.tasks import request_key, tags_of
 from sojourn.control_plane.domain import duration, ids
@@ -117,7 +121,7 @@ class Runs:
 
     def why(self, call: Call, run: str) -> dict[str, Any]:
         """What keeps a run from running."""
-        return present.why(self._explaining.why(call.environment, run_id(run), call.now), speaks_current(call))
+        return why(self._explaining.why(call.environment, run_id(run), call.now), speaks_current(call))
 
     def reschedule(self, call: Call, run: str) -> dict[str, Any]:
         """Another time for a run that is delayed."""
@@ -196,13 +200,13 @@ class Runs:
         found = self._results.wait(call.environment, run_id(run), call.query.wait)
         if found is None:
             raise Problem("RUN_NOT_FINISHED")
-        return present.result(self._packets.with_output(found))
+        return result(self._packets.with_output(found))
 
     def logs(self, call: Call, run: str) -> dict[str, Any]:
         """Log lines from a cursor on; `next` goes on after the last of them."""
         found = self._find(call, run)
         lines, following = self._logs.read(found.environment_id, found.id, after=call.query.after, limit=call.query.limit)
-        page: dict[str, Any] = {"lines": [present.log_line(line) for line in lines]}
+        page: dict[str, Any] = {"lines": [log_line(line) for line in lines]}
         if following:
             page["next"] = following
         return page
@@ -214,7 +218,7 @@ class Runs:
         checkpoints = self._checkpoints.of_run(found.id, _MAX_CHECKPOINTS)
         waits = self._waits.begun(found.id, _MAX_WAITS)
         hook = self._runs.hook_run(found)
-        return present.timeline(found, history, attempts_of(history), checkpoints, waits, hook)
+        return timeline(found, history, attempts_of(history), checkpoints, waits, hook)
 
     def _find(self, call: Call, run: str) -> Run:
         found = self._runs.find(call.environment.id, run_id(run))
@@ -292,7 +296,7 @@ def filters_of(query: RunsQuery, now: datetime) -> RunFilters:
     """The store's filters; `Problem` names the parameter that cannot be used."""
     statuses = []
     for word in values(query.status, "filter[status]"):
-        status = present.status_of(word)
+        status = status_of(word)
         if status is None:
             raise Problem("QUERY_INVALID", f"{no_status(word)}.", field="filter[status]")
         statuses.append(status)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sojourn.control_plane.api import present
 from sojourn.control_plane.api.call import Call
 from sojourn.control_plane.api.models.schedules import BackfillBody, NewScheduleBody, ScheduleBody
+from sojourn.control_plane.api.present import schedules as present
+from sojourn.control_plane.api.present.lists import numbers
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import cron, duration
 from sojourn.control_plane.domain.scopes import Resource
@@ -39,7 +40,7 @@ class Schedules:
         found, count = self._schedules.page(call.environment, number, size)
         return {
             "data": [present.schedule(schedule, call.environment) for schedule in found],
-            "pagination": present.numbers(number, size, count),
+            "pagination": numbers(number, size, count),
         }
 
     def retrieve(self, call: Call, schedule: str) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sojourn.control_plane.api import present
-from sojourn.control_plane.api.encoding import timestamp
+from sojourn.control_plane.api.encoding import given, timestamp
+from sojourn.control_plane.api.present.results import flat_error
+from sojourn.control_plane.api.present.statuses import status_word
 from sojourn.control_plane.domain.lifecycle import Event, is_final
 from sojourn.control_plane.store.records import Attempt, Run, Snapshot, Wait
 from sojourn.control_plane.telemetry.logs import Line
@@ -127,7 +128,7 @@ def detail(span: Span, spans: Iterable[Span], below: Iterable[Run], current: boo
         {
             "runId": each.id,
             "taskIdentifier": each.task,
-            "status": present.status_word(each.status, current),
+            "status": status_word(each.status, current),
             "createdAt": timestamp(each.created_at),
         }
         for each in below
@@ -164,7 +165,7 @@ def _of_run(run: Run, version: str | None, parent: str | None, history: Sequence
         end=run.finished_at,
         is_error=over and run.status not in (RunStatus.COMPLETED, RunStatus.CANCELED),
         is_cancelled=run.status == RunStatus.CANCELED,
-        properties={name: value for name, value in told.items() if value is not None},
+        properties=given(told),
         events=[_moved(row) for row in history],
     )
 
@@ -173,7 +174,7 @@ def _of_attempt(run: Run, place: int, attempt: Attempt, root: str) -> Span:
     end = attempt.ended_at or run.finished_at
     cancelled = attempt.outcome in (Event.CANCEL_ACKNOWLEDGED, None) and run.status == RunStatus.CANCELED
     told: dict[str, Any] = {"executor": attempt.executor_id, "warmStart": attempt.warm, "outcome": attempt.outcome}
-    error = attempt.error and present.flat_error(attempt.error)
+    error = attempt.error and flat_error(attempt.error)
     return Span(
         id=_hash(f"attempt {run.id} {place}")[:_SPAN_CHARS],
         parent=root,
@@ -186,7 +187,7 @@ def _of_attempt(run: Run, place: int, attempt: Attempt, root: str) -> Span:
         attempt=attempt.number,
         is_error=attempt.outcome in (Event.FAIL, Event.RETRY_NOW, Event.RETRY_LATER),
         is_cancelled=cancelled,
-        properties={name: value for name, value in (told | {"error": error}).items() if value is not None},
+        properties=given(told | {"error": error}),
     )
 
 
@@ -205,7 +206,7 @@ def _of_wait(run: Run, wait: Wait, parent: str) -> Span:
         attempt=wait.attempt,
         is_error=wait.kind == "token" and wait.is_error,
         is_cancelled=wait.completed_at is None and run.finished_at is not None,
-        properties={name: value for name, value in told.items() if value is not None},
+        properties=given(told),
     )
 
 
@@ -231,7 +232,7 @@ def _moved(row: Snapshot) -> dict[str, Any]:
     return {
         "name": row.event,
         "time": timestamp(row.created_at),
-        "properties": {name: value for name, value in told.items() if value is not None},
+        "properties": given(told),
     }
 
 
@@ -256,7 +257,7 @@ def _node(span: Span) -> dict[str, Any]:
     node: dict[str, Any] = {"id": span.id, "runId": span.run_id}
     if span.parent is not None:
         node["parentId"] = span.parent
-    node["data"] = {name: value for name, value in data.items() if value is not None}
+    node["data"] = given(data)
     node["children"] = []
     return node
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sojourn.control_plane.api import present
 from sojourn.control_plane.api.body import Stream, parse_if_json
 from sojourn.control_plane.api.call import Answer, Call
 from sojourn.control_plane.api.cursor import Cursors
@@ -15,6 +14,7 @@ from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.filter_values import texts, values
 from sojourn.control_plane.api.models.tokens import TOKEN_STATUSES, CompleteBody, TokenBody, TokensQuery
 from sojourn.control_plane.api.models.triggers import MAX_VALUE_BYTES
+from sojourn.control_plane.api.present import tokens as present
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.public_tokens import HandleTokens
 from sojourn.control_plane.api.runs import ends_of, pagination, span

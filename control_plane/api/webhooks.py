@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from sojourn.control_plane.api.call import Call
-from sojourn.control_plane.api.encoding import timestamp
+from sojourn.control_plane.api.encoding import given, timestamp
 from sojourn.control_plane.api.models.webhooks import WebhookBody
-from sojourn.control_plane.api.present import numbers
+from sojourn.control_plane.api.present.lists import numbers
 from sojourn.control_plane.api.tasks import request_key
 from sojourn.control_plane.domain.delivering import EVENTS, TEST
 from sojourn.control_plane.engine.webhooks import WebhookRequest
@@ -89,7 +89,7 @@ def webhook_request(body: WebhookBody) -> WebhookRequest:
 
 def _webhook(found: Webhook) -> dict[str, Any]:
     """A webhook, without its secret."""
-    return _present(
+    return given(
         {
             "id": found.id,
             "url": found.url,
@@ -111,7 +111,7 @@ def _webhook(found: Webhook) -> dict[str, Any]:
 def _message(found: Delivery) -> dict[str, Any]:
     """A message, and what came of it."""
     waits = found.status == "PENDING"
-    return _present(
+    return given(
         {
             "id": found.id,
             "run": None if found.event == TEST else found.run_id,
@@ -126,7 +126,3 @@ def _message(found: Delivery) -> dict[str, Any]:
             "nextAttemptAt": timestamp(found.due_at) if waits else None,
         }
     )
-
-
-def _present(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}

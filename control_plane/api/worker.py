@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sojourn.control_plane.api import present
 from sojourn.control_plane.api.body import Stream
 from sojourn.control_plane.api.call import Answer, Call, Streamed
 from sojourn.control_plane.api.encoding import timestamp
@@ -29,6 +28,7 @@ from sojourn.control_plane.api.models.worker import (
     WaitBody,
     WaitWish,
 )
+from sojourn.control_plane.api.present.waits import waits_done
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.api.runs import operation_of
 from sojourn.control_plane.domain import duration
@@ -112,7 +112,7 @@ class Worker:
         if beat.is_blocked:
             wire["blocked"] = True
         if beat.done:
-            wire["done"] = present.waits_done(beat.done)
+            wire["done"] = waits_done(beat.done)
         return wire
 
     def wait(self, call: Call) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Worker:
         request = WaitRequest(body.run, body.snapshot, body.token, wishes, body.pending, body.block, body.hold, body.call)
         answer = self._waiting.wait(call.executor, request, call.now)
         state = "blocked" if answer.is_blocked else "ready"
-        return {"state": state, "snapshot": answer.snapshot, "done": present.waits_done(answer.done)}
+        return {"state": state, "snapshot": answer.snapshot, "done": waits_done(answer.done)}
 
     def logs(self, call: Call) -> dict[str, Any]:
         """Keeps log lines, and makes changes of metadata."""
@@ -173,7 +173,7 @@ class Worker:
         """The run's process may go on, or is to be ended."""
         body: ThawedBody = call.body
         continued = self._freezing.thawed(call.executor, body.run, body.snapshot, body.token, round(body.thawMs), call.now)
-        return {"work": continued.assignment, "done": present.waits_done(continued.done)}
+        return {"work": continued.assignment, "done": waits_done(continued.done)}
 
     def _answer(self, answer: NextAnswer) -> dict[str, Any]:
         wire: dict[str, Any] = {}

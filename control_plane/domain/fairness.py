@@ -1,4 +1,4 @@
-"""The fair queue's words and rules in plain Python: the specification that the Lua scripts are tested against.
+"""The fair queue's rules in plain Python: the specification that the Lua scripts are tested against.
 
 A queue is a tree: organization, environments, lanes, queues, concurrency keys, runs. Each node serves its children in
 deficit round robin at a cost of one per run, kept as virtual time: the child with the lowest time is served and its
@@ -15,134 +15,13 @@ lets none of its runs start yet, until somebody looks again (`open`): time alone
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
+from sojourn.control_plane.domain.due_runs import Entry, Taken
 from sojourn.control_plane.domain.fair_limits import Limits, Rate
-from sojourn.control_plane.domain.regions import DEFAULT
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A due run as the queue takes it. `version` is a version's id or "current"; `key` "" stands for none.
-
-    `score` is the moment it was queued, in ms, minus its priority in ms: the lowest goes first.
-    """
-
-    run: str
-    organization: str
-    environment: str
-    version: str
-    machine: str
-    queue: str
-    key: str
-    score: int
-    region: str = DEFAULT
-
-    @property
-    def lane(self) -> str:
-        """What kind of executor can take it."""
-        return lane_of(self.environment, self.version, self.machine, self.region)
-
-
-def lane_of(environment: str, version: str, machine: str, region: str = DEFAULT) -> str:
-    """The text form of a lane. Of the region `default` it says nothing: such lanes were there before regions."""
-    return "|".join((environment, version, machine, *(() if region == DEFAULT else (region,))))
-
-
-def environment_of(lane: str) -> str:
-    """The environment of a lane."""
-    return lane.split("|", 1)[0]
-
-
-def region_of(lane: str) -> str:
-    """The region of a lane."""
-    parts = lane.split("|")
-    return parts[3] if len(parts) > 3 else DEFAULT
-
-
-#: The version in the lane of runs whose processes wait in memory for their slots.
-RESIDENT = "resident"
-
-
-def goes_on(lane: str) -> bool:
-    """Whether the runs of a lane have begun before, and wait in memory or are frozen: rates are of starts."""
-    version = lane.split("|", 2)[1]
-    return version == RESIDENT or "@" in version
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A run that was dequeued, and the place it was taken from. `lease`: until when it has to be claimed, in ms."""
-
-    run: str
-    organization: str
-    environment: str
-    lane: str
-    queue: str
-    key: str
-    score: int
-    lease: int
-
-    @classmethod
-    def from_json(cls, text: str | bytes, organization: str) -> Taken:
-        """As an executor's channel carries it."""
-        run, environment, lane, queue, key, score, lease = json.loads(text)
-        return cls(run, organization, environment, lane, queue, key, int(float(score)), int(lease))
-
-
-#: Runs that a child may be behind the clock: more is forgotten when it is served again; and that the clock may be behind
-#: the child served.
-PATIENCE = 300
-
-
-class _Node:
-    """Children of one node: those that can serve, those held back, those at rest; and the clock."""
-
-    def __init__(self) -> None:
-        self.ring: dict[str, float] = {}
-        self.held: dict[str, float] = {}
-        self.rest: dict[str, float] = {}
-        self.clock = 0.0
-
-    def first(self, among: Collection[str] | None = None, skip: Collection[str] = ()) -> str | None:
-        """The child with the lowest virtual time, ties by name."""
-        names = [name for name in self.ring if (among is None or name in among) and name not in skip]
-        return min(names, key=lambda name: (self.ring[name], name.encode()), default=None)
-
-    def settle(self, child: str, work: str, blocked: bool) -> None:
-        """`work`: none, held or ring, as the child's own children stand."""
-        if work == "none":
-            self._retire(child)
-            return
-        held = blocked or work == "held"
-        into, other = (self.held, self.ring) if held else (self.ring, self.held)
-        if child not in into:
-            time = other.pop(child, self.rest.pop(child, 0.0))
-            into[child] = time if held else max(time, self.clock)
-
-    def charge(self, child: str, weight: float) -> None:
-        """The child was served. However long nobody could serve it, it has at most PATIENCE runs in advance."""
-        time = max(self.ring[child], self.clock - PATIENCE / weight)
-        self.ring[child] = time + 1 / weight
-        # One that is further behind than that waits for executors of its own: the others are not kept by it.
-        front = min(other for other in self.ring.values() if other >= time - PATIENCE / weight)
-        self.clock = max(self.clock, min(time, front))
-
-    def work(self) -> str:
-        """What a parent must know of this node."""
-        return "ring" if self.ring else "held" if self.held else "none"
-
-    def _retire(self, child: str) -> None:
-        time = self.ring.pop(child, None)
-        time = self.held.pop(child, time)
-        if time is not None and time > self.clock:
-            self.rest[child] = time
-        if not self.ring and not self.held:
-            self.rest.clear()
-            self.clock = 0.0
+from sojourn.control_plane.domain.fair_node import Node
+from sojourn.control_plane.domain.lanes import goes_on
 
 
 class FairQueueModel:
@@ -154,7 +33,7 @@ class FairQueueModel:
         self.limits = limits or Limits()
         self.items: dict[str, tuple[str, str, str, str, int]] = {}
         self.leaves: dict[tuple[str, str, str], dict[str, int]] = {}
-        self.nodes: dict[object, _Node] = {}
+        self.nodes: dict[object, Node] = {}
         self.inflight: dict[str, float] = {}
         self.slots: dict[tuple[str, ...], set[str]] = {}
         self.idle: dict[str, dict[str, int]] = {}
@@ -310,7 +189,7 @@ class FairQueueModel:
         """Lanes with work that could start now, in the order of their turns."""
         if not self.eligible():
             return []
-        return [lane for environment in _in_order(self._node("root")) for lane in _in_order(self._node(environment))]
+        return [lane for environment in self._node("root").in_order() for lane in self._node(environment).in_order()]
 
     def eligible(self) -> bool:
         """Whether something could be taken now."""
@@ -374,7 +253,7 @@ class FairQueueModel:
             environment = lanes[0].split("|", 1)[0]
             lane = self._node(environment).first(among=lanes) if environment in root.ring else None
             return None if lane is None else (environment, lane)
-        for environment in _in_order(root)[: len(skip) + 1]:
+        for environment in root.in_order()[: len(skip) + 1]:
             lane = self._node(environment).first(skip=skip)
             if lane is not None:
                 return environment, lane
@@ -467,11 +346,11 @@ class FairQueueModel:
                 return
 
     def _hand_over_round(self, now_ms: int) -> bool:
-        handed = [self._hand_over_freed(environment, now_ms) for environment in _in_order(self._node("root"))[:8]]
+        handed = [self._hand_over_freed(environment, now_ms) for environment in self._node("root").in_order()[:8]]
         return any(handed)
 
     def _hand_over_freed(self, environment: str, now_ms: int) -> bool:
-        handed = [self._hand_over(lane, now_ms) for lane in _in_order(self._node(environment))[:8]]
+        handed = [self._hand_over(lane, now_ms) for lane in self._node(environment).in_order()[:8]]
         return any(handed)
 
     def _hand_over(self, lane: str, now_ms: int) -> bool:
@@ -515,16 +394,12 @@ class FairQueueModel:
     def _used(self, *name: str) -> int:
         return len(self.slots.get(name, ()))
 
-    def _node(self, name: object) -> _Node:
-        return self.nodes.setdefault(name, _Node())
+    def _node(self, name: object) -> Node:
+        return self.nodes.setdefault(name, Node())
 
     def _children(self, name: object) -> list[str]:
         node = self._node(name)
         return [*node.ring, *node.held]
-
-
-def _in_order(node: _Node) -> list[str]:
-    return sorted(node.ring, key=lambda name: (node.ring[name], name.encode()))
 
 
 def _slot_names(environment: str, queue: str, key: str) -> list[tuple[str, ...]]:

@@ -10,32 +10,12 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-ADMIN = "admin"
-ACTIONS = ("read", "write", "trigger", "batchTrigger", "manage", "*")
-TYPES = (
-    "runs",
-    "tasks",
-    "tags",
-    "batch",
-    "queues",
-    "schedules",
-    "webhooks",
-    "deployments",
-    "envvars",
-    "apiKeys",
-    "branches",
-    "sessions",
-    "waitpoints",
-    "inputStreams",
-    "query",
-    "environments",
-    "project",
-    "all",
-)
-#: Those that a route asks for. The others are taken since clients name them, and grant nothing here.
-MEANT = tuple(
-    type_ for type_ in TYPES if type_ not in ("branches", "sessions", "inputStreams", "query", "environments", "project")
-)
+from sojourn.sdk.scope_words import ACTIONS, ADMIN, ALL, ANY, CLIENTS_TYPES, is_meant, types_of
+
+__all__ = ["ACTIONS", "ADMIN", "TYPES", "Resource", "covers", "grants", "is_known", "is_scope", "reaches"]
+
+#: All that scopes may name, whether a route asks for it or existing clients write it alone.
+TYPES = tuple(dict.fromkeys((*types_of(ANY, public=False), *CLIENTS_TYPES, ALL)))
 MAX_CHARS = 512
 _SHAPE = re.compile(r"admin|(?:[A-Za-z]{1,32}|\*):[A-Za-z]{1,32}(?::[^\x00-\x1f]{1,400})?")
 
@@ -55,7 +35,7 @@ def grants(scopes: Iterable[str], action: str, resource: Resource) -> bool:
 def reaches(scopes: Iterable[str], action: str, type_: str) -> bool:
     """Whether one of the scopes lets that be done to anything of a type, be it one thing alone."""
     return any(
-        scope == ADMIN or (_parts(scope)[0] in (action, "*") and _parts(scope)[1] in (type_, "all")) for scope in scopes
+        scope == ADMIN or (_parts(scope)[0] in (action, ANY) and _parts(scope)[1] in (type_, ALL)) for scope in scopes
     )
 
 
@@ -67,8 +47,8 @@ def covers(held: Iterable[str], wanted: str) -> bool:
     return any(
         scope == ADMIN
         or (
-            _parts(scope)[0] in (action, "*")
-            and (_parts(scope)[1] == "all" or (_parts(scope)[1] == type_ and _parts(scope)[2] in ("", id_)))
+            _parts(scope)[0] in (action, ANY)
+            and (_parts(scope)[1] == ALL or (_parts(scope)[1] == type_ and _parts(scope)[2] in ("", id_)))
         )
         for scope in held
     )
@@ -79,19 +59,18 @@ def is_scope(text: str) -> bool:
     return len(text) <= MAX_CHARS and _SHAPE.fullmatch(text) is not None
 
 
-def is_known(text: str) -> bool:
-    """Whether it is a scope in words that mean something here."""
-    action, type_, _ = _parts(text)
-    return is_scope(text) and (text == ADMIN or (action in ACTIONS and type_ in TYPES))
+def is_known(text: str, *, public: bool = False) -> bool:
+    """Whether it is a scope that means something here, for a key or (`public`) in a public token."""
+    return is_scope(text) and is_meant(text, public=public)
 
 
 def _grants(scope: str, action: str, resource: Resource) -> bool:
     if scope == ADMIN:
         return True
     held, type_, id_ = _parts(scope)
-    if held not in (action, "*"):
+    if held not in (action, ANY):
         return False
-    return type_ == "all" or (type_ == resource.type and (not id_ or id_ == resource.id))
+    return type_ == ALL or (type_ == resource.type and (not id_ or id_ == resource.id))
 
 
 def _parts(scope: str) -> tuple[str, str, str]:

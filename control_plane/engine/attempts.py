@@ -13,8 +13,9 @@ from typing import Any
 import redis
 
 from sojourn.control_plane import faults
+from sojourn.control_plane.domain.due_runs import Taken
 from sojourn.control_plane.domain.failure import internal_error
-from sojourn.control_plane.domain.fairness import Taken, lane_of
+from sojourn.control_plane.domain.lanes import lane_of
 from sojourn.control_plane.domain.lifecycle import BLOCKED
 from sojourn.control_plane.engine.annotating import Annotating, NumberedChange
 from sojourn.control_plane.engine.assigning import Assigning

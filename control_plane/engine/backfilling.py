@@ -59,7 +59,7 @@ class Backfilling:
         documents = in_order([self._triggering.document(environment, request, now) for request in asked])
         created = 0
         for start in range(0, len(documents), _AT_ONCE):
-            if self._triggering.is_full(environment.organization_id):
+            if self._triggering.room.is_full(environment.organization_id):
                 raise QueueFull(f"as many runs wait as may; {created} were made: send it again later")
             with self._database.transaction():
                 if self._stored_schedules.lock_for_runs(environment.id, schedule.id) is None:

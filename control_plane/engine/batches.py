@@ -123,8 +123,7 @@ class Batches:
         found = self._made_before(environment, request, now)
         if found is not None:
             return found
-        missing = self._batches.missing(environment.organization_id)
-        self._triggering.check_room(environment, missing + request.run_count)
+        self._triggering.room.check(environment.organization_id, request.run_count)
         self._check_parent(environment, request.parent_run_id)
         self._rate.spend(environment.id, request.run_count, now)
         batch, made = self._new(environment, request, now), None
@@ -139,6 +138,7 @@ class Batches:
         """Stores it, unless another one has taken its keys meanwhile: then that one."""
         for _ in range(_TRIES):
             if self._batches.make(batch, request.request_key) or self._batches.find(environment.id, batch.id):
+                self._triggering.room.promise(environment.organization_id, batch.run_count)
                 return MadeBatch(batch, cached=False)
             found = self._made_before(environment, request, now)
             if found is not None:

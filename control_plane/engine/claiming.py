@@ -10,7 +10,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from sojourn.control_plane import faults
-from sojourn.control_plane.domain.fairness import Taken
+from sojourn.control_plane.domain.due_runs import Taken
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING, Event
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
 from sojourn.control_plane.engine.indexing import WAITING, Index, is_resident

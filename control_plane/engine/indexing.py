@@ -6,14 +6,14 @@ The store has it already. What does not reach Redis is found by the sweep, withi
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
 import redis
 
-from sojourn.control_plane.domain.fairness import RESIDENT, Entry
+from sojourn.control_plane.domain.due_runs import Entry
+from sojourn.control_plane.domain.lanes import RESIDENT
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING
 from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
 from sojourn.control_plane.queue.mailbox import Mailbox
@@ -22,8 +22,6 @@ from sojourn.control_plane.store.records import Moved, Run
 from sojourn.sdk.protocol import SnapshotStatus
 
 log = logging.getLogger(__name__)
-
-_SIZE_SECONDS = 0.25
 
 #: The lane's version of a run that was not pinned yet.
 CURRENT = "current"
@@ -74,7 +72,6 @@ class Index:
         self.queue = queue
         self.mailbox = mailbox
         self._wakeups = wakeups
-        self._sizes: dict[str, tuple[int, float]] = {}
         #: Told of runs that are over and that other runs wait for; set once everything is wired.
         self.on_awaited: Callable[[Sequence[Run | Moved], datetime], None] = lambda runs, now: None
 
@@ -142,15 +139,11 @@ class Index:
             self.on_awaited(over, now)
 
     def size(self, organization: str) -> int:
-        """How many runs the queue knows, as of a moment ago: it guards against floods; 0 when it cannot be asked."""
-        size, until = self._sizes.get(organization, (0, 0.0))
-        if until <= time.monotonic():
-            try:
-                size = self.queue.size(organization)
-            except redis.RedisError:
-                size = 0
-            self._sizes[organization] = (size, time.monotonic() + _SIZE_SECONDS)
-        return size
+        """How many runs the queue knows; 0 when it cannot be asked."""
+        try:
+            return self.queue.size(organization)
+        except redis.RedisError:
+            return 0
 
     def ack(self, organization: str, run_id: str, now: datetime) -> None:
         """Takes a run out of the queue for good."""

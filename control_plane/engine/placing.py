@@ -11,8 +11,8 @@ import redis
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
-from sojourn.control_plane.domain.fairness import environment_of, lane_of
 from sojourn.control_plane.domain.keeping import Kind
+from sojourn.control_plane.domain.lanes import environment_of, lane_of
 from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity

@@ -110,7 +110,7 @@ class Ticking:
 
     def _look(self, ripe: Ripe, lives: bool, now: datetime) -> tuple[Stand, list[dict[str, Any]]]:
         schedule = ripe.schedule
-        if self._triggering.is_full(schedule.organization_id):
+        if self._triggering.room.is_full(schedule.organization_id):
             return Stand(schedule.id, schedule.next_tick, now + _WHEN_FULL, schedule.held, None), []
         try:
             table = timetable_of(schedule)

@@ -17,6 +17,7 @@ from sojourn.control_plane.engine.debouncing import Debouncing, NotStored
 from sojourn.control_plane.engine.errors import EngineError, ParentIsOver, QueueFull, RegionUnknown, VersionNotFound
 from sojourn.control_plane.engine.indexing import Index
 from sojourn.control_plane.engine.packets import Packets, Text, is_large
+from sojourn.control_plane.engine.room import Room
 from sojourn.control_plane.store.database import Row
 from sojourn.control_plane.store.queues import Queues
 from sojourn.control_plane.store.records import Environment, Moved, build
@@ -89,8 +90,8 @@ class Triggering:
         debouncing: Debouncing,
         packets: Packets,
         *,
+        room: Room,
         regions: Regions | None = None,
-        queue_size_limit: int = 0,
         random: Callable[[int], bytes] = os.urandom,
     ):
         self._runs = runs
@@ -98,8 +99,8 @@ class Triggering:
         self._index = index
         self._debouncing = debouncing
         self._packets = packets
+        self.room = room
         self._regions = regions or Regions()
-        self._limit = queue_size_limit
         self._random = random
         self._combiner: Combiner[dict[str, Any], Row | None] = Combiner(self._store)
         self._named: set[tuple[str, str]] = set()
@@ -109,7 +110,7 @@ class Triggering:
 
         `QueueFull` where there is none, and no room for one.
         """
-        full = self._fullness(environment)
+        full = self.room.why_full(environment.organization_id)
         document = self.document(environment, request, now)
         if full is None and not is_large(request.payload):
             return self._make(environment, request, document, now)
@@ -194,27 +195,6 @@ class Triggering:
                 self.queue([made.stored], now)
             return Triggered(made.run, cached=made.stored is None)
         raise self._refusal(environment, request)
-
-    def is_full(self, organization_id: str) -> bool:
-        """Whether as many runs wait as may."""
-        return bool(self._limit) and self._index.size(organization_id) >= self._limit
-
-    def check_room(self, environment: Environment, runs: int) -> None:
-        """`QueueFull` where so many runs more, with those that are promised, would be too many."""
-        full = self._fullness(environment, runs)
-        if full is not None:
-            raise full
-
-    def _fullness(self, environment: Environment, runs: int = 1) -> QueueFull | None:
-        """Why there is no room for so many runs. A guard: what is triggered in the same moment is not counted yet."""
-        if not self._limit or self._index.size(environment.organization_id) + runs <= self._limit:
-            return None
-        return QueueFull(
-            f"{self._limit} runs wait or run already, which is the limit"
-            if runs == 1
-            else f"with {runs} runs more, there would be more than {self._limit}, which is the limit",
-            next_step="wait until some have run, or raise SOJOURN_QUEUE_SIZE_LIMIT",
-        )
 
     def queue(self, stored: Collection[Row], now: datetime) -> None:
         """Queues runs that were stored just now; whoever waits for their dates is told."""

@@ -246,6 +246,8 @@ def check_url(url: str, allowed: Allowed) -> None:
         raise _invalid("it must not hold a user or a password: the signature says who sends")
     if parts.fragment or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise _invalid("it must be plain ASCII without spaces, and have no fragment")
+    if "%" in host:  # who decodes it reads another host than who does not
+        raise _invalid("its host must be a name or an address without %")
     if (":" in host or host.replace(".", "").isdecimal()) and not allowed.permits(host):
         raise _invalid(
             f"this address is not allowed here: SOJOURN_WEBHOOK_NETWORKS lets messages go to {allowed.told}",

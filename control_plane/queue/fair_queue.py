@@ -9,8 +9,8 @@ from typing import Any
 
 import redis
 
+from sojourn.control_plane.domain.due_runs import Entry, Taken
 from sojourn.control_plane.domain.fair_limits import Limits, Rate
-from sojourn.control_plane.domain.fairness import Entry, Taken
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.notices import Notice, Notices
 from sojourn.control_plane.queue.scripts import Scripts
@@ -18,9 +18,11 @@ from sojourn.control_plane.queue.scripts import Scripts
 _SCAN = 1_000
 #: Places that one look at rates opens.
 _OPENED = 1_000
-#: Queues that are counted again in a call, and their concurrency keys: all of Redis waits for it, a few milliseconds.
+#: Queues that are counted again in a call, and the concurrency keys of each: nobody else is answered meanwhile, some 10 ms
+#: for a queue of as many. One that has more is counted over several calls, and left alone then for so many ms.
 _RECOUNTED = 10
-_RECOUNTED_KEYS = 10_000
+_RECOUNTED_KEYS = 2_000
+_COUNT_GOOD = 3_600_000
 
 
 class NotReady(Exception):
@@ -228,7 +230,8 @@ class FairQueue:
 
     def recount(self, organization: str) -> int:
         """Brings the counts of some queues in line, others each time; how many were wrong."""
-        return int(self._scripts.run(("recount", [keys.prefix(organization)], [_RECOUNTED, _RECOUNTED_KEYS]))[0])
+        arguments = [_RECOUNTED, _RECOUNTED_KEYS, _COUNT_GOOD]
+        return int(self._scripts.run(("recount", [keys.prefix(organization)], arguments))[0])
 
     # --- reading
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import redis
 
 from sojourn.control_plane.domain.explaining import Held, Line
-from sojourn.control_plane.domain.fairness import goes_on
+from sojourn.control_plane.domain.lanes import goes_on
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import NotReady
 

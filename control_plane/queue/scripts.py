@@ -10,7 +10,8 @@ from typing import Any
 
 import redis
 
-from sojourn.control_plane.domain.fairness import PATIENCE, RESIDENT
+from sojourn.control_plane.domain.fair_node import PATIENCE
+from sojourn.control_plane.domain.lanes import RESIDENT
 
 #: Scripts over the index of organizations, or over no organization at all: none of an organization's keys, so no tree.
 _INDEX_ONLY = frozenset({"choose", "leave_index", "take", "tell"})

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from sojourn.control_plane.domain.fairness import region_of
+from sojourn.control_plane.domain.lanes import region_of
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, ExecutorSpec, Ground, Placed, Placement
 from sojourn.scheduler.placement.closings import Closings
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from sojourn.sdk.batch import BatchHandle, batch
     from sojourn.sdk.batches import BatchState
     from sojourn.sdk.bulk_actions import BulkActionState, bulk_actions
-    from sojourn.sdk.client import Client, configure
+    from sojourn.sdk.client import Client
     from sojourn.sdk.context import context
     from sojourn.sdk.decision import RetryAt, RetryIn, Skip
+    from sojourn.sdk.default_client import configure
     from sojourn.sdk.deployments import DeploymentState, deployments
     from sojourn.sdk.envvars import EnvVar, envvars
     from sojourn.sdk.errors import (
@@ -121,9 +122,10 @@ _PLACES = {
     "sdk.batch": ("BatchHandle", "batch"),
     "sdk.batches": ("BatchState",),
     "sdk.bulk_actions": ("BulkActionState", "bulk_actions"),
-    "sdk.client": ("Client", "configure"),
+    "sdk.client": ("Client",),
     "sdk.context": ("context",),
     "sdk.decision": ("RetryAt", "RetryIn", "Skip"),
+    "sdk.default_client": ("configure",),
     "sdk.deployments": ("DeploymentState", "deployments"),
     "sdk.envvars": ("EnvVar", "envvars"),
     "sdk.errors": (

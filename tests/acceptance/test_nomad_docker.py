@@ -48,6 +48,7 @@ def looks_around(stack: NomadStack) -> tuple[dict[str, Any], str]:
     addresses = [["127.0.0.1", stack.port]]
     run = client.trigger("looks-around", {"paths": [str(stack.data_dir)], "addresses": addresses})["id"]
     ended = result(client, run, 90)
+    assert isinstance(stack.agent, NomadAgent)
     logs = [path.read_text()[-400:] for path in stack.agent._allocations.glob("*/alloc/logs/*.stderr.0")][:2]
     assert ended["ok"], (ended["error"]["message"][:600], logs)
     return json.loads(ended["output"]), executor(client, run)["isolation"]

@@ -119,9 +119,9 @@ def test_it_has_no_privilege_and_sees_no_other(stack: NomadStack) -> None:
 
 
 def test_no_port_of_the_platform_or_the_node_is_reached(stack: NomadStack) -> None:
-    assert stack.agent._ports
-    nomad = urlsplit(stack.agent.access.address)
-    ports = [nomad.port, stack.agent._ports.rpc, stack.agent._ports.serf, stack.agent._ports.client_http]
+    agent = stack.agent
+    assert isinstance(agent, NomadAgent) and agent._ports
+    ports = [urlsplit(agent.access.address).port, agent._ports.rpc, agent._ports.serf, agent._ports.client_http]
     targets = [["127.0.0.1", port] for port in ports] + [["169.254.169.254", 80], ["10.0.0.1", 80], ["172.17.0.1", 2375]]
     found = told(stack, "reach", targets)
     assert "reached" not in found.values(), found

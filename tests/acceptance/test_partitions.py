@@ -19,7 +19,7 @@ import pytest
 import redis
 from falcon import testing
 from tests.contract.api.conftest import Tenant, executor
-from tests.contract.api.test_worker import ask, completed, held
+from tests.contract.api.worker_calls import ask, completed, held
 from tests.support.ledger import Ledger
 from tests.support.postgres_server import Databases
 from tests.support.proxy import Proxy, Seen, postgres_address, through

@@ -191,7 +191,8 @@ def lengthen(path: Path) -> None:
 
 def test_a_damaged_image_is_never_restored(stack: FrozenStack):
     """F41: criu does not see a byte of it; the attempt is over with its reason, and the next one is as good."""
-    kinds = (flip, flip, cut, cut_at_the_end, lengthen, Path.unlink, None, None, None)
+    kinds: list[Callable[[Path], None] | None]
+    kinds = [flip, flip, cut, cut_at_the_end, lengthen, Path.unlink, None, None, None]
     with ThreadPoolExecutor(4) as threads:
         *frozen, last = threads.map(
             lambda each: stack.frozen("keeps-or-begins-anew" if each else "keeps"), [*[1] * (len(kinds) - 1), 0]

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import redis
 
+from sojourn.control_plane.domain.due_runs import Entry, Taken
 from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, KeyLimits, Limits, QueueLimits, Rate
-from sojourn.control_plane.domain.fairness import PATIENCE, Entry, FairQueueModel, Taken
+from sojourn.control_plane.domain.fair_node import PATIENCE
+from sojourn.control_plane.domain.fairness import FairQueueModel
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.notices import Notice, Notices

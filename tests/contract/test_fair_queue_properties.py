@@ -7,12 +7,14 @@ import json
 import os
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 import redis
 
+from sojourn.control_plane.domain.due_runs import Entry
 from sojourn.control_plane.domain.fair_limits import EnvironmentLimits, KeyLimits, Limits, QueueLimits, Rate
-from sojourn.control_plane.domain.fairness import Entry, FairQueueModel
+from sojourn.control_plane.domain.fairness import FairQueueModel
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.queue.fair_queue import FairQueue
 from sojourn.control_plane.queue.mailbox import Mailbox
@@ -90,7 +92,8 @@ class History:
         done = self.random.choice(sorted(self.model.items)) if self.model.items and self.random.random() < 0.5 else None
         if self.random.random() < 0.5:
             poll = self.random.choice(("poll_1", "poll_2"))
-            wish = {"done": done, "lanes": lanes, "executor": executor, "park_until_ms": until, "poll": poll}
+            wish: dict[str, Any] = {"done": done, "lanes": lanes, "executor": executor}
+            wish |= {"park_until_ms": until, "poll": poll}
             assert self.queue.next(ORGANIZATION, self.now, **wish) == self.model.next(self.now, **wish)
         else:
             mine = self.queue.dequeue(ORGANIZATION, self.now, lanes=lanes, executor=executor, park_until_ms=until)

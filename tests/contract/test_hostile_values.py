@@ -23,7 +23,7 @@ from sojourn.control_plane.api.auth import Caller
 from sojourn.control_plane.api.routes import ROUTES
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, anonymous, app, executor, platform, tenant
-from tests.contract.api.test_worker import ask, completed
+from tests.contract.api.worker_calls import ask, completed
 
 __all__ = ["anonymous", "app", "platform", "tenant"]
 

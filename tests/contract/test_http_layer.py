@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def server(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iter
 @pytest.fixture(scope="module")
 def hasty(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     """A server with little patience, and few places for connections."""
-    times = {
+    times: dict[str, Any] = {
         "SOJOURN_REQUEST_HEAD_SECONDS": str(HEAD_SECONDS),
         "SOJOURN_REQUEST_BODY_SECONDS": str(BODY_SECONDS),
     }

@@ -22,6 +22,7 @@ from sojourn.control_plane.store.migrations import migrate
 from sojourn.control_plane.store.seal import Seal
 from sojourn.executor_shim.process_tree import children
 from sojourn.scheduler.placement.base import CannotPlace, Cause
+from sojourn.scheduler.placement.nomad import NomadPlacement
 from sojourn.scheduler.placement.process import marked
 from sojourn.sdk import archive
 from tests.integration.shim.conftest import PROJECT, lives, wait_gone
@@ -235,6 +236,7 @@ def test_jobs_that_are_over_or_not_needed_are_removed(nomad_stage: NomadStage, d
         placement.place(spec)
     stage.server.wait_for(lambda: len(stage.server.nexts) >= 2)
     later = now + timedelta(hours=1)
+    assert isinstance(placement, NomadPlacement)
     assert placement.removal.remove(later, 10) == 0, "it lives"
     for spec in (ours, others):
         placement.stop(spec.executor, 0)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from falcon import testing
 
+from sojourn.control_plane import wsgi
 from sojourn.control_plane.api.auth import Caller
 from sojourn.control_plane.api.routes import ROUTES, Route
 from sojourn.control_plane.domain import ids
@@ -55,6 +58,10 @@ BODIES: dict[str, Any] = {
     "schedules.update": {"task": "wire", "cron": "0 0 * * *"},
     "schedules.backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T01:00:00Z"},
     "webhooks.update": {"url": "https://example.com/"},
+    "variables.create": {"name": "THEIRS", "value": "x"},
+    "variables.bring": {"variables": {"THEIRS": "x"}},
+    "variables.update": {"value": "x"},
+    "variables.update_by_post": {"value": "x"},
     "batches.fill": b'{"index":1,"task":"wire"}',
 }
 #: Names in paths that are no secret: whoever calls names a task, a project, a file of its own.
@@ -66,7 +73,10 @@ ROUTES_OF_THINGS = [
 
 @pytest.fixture(scope="module")
 def world(platform: Platform, tenant: Tenant, stranger: Tenant, sibling: Tenant) -> World:
+    _keeps_in_mind(platform)
     made = World(platform, tenant)
+    tenant.deploy(["wire", "other"], "before")  # so that a page of deployments has a next one
+    made.done("POST", "/api/v1/projects/current/envvars/dev", {"name": "THEIRS", "value": "is theirs"})
     made.names["webhook"] = made.done("POST", "/api/v1/webhooks", {"url": "https://example.com/hook"})["id"]
     fill(made)
     made.names["message"] = made.done("GET", "/api/v1/webhooks/{webhook}/deliveries")["data"][0]["id"]
@@ -75,12 +85,21 @@ def world(platform: Platform, tenant: Tenant, stranger: Tenant, sibling: Tenant)
     return made
 
 
+def _keeps_in_mind(platform: Platform) -> None:
+    """What a process looks up every few seconds it would look up in the midst of a comparison, once in a while."""
+    platform.clock._refresh = 3600.0
+    access = platform.access
+    for recent in (access.keys._opened, access.keys._roots, access._environments, access.personal_tokens._opened):
+        recent._life = timedelta(hours=1)
+        recent.clear()
+
+
 @pytest.fixture(scope="module")
 def as_it_was(world: World) -> Iterator[None]:
     """Whatever others ask, the owner finds everything as it was."""
     reads = ["/api/v3/runs/{delayed}", "/api/v2/batches/{pending}", "/api/v1/schedules/{schedule}",
              "/api/v1/waitpoints/tokens/{waiting}", "/api/v1/queues/{queue}", "/api/v1/webhooks/{webhook}",
-             "/api/v1/webhooks/{webhook}/deliveries"]  # fmt: skip
+             "/api/v1/webhooks/{webhook}/deliveries", "/api/v1/projects/{ref}/envvars/dev"]  # fmt: skip
     before = [world.done("GET", path) for path in reads]
     yield
     assert [world.done("GET", path) for path in reads] == before
@@ -104,14 +123,38 @@ def counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[lis
 
 def named(path: str, world: World, which: int) -> str:
     """An address with things of the owner's in it, or with nobody's."""
-    return re.sub(r"{(\w+)}", lambda name: THINGS[name[1]][which].format(**world.names), path)
+    return spelled(path, THINGS, world, which)
 
 
-def asked(other: Tenant, route: Route, path: str) -> Any:
+def spelled(path: str, names: dict[str, tuple[str, str]], world: World, which: int) -> str:
+    """An address with the first or the second of each name in it."""
+    return re.sub(r"{(\w+)}", lambda name: names[name[1]][which].format(**world.names), path)
+
+
+def asked(client: testing.TestClient, route: Route, path: str) -> testing.Result:
     body = BODIES.get(route.action)
+    path, _, query = path.partition("?")
     if isinstance(body, bytes):
-        return other.client.simulate_request(route.method, path, body=body, headers=NDJSON)
-    return other.client.simulate_request(route.method, path, **({} if body is None else {"json": body}))
+        return client.simulate_request(route.method, path, body=body, headers=NDJSON)
+    return client.simulate_request(route.method, path, query_string=query, **({} if body is None else {"json": body}))
+
+
+def answers(
+    client: testing.TestClient, route: Route, world: World, patch: pytest.MonkeyPatch, theirs: str, nobodys: str
+) -> tuple[testing.Result, list[str]]:
+    """What is said of nobody's, and the statements that were sent for it: the same is said, by the same work, of theirs."""
+    asked(client, route, nobodys)  # what a process looks up once is looked up
+    with counted(world.platform.database, patch) as for_nobodys:
+        missing = asked(client, route, nobodys)
+    with counted(world.platform.database, patch) as for_theirs:
+        hidden = asked(client, route, theirs)
+    assert (hidden.status_code, hidden.text) == (missing.status_code, missing.text)
+    drop = {"content-length", "x-ratelimit-remaining", "x-ratelimit-reset"}
+    assert {k: v for k, v in hidden.headers.items() if k not in drop} == {
+        k: v for k, v in missing.headers.items() if k not in drop
+    }
+    assert for_theirs == for_nobodys
+    return missing, for_nobodys
 
 
 @pytest.mark.parametrize("who", ["stranger", "sibling"])
@@ -125,19 +168,74 @@ def test_b03_what_others_have_is_not_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     other: Tenant = request.getfixturevalue(who)
-    theirs, nobodys = named(route.path, world, 0), named(route.path, world, 1)
-    asked(other, route, nobodys)  # what a process looks up once is looked up
-    with counted(world.platform.database, monkeypatch) as for_nobodys:
-        missing = asked(other, route, nobodys)
-    with counted(world.platform.database, monkeypatch) as for_theirs:
-        hidden = asked(other, route, theirs)
+    missing, spent = answers(
+        other.client, route, world, monkeypatch, *(named(route.path, world, which) for which in (0, 1))
+    )
     assert missing.status_code in (404, 422), missing.text
-    assert (hidden.status_code, hidden.text) == (missing.status_code, missing.text)
-    drop = {"content-length", "x-ratelimit-remaining", "x-ratelimit-reset"}
-    assert {k: v for k, v in hidden.headers.items() if k not in drop} == {
-        k: v for k, v in missing.headers.items() if k not in drop
-    }
-    assert for_theirs == for_nobodys != [], "the work done says nothing either"
+    assert spent, "the work done says nothing either"
+
+
+#: Who may call a route with a project in its address: another organization by its key, or by a token of its own.
+_CALLERS = {Caller.ENVIRONMENT: ["key"], Caller.PROJECT: ["key", "person"], Caller.PERSON: ["person"]}
+_Case = tuple[Route, str, dict[str, tuple[str, str]]]
+
+
+def _of_projects() -> Iterator[_Case]:
+    """Addresses that name a project of theirs, an environment or a variable of it; and the same with nobody's names."""
+    for route in ROUTES:
+        if "{ref}" not in route.path:
+            continue
+        for caller in _CALLERS[route.caller]:
+            yield route, caller, {"ref": ("{ref}", "proj_nobodys"), "env": ("dev",) * 2, "name": ("THEIRS",) * 2}
+        if "{env}" not in route.path:
+            continue
+        for caller in _CALLERS[route.caller]:
+            yield route, caller, {"ref": ("proj_other",) * 2, "env": ("prod", "nobodys"), "name": ("THEIRS",) * 2}
+        if route.caller is Caller.PROJECT:
+            yield route, "sibling", {"ref": ("{ref}",) * 2, "env": ("dev", "nobodys"), "name": ("THEIRS",) * 2}
+        if "{name}" in route.path:
+            for caller in ("key", "sibling"):
+                yield route, caller, {"ref": ("current",) * 2, "env": ("current",) * 2, "name": ("THEIRS", "NOBODYS")}
+
+
+OF_PROJECTS = list(_of_projects())
+
+
+@pytest.mark.parametrize(
+    ("route", "caller", "names"),
+    OF_PROJECTS,
+    ids=[f"{route.action}-{caller}-{number}" for number, (route, caller, _) in enumerate(OF_PROJECTS)],
+)
+def test_b03_what_others_projects_have_is_not_there(
+    route: Route,
+    caller: str,
+    names: dict[str, tuple[str, str]],
+    world: World,
+    stranger: Tenant,
+    sibling: Tenant,
+    app: wsgi.App,
+    as_it_was: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asks = sibling.client if caller == "sibling" else stranger.client
+    if caller == "person":
+        token = world.platform.access.personal_tokens.create(stranger.organization, world.platform.clock())[1]
+        asks = testing.TestClient(app, headers={"Authorization": f"Bearer {token}"})
+    theirs, nobodys = (spelled(route.path, names, world, which) for which in (0, 1))
+    assert theirs != nobodys
+    missing, _ = answers(asks, route, world, monkeypatch, theirs, nobodys)
+    assert missing.status_code == 404, missing.text
+
+
+def test_b03_whose_token_it_is_says_nothing_of_others_projects(
+    world: World, stranger: Tenant, app: wsgi.App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = world.platform.access.personal_tokens.create(stranger.organization, world.platform.clock())[1]
+    route = next(route for route in ROUTES if route.action == "projects.whoami")
+    person = testing.TestClient(app, headers={"Authorization": f"Bearer {token}"})
+    theirs, nobodys = (f"{route.path}?projectRef={ref}" for ref in (world["ref"], "proj_nobodys"))
+    missing, _ = answers(person, route, world, monkeypatch, theirs, nobodys)
+    assert missing.status_code == 200 and "project" not in missing.json
 
 
 @pytest.mark.parametrize("who", ["stranger", "sibling"])
@@ -188,7 +286,9 @@ def test_b07_a_cursor_opens_nothing_of_others(who: str, world: World, request: p
     run = world.done("GET", "/api/v1/runs?page[size]=1")["data"][0]["id"]
     for again in range(2):
         world.done("POST", "/api/v1/bulk-actions", {"action": "cancel", "runIds": [run], "name": f"again {again}"})
-    for path in ("/api/v1/runs", "/api/v1/waitpoints/tokens", "/api/v1/bulk-actions"):
+    paths = ("/api/v1/runs", "/api/v1/projects/current/runs", "/api/v1/waitpoints/tokens", "/api/v1/bulk-actions",
+             "/api/v1/deployments")  # fmt: skip
+    for path in paths:
         cursor = world.done("GET", f"{path}?page[size]=1")["pagination"]["next"]
         answer = other.client.simulate_get(path, params={"page[after]": cursor})
         assert (answer.status_code, answer.json["code"]) == (400, "CURSOR_INVALID")

@@ -69,5 +69,5 @@ def test_the_page_explains_nothing_that_is_not_there() -> None:
 
 
 def test_every_error_of_the_engine_has_a_status() -> None:
-    kinds = [errors.EngineError, *errors.EngineError.__subclasses__()]
+    kinds: list[type[errors.EngineError]] = [errors.EngineError, *errors.EngineError.__subclasses__()]
     assert {kind.code for kind in kinds} <= set(CODES)

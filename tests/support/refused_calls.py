@@ -12,6 +12,7 @@ from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ApiError
 from sojourn.sdk.options import Debounce
 from sojourn.sdk.queues import Queues
+from sojourn.sdk.run import Runs
 from sojourn.sdk.schedules import schedules
 from sojourn.sdk.tasks import tasks
 from sojourn.sdk.wait import wait
@@ -33,6 +34,10 @@ def _trigger(**options: Any) -> Callable[[Client], Any]:
 
 def _schedule(**options: Any) -> Callable[[Client], Any]:
     return lambda client: schedules.create("hello", "0 0 * * *", deduplication_key="a", client=client, **options)
+
+
+def _runs(call: str, *given: Any, **named: Any) -> Callable[[Client], Any]:
+    return lambda client: getattr(Runs(client), call)(*given, **named)
 
 
 def _token(**options: Any) -> Callable[[Client], Any]:
@@ -60,6 +65,12 @@ CASES: tuple[tuple[Callable[[Client], Any], int, str, str | None], ...] = (
     (_trigger(debounce=Debounce("k", "10s", max_delay="10s")), 400, "BODY_INVALID", "options.debounce.maxDelay"),
     (_trigger(delay="soon"), 400, "BODY_INVALID", "options.delay"),
     (_trigger(tags=[f"t{n}" for n in range(11)]), 422, "TOO_MANY_TAGS", "options.tags"),
+    (_runs("bulk_cancel", error="ValueError"), 400, "BODY_INVALID", "filter.error"),
+    (_runs("bulk_cancel", status=["COMPLETED", "FAILED"]), 400, "BODY_INVALID", "filter.status"),
+    (_runs("reset_idempotency_key", "hello", "nobody's"), 404, "IDEMPOTENCY_KEY_NOT_FOUND", None),
+    (_runs("reschedule", f"run_{'0' * 26}", "soon"), 400, "BODY_INVALID", "delay"),
+    (_runs("reschedule", "run_x", "1h"), 404, "RUN_NOT_FOUND", None),
+    (_runs("why", "run_x"), 404, "RUN_NOT_FOUND", None),
     (_token(timeout=datetime(2999, 1, 1, tzinfo=UTC)), 400, "BODY_INVALID", "timeout"),
     (_schedule(window="99d"), 422, "SCHEDULE_INVALID", "window"),
     (_schedule(window="25h"), 422, "SCHEDULE_INVALID", "window"),

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sojourn.control_plane.embedded import nomad_remains
 from sojourn.sdk import archive
@@ -37,6 +37,12 @@ FAST = {
 
 #: Root may write anywhere and start anything. In a user namespace it is somebody else, who may not.
 NOT_ROOT = ("unshare", "--user", "--map-user=65534", "--map-group=65534") if os.geteuid() == 0 else ()
+
+
+class Deploying(Protocol):
+    """What takes a version, as a client does."""
+
+    def deploy(self, manifest: Any, content_hash: str, archive: str) -> Any: ...
 
 
 class Stack:
@@ -116,7 +122,7 @@ class Stack:
     def deploy(self, directory: Path, environment: str = "dev") -> dict[str, Any]:
         return self.deploy_with(self.client(environment), directory)
 
-    def deploy_with(self, client: Client, directory: Path) -> dict[str, Any]:
+    def deploy_with(self, client: Deploying, directory: Path) -> dict[str, Any]:
         with tempfile.NamedTemporaryFile(suffix=".json") as manifest:
             subprocess.run([sys.executable, "-P", "-m", "sojourn.sdk.index", str(directory), manifest.name], check=True)
             found = json.loads(Path(manifest.name).read_text())
@@ -165,8 +171,11 @@ def refused(stack: Stack, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
     return lines[0]
 
 
-def until(holds: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Looks again and again until something holds; an error that names it after `seconds`."""
+def until(holds: Callable[..., Any], seconds: float, what: str) -> Any:
+    """Looks again and again until something holds; an error that names it after `seconds`.
+
+    `holds` is called with nothing; a lambda may bind what a loop goes over as `lambda run=run: …`.
+    """
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         if time.monotonic() > deadline:

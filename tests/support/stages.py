@@ -29,6 +29,7 @@ from sojourn.scheduler.placement.process import is_alive, marked
 from tests.integration.shim.worker_server import WorkerServer
 
 PATIENCE = 30.0
+Implementation = LocalPlacement | NomadPlacement
 
 
 class Stage:
@@ -43,7 +44,7 @@ class Stage:
         self.content_hash = content_hash
         self.rang = threading.Event()
         self._told: dict[str, Ended] = {}
-        self._opened: list[Placement] = []
+        self._opened: list[Implementation] = []
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -51,12 +52,12 @@ class Stage:
             "poll": 5, "drain_grace": 0.5, "term_grace": 0.5, "heartbeat": 0.5, "lease": 6, "sandbox": "off",
         }  # fmt: skip
 
-    def open(self, places: int = 2) -> Placement:
+    def open(self, places: int = 2) -> Implementation:
         placement = self.make(places)
         self._opened.append(placement)
         return placement
 
-    def make(self, places: int) -> Placement:
+    def make(self, places: int) -> Implementation:
         raise NotImplementedError
 
     def pid(self, placement: Placement, executor: str) -> int:
@@ -107,7 +108,7 @@ class Stage:
 class LocalStage(Stage):
     """Executors are processes of this machine."""
 
-    def make(self, places: int) -> Placement:
+    def make(self, places: int) -> LocalPlacement:
         return _local(self.directory, places, self.settings(), self.rang.set)
 
     def pid(self, placement: Placement, executor: str) -> int:
@@ -134,7 +135,7 @@ class NomadStage(Stage):
     def client(self) -> Client:
         return Client(self.agent.access)
 
-    def make(self, places: int) -> Placement:
+    def make(self, places: int) -> NomadPlacement:
         return _nomad(self.told(), places, self.rang.set)
 
     def pid(self, placement: Placement, executor: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 from sojourn.control_plane import config, embedded
 from sojourn.control_plane import serve as served
 from sojourn.control_plane.config import Config
+from tests.support.memory import memory
 
 _CONF = Path(embedded.__file__).with_name("gunicorn_conf.py")
 _REACHED = "TEST_REACHED"
@@ -41,8 +41,7 @@ class WebServer:
 
     def peak_memory(self) -> int:
         """The most bytes of memory that any of its workers has had."""
-        found = [re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()) for pid in self.workers()]
-        return max(int(each[1]) * 1024 for each in found if each)
+        return max(memory(pid, "VmHWM") for pid in self.workers())
 
     def reached(self) -> list[str]:
         """Every request that the application saw: its method and target, as they were sent."""

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sojourn.control_plane.domain import addresses
@@ -20,7 +20,7 @@ _V4 = st.ip_addresses(v=4) | st.sampled_from(
 )  # fmt: skip
 
 
-def _number(base: str, inner: IPv4Address, shift: int = 0) -> IPv6Address:
+def _number(base: str, inner: IPv4Address | IPv6Address, shift: int = 0) -> IPv6Address:
     return IPv6Address(int(IPv6Address(base)) | int(inner) << shift)
 
 
@@ -94,6 +94,7 @@ _URLS = st.one_of(
 
 @settings(max_examples=1_000)
 @given(_URLS)
+@example("http://127.0.0.1%00")
 def test_b15_an_address_is_refused_or_leads_where_it_seems_to(url: str) -> None:
     """Of what is taken, nobody reads anything else than the guard: no user, no line, no blank, and no number of ours."""
     try:

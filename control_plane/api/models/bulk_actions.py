@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from sojourn.control_plane.api import patterns, present
+from sojourn.control_plane.api import patterns
 from sojourn.control_plane.api.models.lists import Pagination
 from sojourn.control_plane.api.models.shape import Reply, Strict
 from sojourn.control_plane.api.models.texts import IDENTIFIER, MAX_NAME_CHARS, Duration, MachineName, Moment, Name, RunId
+from sojourn.control_plane.api.present.statuses import STATUS_WORDS
 
 #: Runs that a bulk action names by their ids.
 MAX_BULK_RUNS = 500
@@ -19,7 +20,7 @@ _Words = Annotated[
     Field(min_length=1, max_length=100),
 ]
 _OneOrMore = Name | _Words
-_StatusWord = Annotated[Name, patterns.any_of(present.STATUS_WORDS)]
+_StatusWord = Annotated[Name, patterns.any_of(STATUS_WORDS)]
 _MomentOrNumber = Moment | Annotated[int, Field(ge=0, le=10**15, json_schema_extra=dict(patterns.MILLISECONDS))]
 
 

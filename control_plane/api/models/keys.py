@@ -11,30 +11,28 @@ from sojourn.control_plane.api import patterns
 from sojourn.control_plane.api.models.shape import Nothing, Reply, Strict
 from sojourn.control_plane.api.models.texts import IDENTIFIER, Duration, DurationOrDate
 from sojourn.control_plane.domain import scopes
+from sojourn.sdk import scope_words
 
 MAX_SCOPES = 200
 
 
-def _scope(text: str) -> str:
-    if not scopes.is_scope(text):
-        raise ValueError(f"{text[:80]!r} is no scope: that is admin, or written action:type or action:type:id")
-    return text
-
-
-def _known_scope(text: str) -> str:
+def _of_key(text: str) -> str:
     if not scopes.is_known(text):
-        actions, types = ", ".join(scopes.ACTIONS), ", ".join(scopes.MEANT)
-        raise ValueError(
-            f"{text[:80]!r} is no scope: that is admin, or action:type[:id]; actions: {actions}; types: {types}"
-        )
+        raise ValueError(scope_words.refusal(text, public=False))
     return text
 
 
-_Scopes = Annotated[
-    list[Annotated[str, AfterValidator(_scope), patterns.SCOPE]], Field(min_length=1, max_length=MAX_SCOPES)
+def _of_token(text: str) -> str:
+    if not scopes.is_known(text, public=True):
+        raise ValueError(scope_words.refusal(text, public=True))
+    return text
+
+
+_KeyScopes = Annotated[
+    list[Annotated[str, AfterValidator(_of_key), patterns.KEY_SCOPE]], Field(min_length=1, max_length=MAX_SCOPES)
 ]
-_KnownScopes = Annotated[
-    list[Annotated[str, AfterValidator(_known_scope), patterns.KNOWN_SCOPE]], Field(min_length=1, max_length=MAX_SCOPES)
+_TokenScopes = Annotated[
+    list[Annotated[str, AfterValidator(_of_token), patterns.TOKEN_SCOPE]], Field(min_length=1, max_length=MAX_SCOPES)
 ]
 _KeyName = Annotated[str, StringConstraints(min_length=1, max_length=100), IDENTIFIER]
 #: Seconds since the epoch.
@@ -45,7 +43,7 @@ class NewKeyBody(Strict):
     """A key beside the root key."""
 
     name: _KeyName | None = Field(default=None, description="For people.")
-    scopes: _KnownScopes | None = Field(
+    scopes: _KeyScopes | None = Field(
         default=None,
         description="What it may do: `admin`, or `action:type[:id]` each. Absent: everything.",
         json_schema_extra=patterns.never_null,
@@ -80,7 +78,7 @@ class Realtime(Strict):
 class PublicTokenBody(Strict):
     """A public token."""
 
-    scopes: _Scopes = Field(description="`action:type[:id]` each, or `admin`; each within what the key may do.")
+    scopes: _TokenScopes = Field(description="`action:type[:id]` each, or `admin`; each within what the key may do.")
     expirationTime: DurationOrDate | _Epoch | None = Field(
         default=None,
         description='A duration ("1h"), a date, or seconds since the epoch; 30 days ahead at most, and not after the end of'
@@ -95,7 +93,7 @@ class JwtClaims(BaseModel):
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
-    scopes: _Scopes | None = None
+    scopes: _TokenScopes | None = None
     otu: bool | None = Field(default=None, description="It works for one request.")
     realtime: Realtime | None = None
 

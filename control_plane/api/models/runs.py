@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints
 
-from sojourn.control_plane.api import patterns, present
+from sojourn.control_plane.api import patterns
 from sojourn.control_plane.api.models.lists import Each, Listed, PageQuery, Pagination, Word
 from sojourn.control_plane.api.models.shape import PLAIN, EnvironmentName, Query, QueueName, Reply, Strict
 from sojourn.control_plane.api.models.texts import DurationOrDate, MachineName, Tag
+from sojourn.control_plane.api.present.statuses import STATUS_WORDS
 
 
 class RescheduleBody(Strict):
@@ -26,8 +27,8 @@ class TagsBody(Strict):
 
 
 _Statuses = (
-    Annotated[Word, patterns.listed(present.STATUS_WORDS)]
-    | Annotated[list[Annotated[Word, patterns.one_listed(present.STATUS_WORDS)]], Each]
+    Annotated[Word, patterns.listed(STATUS_WORDS)]
+    | Annotated[list[Annotated[Word, patterns.one_listed(STATUS_WORDS)]], Each]
 )
 _Machines = (
     Annotated[Word, patterns.listed(get_args(MachineName))]

@@ -130,23 +130,36 @@ local function settle(node, child, child_state, blocked)
   end
 end
 
+-- A leaf has a run more or less while its queue is counted in portions (`recount`): those that were counted go on being so. So does
+-- one that was empty, since the portions to come may pass over it.
+local function count_on(id, leaf, by)
+  local counting = P .. 'counting'
+  if call('HGET', counting, '#queue') ~= id then return end
+  local runs = call('ZCARD', P .. 'leaf:' .. leaf)
+  if runs ~= by and call('HEXISTS', counting, leaf) == 0 then return end
+  call('HINCRBY', counting, '#runs', by)
+  if runs == 0 then call('HDEL', counting, leaf) else call('HSET', counting, leaf, 1) end
+end
+
 -- A run waits in its leaf, and counts in its queue: `waiting` says how many do over all lanes and keys, so that nobody has to
 -- read those. A queue that already had work when there was no count yet gets one when it has work again.
 local function wait_in(env, lane, queue, key, score, run)
-  local added = call('ZADD', P .. 'leaf:' .. leaf_node(lane, queue, key), score, run)
-  local id = queue_id(env, queue)
+  local leaf, id = leaf_node(lane, queue, key), queue_id(env, queue)
+  local added = call('ZADD', P .. 'leaf:' .. leaf, score, run)
   if call('EXISTS', P .. 'lanes:' .. id) == 0 then
     call('HSET', P .. 'waiting', id, added)
   elseif call('HEXISTS', P .. 'waiting', id) == 1 then
     call('HINCRBY', P .. 'waiting', id, added)
   end
+  if added == 1 then count_on(id, leaf, 1) end
 end
 
 -- It waits no longer. Answers whether it did.
 local function wait_no_longer(env, lane, queue, key, run)
-  if call('ZREM', P .. 'leaf:' .. leaf_node(lane, queue, key), run) == 0 then return false end
-  local id = queue_id(env, queue)
+  local leaf, id = leaf_node(lane, queue, key), queue_id(env, queue)
+  if call('ZREM', P .. 'leaf:' .. leaf, run) == 0 then return false end
   if call('HEXISTS', P .. 'waiting', id) == 1 then call('HINCRBY', P .. 'waiting', id, -1) end
+  count_on(id, leaf, -1)
   return true
 end
 
@@ -193,7 +206,7 @@ local function refresh_queue(env, queue, key, but_for)
 end
 
 -- Serves a child. However long nobody could serve it, for want of executors in its lanes, it has at most PATIENCE runs
--- (see domain/fairness.py) in advance of the others when they come. The clock follows the lowest of those that keep up.
+-- (see domain/fair_node.py) in advance of the others when they come. The clock follows the lowest of those that keep up.
 local function charge(node, child, w)
   local ring, at = P .. 'ring:' .. node, clock(node)
   local vt = math.max(tonumber(call('ZSCORE', ring, child)), at - PATIENCE / w)

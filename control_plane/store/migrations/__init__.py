@@ -101,7 +101,9 @@ class _Step(NamedTuple):
 
 def _steps(number: int, sql: str) -> list[_Step]:
     first, *rest = _STEP.split(sql)
-    parts = [(first, "step"), *zip(rest[1::2], rest[::2], strict=True)]
+    parts = list(zip(rest[1::2], rest[::2], strict=True))
+    if any(line and not line.startswith("--") for line in first.splitlines()):  # else it says what the migration is for
+        parts.insert(0, (first, "step"))
     return [_Step(number, place, text, how, place == len(parts) - 1) for place, (text, how) in enumerate(parts)]
 
 

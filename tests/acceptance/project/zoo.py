@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 from sojourn import AbortTaskRunError, Retry, context, logger, metadata, task
 
@@ -158,7 +159,7 @@ def measures(payload):
 @task(retry=ONCE)
 def measures_twice(payload):
     """Two runs with one debounce key are one, whose output both have."""
-    options = {"debounce": {"key": context.run.id, "delay": 1, "mode": "trailing"}}
+    options: dict[str, Any] = {"debounce": {"key": context.run.id, "delay": 1, "mode": "trailing"}}
     first = measures.trigger({"text": "never"}, **options)
     told = measures.trigger_and_wait(payload, **options).unwrap()
     return {"same": len(told) == len(payload["text"]), "first": len(first.result().unwrap())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from sojourn.sdk import archive
 from sojourn.sdk.client import Client
 from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.protocol import API_VERSION
+from tests.contract.api.worker_calls import drain
 from tests.support.postgres_server import Databases
 from tests.support.stack import until
 
@@ -147,6 +149,25 @@ def sibling(platform: Platform, app: wsgi.App) -> Tenant:
 @pytest.fixture
 def anonymous(app: wsgi.App) -> testing.TestClient:
     return testing.TestClient(app)
+
+
+@pytest.fixture
+def version(platform: Platform, tenant: Tenant) -> str:
+    """A version with the tasks `hello` and `child`. Modules that need others have a `version` of their own."""
+    return drained(platform, tenant, "hello", "child")
+
+
+@pytest.fixture
+def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
+    """An executor of that version."""
+    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+
+
+def drained(platform: Platform, tenant: Tenant, *tasks: str) -> str:
+    """The id of a version with those tasks, for which nothing waits: a test's own run is the next."""
+    version = str(tenant.deploy(list(tasks))["id"])
+    drain(executor(platform, tenant, version, "executor_drain"))
+    return version
 
 
 def executor(

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from sojourn.cli import confirming, profile
 from sojourn.cli.main import main
 from sojourn.control_plane.wiring import Platform
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk.aio import AsyncClient
 from sojourn.sdk.bulk_actions import BulkActions
 from sojourn.sdk.client import Client
@@ -101,7 +101,7 @@ def test_bulk_actions(client: Client) -> None:
     assert [each.id for each in actions.list(limit=4)][2:] == [replayed.id, over.id]
     for given in ({}, {"run_ids": ["run_1"], "tag": "x"}, {"everything": True, "tag": "x"}):
         with pytest.raises(ConfigurationError, match="which runs"):
-            runs.bulk_cancel(**given)  # type: ignore[arg-type]
+            runs.bulk_cancel(**given)
 
 
 def test_variables(client: Client, tmp_path: Path) -> None:

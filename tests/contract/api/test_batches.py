@@ -655,7 +655,7 @@ def test_a_batch_is_refused_where_it_has_no_room(databases: Any, redis_url: str,
     """On a platform of its own; what was admitted is not refused later."""
     with connected(databases, redis_url, tmp_path_factory.mktemp("data")) as platform:
         tenant = first_tenant(platform)
-        platform.triggering._limit = 3
+        platform.triggering.room.limit = 3
         batch = create(tenant, 3)
         answer = made(tenant, 4)
         assert (answer.status_code, answer.json["code"]) == (422, "QUEUE_FULL")

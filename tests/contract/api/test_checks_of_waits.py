@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import timedelta
 from typing import Any
 
@@ -10,17 +9,9 @@ import pytest
 from falcon import testing
 
 from sojourn.control_plane.wiring import Platform
-from tests.contract.api.conftest import Tenant, executor
+from tests.contract.api.conftest import Tenant
 from tests.contract.api.test_waits import begun, child, date, wait
-from tests.contract.api.test_worker import drain
 from tests.support.freezing import NODE_TYPE, Player, soon
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant) -> testing.TestClient:
-    version = str(tenant.deploy(["hello", "child"])["id"])
-    drain(executor(platform, tenant, version, "executor_drain"))
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
 
 
 def found(platform: Platform, run: str, hours: float = 0) -> set[tuple[str, str]]:

@@ -21,10 +21,10 @@ from sojourn.control_plane.engine.triggering import TriggerRequest
 from sojourn.control_plane.store.records import Environment, Run
 from sojourn.control_plane.store.runs import Move
 from sojourn.control_plane.wiring import Platform
-from tests.contract.api.conftest import Tenant, executor
+from tests.contract.api.conftest import Tenant, drained, executor
 from tests.contract.api.test_pruning import pruned
 from tests.contract.api.test_waits import begun, child, stands, wait
-from tests.contract.api.test_worker import ask, completed, drain
+from tests.contract.api.worker_calls import ask, completed, drain
 from tests.support.stack import until
 
 SECOND = timedelta(seconds=1)
@@ -37,16 +37,9 @@ def key() -> str:
 
 @pytest.fixture
 def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello", "child", "other"])["id"])
     platform.database.rows("DELETE FROM debounces")
     platform.expiring.queue_due(platform.clock() + timedelta(hours=2), 500)  # what other tests have left waiting
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+    return drained(platform, tenant, "hello", "child", "other")
 
 
 def trigger(tenant: Tenant, key: str, payload: Any = None, task: str = "hello", **options: Any) -> dict[str, Any]:
@@ -98,10 +91,11 @@ def test_leading_keeps_what_the_first_trigger_said(tenant: Tenant, version: str,
 
 
 def test_trailing_takes_what_the_last_trigger_says(platform: Platform, tenant: Tenant, version: str, key: str) -> None:
+    given: dict[str, Any]
     given = {"tags": ["a"], "metadata": {"n": 1}, "machine": "micro", "maxAttempts": 2, "maxDuration": 10, "priority": 3}
     first = trigger(tenant, key, 1, debounce={"mode": "trailing"}, **given)
-    last = {"tags": ["b"], "metadata": {"n": 2}, "machine": "small-2x", "maxAttempts": 5, "maxDuration": 20, "priority": 9}
-    trigger(tenant, key, [2], debounce={"mode": "trailing"}, **last)
+    given = {"tags": ["b"], "metadata": {"n": 2}, "machine": "small-2x", "maxAttempts": 5, "maxDuration": 20, "priority": 9}
+    trigger(tenant, key, [2], debounce={"mode": "trailing"}, **given)
     run = found(platform, tenant, first["id"])
     assert (run.payload, run.tags, run.metadata, run.machine) == ("[2]", ["b"], '{"n":2}', "small-2x")
     assert (run.max_attempts, run.max_duration, run.priority_ms) == (5, 20, 3_000)

@@ -28,11 +28,11 @@ def full(platform: Platform, tenant: Tenant) -> Iterator[Any]:
     tenant.trigger()
 
     def fill() -> None:
-        platform.triggering._limit = 1
-        platform.index._sizes.clear()
+        platform.triggering.room.limit = 1
+        platform.triggering.room._seen.clear()
 
     yield fill
-    platform.triggering._limit = 0
+    platform.triggering.room.limit = 0
 
 
 def asked(tenant: Tenant, payload: Any = None, request: str = "", **options: Any) -> testing.Result:
@@ -74,7 +74,7 @@ def test_what_has_none_is_refused_and_leaves_nothing(
     assert count(platform) == before
     assert not platform.database.rows("SELECT FROM queues WHERE name = %s", key)
     # And nothing of it is held against what comes when there is room.
-    platform.triggering._limit = 0
+    platform.triggering.room.limit = 0
     made = [asked(tenant, payload, **each).json for each in ({"idempotencyKey": key}, {"debounce": debounce})]
     assert [each["isCached"] for each in made] == [False, False]
 
@@ -130,18 +130,18 @@ def test_a_batch_that_was_admitted_is_stored_to_its_end(platform: Platform, tena
 
 def test_batches_are_not_admitted_into_the_same_room(platform: Platform, tenant: Tenant, full: Any) -> None:
     def made() -> testing.Result:
-        platform.index._sizes.clear()
+        platform.triggering.room._seen.clear()
         return tenant.client.simulate_post("/api/v3/batches", json={"runCount": 8})
 
     platform.batches.sweep(platform.clock() + timedelta(days=1), 1_000)
     full()
-    platform.triggering._limit = platform.queue.size(tenant.organization) + 10
+    platform.triggering.room.limit = platform.queue.size(tenant.organization) + 10
     first, second = made(), made()
     assert (first.status_code, second.status_code, second.json["code"]) == (202, 422, "QUEUE_FULL")
     # Also when some of the first are there; and what is given up is promised no more.
     assert sent_items(tenant, first.json["id"], range(5)).status_code == 200
     assert made().json["code"] == "QUEUE_FULL"
-    platform.triggering._limit += 5
+    platform.triggering.room.limit += 5
     assert made().json["code"] == "QUEUE_FULL"
     platform.batches.sweep(platform.clock() + timedelta(days=1), 1_000)
     assert made().status_code == 202

@@ -15,9 +15,8 @@ from sojourn.control_plane.api.models.shape import IdReply
 from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.store.runs import Move
 from sojourn.control_plane.wiring import Platform
-from tests.contract.api.conftest import Tenant, executor
+from tests.contract.api.conftest import Tenant, drained
 from tests.contract.api.test_queues import finish, take
-from tests.contract.api.test_worker import drain
 
 
 def reset(tenant: Tenant, key: str, task: str = "hello") -> testing.Result:
@@ -34,10 +33,8 @@ def retrieve(tenant: Tenant, run: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def worker(platform: Platform, tenant: Tenant) -> testing.TestClient:
-    version = str(tenant.deploy(["hello", "other"])["id"])
-    drain(executor(platform, tenant, version, "executor_drain"))
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+def version(platform: Platform, tenant: Tenant) -> str:
+    return drained(platform, tenant, "hello", "other")
 
 
 @pytest.fixture

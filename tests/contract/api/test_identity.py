@@ -69,7 +69,7 @@ class Placed:
         self.executor = identity.executor
         self.job = f"sojourn-{identity.environment}-{identity.version}-{identity.machine}"
         self.allocation = str(uuid.uuid4())
-        row = dict.fromkeys(Executor.__slots__) | {
+        row: dict[str, Any] = dict.fromkeys(Executor.__slots__) | {
             "id": identity.executor, "organization_id": identity.organization, "environment_id": identity.environment,
             "version_id": identity.version, "machine": identity.machine, "region": identity.region,
             "lane": self.order.lane, "run_id": self.run, "snapshot": self.order.run.snapshot, "cluster": CLUSTER,

@@ -21,6 +21,7 @@ from sojourn.control_plane import config
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, connected, executor, first_tenant
 from tests.support.freezing import NODE_TYPE, Player, soon
+from tests.support.memory import memory
 from tests.support.postgres_server import Databases
 from tests.support.s3_server import CREDENTIALS, s3_server
 from tests.support.stack import until
@@ -47,8 +48,7 @@ class Served:
 
     def peak(self) -> int:
         """The most memory that the worker has had, in bytes."""
-        lines = Path(f"/proc/{self.worker()}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+        return memory(self.worker(), "VmHWM")
 
     def connection(self, timeout: float = 60) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)

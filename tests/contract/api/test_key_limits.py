@@ -156,7 +156,7 @@ def test_so_many_keys_have_something_of_their_own(tenant: Tenant, queue: str, mo
         answers = list(pool.map(lambda body: tenant.client.simulate_post(f"{path(queue)}/{OVERRIDE}", json=body), bodies))
     assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 422, 422]
     assert len(find(tenant, queue)["keys"]) == 3
-    limit = {"limit": 1, "period": "1m", "concurrencyKey": "new"}
+    limit: dict[str, Any] = {"limit": 1, "period": "1m", "concurrencyKey": "new"}
     assert refused(tenant, queue, "rate", **limit) == (422, "TOO_MANY_KEY_LIMITS", "concurrencyKey")
     there = find(tenant, queue)["keys"][0]["concurrencyKey"]
     change(tenant, queue, "rate", limit=1, period="1m", concurrencyKey=there)

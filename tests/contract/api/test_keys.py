@@ -88,6 +88,8 @@ def test_keys_of_others_are_not_there(tenant: Tenant, sibling: Tenant, stranger:
         ({"scopes": None}, "scopes"),
         ({"scopes": ["read"]}, "scopes.0"),
         ({"scopes": ["see:runs"]}, "scopes.0"),
+        ({"scopes": ["read:runs", "read:run:run_1"]}, "scopes.1"),
+        ({"scopes": ["trigger:runs"]}, "scopes.0"),
         ({"scopes": ["read:runs"] * 201}, "scopes"),
         ({"name": ""}, "name"),
         ({"name": "x" * 101}, "name"),

@@ -21,30 +21,28 @@ from sojourn.sdk.errors import ApiConnectionError, BadRequestError
 from sojourn.sdk.exchange import Request, Response
 from sojourn.sdk.transport import HttpTransport
 from tests.contract.api.conftest import Tenant
+from tests.support.memory import memory
 from tests.support.stack import until
 from tests.support.web_server import WebServer, serve
 
+ROOT = Path(__file__).parents[3]
 COUNT = 100_000
 PATIENCE = 60
 #: Bytes by which the server's and the client's memory may grow, whatever a batch has: it has 25 MB of lines.
 GROWTH = 48 * 1024 * 1024
 
 CLIENT = """
-import sys
-from pathlib import Path
+import os, sys
 from sojourn import tasks
 from sojourn.sdk.client import Client
-
-def peak():
-    told = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(told["VmHWM"].split()[0]) * 1024
+from tests.support.memory import memory
 
 url, key, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 client = Client(url, key)
 tasks.batch_trigger("hello", [0], client=client)
-before = peak()
+before = memory(os.getpid(), "VmHWM")
 made = tasks.batch_trigger("hello", ({"n": n, "text": "x" * 200} for n in range(count)), client=client)
-print(made.id, peak() - before)
+print(made.id, memory(os.getpid(), "VmHWM") - before)
 """
 
 
@@ -57,12 +55,6 @@ def server(platform: Platform) -> Iterator[WebServer]:
 @pytest.fixture(autouse=True)
 def hello(tenant: Tenant) -> None:
     tenant.deploy(["hello"])
-
-
-def memory(pid: int, field: str) -> int:
-    """`VmRSS`, what a process holds, or `VmHWM`, the most that it has held; bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 def stored(platform: Platform, batch_id: str) -> list[dict[str, Any]]:
@@ -83,7 +75,7 @@ def test_a_hundred_thousand_items(platform: Platform, tenant: Tenant, server: We
     until(lambda: len(server.workers()) == 2, PATIENCE, "both workers are there")
     before = {pid: memory(pid, "VmRSS") for pid in server.workers()}
     command = [sys.executable, "-c", CLIENT, server.url, tenant.key, str(COUNT)]
-    made, grown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    made, grown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout.split()
     assert int(grown) < GROWTH, "the client reads its items once and keeps none of them"
 
     state = batch.retrieve(made, client=client)

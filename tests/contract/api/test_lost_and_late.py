@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import redis
 
-from sojourn.control_plane.domain.fairness import Taken
+from sojourn.control_plane.domain.due_runs import Taken
 from sojourn.control_plane.engine.attempts import Completed, NextAnswer, NextRequest
 from sojourn.control_plane.engine.claiming import NotNow
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
@@ -42,7 +42,7 @@ class Crew:
     def executor(self, name: str) -> ExecutorIdentity:
         return ExecutorIdentity(name, self.tenant.organization, self.tenant.environment, self._version, "small-1x")
 
-    def ask(self, name: str, wait: float = 0, **more: Any) -> NextAnswer:
+    def ask(self, name: str, wait: float | None = 0, **more: Any) -> NextAnswer:
         request = NextRequest(wait=wait, **({"served": 1} | more))
         return self.platform.attempts.next(self.executor(name), request, self.platform.clock())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import pytest
@@ -11,23 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sojourn.control_plane.api.models.worker import LogsTakenReply
-from sojourn.control_plane.wiring import Platform
 from sojourn.executor_shim.changes import Changes
-from tests.contract.api.conftest import Tenant, executor
+from tests.contract.api.conftest import Tenant
 from tests.contract.api.test_waits import begun
-from tests.contract.api.test_worker import ask, completed, drain, held
-
-
-@pytest.fixture
-def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello"])["id"])
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+from tests.contract.api.worker_calls import ask, completed, held
 
 
 def change(n: int, whose: str = "run", kind: str = "increment", key: str = "n", value: Any = 1) -> dict[str, Any]:

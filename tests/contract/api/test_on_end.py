@@ -23,7 +23,7 @@ from sojourn.control_plane.wiring import Platform
 from sojourn.scheduler.teller import Teller
 from sojourn.sdk.protocol import MAX_INLINE_BYTES
 from tests.contract.api.conftest import Tenant, deployment, executor
-from tests.contract.api.test_worker import ask, completed, drain
+from tests.contract.api.worker_calls import ask, completed, drain
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_a_hook_that_fails_is_tried_as_hooks_are(platform: Platform, tenant: Ten
     assert attempts == endings.MAX_ATTEMPTS
     shown = timeline(tenant, run)["hook"]
     assert (shown["status"], shown["attempts"], shown["error"]["message"]) == ("FAILED", attempts, "no good")
-    assert platform.runs.any(run).status == "EXPIRED"  # type: ignore[union-attr]
+    assert platform.runs.any(run).status == "EXPIRED"
 
 
 # --- where it is seen

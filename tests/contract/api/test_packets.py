@@ -27,22 +27,10 @@ from sojourn.sdk.run import Runs
 from tests.contract.api.conftest import Tenant, executor
 from tests.contract.api.test_pruning import pruned
 from tests.contract.api.test_waits import begun, child, stands, wait
-from tests.contract.api.test_worker import ask, completed, drain, held
+from tests.contract.api.worker_calls import ask, completed, held
 
 LARGE = "x" * (MAX_INLINE_BYTES + 10)
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello", "child"])["id"])
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
 
 
 @pytest.fixture
@@ -611,7 +599,7 @@ def test_triggers_that_are_answered_with_a_run_that_is_there_write_nothing(
 
 
 def test_the_payload_that_a_later_trigger_replaced_is_removed(platform: Platform, tenant: Tenant, version: str) -> None:
-    options = {"debounce": {"key": secrets.token_hex(6), "delay": "60s", "mode": "trailing"}}
+    options: dict[str, Any] = {"debounce": {"key": secrets.token_hex(6), "delay": "60s", "mode": "trailing"}}
     run = tenant.trigger(payload=LARGE, **options)
     first = platform.runs.find(tenant.environment, run)
     assert tenant.trigger(payload=LARGE + "2", **options) == run

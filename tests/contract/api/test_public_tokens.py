@@ -99,6 +99,9 @@ def test_no_token_is_made_that_no_server_lets_in(tenant: Tenant, app: wsgi.App, 
         ({}, "scopes"),
         ({"scopes": []}, "scopes"),
         ({"scopes": ["read"]}, "scopes.0"),
+        ({"scopes": ["read:runs", "read:run:run_1"]}, "scopes.1"),
+        ({"scopes": ["write:everything"]}, "scopes.0"),
+        ({"scopes": ["manage:webhooks"]}, "scopes.0"),
         ({"scopes": ["read:runs"], "expirationTime": "31d"}, "expirationTime"),
         ({"scopes": ["read:runs"], "expirationTime": "soon"}, "expirationTime"),
         ({"scopes": ["read:runs"], "expirationTime": "0s"}, "expirationTime"),
@@ -110,6 +113,33 @@ def test_no_token_is_made_that_no_server_lets_in(tenant: Tenant, app: wsgi.App, 
 def test_what_no_token_can_be(tenant: Tenant, body: dict[str, Any], field: str) -> None:
     answer = tenant.client.simulate_post(MINT, json=body)
     assert (answer.status_code, answer.json["code"], answer.json["field"]) == (400, "BODY_INVALID", field)
+
+
+@pytest.mark.parametrize("path", [MINT, JWT])
+def test_a_scope_that_no_route_needs_is_refused_by_name(tenant: Tenant, path: str) -> None:
+    body = {"scopes": ["read:run:run_1"]}
+    answer = tenant.client.simulate_post(path, json=body if path == MINT else {"claims": body})
+    assert (answer.status_code, answer.json["code"]) == (400, "BODY_INVALID")
+    assert answer.json["field"] == ("scopes.0" if path == MINT else "claims.scopes.0")
+    assert "'read:run:run_1' is no scope of a public token" in answer.json["error"]
+    assert answer.json["error"].endswith(
+        "is one of runs, tasks, tags, batch, queues, schedules, deployments, waitpoints, all"
+    )
+
+
+def test_what_existing_clients_ask_for_is_made(tenant: Tenant) -> None:
+    types = ("runs", "tasks", "tags", "batch", "waitpoints", "inputStreams", "sessions", "query", "envvars", "apiKeys")
+    wanted = [f"{action}:{type_}:x" for action in ("read", "write") for type_ in types]
+    assert told(mint(tenant, *wanted, "trigger:tasks:x", "batchTrigger:tasks:x"))["scopes"][: len(wanted)] == wanted
+
+
+def test_a_scope_of_another_release_in_a_signed_token_grants_nothing(
+    tenant: Tenant, app: wsgi.App, platform: Platform
+) -> None:
+    unknown = ["write:everything", "read:run:run_1", "read:prompts", "see", ""]
+    for more, status in (([], 403), (["read:runs"], 200)):
+        signed = jwt.encode(claims(tenant, platform.clock(), scopes=[*unknown, *more]), tenant.key, "HS256")
+        assert reads(app, signed).status_code == status
 
 
 def test_a_restricted_key_makes_no_more_than_it_has_and_a_token_makes_none(tenant: Tenant, app: wsgi.App) -> None:

@@ -13,8 +13,8 @@ from falcon import testing
 from sojourn.control_plane.api.models.queues import QueueReply, QueuesReply
 from sojourn.control_plane.queue import keys
 from sojourn.control_plane.wiring import Platform
-from tests.contract.api.conftest import Tenant, deployment, executor
-from tests.contract.api.test_worker import ask, completed, drain
+from tests.contract.api.conftest import Tenant, deployment, drained, executor
+from tests.contract.api.worker_calls import ask, completed
 
 QUEUES = "/api/v1/queues"
 Worker = Callable[[], testing.TestClient]
@@ -49,8 +49,7 @@ def listed(tenant: Tenant, **query: Any) -> dict[str, Any]:
 @pytest.fixture
 def new_worker(platform: Platform, tenant: Tenant) -> Worker:
     """Makes executors; nothing else waits for one."""
-    version = str(tenant.deploy(["hello"])["id"])
-    drain(executor(platform, tenant, version, "executor_drain"))
+    version = drained(platform, tenant, "hello")
     return lambda: executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
 
 
@@ -132,6 +131,7 @@ def test_queues_come_in_pages_by_their_names(stranger: Tenant) -> None:
 def test_other_environments_queues_are_not_there(tenant: Tenant, sibling: Tenant, stranger: Tenant, queue: str) -> None:
     tenant.trigger(queue={"name": queue})
     found = find(tenant, queue)
+    bodies: dict[str, dict[str, Any]]
     bodies = {"pause": {"action": "pause"}, "concurrency/override": {"concurrencyLimit": 1}, "concurrency/reset": {}}
     for other in (sibling, stranger):
         for name, kind in ((found["id"], "id"), (queue, "custom"), (queue, "task")):

@@ -21,6 +21,7 @@ from sojourn.control_plane.domain.lifecycle import Event
 from sojourn.control_plane.engine.attempts import Completed, NextAnswer
 from sojourn.control_plane.engine.errors import QueueFull
 from sojourn.control_plane.engine.outcomes import Outcome, executor_gone_error
+from sojourn.control_plane.engine.room import Room
 from sojourn.control_plane.engine.triggering import Triggering, TriggerRequest
 from sojourn.control_plane.faults import InjectedFault
 from sojourn.control_plane.store.queues import Queues
@@ -95,7 +96,7 @@ def test_a2_a_crash_at_any_step_leaves_no_slot_and_no_run_behind(crew: Crew, poi
         if point == "attempt.after_settle":
             assert given(crew.ask("executor_1")) == run
         faults.switch_on(f"{point}=raise:1")
-        more = {"completed": crew.done(run, "executor_1")} if point == "attempt.after_settle" else {}
+        more: dict[str, Any] = {"completed": crew.done(run, "executor_1")} if point == "attempt.after_settle" else {}
         with pytest.raises(InjectedFault):
             crew.ask("executor_1", **more)
     faults.switch_on("")
@@ -240,7 +241,7 @@ def test_a10_the_limit_of_waiting_runs_counts_those_of_all_keys(crew: Crew) -> N
         platform.index,
         platform.debouncing,
         platform.packets,
-        queue_size_limit=50,
+        room=Room(platform.index, platform.stored_batches, 50),
     )
     with pytest.raises(QueueFull):
         limited.trigger(environment, TriggerRequest("hello", concurrency_key=secrets.token_hex(4)), platform.clock())

@@ -11,6 +11,7 @@ import pytest
 from sojourn.control_plane.api.models.runs import RunReply, RunsReply, TimelineReply
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.engine.errors import QueueFull
+from sojourn.control_plane.engine.room import Room
 from sojourn.control_plane.engine.triggering import Triggering, TriggerRequest
 from sojourn.control_plane.store.queues import Queues
 from sojourn.control_plane.wiring import Platform
@@ -101,7 +102,7 @@ def test_a_full_queue_refuses_further_runs_and_stores_nothing(tenant: Tenant, pl
         platform.index,
         platform.debouncing,
         platform.packets,
-        queue_size_limit=waiting,
+        room=Room(platform.index, platform.stored_batches, waiting),
     )
     environment = platform.access.environment(tenant.environment, platform.clock())
     assert environment

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from sojourn.cli import batch_files, runs
+from sojourn.cli import batch_files, run_pages
 from sojourn.cli.main import main
 from sojourn.control_plane.store import run_lists, run_streams
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk import batch_calls
 from sojourn.sdk.client import Client
-from tests.contract.api.conftest import Tenant
+from tests.contract.api.conftest import Tenant, executor
 from tests.contract.api.test_acting_sdk import Invoke, Straight, client, invoke, straight
+from tests.contract.api.test_worker import ask, completed
 
 __all__ = ["client", "invoke", "straight"]
 
@@ -88,7 +89,7 @@ def test_a_list_is_filled_where_runs_that_fit_are_rare(
     first = json.loads(invoke("runs", "list", *words, "--limit", "4"))
     rest = json.loads(invoke("runs", "list", *words, "--after", first["pagination"]["next"]))
     assert len(first["data"]) == 4 and {run["id"] for run in (*first["data"], *rest["data"])} == found
-    monkeypatch.setattr(runs, "_PAGES", 2)
+    monkeypatch.setattr(run_pages, "MOST", 2)
     asked, listed = 0, {"data": [], "pagination": {"next": None}}
     while "next" in listed["pagination"]:
         after = listed["pagination"]["next"]
@@ -111,6 +112,50 @@ def test_what_happened_in_a_run(invoke: Invoke, client: Client) -> None:
     assert f"hello {child} (" in below and below.endswith("cancelled)") and below.startswith("  ")
     assert json.loads(invoke("runs", "trace", run, "--json"))["trace"]["rootSpan"]["runId"] == run
     assert "no such run" in invoke("runs", "trace", "run_x", code=4)
+
+
+TRACEBACK = "Traceback (most recent call last):\n  File \"jobs.py\", line 7, in hello\nKeyError: 'amount'"
+
+
+@pytest.fixture
+def failed(tenant: Tenant, platform: Platform) -> str:
+    """A run that wrote a line, and ended with an error."""
+    version = tenant.deploy(["fails"])
+    run = tenant.trigger("fails")
+    worker = executor(platform, tenant, version["id"], "executor_of_failures")
+    work = ask(worker, wait=0, served=1)["work"]
+    assert work["run"]["id"] == run
+    error = {"type": "BUILT_IN_ERROR", "name": "KeyError", "message": "'amount'", "stackTrace": TRACEBACK}
+    line = {"n": 1, "at": "2026-01-31T12:00:00.000Z", "stream": "log", "level": "INFO", "message": "counting"}
+    done = completed(work, {"ok": False, "error": error, "skippedRetrying": True}, logs=[line])
+    ask(worker, wait=None, served=1, completion=done)
+    return run
+
+
+def test_a_failed_run_s_log_and_trace_end_with_its_traceback(invoke: Invoke, client: Client, failed: str) -> None:
+    shown = ["error: KeyError: 'amount'", *(f"  {line}" for line in TRACEBACK.splitlines())]
+    assert "\n".join(shown) in invoke("runs", "get", failed)
+    for words in (["logs", failed], ["logs", failed, "--follow"]):
+        first, *rest = invoke("runs", *words).splitlines()
+        assert "counting" in first and rest == shown
+    assert invoke("runs", "trace", failed).splitlines()[-len(shown) :] == shown
+    told = client.retrieve(failed)
+    assert told["error"] == {"name": "KeyError", "message": "'amount'", "stackTrace": TRACEBACK}
+    *lines, last = map(json.loads, invoke("runs", "logs", failed, "--json").splitlines())
+    assert [line["message"] for line in lines] == ["counting"] and not any("error" in line for line in lines)
+    assert last == {
+        "at": told["finishedAt"], "level": "ERROR", "message": "KeyError: 'amount'", "error": told["error"],
+    }  # fmt: skip
+    assert json.loads(invoke("runs", "trace", failed, "--json"))["error"] == told["error"]
+
+
+def test_a_run_without_an_error_shows_none(invoke: Invoke, client: Client, platform: Platform) -> None:
+    run = client.trigger("hello")["id"]
+    for _ in range(2):
+        assert invoke("runs", "logs", run) == invoke("runs", "logs", run, "--json") == ""
+        assert "error" not in json.loads(invoke("runs", "trace", run, "--json"))
+        assert "error" not in invoke("runs", "trace", run)
+        end(platform, run, 1)
 
 
 def test_the_result_of_a_run(invoke: Invoke, client: Client, platform: Platform) -> None:

@@ -13,9 +13,9 @@ from falcon import testing
 
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import MAX_METADATA_BYTES, MAX_OUTPUT_BYTES, MAX_PAYLOAD_BYTES
-from tests.contract.api.conftest import Tenant, executor
+from tests.contract.api.conftest import Tenant, drained, executor
 from tests.contract.api.test_metadata_of_runs import change, tell
-from tests.contract.api.test_worker import ask, completed, drain
+from tests.contract.api.worker_calls import ask, completed
 
 #: Letters of one, two, three and four bytes.
 LETTERS = ["x", "é", "€", "🙂"]
@@ -113,8 +113,7 @@ def test_metadata(tenant: Tenant, letter: str, escaped: bool) -> None:
 @pytest.mark.parametrize("letter", LETTERS)
 def test_what_a_run_says(platform: Platform, tenant: Tenant, letter: str) -> None:
     """Its metadata, and its output."""
-    version = str(tenant.deploy(["sized"])["id"])
-    drain(executor(platform, tenant, version, "executor_drain"))
+    version = drained(platform, tenant, "sized")
     worker = executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
     for beyond, status in ((0, "COMPLETED"), (1, "FAILED")):
         run = tenant.trigger("sized")

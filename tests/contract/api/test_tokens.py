@@ -16,9 +16,8 @@ from falcon import testing
 from sojourn.control_plane.api.models.tokens import TokenMadeReply, TokenReply, TokensReply
 from sojourn.control_plane.wiring import Platform
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
-from tests.contract.api.conftest import Tenant, executor
+from tests.contract.api.conftest import Tenant, drained, executor
 from tests.contract.api.test_waits import beat, begun, date, stands, wait
-from tests.contract.api.test_worker import drain
 
 TOKENS = "/api/v1/waitpoints/tokens"
 
@@ -54,8 +53,7 @@ def listed(tenant: Tenant, **query: Any) -> dict[str, Any]:
 
 def prepared(platform: Platform, tenant: Tenant) -> testing.TestClient:
     """An executor; nothing else waits for one."""
-    version = str(tenant.deploy(["hello"])["id"])
-    drain(executor(platform, tenant, version, "executor_drain"))
+    version = drained(platform, tenant, "hello")
     return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
 
 

@@ -16,19 +16,7 @@ from sojourn.control_plane.api.models.runs import RunReply
 from sojourn.control_plane.store.records import Run
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment, executor
-from tests.contract.api.test_worker import ask, completed, drain
-
-
-@pytest.fixture
-def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello"])["id"])
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+from tests.contract.api.worker_calls import ask, completed, drain
 
 
 @pytest.fixture
@@ -340,7 +328,7 @@ def cached(tenant: Tenant, key: str, task: str = "hello", **options: Any) -> tup
 
 @pytest.mark.parametrize("scope", ["run", "attempt", "global"])
 def test_idempotencyKeyOptions_are_shown_back(tenant: Tenant, worker: testing.TestClient, key: str, scope: str) -> None:
-    given = {"idempotencyKeyOptions": {"key": f"order {key}", "scope": scope}}
+    given: dict[str, Any] = {"idempotencyKeyOptions": {"key": f"order {key}", "scope": scope}}
     run, _ = cached(tenant, key, **given)
     assert shown(tenant, run)["idempotencyKey"] == f"order {key}"
     told = ask(worker, wait=0, served=0)["work"]

@@ -100,7 +100,7 @@ def test_values_are_sealed_in_the_store(tenant: Tenant, sibling: Tenant, platfor
     assert resolved(tenant) == {"TOKEN": CANARY}  # what this has opened opens nowhere else
     platform.database.rows("UPDATE environment_variables SET environment_id = %s", sibling.environment)
     with pytest.raises(SealBroken):
-        platform.variables.list(platform.access.environment(sibling.environment, platform.clock()))  # type: ignore[arg-type]
+        platform.variables.list(platform.access.environment(sibling.environment, platform.clock()))
     assert sibling.client.simulate_delete(f"{PATH}/TOKEN").status_code == 200
 
 
@@ -272,4 +272,4 @@ def test_nothing_of_a_value_is_logged(
     tenant.trigger()
     assert crew.ask("executor_1").assignment
     assert CANARY not in caplog.text
-    assert CANARY not in repr(platform.variables.list(platform.access.environment(tenant.environment, platform.clock())))  # type: ignore[arg-type]
+    assert CANARY not in repr(platform.variables.list(platform.access.environment(tenant.environment, platform.clock())))

@@ -23,7 +23,7 @@ import pytest
 from sojourn.control_plane import faults
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor
-from tests.contract.api.test_worker import drain
+from tests.contract.api.worker_calls import drain
 from tests.support.freezing import Player
 from tests.support.stack import until
 

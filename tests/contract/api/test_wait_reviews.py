@@ -16,20 +16,8 @@ from sojourn.control_plane.store.waits import Completion
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor
 from tests.contract.api.test_waits import begun, child, date, wait
-from tests.contract.api.test_worker import ask, completed, drain, held
+from tests.contract.api.worker_calls import ask, completed, held
 from tests.support.freezing import NODE_TYPE, Player
-
-
-@pytest.fixture
-def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello"])["id"])
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
 
 
 @pytest.fixture

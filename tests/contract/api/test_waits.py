@@ -14,19 +14,7 @@ from falcon import testing
 from sojourn.control_plane.api.models.worker import BeatReply, WaitReply
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor
-from tests.contract.api.test_worker import ask, completed, drain, held
-
-
-@pytest.fixture
-def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello", "child"])["id"])
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
+from tests.contract.api.worker_calls import ask, completed, held
 
 
 def begun(tenant: Tenant, worker: testing.TestClient, **options: Any) -> dict[str, Any]:

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
-import pytest
 from falcon import testing
 
 from sojourn.control_plane.api.models.runs import TimelineReply
 from sojourn.control_plane.wiring import Platform
-from tests.contract.api.conftest import Tenant, executor
+from tests.contract.api.conftest import Tenant
 from tests.contract.api.frozen_runs import shown
 from tests.contract.api.test_waits import begun, child, date, stands, wait
-from tests.contract.api.test_worker import drain
 from tests.support.freezing import Player, soon
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant) -> testing.TestClient:
-    version = str(tenant.deploy(["hello", "child"])["id"])
-    drain(executor(platform, tenant, version, "executor_drain"))
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
 
 
 def waits(tenant: Tenant, run: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sojourn.control_plane.wiring import Platform
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk import pages
 from sojourn.sdk.aio import AsyncClient
 from sojourn.sdk.client import Client

@@ -11,10 +11,10 @@ from falcon import testing
 
 from sojourn.control_plane.api.models.runs import WhyReply
 from sojourn.control_plane.wiring import Platform
-from tests.contract.api.conftest import Tenant, executor, next_order
+from tests.contract.api.conftest import Tenant, next_order
 from tests.contract.api.test_queues import change, finish, take
 from tests.contract.api.test_waits import begun, date, wait
-from tests.contract.api.test_worker import ask, completed, drain
+from tests.contract.api.worker_calls import ask, completed
 
 
 def why(tenant: Tenant, run: str) -> dict[str, Any]:
@@ -28,18 +28,6 @@ def why(tenant: Tenant, run: str) -> dict[str, Any]:
 
 def reasons(tenant: Tenant, run: str) -> list[tuple[str, str | None]]:
     return [(each["reason"], each.get("scope")) for each in why(tenant, run)["reasons"]]
-
-
-@pytest.fixture
-def version(platform: Platform, tenant: Tenant) -> str:
-    made = str(tenant.deploy(["hello"])["id"])
-    drain(executor(platform, tenant, made, "executor_drain"))
-    return made
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant, version: str) -> testing.TestClient:
-    return executor(platform, tenant, version, f"executor_{secrets.token_hex(4)}")
 
 
 @pytest.fixture

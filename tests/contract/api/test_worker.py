@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import secrets
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -13,51 +11,10 @@ from falcon import testing
 
 from sojourn.control_plane.api.models.deployments import DeploymentReply
 from sojourn.control_plane.api.models.runs import LogsReply, ResultReply, TimelineReply
-from sojourn.control_plane.api.models.worker import NextReply
 from sojourn.control_plane.engine import outcomes
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, deployment, executor
-
-
-@pytest.fixture
-def worker(platform: Platform, tenant: Tenant) -> testing.TestClient:
-    version = tenant.deploy(["hello"])
-    drain(executor(platform, tenant, version["id"], "executor_drain"))
-    return executor(platform, tenant, version["id"], f"executor_{secrets.token_hex(4)}")
-
-
-def drain(worker: testing.TestClient) -> None:
-    """Ends every run that waits, so that a test's own run is the next."""
-    served, completion = 0, None
-    while True:
-        answer = ask(worker, wait=0, served=served, completion=completion)
-        if "work" not in answer:
-            return
-        completion, served = completed(answer["work"], {"ok": True, "output": "1"}), served + 1
-
-
-def ask(worker: testing.TestClient, **body: Any) -> dict[str, Any]:
-    text = json.dumps({"request": "r", **body})  # as a shim writes it: in ASCII, NaN and all
-    answer = worker.simulate_post("/worker/v1/next", body=text, headers={"Content-Type": "application/json"})
-    assert answer.status_code == 200, answer.text
-    NextReply.model_validate(answer.json)
-    return dict(answer.json)
-
-
-def completed(work: dict[str, Any], outcome: dict[str, Any], **given: Any) -> dict[str, Any]:
-    return {
-        "run": work["run"]["id"],
-        "snapshot": work["snapshot"],
-        "token": work["token"],
-        "attempt": work["attempt"]["number"],
-        "outcome": outcome,
-        "usageMs": 12,
-        "logs": [],
-    } | given
-
-
-def held(work: dict[str, Any]) -> dict[str, Any]:
-    return {"run": work["run"]["id"], "snapshot": work["snapshot"], "token": work["token"]}
+from tests.contract.api.worker_calls import ask, completed, held
 
 
 def test_from_trigger_to_result(tenant: Tenant, worker: testing.TestClient) -> None:

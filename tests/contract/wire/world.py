@@ -12,7 +12,7 @@ from falcon import testing
 
 from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, executor
-from tests.contract.api.test_worker import ask, completed
+from tests.contract.api.worker_calls import ask, completed
 
 ERROR = {"type": "BUILT_IN_ERROR", "name": "ValueError", "message": "no good", "stackTrace": "Traceback"}
 NDJSON = {"Content-Type": "application/x-ndjson"}

@@ -195,7 +195,7 @@ class losing:
     """A way to Nomad that carries calls out and then loses or spoils their answers, in this order; then it works."""
 
     def __init__(self, target: str, plan: list[str]):
-        self._target, self._plan, self._asked = target, list(plan), []  # type: ignore[var-annotated]
+        self._target, self._plan, self._asked = target, list(plan), []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
     def __enter__(self) -> tuple[str, list[str]]:

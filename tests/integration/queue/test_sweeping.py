@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import redis
 
+from sojourn.control_plane.domain.due_runs import Entry
 from sojourn.control_plane.domain.fair_limits import Limits
-from sojourn.control_plane.domain.fairness import Entry
 from sojourn.control_plane.queue.fair_queue import FairQueue, NotReady
 from sojourn.control_plane.queue.notices import Notices
 

@@ -53,7 +53,7 @@ class Resident:
         }  # fmt: skip
         self.child.send({"type": "run", "directory": str(ZOO), "cancelGrace": 5, "assignment": assignment})
 
-    def until(self, told: Callable[[Resident], Any], what: str) -> Any:
+    def until(self, told: Callable[..., Any], what: str) -> Any:
         """Listens until `told` of it is true; that."""
         deadline = time.monotonic() + PATIENCE
         while not (found := told(self)):

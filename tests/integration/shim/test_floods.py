@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from tests.integration.shim.conftest import ShimProcess
 from tests.integration.shim.worker_server import WorkerServer
+from tests.support.memory import memory
 
 from sojourn.executor_shim.logs import MAX_LINES
 from sojourn.sdk.protocol import MAX_LOG_LINE_CHARS
@@ -17,8 +17,7 @@ MB = 1 << 20
 
 def peak_bytes(shim: ShimProcess) -> int:
     """The most memory that the shim ever had."""
-    status = Path(f"/proc/{shim.pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    return memory(shim.pid, "VmHWM")
 
 
 def test_a_line_of_50_mb_is_cut(server: WorkerServer, start: Start) -> None:

@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class Node:
 
 
 @pytest.fixture
-def node(server: WorkerServer, start: Start, tmp_path: Path, content_hash: str) -> Iterator[Node]:
+def node(server: WorkerServer, start: Start, tmp_path: Path, content_hash: str) -> Node:
     return Node(server, start, tmp_path, content_hash)
 
 
@@ -339,7 +339,7 @@ def test_what_cannot_be_imported_without_variables_makes_none_and_is_tried_once(
     assert outcome["error"]["code"] == "COULD_NOT_IMPORT_TASK"
     assert shim.wait() == 0
     assert not node.shelf.has_any(node.content_hash)
-    needs = {"file": "needy.py", "variables": {"OF_A_RUN": "it"}}
+    needs: dict[str, Any] = {"file": "needy.py", "variables": {"OF_A_RUN": "it"}}
     assert node.run("needy", **needs) == "it"
     assert "needy.py cannot be imported without a run's variables" in node.log
     [note] = node.images()

@@ -36,7 +36,7 @@ def test_what_is_not_the_tree_is_not_published(tmp_path: Path) -> None:
     trees = Trees(str(tmp_path / "trees"), 5)
     for wrong, data in (("a" * 64, packed), (content_hash, packed[:-5]), ("../x", packed), ("A" * 64, packed)):
         with pytest.raises(ValueError):
-            trees.ensure(wrong, lambda _, data=data: data)
+            trees.ensure(wrong, {wrong: data}.__getitem__)
     assert [name for name in os.listdir(tmp_path / "trees") if not name.endswith(".lock")] == []
 
 
@@ -67,7 +67,7 @@ def test_the_longest_unused_go_and_those_in_use_stay(tmp_path: Path) -> None:
     held = []
     for number, (packed, content_hash) in enumerate(made[1:]):
         other = Trees(str(directory), 2)
-        other.ensure(content_hash, lambda _, packed=packed: packed)
+        other.ensure(content_hash, {content_hash: packed}.__getitem__)
         os.utime(directory / f"{content_hash}.lock", (number + 2, number + 2))
         if number == 3:
             held.append(other)

@@ -141,7 +141,7 @@ class WorkerServer:
 
         return list(self.wait_for(waits))
 
-    def wait_for(self, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    def wait_for(self, condition: Callable[..., Any], patience: float = PATIENCE) -> Any:
         """Until something that executors tell makes the condition true."""
         with self._changed:
             assert self._changed.wait_for(condition, patience), "it did not happen"

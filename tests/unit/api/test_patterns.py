@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sojourn.control_plane.api import patterns, present
+from sojourn.control_plane.api import patterns
 from sojourn.control_plane.api.filter_values import values
 from sojourn.control_plane.api.models.texts import task_name
+from sojourn.control_plane.api.present import statuses as present
 from sojourn.control_plane.api.problems import Problem
 from sojourn.control_plane.domain import addresses, cron, duration, ids, scopes, timetable
 from sojourn.control_plane.engine.errors import WebhookInvalid
@@ -49,8 +50,8 @@ READERS: dict[str, tuple[Callable[[str], Any], Any]] = {
     "either": (lambda text: duration.ahead(text, NOW), patterns.DURATION_OR_DATE),
     "window": (timetable.window, patterns.WINDOW),
     "cron": (cron.parse, patterns.CRON),
-    "scope": (_known(scopes.is_scope), patterns.SCOPE),
-    "known scope": (_known(scopes.is_known), patterns.KNOWN_SCOPE),
+    "scope of a key": (_known(scopes.is_known), patterns.KEY_SCOPE),
+    "scope of a token": (_known(lambda text: scopes.is_known(text, public=True)), patterns.TOKEN_SCOPE),
     "one status": (lambda text: _one_status([text, "QUEUED"]), patterns.one_listed(present.STATUS_WORDS)),
     "task": (task_name, patterns.TASK),
     "run": (_known(lambda text: ids.is_id(text, "run")), patterns.RUN_ID),

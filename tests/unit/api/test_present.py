@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from sojourn.control_plane.api import present
 from sojourn.control_plane.api.encoding import to_json
 from sojourn.control_plane.api.models.runs import ResultReply, RunItem, RunReply
+from sojourn.control_plane.api.present import runs as present
+from sojourn.control_plane.api.present.results import flat_error, result
+from sojourn.control_plane.api.present.statuses import status_of, status_word
 from sojourn.control_plane.store.records import Run
 from sojourn.sdk.protocol import FINAL_STATUSES, RunStatus
 from tests.unit.api.factories import ENVIRONMENT, NOW, run, run_id
@@ -32,12 +34,12 @@ def test_the_older_vocabulary(status: str, older: str) -> None:
 
 @pytest.mark.parametrize("status", list(RunStatus))
 def test_every_word_that_is_shown_is_understood(status: RunStatus) -> None:
-    assert present.status_of(present.status_word(status, True)) == status
-    assert present.status_of(present.status_word(status, False)) is not None
+    assert status_of(status_word(status, True)) == status
+    assert status_of(status_word(status, False)) is not None
 
 
 def test_words_of_neither_vocabulary() -> None:
-    assert [present.status_of(word) for word in ("queued", "", "NOPE", "__class__")] == [None] * 4
+    assert [status_of(word) for word in ("queued", "", "NOPE", "__class__")] == [None] * 4
 
 
 @pytest.mark.parametrize("status", list(RunStatus))
@@ -90,7 +92,7 @@ def test_the_idempotency_key_is_shown_as_it_was_written() -> None:
     ],
 )
 def test_errors_are_flat(error: dict[str, str], flat: dict[str, str]) -> None:
-    assert present.flat_error(error) == flat
+    assert flat_error(error) == flat
 
 
 def test_relatives() -> None:
@@ -109,20 +111,20 @@ def test_a_list_item() -> None:
 
 
 def test_results() -> None:
-    good = present.result(run(status="COMPLETED", output="42", output_type="application/json", usage_ms=5))
+    good = result(run(status="COMPLETED", output="42", output_type="application/json", usage_ms=5))
     assert (good["ok"], good["output"], good["outputType"], good["usage"]) == (
         True,
         "42",
         "application/json",
         {"durationMs": 5},
     )
-    bad = present.result(run(status="FAILED", error={"type": "STRING_ERROR", "raw": "no"}))
+    bad = result(run(status="FAILED", error={"type": "STRING_ERROR", "raw": "no"}))
     assert (bad["ok"], bad["error"]) == (False, {"type": "STRING_ERROR", "raw": "no"})
 
 
 @pytest.mark.parametrize("status", sorted(FINAL_STATUSES - {RunStatus.COMPLETED}))
 def test_every_end_has_an_error(status: RunStatus) -> None:
-    wire = present.result(run(status=status, ttl_seconds=600))
+    wire = result(run(status=status, ttl_seconds=600))
     ResultReply.model_validate(wire)
     assert wire["error"]["type"]
 

@@ -26,7 +26,7 @@ def limits(organization: int | None = None, queue: QueueLimits | None = None, **
 
 def line(organization: int = 0, environment: int = 0, queue: int = 0, key: int = 0, **more: Any) -> Line:
     held = [Held(count, tuple(f"run_{n}" for n in range(count))) for count in (organization, environment, queue, key)]
-    return Line(*held, **more)
+    return Line(held[0], held[1], held[2], held[3], **more)
 
 
 def said(run: Standing, given: Limits, seen: Line | None) -> list[tuple[Reason, Scope | None, int | None, int | None]]:
@@ -90,7 +90,7 @@ def test_a_key_may_have_a_limit_of_its_own() -> None:
     given = limits(queue=QueueLimits(5, keys={"k": KeyLimits(2, Rate(1_000))}), concurrency=10)
     assert said(standing(key="k"), given, line(9, 9, 9, 2)) == [(Reason.LIMIT_REACHED, Scope.KEY, 2, 2)]
     assert said(standing(key="other"), given, line(9, 9, 9, 2)) == [(Reason.NO_CAPACITY, None, None, None)]
-    pace = {"key_pace": AT.timestamp() * 1000 + 500}
+    pace: dict[str, Any] = {"key_pace": AT.timestamp() * 1000 + 500}
     assert said(standing(key="k"), given, line(**pace)) == [(Reason.RATE_REACHED, Scope.KEY, None, None)]
     assert said(standing(key="other"), given, line(**pace)) == [(Reason.NO_CAPACITY, None, None, None)]
     closed = limits(queue=QueueLimits(0, keys={"k": KeyLimits(2)}))
@@ -123,7 +123,7 @@ def test_nothing_but_room_is_missing() -> None:
 def test_rates_that_let_nothing_start_yet() -> None:
     given = limits(queue=QueueLimits(rate=Rate(1_000, 2), key_rate=Rate(500)))
     now = AT.timestamp() * 1000
-    paces = {"queue_pace": now + 1_500, "key_pace": now + 400}
+    paces: dict[str, Any] = {"queue_pace": now + 1_500, "key_pace": now + 400}
     [queue, key] = causes(standing(key="k"), given, line(**paces), AT)
     assert (queue.reason, queue.scope, queue.until) == (Reason.RATE_REACHED, Scope.QUEUE, AT + timedelta(milliseconds=500))
     assert (key.reason, key.scope, key.until) == (Reason.RATE_REACHED, Scope.KEY, AT + timedelta(milliseconds=400))

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 import pytest
 
+from sojourn.control_plane.domain.due_runs import Entry
 from sojourn.control_plane.domain.fair_limits import Limits, QueueLimits, Rate
-from sojourn.control_plane.domain.fairness import Entry, FairQueueModel, goes_on
+from sojourn.control_plane.domain.fairness import FairQueueModel
+from sojourn.control_plane.domain.lanes import goes_on
 
 RATES = (Rate(100.0), Rate(100.0, 3), Rate(1000 / 7, 5), Rate(3.7, 20))
 

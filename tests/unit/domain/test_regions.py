@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sojourn.control_plane.config import SettingError, load
-from sojourn.control_plane.domain.fairness import Entry, environment_of, lane_of, region_of
+from sojourn.control_plane.domain.due_runs import Entry
+from sojourn.control_plane.domain.lanes import environment_of, lane_of, region_of
 from sojourn.control_plane.domain.regions import DEFAULT, BadRegions, Region, Regions, read
 from sojourn.control_plane.wiring import regions_of
 

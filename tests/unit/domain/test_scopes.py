@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sojourn.control_plane.domain.scopes import ACTIONS, ADMIN, TYPES, Resource, covers, grants, is_known, is_scope, reaches
+from sojourn.control_plane.domain.scopes import ADMIN, Resource, covers, grants, is_known, is_scope, reaches
+from sojourn.sdk.scope_words import refusal
 
 _words = st.sampled_from(["read", "write", "*", "trigger"])
 _types = st.sampled_from(["runs", "tasks", "tags", "all"])
@@ -88,4 +89,37 @@ def test_the_form_of_a_scope() -> None:
     for text in ("", "read", "read:", ":runs", "read runs", "read:runs:", "read:runs:\n", "read:runs:" + "x" * 600):
         assert not is_scope(text)
     assert is_scope("read:prompts") and not is_known("read:prompts") and not is_known("see:runs")
-    assert all(is_known(f"{action}:{type_}") for action in ACTIONS for type_ in TYPES)
+
+
+def test_what_existing_clients_write_is_taken() -> None:
+    theirs = [
+        "runs", "tasks", "tags", "batch", "queues", "deployments", "envvars", "apiKeys", "branches", "sessions",
+        "waitpoints", "inputStreams", "query", "environments", "project", "all",
+    ]  # fmt: skip
+    written = ["admin", *(f"{action}:{type_}" for action in ("read", "write", "manage", "*") for type_ in theirs)]
+    for text in (*written, "trigger:tasks", "batchTrigger:tasks", "trigger:all"):
+        for public in (False, True):
+            assert is_known(text, public=public)
+            assert text == "admin" or is_known(f"{text}:a:b", public=public)
+
+
+@pytest.mark.parametrize(
+    "text", ["read:run", "read:run:run_1", "write:everything", "trigger:runs", "read:*", "see:runs", "Admin"]
+)
+def test_what_nothing_asks_for_is_no_scope(text: str) -> None:
+    assert not is_known(text) and not is_known(text, public=True)
+
+
+@pytest.mark.parametrize("text", ["read:webhooks", "manage:webhooks", "write:schedules", "write:schedules:schedule_1"])
+def test_what_is_asked_of_keys_alone_is_no_scope_of_a_public_token(text: str) -> None:
+    assert is_known(text) and not is_known(text, public=True)
+
+
+def test_a_refusal_names_the_scope_and_the_words_there_are() -> None:
+    said = refusal("read:run:run_1", public=True)
+    assert "'read:run:run_1'" in said and said.endswith(
+        "read is one of runs, tasks, tags, batch, queues, schedules, deployments, waitpoints, all"
+    )
+    said = refusal("reed:runs", public=True)
+    assert "'reed:runs'" in said and said.endswith("the action is one of read, write, trigger, batchTrigger, *")
+    assert "manage" in refusal("reed:runs", public=False) and "webhooks" in refusal("manage:keys", public=False)

@@ -67,7 +67,7 @@ class Kept:
 
 def test_keys_are_fetched_once_a_second_at_most() -> None:
     kept, fetched = Kept(), []
-    made = Keys({"default": lambda: fetched.append(1) or [("a", "{}")]}, kept)  # type: ignore[arg-type, func-returns-value]
+    made = Keys({"default": lambda: fetched.append(1) or [("a", "{}")]}, kept)  # type: ignore[arg-type]
     made.run_once(NOW)
     made.run_once(NOW + SECOND / 2)
     made.run_once(NOW + 2 * SECOND)

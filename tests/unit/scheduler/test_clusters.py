@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.unit.scheduler.test_dispatcher import NOW, Placement, Turns
 
-from sojourn.control_plane.domain.fairness import lane_of
+from sojourn.control_plane.domain.lanes import lane_of
 from sojourn.scheduler.dispatcher import Dispatcher
 from sojourn.scheduler.placement.base import CannotPlace, Closed, Ended, Placed
 from sojourn.scheduler.placement.clusters import Clusters
@@ -52,7 +52,7 @@ class Placing:
         self.idle: set[str] = set()
         self.number = 0
 
-    def readmit(self, now):
+    def readmit(self, now: Any) -> int:
         return 0
 
     def next_order(self, now: Any, skip: tuple[str, ...]) -> Any:
@@ -89,7 +89,7 @@ REGIONS = {"default": "home", "gpu": "home", "eu": "eu-1"}
 
 
 def made(home: Cluster, eu: Cluster) -> Clusters:
-    return Clusters({"home": home, "eu-1": eu}, REGIONS)  # type: ignore[dict-item]
+    return Clusters({"home": home, "eu-1": eu}, REGIONS)
 
 
 def dispatcher(placing: Placing, clusters: Clusters, turns: Turns | None = None) -> Dispatcher:

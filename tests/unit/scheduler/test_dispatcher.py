@@ -35,7 +35,7 @@ class Placing:
         self.returned: list[str] = []
         self.idle: set[str] = set()
 
-    def readmit(self, now):
+    def readmit(self, now: datetime) -> int:
         return 0
 
     def next_order(self, now: datetime, skip: tuple[str, ...]) -> Any:
@@ -109,8 +109,10 @@ class Turns:
         self.wanted.append((environment, region, count))
 
 
-def dispatcher(placing: Placing, placement: Placement, most_of_one: int = 0, turns: Turns | None = None) -> Dispatcher:
-    return Dispatcher(placing, placement, turns or Turns(), lambda: NOW, most_of_one)  # type: ignore[arg-type]
+def dispatcher(
+    placing: Placing, placement: Placement, most_of_one: int = 0, turns: Turns | None = None, **more: Any
+) -> Dispatcher:
+    return Dispatcher(placing, placement, turns or Turns(), lambda: NOW, most_of_one, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("waiting", "placed", "naps"), [(3, 3, True), (50, 50, False), (80, 50, False)])
@@ -166,7 +168,7 @@ def test_an_environment_without_an_executor_for_its_lane_gives_up_one_of_its_own
 def test_executors_whose_runs_only_wait_do_not_count():
     """Else parents that wait in memory would keep out the children they wait for."""
     placing, placement, resting = Placing(5), Placement(10), {"lane": Resting(0, 0)}
-    made = Dispatcher(placing, placement, Turns(), lambda: NOW, 2, lambda: resting)
+    made = dispatcher(placing, placement, most_of_one=2, resting=lambda: resting)
     assert made.run_once(NOW)["placed"] == 2
     resting["lane"] = Resting(2, 0)
     assert made.run_once(NOW)["placed"] == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
-from typing import Any
 
 from sojourn.scheduler.service import Loop
 
@@ -37,8 +36,7 @@ def test_a_standby_takes_no_wake_up_from_the_leader() -> None:
         asked.release()
         return False
 
-    parts: Any = (Service(), wakeups)
-    loop = Loop(*parts, lambda: datetime.now(UTC), may_run)
+    loop = Loop(Service(), wakeups, lambda: datetime.now(UTC), may_run)  # type: ignore[arg-type]  # a stand-in
     loop.start()
     for _ in range(2):
         assert asked.acquire(timeout=20)

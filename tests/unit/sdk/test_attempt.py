@@ -150,7 +150,7 @@ def test_a_payload_that_is_too_deep_for_its_hint(attempt: Any) -> None:
 
 
 def test_a_hint_that_cannot_be_read_is_told_and_not_raised(attempt: Any) -> None:
-    def broken(payload: Missing) -> None: ...  # noqa: F821
+    def broken(payload: Missing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     assert attempt(broken, "1")["error"]["code"] == "CONFIGURED_INCORRECTLY"
 

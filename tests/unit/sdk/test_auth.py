@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sojourn import testing
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk.auth import Auth
 from sojourn.sdk.errors import ConfigurationError, PermissionDeniedError
 from sojourn.sdk.keys import Keys, KeyState
@@ -80,6 +80,18 @@ def test_what_is_refused_before_anything_is_sent() -> None:
     assert not script.sent
 
 
+def test_a_scope_that_grants_nothing_is_refused_before_anything_is_sent() -> None:
+    script = Script((200, {**KEY, "key": "tr_dev_sk_secret"}))
+    for scopes in (["read:runs", "read:run:run_1"], {"read": {"run": "run_1"}}, ["manage:webhooks"], ["read:runs", 7]):
+        with pytest.raises(ConfigurationError, match="is no scope"):
+            Auth(script.client()).create_public_token(scopes=scopes)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"'read:run:run_1' is no scope: .* one of runs, tasks, .*webhooks"):
+        Keys(script.client()).create("app", scopes=["read:run:run_1"])
+    assert not script.sent
+    Keys(script.client()).create("app", scopes=["manage:webhooks"])
+    assert script.sent
+
+
 def test_more_than_the_key_may_is_a_refusal() -> None:
     refused = (403, {"error": "The scopes are more …", "code": "scopes_exceed_key_access", "deniedScopes": ["admin"]})
     with pytest.raises(PermissionDeniedError) as caught:
@@ -142,7 +154,7 @@ def test_a_token_holds_for_a_coroutine_and_in_its_threads() -> None:
             return clients.default() is client, await asyncio.to_thread(clients.default) is client
 
     async def both() -> list[tuple[bool, bool]]:
-        return await asyncio.gather(one("a"), one("b"))
+        return list(await asyncio.gather(one("a"), one("b")))
 
     assert asyncio.run(both()) == [(True, True)] * 2
 

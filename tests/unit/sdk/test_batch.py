@@ -12,7 +12,8 @@ from sojourn import ApiError, BatchNotSealedError, BatchState, batch, task, task
 from sojourn.sdk import context as contexts
 from sojourn.sdk.auth import Auth
 from sojourn.sdk.backoff import ITEMS
-from sojourn.sdk.client import ATTEMPTS, Client
+from sojourn.sdk.caller import ATTEMPTS
+from sojourn.sdk.client import Client
 from sojourn.sdk.context import RunContext
 from sojourn.sdk.errors import ApiConnectionError, ConfigurationError, PayloadError, UnprocessableError
 from sojourn.sdk.exchange import Request, Response
@@ -218,7 +219,7 @@ def test_waiting_for_a_batch_triggers_it_as_one() -> None:
             dates = {"createdAt": "2026-03-04T12:00:00Z", "updatedAt": "2026-03-04T12:00:00Z"}
             told = {"id": "batch_1", "status": "PARTIAL_FAILED", "runCount": 2, "runs": ["run_1", "run_2"], **dates}
         else:
-            told = SEALED[1] if request.path.endswith("/items") else MADE[1]  # type: ignore[assignment]
+            told = SEALED[1] if request.path.endswith("/items") else MADE[1]
         return Response(200, {}, json.dumps(told).encode())
 
     sent: list[str] = []

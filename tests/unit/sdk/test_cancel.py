@@ -45,7 +45,8 @@ def code_of(outcome: dict[str, Any]) -> str:
 
 
 def test_a_sleeping_task_is_woken_and_cleans_up(begin: Any) -> None:
-    ready, order = threading.Event(), []
+    ready = threading.Event()
+    order: list[Any] = []
 
     def work(payload: Any) -> None:
         try:

@@ -12,10 +12,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from sojourn.sdk import client as clients
 from sojourn.sdk import context as contexts
+from sojourn.sdk import default_client as clients
 from sojourn.sdk.aio import AsyncClient
-from sojourn.sdk.client import ATTEMPTS, Client
+from sojourn.sdk.caller import ATTEMPTS
+from sojourn.sdk.client import Client
 from sojourn.sdk.context import RunContext
 from sojourn.sdk.errors import (
     ApiConnectionError,

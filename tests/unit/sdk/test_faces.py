@@ -48,7 +48,7 @@ HOOK = "a decorator, which registers a function and calls nothing"
 OTHER_NAME = "the same call under a shorter name"
 IN_WORDS = "a call in the wire's own words: `request` makes any"
 #: What only one face has, and why.
-ONLY_SYNC = {
+ONLY_SYNC: dict[type, dict[str, str]] = {
     Tasks: dict.fromkeys((name for name in vars(Decorators) if not name.startswith("_")), HOOK),
     Wait: dict.fromkeys(("for_", "until", "for_token", "any", "all", "delay", "date", "token", "run"), OF_RUNS)
     | dict.fromkeys(("create_token", "complete_token", "retrieve_token", "list_tokens"), OTHER_NAME),
@@ -58,7 +58,7 @@ ONLY_SYNC = {
         (name for name in vars(Client) if not name.startswith("_") and name not in ("request", "close")), IN_WORDS
     ),
 }
-ONLY_ASYNC = {
+ONLY_ASYNC: dict[type, dict[str, str]] = {
     Wait: dict.fromkeys(("create", "complete", "retrieve", "list"), OTHER_NAME),
 }
 

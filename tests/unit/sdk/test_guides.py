@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from sojourn import Schedule, ScheduledPayload, Token, TokenResult, testing, wait
-from sojourn.sdk import client as clients
+from sojourn.sdk import default_client as clients
 from sojourn.sdk.context import _PARTS
 from sojourn.sdk.errors import BY_STATUS
 from sojourn.sdk.hooks import NAMES
@@ -136,7 +136,7 @@ def test_the_guide_to_batches(guide: Guide, capsys: pytest.CaptureFixture[str]) 
 def test_the_guide_to_testing(guide: Guide) -> None:
     guide.play()
     tests = [name for name in guide if name.startswith("test_")]
-    assert len(tests) == 13
+    assert len(tests) == 15
     for name in tests:
         guide[name]()
 

@@ -101,7 +101,9 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "keys.rotate(grace)": lambda odd: keys.rotate("key_1", grace_period=odd),
     "keys.revoke": keys.revoke,
     "auth.create_public_token": lambda odd: auth.create_public_token(scopes=odd),
-    "auth.create_public_token(expiration)": lambda odd: auth.create_public_token(scopes=["a"], expiration=odd),
+    "auth.create_public_token(scope)": lambda odd: auth.create_public_token(scopes=[odd]),
+    "auth.create_public_token(type)": lambda odd: auth.create_public_token(scopes={"read": odd}),
+    "auth.create_public_token(expiration)": lambda odd: auth.create_public_token(scopes=["admin"], expiration=odd),
     "auth.create_trigger_public_token": auth.create_trigger_public_token,
     "bulk_actions.retrieve": BulkActions(CLIENT).retrieve,
     "bulk_actions.abort": BulkActions(CLIENT).abort,
@@ -170,8 +172,8 @@ def test_the_error_names_the_field_and_nothing_is_sent() -> None:
         (lambda: Queues(client).set_rate("q", 1, "1s", burst=float("nan")), "burst"),  # type: ignore[arg-type]
         (lambda: Runs(client).list(version=5), "version"),  # type: ignore[arg-type]
         (lambda: Runs(client).list(created_from=5), "created_from"),  # type: ignore[arg-type]
-        (lambda: Runs(client).retrieve(None), "None"),  # type: ignore[arg-type]
-        (lambda: Queues(client).pause(None), "None"),  # type: ignore[arg-type]
+        (lambda: Runs(client).retrieve(None), "None"),
+        (lambda: Queues(client).pause(None), "None"),
     ):
         with pytest.raises(ConfigurationError, match=named):
             call()

@@ -70,7 +70,7 @@ def test_delay_is_never_above_the_most_nor_below_zero(
         {"out_of_memory_machine": "huge"},
     ],
 )
-def test_retry_refuses_what_makes_no_sense(given_options: dict[str, float]) -> None:
+def test_retry_refuses_what_makes_no_sense(given_options: dict[str, Any]) -> None:
     with pytest.raises(TaskDefinitionError):
         Retry(**given_options)
 
@@ -87,7 +87,7 @@ def test_queue_names_are_checked(name: str) -> None:
 
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "3"])
-def test_queue_limits_are_whole_numbers(limit: float) -> None:
+def test_queue_limits_are_whole_numbers(limit: Any) -> None:
     with pytest.raises(TaskDefinitionError):
         Queue("emails", limit)
 
@@ -118,12 +118,12 @@ def test_max_duration_has_a_least() -> None:
     ("given_value", "seconds"),
     [("30s", 30), ("1h30m", 5400), ("2w", 1_209_600), ("1hr", 3600), (90, 90), (timedelta(minutes=2), 120)],
 )
-def test_durations(given_value: object, seconds: float) -> None:
+def test_durations(given_value: str | float | timedelta, seconds: float) -> None:
     assert duration(given_value) == seconds
 
 
 @pytest.mark.parametrize("bad", ["", "10", "1.5h", "-3s", "h", "１s", True, float("inf"), None])
-def test_what_is_no_duration(bad: object) -> None:
+def test_what_is_no_duration(bad: Any) -> None:
     with pytest.raises(ConfigurationError, match="no duration"):
         duration(bad)
 

@@ -78,7 +78,8 @@ def test_a_queue_is_looked_at_and_steered() -> None:
         ("POST", f"/api/v1/queues/{ID}/concurrency/override", {"type": "id", "percent": 12.5}),
         ("POST", f"/api/v1/queues/{ID}/concurrency/reset", {"type": "id"}),
     ]
-    for given in ({}, {"limit": 1, "percent": 1.0}):
+    neither_or_both: list[dict[str, Any]] = [{}, {"limit": 1, "percent": 1.0}]
+    for given in neither_or_both:
         with pytest.raises(TypeError, match="either"):
             queues.override_limit(ID, **given)
 

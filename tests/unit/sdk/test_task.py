@@ -110,7 +110,7 @@ def test_a_hook_must_be_a_function() -> None:
 
 
 def test_hints_that_cannot_be_read_say_so() -> None:
-    def broken(payload: Missing) -> None: ...  # noqa: F821
+    def broken(payload: Missing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     with pytest.raises(TaskDefinitionError, match="type hints of task 'broken' cannot be read"):
         Task(broken).payload_hint()

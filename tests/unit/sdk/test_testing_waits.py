@@ -246,7 +246,7 @@ def test_a_thread_may_complete_what_a_busy_run_waits_for() -> None:
     async def busy() -> Any:
         token = await wait.create_token()
         threading.Timer(0.05, wait.complete_token, (token.id, "from a thread")).start()
-        waiting = asyncio.create_task(wait.for_token(token))
+        waiting = asyncio.create_task(wait.for_token(token))  # type: ignore[arg-type]  # typed as an awaitable
         while not waiting.done():
             await asyncio.sleep(0.01)
         return waiting.result().output

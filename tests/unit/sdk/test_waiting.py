@@ -91,7 +91,7 @@ def test_nothing_to_wait_for_returns_at_once(platform: Platform) -> None:
         (lambda: wait.for_(weeks=1e9), ConfigurationError, "beyond the year 9999"),
         (lambda: wait.for_token(""), ConfigurationError, "give what wait.create_token gave"),
         (lambda: wait.any(), TypeError, "takes what to wait for"),
-        (lambda: wait.all("waitpoint_1"), TypeError, "not 'waitpoint_1'"),
+        (lambda: wait.all("waitpoint_1"), TypeError, "not 'waitpoint_1'"),  # type: ignore[arg-type]
     ],
 )
 def test_what_cannot_be_waited_for_is_an_error(
@@ -339,7 +339,8 @@ def test_a_hook_that_fails_fails_the_wait(platform: Platform, name: str) -> None
     def broken() -> None:
         raise ValueError("broken hook")
 
-    platform.run(lambda: wait.for_(days=1), **{name: broken})
+    hook: dict[str, Any] = {name: broken}
+    platform.run(lambda: wait.for_(days=1), **hook)
     if name == "on_resume":
         platform.word()
         platform.done("1:1")
@@ -377,18 +378,18 @@ def test_coroutines_wait_at_once(platform: Platform) -> None:
 
 async def _through_group() -> Any:
     async with asyncio.TaskGroup() as group:
-        made = [group.create_task(wait.for_token(f"waitpoint_{n}")) for n in range(2)]
+        made = [group.create_task(wait.for_token(f"waitpoint_{n}")) for n in range(2)]  # type: ignore[arg-type]  # typed as an awaitable
     return [each.result().output for each in made]
 
 
 async def _through_wait() -> Any:
-    made = [asyncio.create_task(wait.for_token(f"waitpoint_{n}")) for n in range(2)]
+    made = [asyncio.create_task(wait.for_token(f"waitpoint_{n}")) for n in range(2)]  # type: ignore[arg-type]  # typed as an awaitable
     await asyncio.wait(made)
     return [each.result().output for each in made]
 
 
 async def _through_as_completed() -> Any:
-    made = [asyncio.create_task(wait.for_token(f"waitpoint_{n}")) for n in range(2)]
+    made = [asyncio.create_task(wait.for_token(f"waitpoint_{n}")) for n in range(2)]  # type: ignore[arg-type]  # typed as an awaitable
     return sorted([(await each).output for each in asyncio.as_completed(made)])
 
 
@@ -497,7 +498,7 @@ async def _beside_a_thread(ends: Ends) -> None:
 
 async def _beside_a_raw_thread(ends: Ends) -> None:
     future = asyncio.get_running_loop().run_in_executor(None, _ended(ends).wait, PATIENCE)
-    await asyncio.wait([future, asyncio.create_task(wait.for_(days=1))])
+    await asyncio.wait([future, asyncio.create_task(wait.for_(days=1))])  # type: ignore[arg-type]  # typed as an awaitable
 
 
 async def _beside_a_program(ends: Ends) -> None:
@@ -512,7 +513,7 @@ async def _beside_a_socket(ends: Ends) -> None:
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     reading = asyncio.create_task(reader.read())
     ends.append(functools.partial(asyncio.get_running_loop().call_soon_threadsafe, reading.cancel))
-    await asyncio.wait([reading, asyncio.create_task(wait.for_(days=1))])
+    await asyncio.wait([reading, asyncio.create_task(wait.for_(days=1))])  # type: ignore[arg-type]  # typed as an awaitable
     writer.close()
     server.close()
 
@@ -576,7 +577,7 @@ def test_what_is_done_arrives_in_a_loop_that_is_not_blocked(platform: Platform) 
 
 def test_a_coroutine_that_is_cancelled_waits_no_more(platform: Platform) -> None:
     async def work() -> str:
-        waiting = asyncio.create_task(wait.for_(days=1))
+        waiting = asyncio.create_task(wait.for_(days=1))  # type: ignore[arg-type]  # typed as an awaitable
         await wait.for_(days=2)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -681,7 +682,8 @@ def test_a_hook_that_fails_fails_the_waits_of_a_loop(platform: Platform, name: s
     async def work() -> None:
         await wait.for_(days=1)
 
-    platform.run(work, **{name: broken})
+    hook: dict[str, Any] = {name: broken}
+    platform.run(work, **hook)
     if name == "on_resume":
         assert platform.word().block == "any"
         platform.done("1:1")

@@ -375,9 +375,9 @@ def memory_hog(payload):
 def hog_below(payload):
     """A process of the task's, not the task's own."""
     code = f"b = bytearray({payload['bytes']})\nfor i in range(0, len(b), 4096): b[i] = 1"
-    code = subprocess.run([sys.executable, "-c", code], check=False).returncode
+    ended = subprocess.run([sys.executable, "-c", code], check=False).returncode
     time.sleep(30)
-    return code
+    return ended
 
 
 @task(id="kill-all")

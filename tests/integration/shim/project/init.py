@@ -3,5 +3,5 @@
 import builtins
 import os
 
-builtins.init_was_imported = True
+vars(builtins)["init_was_imported"] = True
 os.environ["SET_AT_IMPORT"] = "yes"

@@ -24,7 +24,7 @@ PROCESS = os.urandom(8).hex()
 def hello(payload):
     STATE["runs"] += 1
     print("hi", payload)
-    return {"process": PROCESS, "runs": STATE["runs"], "init": builtins.init_was_imported}
+    return {"process": PROCESS, "runs": STATE["runs"], "init": vars(builtins)["init_was_imported"]}
 
 
 @task(id="env")

@@ -1,3 +1,3 @@
 """Needs what is not installed."""
 
-import not_installed_anywhere  # noqa: F401
+import not_installed_anywhere  # type: ignore[import-not-found]  # noqa: F401
