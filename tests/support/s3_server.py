@@ -29,7 +29,7 @@ class S3Server:
         """A new bucket; its address as the setting takes it."""
         request = urllib.request.Request(f"{self.endpoint}/{name}", method="PUT")
         request.add_header("Authorization", "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=_PATIENCE).close()
         return f"s3://{name}/images?endpoint={self.endpoint}&region=us-east-1"
 
 
