@@ -152,7 +152,7 @@ def test_workers_whose_main_process_was_killed_answer_what_they_have_begun(
         closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)) as poll,
     ):
         poll.request("POST", "/worker/v1/next", json.dumps({"request": "r", "wait": 50}), headers)
-        until(lambda: "executor_polling" in platform.queue.idle_executors(tenant.organization), 20, "it waits for a run")
+        until(lambda: "executor_polling" in platform.queue.idle_executors(tenant.organization), 60, "it waits for a run")
         os.kill(server.pid, signal.SIGKILL)
         answer = poll.getresponse()
         assert (answer.status, "work" in json.loads(answer.read())) == (200, False)
