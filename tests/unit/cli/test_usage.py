@@ -25,6 +25,14 @@ def test_wrong_usage_is_one_line(words: str, said: str) -> None:
     assert said in done.output and "--help`" in done.output
 
 
+@pytest.mark.parametrize("command", ["cancel", "replay"])
+@pytest.mark.parametrize("words", ["--all --task x", "run_1 --all", "run_1 run_2 --tag y", "run_1 --all --tag y"])
+def test_runs_are_named_filtered_or_all(command: str, words: str) -> None:
+    done = CliRunner().invoke(main, ["runs", command, *words.split(), "--yes"])
+    assert done.exit_code == 2
+    assert len(done.output.splitlines()) == 1 and "name runs, or give filters, or --all" in done.output
+
+
 @pytest.mark.parametrize("words", ["", "runs"])
 def test_a_group_alone_shows_its_commands(words: str) -> None:
     assert "Commands:" in CliRunner().invoke(main, words.split()).output
