@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from sojourn.cli import stack
 from sojourn.cli.main import main
 
 
@@ -46,3 +47,11 @@ def test_what_only_tells_is_no_failure(words: str) -> None:
 @pytest.mark.parametrize("group", ["", *(name for name, each in main.commands.items() if hasattr(each, "commands"))])
 def test_no_sentence_of_the_help_is_cut(group: str) -> None:
     assert "..." not in CliRunner().invoke(main, [*group.split(), "--help"]).output.split("Commands:")[1]
+
+
+def test_a_moved_directory_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {"api_url": "http://here", "dashboard_url": "http://here/", "environments": {}}
+    stack._welcome({**found, "moved": {"from": "/old/place", "frozen_runs": 2}}, True)
+    assert "runs that were frozen in /old/place begin anew (2 are frozen)" in capsys.readouterr().err
+    stack._welcome(found, True)
+    assert capsys.readouterr().err == ""
