@@ -274,7 +274,7 @@ def _is_single(run: tuple[str, ...], given: dict[str, Any]) -> bool:
     if len(run) + len(filters_of(given)) + given["everything"] == 0:
         fail("which runs? name them, or give filters such as --task and --period, or --all", USAGE)
     if [bool(run), bool(filters_of(given)), given["everything"]].count(True) > 1:
-        fail("name runs, or give filters, or --all: one of these says which runs are meant, and no other is beside it", USAGE)
+        fail("name runs, or give filters, or --all, and one of these alone: which runs are meant?", USAGE)
     return len(run) == 1 and not _is_found(given)
 
 

@@ -130,7 +130,8 @@ def _welcome(found: dict[str, Any], detached: bool) -> None:
         click.echo(f"{slug:<10} {environment['secret_key']}")
     if "moved" in found:
         place, frozen = found["moved"]["from"], found["moved"]["frozen_runs"]
-        click.echo(f"\nThe data directory was moved: runs that were frozen in {place} begin anew ({frozen} are frozen)", err=True)
+        said = f"The data directory was moved: runs that were frozen in {place} begin anew ({frozen} are frozen)"
+        click.echo(f"\n{said}", err=True)
     click.echo("\nNext: sojourn deploy DIR --env dev" + ("" if detached else "      (Ctrl-C stops everything)"))
 
 

@@ -442,7 +442,7 @@ class Runs:
     ) -> BulkActionState:
         wanted = document_of(filters)
         if [run_ids is not None, bool(wanted), everything].count(True) != 1:
-            raise ConfigurationError("give ids, or filters, or everything=True, and one of these alone: which runs are meant?")
+            raise ConfigurationError("give ids or filters, or everything=True, and one of these alone: which runs?")
         wire: dict[str, Any] = {"action": action, "name": name, "targetRegion": region}
         wire |= {"filter": wanted} if run_ids is None else {"runIds": several(run_ids, "ids of runs")}
         client = self._client

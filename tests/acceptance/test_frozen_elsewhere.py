@@ -33,7 +33,7 @@ def executor(stack: FrozenStack, run: str) -> str:
 
 
 def test_a_data_directory_that_was_moved_says_what_that_spoils(stack: FrozenStack) -> None:
-    run, token = stack.frozen("works-on")
+    run, _ = stack.frozen("works-on")
     stack.cli("down")
     old = stack.data_dir
     new = old.rename(old.with_name(f"{old.name}-moved"))
