@@ -11,7 +11,8 @@ from sojourn.sdk.protocol import MACHINES, MAX_ATTEMPTS, MAX_TAG_CHARS, NO_MAX_D
 
 #: Seconds of head start, either way.
 _MAX_PRIORITY = 31_536_000
-_VERSION = re.compile(r"[0-9]{8}\.[0-9]{1,9}")
+#: `test` is what runs of a test have: those that wait for what they trigger ask for their own.
+_VERSION = re.compile(r"[0-9]{8}\.[0-9]{1,9}|test")
 _NO_TEXT = "Input should be a valid string"
 
 Flaw = tuple[str, str]

@@ -80,7 +80,7 @@ def test_interrupted_while_it_starts_it_leaves_nothing() -> None:
     try:
         stack.until(lambda: list(room.glob("sojourn-demo-*/postgres/*")), _PATIENCE, "servers are being started")
         os.write(terminal, b"\x03")
-        told = until(terminal, "stopping …")
+        told = until(terminal, "stopping")
         assert demo.wait(_PATIENCE) in (0, 130) and "Traceback" not in told
         assert (processes_of(room), list(room.iterdir())) == ([], [])
     finally:
