@@ -130,6 +130,10 @@ def _welcome(found: dict[str, Any], detached: bool) -> None:
         click.echo(f"Nomad      {found['nomad']['address']} (namespace {found['nomad']['namespace']})")
     for slug, environment in found["environments"].items():
         click.echo(f"{slug:<10} {environment['secret_key']}")
+    if "moved" in found:
+        place, frozen = found["moved"]["from"], found["moved"]["frozen_runs"]
+        said = f"The data directory was moved: runs that were frozen in {place} begin anew ({frozen} are frozen)"
+        click.echo(f"\n{said}", err=True)
     advice = ["Next: sojourn deploy DIR --env dev"] if _has_no_code(found) else []
     advice += [] if detached else ["(Ctrl-C stops everything)"]
     if advice:
@@ -138,11 +142,10 @@ def _welcome(found: dict[str, Any], detached: bool) -> None:
 
 def _has_no_code(found: dict[str, Any]) -> bool:
     """Whether nothing was ever deployed to it, as far as can be told now."""
+    keys = [each["secret_key"] for each in found["environments"].values()]
+    clients = [Client(found["api_url"], key, source="cli", sleep=lambda _: None) for key in keys]
     try:
-        return not any(
-            Client(found["api_url"], each["secret_key"], source="cli").list_deployments({"page[size]": 1})["data"]
-            for each in found["environments"].values()
-        )
+        return not any(client.list_deployments({"page[size]": 1})["data"] for client in clients)
     except SojournError:
         return True
 
