@@ -49,7 +49,7 @@ def test_the_options_of_a_trigger(invoke: Invoke, client: Client, tenant: Tenant
         (["--payload", "hello"], "the payload is not JSON"),
     ):
         assert said in invoke("trigger", "hello", *wrong, code=2)
-    assert "lockToVersion" in invoke("trigger", "hello", "--version", "newest", code=3)
+    assert "--version: a version is written like" in invoke("trigger", "hello", "--version", "newest", code=3)
 
 
 def test_a_filter_that_is_given_again_is_taken_whole(invoke: Invoke, client: Client) -> None:
@@ -120,7 +120,7 @@ TRACEBACK = "Traceback (most recent call last):\n  File \"jobs.py\", line 7, in 
 @pytest.fixture
 def failed(tenant: Tenant, platform: Platform) -> str:
     """A run that wrote a line, and ended with an error."""
-    version = tenant.deploy(["fails"])
+    version = tenant.deploy(["hello", "fails"])
     run = tenant.trigger("fails")
     worker = executor(platform, tenant, version["id"], "executor_of_failures")
     work = ask(worker, wait=0, served=1)["work"]
