@@ -15,6 +15,7 @@ _TODO = {
     "QUERY_INVALID": "correct what was typed; --help has the options",
     "PARAMS_INVALID": "correct what was typed",
     "CURSOR_INVALID": "begin again without --after",
+    "MANIFEST_INVALID": "correct the code, and deploy it again",
     "DEPLOYMENT_OLDER": "add --rollback to go back to it",
     "UNAUTHORIZED": "export a key of the environment as SOJOURN_SECRET_KEY; `sojourn status` shows those of the stack here",
     "PERSONAL_TOKEN_REFUSED": "export another as SOJOURN_ACCESS_TOKEN; `sojourn access-tokens create` makes one",
