@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
+import sojourn
 from sojourn.control_plane.embedded.nomad import NomadAgent
 from sojourn.control_plane.store.database import Database
 from tests.support import nomad_agent as nomad_support
@@ -16,6 +20,19 @@ from tests.support import postgres_server, redis_server
 from tests.support.postgres_server import Databases
 
 _PR_GET_CHILD_SUBREAPER = 37
+
+# A test's examples are the same each time, and a slow machine is no failure. `--hypothesis-profile=fresh` tries others.
+_ANY_MACHINE = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _ANY_MACHINE, derandomize=True)
+settings.register_profile("fresh", _ANY_MACHINE, derandomize=False, print_blob=True)
+settings.load_profile("same")
+
+
+def pytest_collection_finish() -> None:
+    """Examples are drawn from the words of the code that is loaded, too: all of it is, whichever tests come first."""
+    for module in pkgutil.walk_packages(sojourn.__path__, "sojourn."):
+        if not module.name.endswith(".__main__"):
+            importlib.import_module(module.name)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sojourn.control_plane.embedded.free_ports import free_ports
 from sojourn.sdk.client import Client
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,7 +36,7 @@ def main() -> int:
     started, on_nomad = time.monotonic(), sys.argv[1:] == ["--nomad"]
     say(f"starting PostgreSQL, Redis, {'Nomad, ' if on_nomad else ''}control plane and scheduler …")
     options = ["--nomad"] if on_nomad else []
-    found = run("up", "--detach", "--json", *options, "--data-dir", str(data), "--port", str(free_port()))
+    found = run("up", "--detach", "--json", *options, "--data-dir", str(data), "--port", str(free_ports(1)[0]))
     try:
         say(f"ready after {time.monotonic() - started:.1f} s: {found['api_url']}")
         environment = {**os.environ, "SOJOURN_DATA_DIR": str(data)}
@@ -155,13 +155,6 @@ def run(*arguments: str) -> dict[str, Any]:
     done = subprocess.run([*SOJOURN, *arguments], stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def say(text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sojourn.control_plane.cluster_facts import ALLOWED
+from sojourn.control_plane.embedded import free_ports as loopback
 
 _LOOPBACK = "127.0.0.1"
 #: A client advertises all three as well, and listens for the first alone.
@@ -35,7 +35,7 @@ class Ports:
         try:
             with ExitStack() as held:
                 for port in asdict(self).values():
-                    _hold(held, port)
+                    loopback.hold(held, port)
         except OSError:
             return False
         return True
@@ -43,8 +43,7 @@ class Ports:
 
 def free_ports() -> Ports:
     """Four that nobody uses at this moment."""
-    with ExitStack() as held:
-        return Ports(*(_hold(held, 0) for _ in range(4)))
+    return Ports(*loopback.free_ports(4))
 
 
 def drivers() -> tuple[str, ...]:
@@ -125,10 +124,3 @@ def _agent(name: str, directory: Path, region: str, ports: dict[str, int]) -> di
         "acl": {"enabled": True},
         "consul": {"auto_advertise": False, "server_auto_join": False, "client_auto_join": False},
     }
-
-
-def _hold(held: ExitStack, port: int) -> int:
-    probe = held.enter_context(socket.socket())
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    probe.bind((_LOOPBACK, port))
-    return int(probe.getsockname()[1])

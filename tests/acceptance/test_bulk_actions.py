@@ -16,11 +16,11 @@ PATIENCE = 60
 
 def test_the_scheduler_dies_in_the_middle_of_a_replay(own_stack, tmp_path: Path):
     note = tmp_path / "struck"
-    stack = own_stack(SOJOURN_FAULTS=f"bulk.after_act=kill:0.05:once={note}")
+    stack = own_stack(SOJOURN_FAULTS=f"bulk.after_act=kill:0.05:once={note};seed=4")  # at its 49th run
     client = stack.client()
     made = [client.trigger("echo", {"n": n}, {"tags": ["old"]})["id"] for n in range(120)]
     begun = Runs(client).bulk_replay(tag="old")
-    over = BulkActions(client).wait(begun, PATIENCE)
+    over = BulkActions(client).wait(begun, 3 * PATIENCE)
     assert note.exists(), "the fault never struck"
     assert (over.status, over.total, over.succeeded, over.failed) == ("COMPLETED", 120, 120, 0)
     replays = [run.id for run in Runs(client).list(bulk_action=over.id)]

@@ -17,7 +17,7 @@ from urllib.request import HTTPCookieProcessor, build_opener
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "tools/demo.py"]
-_PATIENCE = 180
+_PATIENCE = 300
 
 
 def settings() -> dict[str, str]:
@@ -52,7 +52,7 @@ def test_on_a_terminal_it_stays_until_interrupted() -> None:
         link = re.search(r"dashboard: (\S+)", told)
         data = re.search(r"SOJOURN_DATA_DIR=(\S+)", told)
         assert link and data
-        with build_opener(HTTPCookieProcessor()).open(link[1], timeout=30) as page:
+        with build_opener(HTTPCookieProcessor()).open(link[1], timeout=90) as page:
             assert "flaky" in page.read().decode()
         os.write(terminal, b"\x03")
         until(terminal, "stopping")

@@ -56,7 +56,7 @@ def test_what_a_guide_types(stack: Stack, tmp_path: Path, page: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"error"' not in done.stdout and '"nextStep"' not in done.stdout, done.stdout

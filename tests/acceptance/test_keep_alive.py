@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from tests.support.nomad_stack import NomadStack
+from tests.support.nomad_stack import NomadStack, result
 from tests.support.schedulers import database_of
 from tests.support.stack import Stack, until
 
@@ -38,10 +38,10 @@ def test_the_first_run_starts_warm_and_its_executor_stays(own_stack: Callable[..
     until(lambda: idling(stack), 20, "an executor waits before there is any run")
     (kept,) = stack.executors()
     first = client.trigger("echo", 1)["id"]
-    assert client.result(first, wait=20)["ok"]
+    assert result(client, first)["ok"]
     # A run of another machine needs an executor of its own, which leaves when it idles: by then the kept one would, too.
     other = client.trigger("echo", 2, {"machine": "medium-1x"})["id"]
-    assert client.result(other, wait=20)["ok"]
+    assert result(client, other)["ok"]
     until(lambda: stack.executors() == [kept], 20, "only the one that is kept is left")
     told = [client.timeline(run)["attempts"][0]["warmStart"] for run in (first, other)]
     assert told == [True, False]
@@ -60,7 +60,7 @@ def test_one_that_is_killed_and_one_of_an_old_version_are_replaced(own_stack: Ca
     until(lambda: len(stack.executors()) == 1, 20, "the old one has left")
     client = stack.client()
     run = client.trigger("added", 3)["id"]
-    assert client.result(run, wait=20)["ok"]
+    assert result(client, run)["ok"]
     assert client.timeline(run)["attempts"][0]["warmStart"] is True
 
 
@@ -84,7 +84,7 @@ def test_on_nomad_one_is_dispatched_for_no_run(on_nomad: NomadStack) -> None:
     until(lambda: list(connection.scan_iter("*idlers")), 20, "it waits for a run")
     client = on_nomad.client()
     run = client.trigger("echo", 1)["id"]
-    assert client.result(run, wait=20)["ok"]
+    assert result(client, run)["ok"]
     assert client.timeline(run)["attempts"][0]["warmStart"] is True
     (child,) = on_nomad.children()
     assert "run" not in child["Meta"]

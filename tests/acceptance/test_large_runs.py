@@ -16,7 +16,7 @@ PATIENCE = 60
 
 def test_what_is_large_goes_there_and_back(stack: Stack):
     client = stack.client()
-    handle = tasks.trigger("measures", {"text": LARGE, "seconds": 2.5}, client=client)
+    handle = tasks.trigger("measures", {"text": LARGE, "seconds": 6}, client=client)
     seen = until(lambda: Runs(client).metadata(handle.id), PATIENCE, "it tells how far it is")
     assert seen == {"chars": len(LARGE), "n": 2, "measured": 1}
     assert handle.result(timeout=PATIENCE).output == LARGE
@@ -38,7 +38,7 @@ def test_a_debounced_child_is_waited_for(stack: Stack):
 
 
 def test_the_command_debounces(stack: Stack, tmp_path: Path):
-    words = ("trigger", "echo", "--debounce", "cli", "--delay", "1s", "--debounce-mode", "trailing", "--max-delay", "5s")
+    words = ("trigger", "echo", "--debounce", "cli", "--delay", "10s", "--debounce-mode", "trailing", "--max-delay", "1m")
     first = json.loads(stack.cli(*words, "--payload", "1", "--json").stdout)
     again = json.loads(stack.cli(*words, "--payload", "2", "--json").stdout)
     assert again["id"] == first["id"] and (first["isCached"], again["isCached"]) == (False, True)

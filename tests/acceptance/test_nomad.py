@@ -142,9 +142,15 @@ def test_a_stopped_job_hands_its_run_back_uncharged(nomad_stack: NomadStack, how
     until(lambda: _status(nomad_stack, first["jobId"]) == "dead", 20, "nothing of the first is left")
 
 
-def test_a_killed_allocation_costs_an_attempt_and_the_run_goes_on(nomad_stack: NomadStack) -> None:
+def until_killed(client: Client, gates: Path) -> str:
+    """A run whose first attempt goes on until it is killed; the next one ends at once."""
+    (gates / "2").touch()
+    return str(client.trigger("waits-in-turn", {"gates": str(gates), "filling": 0})["id"])
+
+
+def test_a_killed_allocation_costs_an_attempt_and_the_run_goes_on(nomad_stack: NomadStack, tmp_path: Path) -> None:
     client = nomad_stack.client()
-    run = client.trigger("sleeps", 2)["id"]
+    run = until_killed(client, tmp_path)
     until(lambda: is_executing(client, run), 20, "it runs")
     os.kill(shim_of(executor(client, run)["id"]), signal.SIGKILL)
     assert result(client, run)["ok"]
@@ -153,10 +159,12 @@ def test_a_killed_allocation_costs_an_attempt_and_the_run_goes_on(nomad_stack: N
     assert "SIGKILL" in first["error"]["message"]
 
 
-def test_an_executor_that_fell_silent_is_stopped_and_its_run_goes_on_elsewhere(nomad_stack: NomadStack) -> None:
+def test_an_executor_that_fell_silent_is_stopped_and_its_run_goes_on_elsewhere(
+    nomad_stack: NomadStack, tmp_path: Path
+) -> None:
     """F10: frozen beyond its lease. Its job is deregistered, so that Nomad ends it, whether it thaws or not."""
     client = nomad_stack.client()
-    run = client.trigger("sleeps", 1)["id"]
+    run = until_killed(client, tmp_path)
     until(lambda: is_executing(client, run), 20, "it runs")
     first = executor(client, run)
     os.kill(shim_of(first["id"]), signal.SIGSTOP)
@@ -300,6 +308,6 @@ def _status(stack: NomadStack, child: str) -> str:
 def _page(stack: NomadStack, path: str) -> str:
     """A page of the dashboard, as somebody sees it who came by the link that `status` prints."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    opener.open(stack.status()["dashboard_url"], timeout=10).close()
-    with opener.open(stack.found["api_url"] + path, timeout=10) as answer:
+    opener.open(stack.status()["dashboard_url"], timeout=60).close()
+    with opener.open(stack.found["api_url"] + path, timeout=60) as answer:
         return str(answer.read().decode())

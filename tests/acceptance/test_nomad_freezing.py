@@ -28,7 +28,7 @@ class Ground:
         self.stack = NomadStack(
             cluster,
             SOJOURN_NOMAD_SITES=json.dumps({"*": {"python": sys.executable}}),
-            SOJOURN_LEASE_SECONDS="4",
+            SOJOURN_LEASE_SECONDS="6",
             SOJOURN_IDLE_TIMEOUT_SECONDS="1",
             SOJOURN_EXECUTORS_ON_STOP="keep",  # their nodes end with them
             SOJOURN_SANDBOX="required",

@@ -16,7 +16,7 @@ from tests.support.schedulers import Paused
 from tests.support.stack import until
 
 PROJECT = Path(__file__).parent / "project"
-NODES, LEASE = 3, 4
+NODES, LEASE = 3, 6
 #: More than any other request of an executor has.
 RESULT = 20_000
 #: The first of the user ids of sandboxes.

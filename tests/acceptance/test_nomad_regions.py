@@ -292,6 +292,6 @@ def _silences(stack: NomadStack) -> int:
 
 def _page(stack: NomadStack, path: str) -> str:
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-    opener.open(stack.status()["dashboard_url"], timeout=10).close()
-    with opener.open(stack.found["api_url"] + path, timeout=10) as answer:
+    opener.open(stack.status()["dashboard_url"], timeout=60).close()
+    with opener.open(stack.found["api_url"] + path, timeout=60) as answer:
         return str(answer.read().decode())

@@ -17,8 +17,8 @@ from sojourn.control_plane.store.database import Database
 from sojourn.sdk.client import Client
 
 LEASE, SWEEP = float(FAST["SOJOURN_LEASE_SECONDS"]), float(FAST["SOJOURN_SWEEP_SECONDS"])
-#: What starting a process, and a busy machine, may take.
-SLACK = 4.0
+#: What starting a process, and a busy machine, may take; far less than the clocks are wrong.
+SLACK = 60.0
 HOUR = 3600
 
 Starts = Callable[..., Stack]
@@ -67,20 +67,20 @@ def test_a_scheduler_that_slept_does_no_harm(own_stack: Starts, beside: StartsBe
 
     Its late placement finds its run executed by another executor, and is of no consequence.
     """
-    stack = own_stack(SOJOURN_FAULTS="scheduler.before_place=delay:1:2000", SOJOURN_PLACEMENT_SECONDS="5")
+    stack = own_stack(SOJOURN_FAULTS="scheduler.before_place=delay:1:4000", SOJOURN_PLACEMENT_SECONDS="9")
     client, log = stack.client(), stack.data_dir / "logs" / "scheduler.log"
     until(lambda: leads(log), 10, "the first scheduler leads")
     undisturbed = trigger(client, ledger, 4 * LEASE, n=1)
     until(lambda: stands(client, undisturbed, "EXECUTING"), 20, "it runs")
     other = beside(stack, SOJOURN_FAULTS="")
-    promised = trigger(client, ledger, 3 * LEASE, n=2)
+    promised = trigger(client, ledger, 6 * LEASE, n=2)
     until(lambda: stands(client, promised, "DEQUEUED"), 10, "the first scheduler has claimed it")
     with Paused(stack.services()["scheduler"]):
         known = set(stack.executors())
         slept_since = time.monotonic()
         until(other.leads, 2 * LEASE + SLACK, "the other scheduler leads")
         quick = [trigger(client, ledger, 0.1, n=n) for n in range(3, 8)]
-        until(lambda: stands(client, promised, "EXECUTING"), 5 + SWEEP + SLACK, "another executor has it")
+        until(lambda: stands(client, promised, "EXECUTING"), 9 + SWEEP + SLACK, "another executor has it")
         assert client.timeline(promised)["attempts"][-1]["executor"] in other.executors()
         for n, run in enumerate(quick, 3):
             ends_right(client, ledger, run, n)
@@ -129,7 +129,7 @@ def test_two_schedulers_at_once_with_wrong_clocks(
 
 def _delays_and_leases_hold(directories: list[Path], client: Client, database: Database, ledger: Ledger) -> None:
     """A delayed run starts when it is due, and what a frozen executor had is given to another after its lease."""
-    frozen = trigger(client, ledger, 2, n=100)
+    frozen = trigger(client, ledger, 6, n=100)
     until(lambda: stands(client, frozen, "EXECUTING"), 20, "it runs")
     delayed = trigger(client, ledger, 0.1, n=101, delay="2s")
     with Paused(_shim_of(directories, client, frozen)):

@@ -29,10 +29,10 @@ def test_a_tick_is_carried_out(stack: Stack) -> None:
         cursor.execute("UPDATE schedules SET next_tick = date_trunc('minute', now()), due_at = date_trunc('minute', now())")
         connection.commit()
     run = until(lambda: next(iter(Runs(client).list(schedule=made["id"])), None), 30, "the tick fires")
-    result = Runs(client).result(run.id, timeout=60)
+    result = Runs(client).result(run.id, timeout=180)
     client.delete_schedule(made["id"])
     assert result.ok and result.output["scheduleId"] == made["id"] and len(result.output["upcoming"]) == 5
-    assert stack.violations() == []
+    until(lambda: stack.violations() == [], 20, "every invariant holds")
 
 
 def test_the_page_s_commands(stack: Stack, tmp_path: Path) -> None:
@@ -51,12 +51,12 @@ def test_the_page_s_commands(stack: Stack, tmp_path: Path) -> None:
     }
     script = "\n".join(["set -e", *blocks("shell")])
     done = subprocess.run(
-        ["bash", "-c", script], cwd=where, env=os.environ | settings, capture_output=True, text=True, timeout=60
+        ["bash", "-c", script], cwd=where, env=os.environ | settings, capture_output=True, text=True, timeout=180
     )
     assert done.returncode == 0 and '"code"' not in done.stdout, done.stdout + done.stderr
     (made,) = [each for each in client.list_schedules()["data"] if each["type"] == "IMPERATIVE"]
     assert (made["deduplicationKey"], made["active"]) == ("weekdays", False)
     assert '{"ticks":22,"created":22}' in done.stdout.replace(" ", "")
     first = list(Runs(client).list(schedule=made["id"]))[-1]
-    result = Runs(client).result(first.id, timeout=60)
+    result = Runs(client).result(first.id, timeout=180)
     assert result.unwrap() == "the beginning to 2026-01-01"

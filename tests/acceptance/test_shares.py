@@ -25,7 +25,7 @@ def test_an_environment_shares_what_it_may_have_among_its_runs(capped: Stack) ->
     dev, prod = capped.client("dev"), capped.client("prod")
     small = [dev.trigger("sleeps", 0.2)["id"] for _ in range(4)]
     other = prod.trigger("echo", 1)["id"]
-    assert prod.result(other, wait=30)["ok"]
+    assert until(lambda: prod.result(other, wait=20), 40, "it ends")["ok"]
     # Another machine is another executor: the one there is gives its place up once it idles.
     large = dev.trigger("echo", 2, {"machine": "medium-1x"})["id"]
     found = [until(lambda run=run: dev.result(run, wait=5), 40, "it ends") for run in (*small, large)]

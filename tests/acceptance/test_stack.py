@@ -186,7 +186,7 @@ def test_two_ups_at_once(stopped: Stack) -> None:
     assert (loser.returncode, len(said.splitlines())) == (2, 1), said
     assert ready(winner)
     winner.send_signal(signal.SIGINT)
-    winner.communicate(timeout=30)
+    winner.communicate(timeout=180)
     assert winner.returncode == 0
     assert stopped.processes() == []
 
@@ -196,7 +196,7 @@ def test_the_end_of_the_command_is_the_end_of_all(stopped: Stack, number: signal
     process = begin_up(stopped)
     assert ready(process)
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=180)
     assert process.returncode == code
     until(lambda: not stopped.processes(), 30 if number == signal.SIGKILL else 0, "nothing is left")
 
@@ -210,7 +210,7 @@ def test_ctrl_c_with_a_run_under_way(stopped: Stack) -> None:
     run = client.trigger("sleeps", 60)["id"]
     until(lambda: client.retrieve(run)["status"] == "EXECUTING", 30, "a run is under way")
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=180)
     assert process.returncode == 0
     assert stopped.processes() == []
     stopped.up()
@@ -224,7 +224,7 @@ def test_ctrl_c_while_it_starts(make: Make) -> None:
     process = begin_up(stack)
     until((stack.data_dir / "postgres").exists, 30, "it is starting")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=180)
     assert (process.returncode, out) == (130, ""), err
     assert err.splitlines()[-1] == "sojourn: interrupted"
     assert "Traceback" not in err

@@ -26,7 +26,7 @@ def private() -> Iterator[Stack]:
     required_binary()
     stack = Stack()
     stack.environment["SOJOURN_PORT"] = str(stack.port)
-    stack.found = json.loads(stack.cli("up", "--nomad", "--detach", "--json", timeout=120).stdout)
+    stack.found = json.loads(stack.cli("up", "--nomad", "--detach", "--json").stdout)
     yield stack
     stack.down()
 
@@ -108,7 +108,7 @@ def test_ctrl_c_while_it_starts(make: Make) -> None:
     process = stack.begin("up", "--nomad", "--port", str(stack.port))
     until((stack.data_dir / "nomad" / "nomad.json").exists, 30, "it is starting")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert (process.returncode, out) == (130, ""), err
     assert err.splitlines()[-1] == "sojourn: interrupted"
     assert stack.processes() == []

@@ -42,7 +42,7 @@ def test_the_page_s_commands(stack: Stack, tmp_path: Path):
         env={**stack.environment, **settings},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     made = json.loads((tmp_path / "token.json").read_text())

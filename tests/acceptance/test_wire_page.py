@@ -45,7 +45,7 @@ def test_the_page_s_exchange(stack: Stack, tmp_path: Path) -> None:
         env={**stack.environment, **settings},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=300,
         check=True,
     )
     answers = [json.loads((tmp_path / "run.json").read_text()), *documents(done.stdout)]

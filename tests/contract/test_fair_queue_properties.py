@@ -296,4 +296,4 @@ def test_a_handed_run_is_in_the_mailbox(redis_connection: redis.Redis):
         assert queue.dequeue(ORGANIZATION, 10, lanes=lanes, executor="executor_1", park_until_ms=99) is None
         entry = Entry("run_1", ORGANIZATION, "env_a", "current", "small-1x", "q", "", 5)
         assert queue.enqueue([entry], 11) == ["executor_1"]
-        assert json.loads(box.get(5) or "")[0] == "run_1"
+        assert json.loads(box.get(60) or "")[0] == "run_1"

@@ -274,7 +274,7 @@ def test_b07_a_filter_is_no_pattern(tenant: Tenant) -> None:
         answer = tenant.client.simulate_get("/api/v1/runs", params={"filter[tag]": text})
         assert answer.status_code in (200, 400)
         assert answer.status_code == 400 or answer.json["data"] == []
-        assert time.monotonic() - begin < 10, "nothing in it is searched for in a way that explodes"
+        assert time.monotonic() - begin < 60, "nothing in it is searched for in a way that explodes"
 
 
 # --- B08: cron

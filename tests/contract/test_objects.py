@@ -148,11 +148,11 @@ def test_addresses_need_no_key_and_are_good_for_one_method(objects: Objects) -> 
         assert (read_at, write_at) == (None, None), "whoever serves the directory has addresses of its own"
         return
     assert read_at and write_at and "X-Amz-Expires=60" in read_at
-    with urllib.request.urlopen(read_at, timeout=10) as answer:
+    with urllib.request.urlopen(read_at, timeout=60) as answer:
         assert (answer.read(), answer.headers["content-type"]) == (b"[1]", "application/json")
     sent = urllib.request.Request(write_at, data=b'{"json": 2}', method="PUT")
     sent.add_header("Content-Type", "application/super+json")
-    urllib.request.urlopen(sent, timeout=10).close()
+    urllib.request.urlopen(sent, timeout=60).close()
     assert objects.open("uploads/e/u.json").media_type == "application/super+json"
     assert not any(value in read_at for value in CREDENTIALS.values() if value.startswith("secret"))
 

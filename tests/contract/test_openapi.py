@@ -33,8 +33,9 @@ from sojourn.control_plane.wiring import Platform
 from tests.contract.api.conftest import Tenant, anonymous, app, platform, tenant
 from tests.support import sent_query
 from tests.support.json_lines import one_line
+from tests.support.own_addresses import filter_case, is_anothers
 
-__all__ = ["anonymous", "app", "one_line", "platform", "tenant"]
+__all__ = ["anonymous", "app", "filter_case", "one_line", "platform", "tenant"]
 
 CHECKS = [
     not_a_server_error,
@@ -154,6 +155,23 @@ def test_whatever_fits_the_page_is_answered_as_it_says(
         case.call_and_validate(headers={"Authorization": f"Bearer {key}"}, checks=CHECKS)
 
     answered()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "parameters", "is_another"),
+    [
+        ("GET", "/api/v1/deployments/{deployment}", {"deployment": "current"}, True),
+        ("GET", "/api/v1/deployments/{deployment}", {"deployment": "currently"}, False),
+        ("POST", "/api/v1/deployments/{deployment}/promote", {"deployment": "current"}, False),
+        ("GET", "/api/v1/projects/{ref}/{env}", {"ref": "x", "env": "runs"}, True),
+        ("GET", "/api/v1/projects/{ref}/runs", {"ref": "x"}, False),
+        ("POST", "/api/v1/projects/{ref}/envvars/{env}/{name}", {"ref": "x", "env": "dev", "name": "import"}, True),
+    ],
+)
+def test_an_address_that_is_another_operations_is_not_made_for_this_one(
+    method: str, path: str, parameters: dict[str, str], is_another: bool
+) -> None:
+    assert is_anothers(method, path, parameters) is is_another
 
 
 #: What is read byte by byte, or line by line: nothing that is sent there is wrong as a whole.

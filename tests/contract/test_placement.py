@@ -153,11 +153,11 @@ def test_what_goes_on_below_another_executor_is_not_its_own(local_stage: LocalSt
     beside = subprocess.Popen(["env", mark, "sleep", "60"])
     apart = subprocess.Popen(["unshare", "--pid", "--fork", "env", mark, "sleep", "60"])
     try:
-        until(lambda: {*marked(mark)} >= {beside.pid, *children(apart.pid)} and children(apart.pid), 10, "both are there")
+        until(lambda: {*marked(mark)} >= {beside.pid, *children(apart.pid)} and children(apart.pid), 60, "both are there")
         (thawed,) = children(apart.pid)
         os.kill(local_stage.pid(placement, spec.executor), signal.SIGKILL)
         local_stage.end_of(placement, spec.executor)
-        assert beside.wait(10) == -signal.SIGKILL
+        assert beside.wait(60) == -signal.SIGKILL
         assert lives(thawed)
         os.kill(thawed, signal.SIGKILL)
     finally:

@@ -24,7 +24,8 @@ from tests.support.web_server import serve
 
 __all__ = ["anonymous", "app", "platform", "stranger", "tenant"]
 
-SECONDS = 45
+#: Seconds. It makes as many requests on a slow machine as on a fast one.
+PATIENCE = 580
 #: Executors' calls are no tenant's: `test_openapi.py` has them.
 ONLY = "^/api/v"
 
@@ -63,12 +64,11 @@ def test_all_checks_with_two_tenants(url: str, keys: Path, parameters: dict[str,
     (tmp_path / "schemathesis.toml").write_text(page_rules.configuration(parameters))
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/api/openapi.json", "--auth-wfc", str(keys),
-        "--include-path-regex", ONLY, "--max-time", str(SECONDS), "--max-examples", "5",
-        "--workers", "1", "--generation-deterministic", "--no-color", "--suppress-health-check", "all",
-        "--warnings", "off", "--no-shrink", "--continue-on-failure",
+        "--include-path-regex", ONLY, "--workers", "1", "--generation-deterministic", "--no-color",
+        "--suppress-health-check", "all", "--warnings", "off", "--no-shrink", "--continue-on-failure",
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr[-2_000:]
     for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
         assert re.search(rf"{phase} \(in [0-9.]+s\)", done.stdout), done.stdout

@@ -11,6 +11,8 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+from sojourn.control_plane.embedded.free_ports import free_ports
+
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _SWITCHES = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking")
 
@@ -29,7 +31,7 @@ def browser() -> Iterator[webdriver.Chrome]:
     for switch in (*_SWITCHES, "--window-size=1280,900"):
         options.add_argument(switch)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    made = webdriver.Chrome(options=options, service=Service(driver))
+    made = webdriver.Chrome(options=options, service=Service(driver, port=free_ports(1)[0]))
     try:
         yield made
     finally:

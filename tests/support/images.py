@@ -29,7 +29,7 @@ def build(host: str, directory: Path) -> str:
             made.type, made.mode = tarfile.DIRTYPE, 0o1777 if name.endswith("tmp") else 0o755
             tar.addfile(made)
     command = ["docker", "--host", host, "import", "-", NAME]
-    subprocess.run(command, input=packed.getvalue(), check=True, capture_output=True, timeout=120)
+    subprocess.run(command, input=packed.getvalue(), check=True, capture_output=True, timeout=600)
     return NAME
 
 
@@ -66,7 +66,7 @@ def engine(directory: Path) -> Iterator[str]:
         yield host
     finally:
         daemon.terminate()
-        daemon.wait(30)
+        daemon.wait(120)
         nomad_remains.unmount(directory)
 
 

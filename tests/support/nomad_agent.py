@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from sojourn.control_plane.embedded import nomad_configuration, nomad_remains, process
+from sojourn.control_plane.embedded.free_ports import free_ports
 from sojourn.control_plane.embedded.nomad import NomadAgent, find_binary
 from sojourn.control_plane.nomad_access import NomadAccess
 from sojourn.control_plane.nomad_client import BaseNomadException, nomad_client, signing_keys
-from tests.support.stack import free_port, until
+from tests.support.stack import BUSY, until
 
 
 class _Open(NomadAgent):
@@ -37,7 +38,7 @@ def agent(*drivers: str, of_a_federation: bool = False) -> Iterator[NomadAgent]:
     with tempfile.TemporaryDirectory(prefix="sojourn-nomad-") as directory:
         made = kind(binary, Path(directory), allowed_drivers=drivers or None)
         try:
-            made.start()
+            made.start(60 * BUSY)
             yield made
         finally:
             made.stop()
@@ -52,7 +53,7 @@ def node_in_pool(agent: NomadAgent, pool: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="sojourn-node-") as made:
         directory = Path(made)
         told = nomad_configuration.client(
-            directory / "client", directory / "alloc", replace(ports, client_http=free_port()), "global", ("raw_exec",)
+            directory / "client", directory / "alloc", replace(ports, client_http=free_ports(1)[0]), "global", ("raw_exec",)
         )
         told |= {"name": name, "tls": agent._tls("client"), "client": {**told["client"], "node_pool": pool}}
         child = _start(directory, "client", told)

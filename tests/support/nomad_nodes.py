@@ -113,7 +113,7 @@ class Node:
 
     def run(self, *command: str) -> str:
         """Runs a program on the node; what it wrote."""
-        return subprocess.run([*self._inside, *command], check=True, capture_output=True, text=True, timeout=20).stdout
+        return subprocess.run([*self._inside, *command], check=True, capture_output=True, text=True, timeout=120).stdout
 
     def start_client(self, binary: Path, rpc: int) -> None:
         """Starts Nomad's client on the node."""
@@ -306,11 +306,11 @@ def _enter(namespace: int) -> None:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, timeout=20)
+    subprocess.run(["ip", *arguments], check=True, timeout=120)
 
 
 def _nft(text: str) -> None:
-    subprocess.run(["nft", "-f", "-"], input=text, check=True, text=True, timeout=20)
+    subprocess.run(["nft", "-f", "-"], input=text, check=True, text=True, timeout=120)
 
 
 def _remove_groups(names: Iterable[str]) -> None:

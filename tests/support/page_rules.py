@@ -16,12 +16,15 @@ import schemathesis
 from sojourn.control_plane.api.problems import CODES
 from sojourn.control_plane.api.routes import ROUTES
 from tests.support.json_lines import one_line
+from tests.support.own_addresses import filter_case
 
-__all__ = ["one_line"]
+__all__ = ["filter_case", "one_line"]
 
 #: What the tool allows of itself: who calls, whether the thing is there, how it stands, and how often one may ask.
 ALLOWED = ("2xx", "3xx", "401", "403", "404", "409", "429", "5xx")
 REFUSED = ("400", "401", "404", "405", "409", "413", "414", "415", "422")
+#: Requests to an operation that are made up, beside those that the page's own words lead to; and sequences of requests.
+_EXAMPLES, _HISTORIES = 5, 40
 #: Seconds; a schema's own longest wait would be a minute for each case.
 _SHORT_WAIT = 0.1
 
@@ -98,6 +101,8 @@ def configuration(parameters: dict[str, dict[str, str]]) -> str:
     """Schemathesis' configuration: every check is on. `parameters`: values for an operation's parameters."""
     parts = [
         'hooks = "tests.support.page_rules"',
+        f"[generation]\nmax-examples = {_EXAMPLES}",
+        f"[phases.stateful.generation]\nmax-examples = {_HISTORIES}",
         f"[checks]\nnegative_data_rejection.expected-statuses = {json.dumps(REFUSED)}",
     ]
     for route in ROUTES:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-_PATIENCE = 10.0
+_PATIENCE = 60.0
 
 
 def executable() -> str | None:

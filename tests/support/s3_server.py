@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from sojourn.control_plane.embedded.free_ports import free_ports
+
 #: What boto3 finds in the environment; the server does not look at it.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "key-of-tests", "AWS_SECRET_ACCESS_KEY": "secret-of-tests"}
-_PATIENCE = 30.0
+_PATIENCE = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +29,14 @@ class S3Server:
         """A new bucket; its address as the setting takes it."""
         request = urllib.request.Request(f"{self.endpoint}/{name}", method="PUT")
         request.add_header("Authorization", "AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request")
-        urllib.request.urlopen(request, timeout=10).close()
+        urllib.request.urlopen(request, timeout=_PATIENCE).close()
         return f"s3://{name}/images?endpoint={self.endpoint}&region=us-east-1"
 
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Starts one on a free port, and ends it."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    (port,) = free_ports(1)
     command = [sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)]
     environment = {**os.environ, **CREDENTIALS, "S3_UPLOAD_PART_MIN_SIZE": "0"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sojourn.control_plane.embedded import nomad_remains
+from sojourn.control_plane.embedded.free_ports import free_ports
 from sojourn.sdk import archive
 from sojourn.sdk.client import Client
 from sojourn.sdk.manifest import to_pack
@@ -24,16 +24,19 @@ from sojourn.sdk.manifest import to_pack
 #: Short times, so that faults are over quickly.
 FAST = {
     "SOJOURN_HEARTBEAT_SECONDS": "0.5",
-    "SOJOURN_LEASE_SECONDS": "3",
+    "SOJOURN_LEASE_SECONDS": "5",
     "SOJOURN_SWEEP_SECONDS": "1",
     "SOJOURN_DISPATCH_SECONDS": "2",
-    "SOJOURN_PLACEMENT_SECONDS": "8",
+    "SOJOURN_PLACEMENT_SECONDS": "12",
     "SOJOURN_DRAIN_GRACE_SECONDS": "1",
     "SOJOURN_PLACES": "4",
     "SOJOURN_IDLE_TIMEOUT_SECONDS": "10",
     # Tasks of these tests write to the tests' own files; what is about sandboxes switches them on.
     "SOJOURN_SANDBOX": "off",
 }
+
+#: How many times as long as it should take something may take where other tests, or other people, are at work.
+BUSY = 3
 
 #: Root may write anywhere and start anything. In a user namespace it is somebody else, who may not.
 NOT_ROOT = ("unshare", "--user", "--map-user=65534", "--map-group=65534") if os.geteuid() == 0 else ()
@@ -61,7 +64,7 @@ class Stack:
         for name in [name for name in self.environment if name in foreign or name.startswith("NOMAD_")]:
             if name not in settings:
                 del self.environment[name]
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.found: dict[str, Any] = {}
 
     def up(self) -> dict[str, Any]:
@@ -69,12 +72,12 @@ class Stack:
         return self.found
 
     def down(self) -> None:
-        self.cli("down", timeout=60)
+        self.cli("down")
         nomad_remains.unmount(self.data_dir)
         shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def cli(
-        self, *arguments: str, check: bool = True, timeout: float = 60, prefix: tuple[str, ...] = ()
+        self, *arguments: str, check: bool = True, timeout: float = 60 * BUSY, prefix: tuple[str, ...] = ()
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*prefix, sys.executable, "-m", "sojourn.cli", *arguments],
@@ -172,19 +175,13 @@ def refused(stack: Stack, *arguments: str, prefix: tuple[str, ...] = ()) -> str:
 
 
 def until(holds: Callable[..., Any], seconds: float, what: str) -> Any:
-    """Looks again and again until something holds; an error that names it after `seconds`.
+    """Looks again and again until something holds; an error that names it after `seconds`, times `BUSY`.
 
     `holds` is called with nothing; a lambda may bind what a loop goes over as `lambda run=run: …`.
     """
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * BUSY
     while not (found := holds()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

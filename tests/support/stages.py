@@ -28,7 +28,7 @@ from sojourn.scheduler.placement.nomad import NomadPlacement
 from sojourn.scheduler.placement.process import is_alive, marked
 from tests.integration.shim.worker_server import WorkerServer
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 Implementation = LocalPlacement | NomadPlacement
 
 

@@ -25,8 +25,9 @@ class StandIn:
         directory.mkdir(mode=0o755)
         self.path = directory / "criu"
         shutil.copy(criu, directory / "real")
-        os.mkfifo(directory / "calls")
-        (directory / "calls").chmod(0o666)
+        for name in ("calls", "go"):
+            os.mkfifo(directory / name)
+            (directory / name).chmod(0o666)
         self._calls = os.open(directory / "calls", os.O_RDWR | os.O_NONBLOCK)
         self._heard: list[str] = []
         for verb in ("dump", "restore"):
@@ -41,16 +42,38 @@ class StandIn:
         new.chmod(0o644)
         new.replace(self._directory / f"before-{verb}")
 
+    def says(self, word: str) -> str:
+        """Shell by which it says so, when it has read what it does: `calls` and `wait` count that, too."""
+        return f"echo {word} > {self._directory}/calls; "
+
+    @property
+    def stands(self) -> str:
+        """Shell by which it says `stands`, and does so until `let_go`."""
+        return f"{self.says('stands')}read _ < {self._directory}/go; "
+
+    def let_go(self, seconds: float = 60) -> None:
+        """One that stands goes on."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                go = os.open(self._directory / "go", os.O_WRONLY | os.O_NONBLOCK)
+                break
+            except OSError:  # nobody reads yet
+                assert time.monotonic() < deadline, "criu does not stand"
+                time.sleep(0.01)
+        os.write(go, b"\n")
+        os.close(go)
+
     def calls(self, verb: str) -> int:
         """How often it was called so far."""
         self._listen(0)
         return self._heard.count(verb)
 
-    def wait(self, verb: str, calls: int, seconds: float = 30) -> None:
+    def wait(self, verb: str, calls: int, seconds: float = 120) -> None:
         """Until it was called so often."""
         deadline = time.monotonic() + seconds
         while self.calls(verb) < calls:
-            assert time.monotonic() < deadline, f"criu was not asked to {verb}"
+            assert time.monotonic() < deadline, f"criu was not asked to: {verb}"
             self._listen(0.1)
 
     def close(self) -> None:

@@ -76,6 +76,13 @@ def sleeps(seconds):
     return "rested"
 
 
+@task(retry=Retry(max_attempts=2, min_timeout=0.05))
+def sleeps_at_first(seconds):
+    """Its first attempt alone."""
+    print("sleeping", flush=True)
+    time.sleep(seconds if context.attempt.number == 1 else 0)
+
+
 @task(retry=ONCE)
 def forks_a_daemon(mark):
     code = "import sys, time; print('up', flush=True); time.sleep(300)"
@@ -159,7 +166,7 @@ def measures(payload):
 @task(retry=ONCE)
 def measures_twice(payload):
     """Two runs with one debounce key are one, whose output both have."""
-    options: dict[str, Any] = {"debounce": {"key": context.run.id, "delay": 1, "mode": "trailing"}}
+    options: dict[str, Any] = {"debounce": {"key": context.run.id, "delay": 5, "mode": "trailing"}}
     first = measures.trigger({"text": "never"}, **options)
     told = measures.trigger_and_wait(payload, **options).unwrap()
     return {"same": len(told) == len(payload["text"]), "first": len(first.result().unwrap())}

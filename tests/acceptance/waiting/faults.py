@@ -123,6 +123,7 @@ async def ticks(options):
             ticked[0] += 1
 
     ticking = asyncio.create_task(tick())
+    logger.info("ticks")
     await wait.for_token(options["tokens"][0])
     ticking.cancel()
     return {"ticked": ticked[0]}

@@ -185,7 +185,7 @@ def test_of_batches_that_meet_with_one_key_one_is_counted(
         store = made.stored_batches.make
 
         def meet(*given: Any) -> bool:
-            barrier.wait(10)
+            barrier.wait(60)
             return bool(store(*given))
 
         def ask(_: int) -> Any:

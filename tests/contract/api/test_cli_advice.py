@@ -214,6 +214,11 @@ def test_an_option_that_is_refused_has_its_own_name(invoke: Invoke, words: list[
     assert "options.q" not in said and "options.m" not in said and "pattern" not in said
 
 
+def test_an_argument_that_is_refused_has_its_own_name(invoke: Invoke) -> None:
+    run = invoke("trigger", "hello", "--delay", "1h").strip()
+    assert invoke("runs", "reschedule", run, "soon", code=3).startswith("sojourn: DELAY: ")
+
+
 def test_no_command_says_to_correct_a_field(invoke: Invoke) -> None:
     for words in (
         ("schedules", "create", "hello", "bad cron", "--key", "k"),

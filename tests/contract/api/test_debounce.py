@@ -347,7 +347,7 @@ def test_no_run_is_queued_before_its_last_trigger_s_delay_is_over(
     try:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(keep_asking, range(4)))
-        until(lambda: all(found(platform, tenant, run).status == "QUEUED" for run, _ in came), 10, "all are queued")
+        until(lambda: all(found(platform, tenant, run).status == "QUEUED" for run, _ in came), 60, "all are queued")
     finally:
         is_over.set()
         stager.join()

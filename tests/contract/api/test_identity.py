@@ -182,7 +182,7 @@ def test_an_unknown_key_is_asked_for(platform: Platform, placed: Placed, swap: S
     answer = swap(unknown.sign(placed.claims()), placed.executor)
     assert (answer.status_code, answer.json["code"]) == (503, "KEY_UNKNOWN")
     assert answer.headers["retry-after"] == "1"
-    assert platform.wakeups.wait("keys", 1), "the scheduler is asked to fetch keys"
+    assert platform.wakeups.wait("keys", 60), "the scheduler is asked to fetch keys"
     unknown.publish(platform)
     assert swap(unknown.sign(placed.claims()), placed.executor).status_code == 200
 

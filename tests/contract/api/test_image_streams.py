@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
@@ -166,27 +165,19 @@ def test_a_large_image_goes_out_and_comes_back_in_pieces(served: Served, player:
 
 
 def test_others_are_answered_meanwhile(served: Served, player: Player) -> None:
-    """A slow client, and then the store's own pace: no other request waits for either."""
+    """The client sends no more until they are, and the store has what came so far: nobody waits for either."""
     begun = player.begin().json
-    slowest, ended = [0.0], threading.Event()
 
-    def ask() -> None:
-        while not ended.is_set():
-            began = time.monotonic()
-            connection = served.connection()
-            connection.request("GET", "/healthz")
-            assert connection.getresponse().status == 200
-            connection.close()
-            slowest[0] = max(slowest[0], time.monotonic() - began)
+    def slow() -> Iterator[bytes]:
+        for n, chunk in enumerate(chunks(SIZE)):
+            yield chunk
+            if n % 10 == 9:
+                connection = served.connection()
+                connection.request("GET", "/healthz")
+                assert connection.getresponse().status == 200
+                connection.close()
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        assert send(served, player, begun["checkpoint"], chunks(SIZE))[0] == 200
-    finally:
-        ended.set()
-        thread.join()
-    assert slowest[0] < 2
+    assert send(served, player, begun["checkpoint"], slow())[0] == 200
 
 
 @pytest.mark.parametrize("sent", [0, 3, 30])
@@ -195,7 +186,7 @@ def test_a_client_that_vanishes_leaves_nothing(served: Served, player: Player, s
     head = f"PUT /worker/v1/checkpoints/{begun['checkpoint']} HTTP/1.1\r\nHost: localhost\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in credential(player).items())
     for framing in ("Transfer-Encoding: chunked", f"Content-Length: {SIZE}"):
-        with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
             connection.sendall(f"{head}{framing}\r\n\r\n".encode())
             for _ in range(sent):
                 piece = b"x" * MB
@@ -211,22 +202,21 @@ def test_a_client_that_vanishes_leaves_nothing(served: Served, player: Player, s
 def test_a_finished_wait_ends_a_slow_upload(served: Served, player: Player) -> None:
     """Its process is stopped meanwhile: it must not wait for the rest of the image."""
     begun = player.begin().json
-    ended = threading.Event()
+    ended, pieces = threading.Event(), iter(range(600))
 
     def slow() -> Iterator[bytes]:
-        for n in range(600):
+        for n in pieces:
             yield b"x" * 20_000
             if n == 3:
                 served.platform.waiting.complete_due(soon(served.platform.clock()))
             if ended.wait(0.05):
                 return
 
-    began = time.monotonic()
     try:
         status, told = send(served, player, begun["checkpoint"], slow())
         assert (status, told["code"]) == (409, "STALE")
     except OSError:
         pass  # the connection was closed while more was being sent
     ended.set()
-    assert time.monotonic() - began < 20
-    until(lambda: not any(begun["checkpoint"] in name for name in names(served)), 20, "nothing is left of it")
+    assert next(pieces, None) is not None, "it was cut off before its end"
+    until(lambda: not any(begun["checkpoint"] in name for name in names(served)), 60, "nothing is left of it")

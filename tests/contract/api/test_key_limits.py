@@ -71,7 +71,7 @@ def test_both_halves_of_a_key_are_reset_at_the_same_time(
 
         patched.setattr(database, "rows", meet)
         change(tenant, queue, first, concurrencyKey="k")
-        others[0].result(10)
+        others[0].result(60)
     assert "keys" not in find(tenant, queue)
 
 

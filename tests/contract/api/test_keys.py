@@ -112,10 +112,10 @@ def test_a_key_ends_by_itself(tenant: Tenant, platform: Platform) -> None:
 
 
 def test_an_end_counts_though_the_key_was_seen_a_moment_ago(tenant: Tenant, platform: Platform) -> None:
-    made = create(tenant, expires="2s")
-    now = platform.clock()
-    assert platform.access.keys.opened_by(made["key"], now)
-    assert platform.access.keys.opened_by(made["key"], now + timedelta(seconds=2)) is None
+    made = create(tenant, expires="1h")
+    end = datetime.fromisoformat(made["expiresAt"])
+    assert platform.access.keys.opened_by(made["key"], end - timedelta(seconds=1))
+    assert platform.access.keys.opened_by(made["key"], end + timedelta(seconds=1)) is None
 
 
 def test_a_revoked_key_opens_nothing(tenant: Tenant, app: wsgi.App) -> None:

@@ -31,13 +31,13 @@ def platform(databases: Databases, redis_url: str, tmp_path_factory: pytest.Temp
 
 def put(url: str, body: bytes, media_type: str) -> None:
     request = urllib.request.Request(url, data=body, method="PUT", headers={"Content-Type": media_type})
-    urllib.request.urlopen(request, timeout=10).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 def test_a_large_payload_is_read_from_the_service(tenant: Tenant) -> None:
     wire = retrieve(tenant, tenant.trigger("large", LARGE))
     assert "X-Amz-Signature" in wire["payloadPresignedUrl"]
-    with urllib.request.urlopen(wire["payloadPresignedUrl"], timeout=10) as answer:
+    with urllib.request.urlopen(wire["payloadPresignedUrl"], timeout=60) as answer:
         assert json.load(answer) == LARGE
     assert Client("http://api.test", tenant.key).read_address(wire["payloadPresignedUrl"]) == LARGE
 
@@ -55,7 +55,7 @@ def test_a_client_uploads_to_the_service(tenant: Tenant, body: bytes, media_type
     put(begun["presignedUrl"], body, media_type)
     assert retrieve(tenant, stored_trigger(tenant, begun["storagePath"]).json["id"])["payload"] == payload
     address = tenant.client.simulate_get(f"/api/v1/packets/dir%2F{len(body)}").json["presignedUrl"]
-    with urllib.request.urlopen(address, timeout=10) as answer:
+    with urllib.request.urlopen(address, timeout=60) as answer:
         assert (answer.read(), answer.headers["content-type"]) == (body, media_type)
 
 
@@ -70,5 +70,5 @@ def test_what_is_not_there(tenant: Tenant) -> None:
     assert stored_trigger(tenant, "nothing").json["code"] == "PACKET_NOT_FOUND"
     address = tenant.client.simulate_get("/api/v1/packets/nothing").json["presignedUrl"]
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(address, timeout=10)
+        urllib.request.urlopen(address, timeout=60)
     assert caught.value.code == 404

@@ -59,9 +59,9 @@ def test_a_filter_that_is_given_again_is_taken_whole(invoke: Invoke, client: Cli
         words = [word for tag in tags for word in ("--tag", tag)]
         return [run["id"] for run in json.loads(invoke("runs", "list", "--json", "--task", "tagged", *words))["data"]]
 
-    assert found("a, b") == [ids[2], ids[1]]
+    assert found("a, b") == sorted(ids[1:], reverse=True)
     assert found("a, b", "a, b") == [ids[0]]
-    assert found("a, b", "a") == [ids[1], ids[0]]
+    assert found("a, b", "a") == sorted(ids[:2], reverse=True)
     assert "no value" in invoke("runs", "list", "--tag", " ", code=2)
     token = client.create_token({"tags": ["x,y"]})["id"]
     assert token in invoke("tokens", "list", "--json", "--tag", "x,y", "--tag", "x,y")

@@ -28,7 +28,7 @@ def port(platform: Platform) -> Iterator[int]:
 
 def exchange(port: int, tenant: Tenant, target: str, headers: str, body: bytes) -> tuple[int, bytes]:
     """One raw request: the answer's status and body."""
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         head = f"POST {target} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tenant.key}\r\n"
         connection.sendall(f"{head}Content-Type: application/json\r\n{headers}\r\n".encode() + body)
         answer = http.client.HTTPResponse(connection, method="POST")
@@ -83,12 +83,12 @@ def test_a_batchs_items_in_chunks_and_cut_off(port: int, tenant: Tenant) -> None
     batch = tenant.client.simulate_post("/api/v3/batches", json={"runCount": 1_000}).json["id"]
     path = f"/api/v3/batches/{batch}/items"
     lines = [b'{"index": %d, "task": "served", "payload": "%s"}\n' % (index, b"x" * 100) for index in range(1_000)]
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {tenant.key}\r\n"
         head += "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n"
         part = b"".join(lines[:700])
         connection.sendall(head.encode() + b"%x\r\n%b\r\n" % (len(part), part) + b"ffff\r\n" + lines[700][:20])
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as again:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as again:
         headers = {"Authorization": f"Bearer {tenant.key}", "Content-Type": "application/x-ndjson"}
         again.request("POST", path, iter(lines), headers, encode_chunked=True)
         answer = again.getresponse()
@@ -108,7 +108,7 @@ def test_a_length_beyond_the_limit_is_refused_unread(port: int, tenant: Tenant) 
 
 
 def test_a_large_body_is_refused_and_the_connection_goes_on(port: int, tenant: Tenant) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("POST", TRIGGER, b"x" * 12_000_000, {"Authorization": f"Bearer {tenant.key}"})
     answer = connection.getresponse()
     assert (answer.status, b"BODY_TOO_LARGE" in answer.read()) == (413, True)

@@ -17,7 +17,7 @@ __all__ = ["port"]
 def test_a_large_callback_or_upload_is_refused_and_the_connection_goes_on(port: int, tenant: Tenant) -> None:
     token = tenant.client.simulate_post("/api/v1/waitpoints/tokens", json={}).json["url"]
     upload = tenant.client.simulate_put("/api/v2/packets/large.json").json["presignedUrl"]
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         for method, url, limit in (("POST", token, MAX_VALUE_BYTES), ("PUT", upload, MAX_UPLOAD_BYTES)):
             for _ in range(3):
                 connection.request(method, urlsplit(url).path, b"x" * (limit + 1))

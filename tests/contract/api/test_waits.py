@@ -147,7 +147,7 @@ def test_a_child_s_end_lets_its_parent_go_on(
     # Whoever asks the queue next lets the parent go on, and gets no run by that.
     assert "work" not in ask(other, wait=0, served=1, completion=done)
     platform.placing.readmit(platform.clock())
-    thread.join(20)
+    thread.join(60)
     assert told[-1]["done"]["1:1"] | {"usage": None} == {
         "ok": True, "id": run, "taskIdentifier": "child", "output": '"grown"', "outputType": "application/json",
         "kind": "run", "waitpoint": told[-1]["done"]["1:1"]["waitpoint"], "usage": None,

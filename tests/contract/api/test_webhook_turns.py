@@ -49,12 +49,12 @@ def test_an_endpoint_that_hangs_delays_nobody_elses(platform: Platform, tenant: 
     """Twenty endpoints that never answer, with many messages each; one that does has its message at once."""
     hold = threading.Event()
     hanging = Receiver()
-    hanging.answers = lambda _: (hold.wait(30), 200)[1]
+    hanging.answers = lambda _: (hold.wait(300), 200)[1]
     slow = [create(tenant, f"{hanging.url}/{n}") for n in range(20)]
     platform.database.rows("UPDATE webhooks SET failures = 1, failing_since = now()")
     for _ in range(3):
         cancelled(tenant)
-    post = Post(platform, Poster(LOOPBACK, total=30))
+    post = Post(platform, Poster(LOOPBACK, total=300))
     post.look()
     hanging.wait_for(6)
     good = create(tenant, receiver.url)

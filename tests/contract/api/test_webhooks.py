@@ -74,7 +74,7 @@ class Post:
 
     def go_on(self, until: Callable[[], Any]) -> None:
         """Looks whenever something came back, until that is so."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not until():
             assert time.monotonic() < deadline
             self.look()
@@ -311,7 +311,7 @@ def test_two_couriers_send_each_message_once(platform: Platform, tenant: Tenant,
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(40)
+        thread.join(120)
     assert len(receiver.received) == 20 and len({each.id for each in receiver.received}) == 20
 
 
@@ -459,7 +459,7 @@ def test_a_webhook_is_changed_listed_and_deleted(tenant: Tenant, receiver: Recei
     assert "description" not in changed
     page = tenant.client.simulate_get(PATH, params={"perPage": "1"}).json
     WebhooksReply.model_validate(page)
-    assert [each["id"] for each in page["data"]] == [second["id"]]
+    assert [each["id"] for each in page["data"]] == [max(first["id"], second["id"])]
     assert page["pagination"] == {"currentPage": 1, "totalPages": 2, "count": 2}
     cancelled(tenant)
     assert tenant.client.simulate_delete(f"{PATH}/{first['id']}").json == {"id": first["id"]}

@@ -130,7 +130,7 @@ def test_a_run_for_which_there_is_no_room_goes_elsewhere_uncharged_and_not_for_e
 
 def test_an_executor_that_waits_is_handed_the_run(tenant: Tenant, worker: testing.TestClient) -> None:
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(ask, worker, wait=10)
+        waiting = pool.submit(ask, worker, wait=60)
         run = tenant.trigger()
         work = waiting.result()["work"]
     assert work["run"]["id"] == run
@@ -141,7 +141,7 @@ def test_a_client_that_waits_is_told_of_the_end(tenant: Tenant, worker: testing.
     run = tenant.trigger()
     with ThreadPoolExecutor() as pool:
         path = f"/api/v1/runs/{run}/result"
-        waiting = pool.submit(tenant.client.simulate_get, path, params={"wait": "10"})
+        waiting = pool.submit(tenant.client.simulate_get, path, params={"wait": "60"})
         work = ask(worker, wait=0)["work"]
         ask(worker, wait=None, served=1, completion=completed(work, {"ok": True, "output": "1"}))
         assert waiting.result().json["ok"] is True

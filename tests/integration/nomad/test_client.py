@@ -141,12 +141,12 @@ def test_events_go_on_from_an_index(client: Client, parent: Callable[..., Any]) 
     child = dispatch(client, document, "executor_1", 2)
     until(lambda: client.evaluations(child), 20, "it was evaluated")
     first = client.job(child)["CreateIndex"]
-    jobs = [
+    jobs = (
         payload["Evaluation"]["JobID"]
-        for _, payloads in client.events(first, silence=1)
+        for _, payloads in client.events(first, silence=20)
         for payload in payloads
         if "Evaluation" in payload
-    ]
+    )
     assert child in jobs
 
 
@@ -168,15 +168,14 @@ def test_an_error_is_nomads_own_and_shows_no_token(nomad_agent: NomadAgent) -> N
 
 
 def test_nobody_there() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    client = Client(NomadAccess(address, token="secret-token"))
-    with pytest.raises(NomadError) as caught:
-        client.dispatch("x", "executor_1", {}, "t")
-    assert not caught.value.is_refusal and "secret-token" not in str(caught.value)
-    with pytest.raises(NomadError):
-        next(client.events(1, silence=1))
+    with socket.socket() as taken:  # by one that does not listen
+        taken.bind(("127.0.0.1", 0))
+        client = Client(NomadAccess(f"http://127.0.0.1:{taken.getsockname()[1]}", token="secret-token"))
+        with pytest.raises(NomadError) as caught:
+            client.dispatch("x", "executor_1", {}, "t")
+        assert not caught.value.is_refusal and "secret-token" not in str(caught.value)
+        with pytest.raises(NomadError):
+            next(client.events(1, silence=1))
 
 
 def test_a_lost_answer_is_asked_for_again_with_the_same_token(

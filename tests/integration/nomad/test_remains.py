@@ -63,7 +63,7 @@ def test_only_what_is_nomads_is_ended(agents: Path, run: Run) -> None:
     bystanders.add("another agent's log writer")
     until(lambda: all(named(each) for each in run.values()), 10, "all are there")
     assert nomad_remains.end_tasks(agents, agents / "alloc") == []
-    ended = {name for name, each in run.items() if name not in bystanders and each.wait(10)}
+    ended = {name for name, each in run.items() if name not in bystanders and each.wait(60)}
     assert ended == run.keys() - bystanders
     assert {name for name, each in run.items() if each.poll() is None} == bystanders
 

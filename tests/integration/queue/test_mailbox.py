@@ -17,7 +17,7 @@ PATIENCE = 30.0
 
 def heard(connection: redis.Redis, box: Box) -> str | None:
     """What arrives of a message that is sent until somebody listens."""
-    for _ in range(100):
+    for _ in range(600):
         connection.publish(box.channel, "hello")
         if message := box.get(0.1):
             return message
@@ -37,7 +37,8 @@ def test_channels_outlive_a_server_that_comes_back_late(tmp_path: Path, caplog: 
                 box.get(0.05)
             server, path = start_redis(tmp_path)
             # Whoever waits is woken, since a message may have been lost.
-            assert box._messages.get(timeout=PATIENCE) == ""
+            while box._messages.get(timeout=PATIENCE) != "":
+                pass  # what was sent again, because it was long on its way
             assert (heard(connection, box), heard(connection, other)) == ("hello", "hello")
     finally:
         server.kill()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class ShimProcess:
         settings = {
             "api_url": server.url, "credential": "credential", "executor": f"executor_{os.urandom(4).hex()}",
             "version_hash": content_hash, "versions_dir": str(directory / "versions"), "poll": 5, "idle_timeout": 30,
-            "heartbeat": 0.5, "lease": 6, "term_grace": 0.5, "drain_grace": 1, "cancel_grace": 5,
+            "heartbeat": 0.5, "lease": 20, "term_grace": 0.5, "drain_grace": 1, "cancel_grace": 20,
         } | more  # fmt: skip
         self.executor = str(settings["executor"])
         self.log = directory / f"{self.executor}.log"
@@ -61,7 +62,15 @@ class ShimProcess:
                 return each
         return None
 
-    def wait(self, seconds: float = 20) -> int:
+    def running(self, word: bytes) -> list[int]:
+        """Processes below this executor with that word in their command; one that was only just forked has its parent's."""
+        found = []
+        for pid in descendants(self.pid):
+            with suppress(OSError):  # it has ended meanwhile
+                found += [pid] * (word in Path(f"/proc/{pid}/cmdline").read_bytes())
+        return found
+
+    def wait(self, seconds: float = 90) -> int:
         return self.process.wait(seconds)
 
     def end(self) -> None:
@@ -132,7 +141,7 @@ def lives(pid: int | None) -> bool:
         return False
 
 
-def wait_gone(pid: int | None, seconds: float = 10) -> None:
+def wait_gone(pid: int | None, seconds: float = 60) -> None:
     """Until the process has ended. It may be nobody's child of ours, so that only a pidfd tells."""
     import select
 

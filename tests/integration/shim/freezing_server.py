@@ -8,7 +8,7 @@ import os
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from tests.integration.shim.worker_server import WorkerServer
+from tests.integration.shim.worker_server import PATIENCE, WorkerServer
 
 
 class FreezingServer(WorkerServer):
@@ -27,7 +27,7 @@ class FreezingServer(WorkerServer):
 
     # --- what tests do
 
-    def frozen(self, run: str, patience: float = 30) -> dict[str, Any]:
+    def frozen(self, run: str, patience: float = PATIENCE) -> dict[str, Any]:
         """Waits for the run to be suspended; what was told of it."""
         return dict(self.wait_for(lambda: self.suspended.get(run), patience))
 

@@ -21,7 +21,7 @@ from sojourn.executor_shim.sandbox.process import SandboxedProcess
 
 ZOO = Path(__file__).parent / "zoo"
 KEY, CONTEXT = b"k" * 32, "run_1 snapshot 7"
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Resident:

@@ -47,14 +47,14 @@ class Allocation:
     def leaves(self, **changes: str | None) -> tuple[int, str]:
         """Its exit code, and what it wrote."""
         process = self.start(**changes)
-        told = process.communicate(timeout=20)[1]
+        told = process.communicate(timeout=90)[1]
         return process.returncode, told
 
 
 @pytest.fixture
 def allocation(server: WorkerServer, content_hash: str, tmp_path: Path) -> Iterator[Allocation]:
     server.shim_settings = {
-        "version_hash": content_hash, "idle_timeout": 30, "poll": 5, "heartbeat": 0.5, "lease": 6,
+        "version_hash": content_hash, "idle_timeout": 30, "poll": 5, "heartbeat": 0.5, "lease": 20,
         "something_newer": True,
     }  # fmt: skip
     made = Allocation(server, tmp_path)
@@ -73,7 +73,7 @@ def test_an_identity_is_swapped_once_and_taken_away(server: WorkerServer, alloca
     assert server.result(server.give("hello", 2))["outcome"]["ok"]
     server.leave = "not needed"
     server.give("hello", 3)
-    assert process.wait(20) == 0
+    assert process.wait(90) == 0
     assert len(server.swaps) == 1
 
 

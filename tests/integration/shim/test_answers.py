@@ -56,7 +56,7 @@ def test_a_result_that_nobody_wants_is_dropped(server: WorkerServer, start: Star
 
 
 def test_without_answers_for_a_lease_it_leaves_with_an_error(server: WorkerServer, start: Start) -> None:
-    shim = start(lease=1)
+    shim = start(lease=5)
     server.result(server.give("hello", 1))
     server.fail = lambda path, body: 503
     assert shim.wait() == 1

@@ -110,12 +110,12 @@ def test_a_library_in_mid_use(
     run = server.give(task, payload, file="libraries.py", waiting=WAITING, memoryBytes=None)
     until = lambda: run in server.suspended or any(each["run"] == run for each in server.completions)  # noqa: E731
     try:
-        server.wait_for(until, 20)
+        server.wait_for(until)
     except AssertionError:
         raise AssertionError((shim.log.read_text(), server.told_waits, server.lines)) from None
     assert run in server.suspended, server.result(run)
     server.resume(run)
-    outcome = server.result(run, 60)["outcome"]
+    outcome = server.result(run)["outcome"]
     assert outcome["ok"], outcome
     told = json.loads(outcome["output"])
     assert server.thaws and told

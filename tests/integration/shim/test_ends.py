@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.integration.shim.conftest import ShimProcess
 from tests.integration.shim.worker_server import WorkerServer
+from tests.support.stack import until
 
 from sojourn.executor_shim.process_tree import descendants
 
@@ -84,10 +84,6 @@ def test_processes_of_a_process_that_ended_end_too(server: WorkerServer, start: 
 def test_a_bounded_fork_bomb_is_cleared_away(server: WorkerServer, start: Start) -> None:
     shim = start()
     server.result(server.give("bomb"))
-    runners = [pid for pid in descendants(shim.pid) if b"executor_shim.runner" in command(pid)]
-    (child,) = runners
-    assert descendants(child) == [] and not [pid for pid in descendants(shim.pid) if b"os.fork" in command(pid)]
-
-
-def command(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert not shim.running(b"os.fork")
+    (child,) = until(lambda: shim.running(b"executor_shim.runner"), 10, "the next process is there")
+    assert descendants(child) == []

@@ -30,10 +30,11 @@ def test_a_line_of_50_mb_is_cut(server: WorkerServer, start: Start) -> None:
 
 
 def test_a_flood_while_nobody_takes_logs_is_dropped_and_counted(server: WorkerServer, start: Start) -> None:
-    shim = start()
+    shim, asked = start(), []
+    server.fail = lambda path, body: asked.append(path) if path == "logs" else None
     server.log_pause.clear()
     run = server.give("flood", {"mb": 400})
-    assert server.result(run, 60)["outcome"]["ok"]
+    assert server.result(run, 180)["outcome"]["ok"]
     assert peak_bytes(shim) < 64 * MB
     server.log_pause.set()
     lines = server.completions[0]["logs"]
@@ -43,7 +44,7 @@ def test_a_flood_while_nobody_takes_logs_is_dropped_and_counted(server: WorkerSe
     total = sum(int(message.split()[0]) for message in dropped)
     kept = sum(line["stream"] == "stdout" for line in lines)
     sent = 400 * 16 * 3276 + 1 - total - kept
-    assert 0 <= sent <= 1_000  # what the server was just taking
+    assert 0 <= sent <= 1_000 * len(asked)  # what the server was just taking
 
 
 def test_bytes_that_are_no_text_are_shown_as_far_as_they_are(server: WorkerServer, start: Start) -> None:

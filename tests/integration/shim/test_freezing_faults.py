@@ -9,7 +9,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.integration.shim.icebox import CONTEXT, KEY, Icebox, Resident
@@ -19,6 +21,7 @@ from sojourn.executor_shim import freezing
 from sojourn.executor_shim.freezing import images, places, protobuf
 from sojourn.executor_shim.freezing.errors import CheckpointInvalid, FreezeFailed, ThawFailed
 from sojourn.executor_shim.process_tree import children, is_zombie
+from sojourn.executor_shim.sandbox.layout import USER_PID
 from sojourn.executor_shim.sandbox.process import SandboxedProcess
 
 ROOT = 0
@@ -85,11 +88,17 @@ def test_a_dump_that_does_not_come_to_its_end(
     assert finishes(resident)
 
 
-def test_criu_killed_at_any_moment_leaves_the_run_alive(resident: Resident) -> None:
-    """What criu had put into the process ends with criu; afterwards it can be frozen all the same."""
-    criu, dice, killed = freezing.find_criu(), random.Random(7), 0
+def test_criu_killed_at_any_moment_leaves_the_run_alive_or_ended(icebox: Icebox) -> None:
+    """What criu had put into the process ends with criu; afterwards it can be frozen all the same.
+
+    Where criu dies while code of its own runs in the process, up to a trap that is for criu, the process ends by a signal.
+    """
+    criu, dice, fates, killed = freezing.find_criu(), random.Random(7), [], 0
     assert criu
     for _ in range(12):
+        resident = icebox.start()
+        resident.run("nothing", {"ballast": 10})
+        resident.until_standing("go-0")
         killer = threading.Thread(target=kill_criu, args=(resident, dice.uniform(0, 0.07)))
         killer.start()
         why = ""
@@ -101,23 +110,49 @@ def test_criu_killed_at_any_moment_leaves_the_run_alive(resident: Resident) -> N
         killer.join()
         assert why in ("", "criu was ended by signal 9")
         killed += bool(why)
-        assert resident.child.exit_code is None
-    assert killed
-    freeze(resident, criu)
-    resident.child.go_on()
-    assert finishes(resident)
+        fates.append(ended_by(resident))
+        resident.end()
+        assert fates[-1] is None or why, "nothing was done to it"
+    assert killed and None in fates
+
+
+def ended_by(resident: Resident) -> signal.Signals | None:
+    """The signal that has ended it. None: it can be frozen, and finishes."""
+    criu = freezing.find_criu()
+    assert criu
+    try:
+        freeze(resident, criu)
+        resident.child.go_on()
+        resident.let_go("go-0")
+    except FreezeFailed:  # as there is no process: one that is left is heard of no more
+        resident.until(lambda each: each.child.exit_code is not None, "its end")
+    resident.until(lambda each: each.child.exit_code is not None or outcomes(each), "its end")
+    if resident.child.exit_code is not None:
+        return signal.Signals(-resident.child.exit_code)
+    assert resident.output_of_run()["ballast"] == 10 << 20
+    return None
+
+
+def outcomes(resident: Resident) -> list[dict[str, Any]]:
+    return [each for each in resident.messages if each["type"] == "outcome"]
+
+
+def test_a_process_that_ends_with_criu_has_ended_by_a_signal(resident: Resident, tmp_path: Path) -> None:
+    """As where criu dies while its code runs in the process: see above. Who holds it learns both."""
+    with pytest.raises(FreezeFailed, match="criu was ended by signal 9"):
+        freeze(resident, wrapper(tmp_path, f"kill -TRAP {USER_PID}; kill -KILL $$"))
+    assert ended_by(resident) == signal.SIGTRAP
 
 
 def kill_criu(resident: Resident, after: float) -> None:
-    """Once it is there."""
-    deadline = time.monotonic() + 5
+    """Once it is there: it, and never another that has its number by then."""
+    deadline = time.monotonic() + 60
     while not (found := resident.process.strays()):
         if time.monotonic() > deadline:
             return
-    time.sleep(after)
-    for pid in found:
-        if pid in children(resident.process._init):
-            os.kill(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError), open(os.pidfd_open(found[0])) as criu:
+        time.sleep(after)
+        signal.pidfd_send_signal(criu.fileno(), signal.SIGKILL)
 
 
 def test_no_room_for_the_image(resident: Resident, tmp_path: Path) -> None:
@@ -192,7 +227,7 @@ def test_one_that_is_more_than_it_may_be_is_killed_before_it_runs(
         with pytest.raises(ThawFailed, match=why) as failed:
             thaw(icebox, f"{place}/image", criu)
         assert failed.value.code == "THAW_FAILED"
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while sandboxes(icebox) != before:  # the holder gives its slot back
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -22,7 +22,7 @@ from sojourn.executor_shim.freezing import images, places
 from sojourn.executor_shim.freezing.errors import FreezeFailed
 from sojourn.executor_shim.sandbox.process import SandboxedProcess
 
-_PATIENCE = 20.0
+_PATIENCE = 90.0
 _HEAD = """
 import ctypes, fcntl, mmap, os, select, signal, socket, subprocess, sys, threading, time
 libc = ctypes.CDLL(None)
@@ -47,7 +47,7 @@ KEPT = {
               "os.write(w, b'x'); assert e.poll(1) == [(r, 1)]"),
     "eventfd": ("e = os.eventfd(3)", "assert os.eventfd_read(e) == 3"),
     "pidfd": ("p = subprocess.Popen(['sleep', '100']); f = os.pidfd_open(p.pid)",
-              "p.kill(); assert select.select([f], [], [], 5)[0]"),
+              "p.kill(); assert select.select([f], [], [], 60)[0]"),
     "timerfd": (
         "import struct\nt = libc.timerfd_create(1, 0)\n"
         "libc.timerfd_settime(t, 0, struct.pack('qqqq', 0, 50_000_000, 1, 0), None)",
@@ -119,7 +119,7 @@ KEPT = {
         "import multiprocessing\nctx = multiprocessing.get_context('fork')\n"
         "q, l, v = ctx.Queue(), ctx.Lock(), ctx.Value('i', 5)\n"
         "p = ctx.Process(target=lambda: [q.put(n) or time.sleep(0.01) for n in range(50)]); p.start()",
-        "assert [q.get(timeout=5) for _ in range(50)] == list(range(50)); p.join(); assert l.acquire() and v.value == 5",
+        "assert [q.get(timeout=60) for _ in range(50)] == list(range(50)); p.join(); assert l.acquire() and v.value == 5",
     ),
     "a pool of processes": (
         "from concurrent.futures import ProcessPoolExecutor\np = ProcessPoolExecutor(2)\n"
@@ -168,8 +168,8 @@ KEPT = {
         "assert 'Seccomp_filters:\\t2' in open('/proc/self/status').read() and libc.sethostname(b'x', 1) == -1",
     ),
     "limits and niceness": (
-        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (100, 200)); os.nice(5)",
-        "assert resource.getrlimit(resource.RLIMIT_NOFILE) == (100, 200) and os.nice(0) == 5",
+        "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (100, 200)); n = os.nice(5)",
+        "assert resource.getrlimit(resource.RLIMIT_NOFILE) == (100, 200) and os.nice(0) == n",
     ),
     "a hundred threads": (
         "for _ in range(100): threading.Thread(target=time.sleep, args=(100,), daemon=True).start()",

@@ -19,7 +19,7 @@ __all__ = ["sandbox", "server"]
 Start = Callable[..., ShimProcess]
 WAITING = {"freeze": True, "after": 0, "threshold": 0, "short": 0}
 #: Seconds that a thaw and a new beginning may take on a machine that is busy with other tests.
-LATE = 3.0
+LATE = 30.0
 
 
 @pytest.fixture
@@ -69,4 +69,4 @@ def test_timers_are_due_in_time_after_several_freezes(server: FreezingServer, st
     assert [seconds <= end < seconds + LATE for seconds, end in zip([3, 6, 10], told["ends"], strict=True)] == [True] * 3, (
         told
     )
-    assert abs(told["clock"] - told["wall"]) < 0.1, told
+    assert abs(told["clock"] - told["wall"]) < 1, told

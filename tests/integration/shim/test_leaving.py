@@ -30,7 +30,7 @@ def works(payload):
     if payload == "triggered":
         tasks.trigger("other", 1)
     logger.info("working")
-    time.sleep(20)
+    time.sleep(600)
 """
 
 
@@ -38,7 +38,7 @@ def test_why_an_image_is_not_stored_is_told(server: FreezingServer, start: Start
     start()
     server.refusals["image"] = 413
     run = server.give("waits", file="tasks.py", waiting=WAITING)
-    held = server.wait_for(lambda: [each for each in server.told_waits if each["run"] == run and each.get("hold")], 20)
+    held = server.wait_for(lambda: [each for each in server.told_waits if each["run"] == run and each.get("hold")])
     assert "413" in held[0]["hold"]
 
 
@@ -46,7 +46,7 @@ def test_why_an_image_is_not_stored_is_told(server: FreezingServer, start: Start
 def test_a_run_at_work_is_frozen_when_its_executor_has_to_leave(server: FreezingServer, start: Start, payload: str) -> None:
     shim = start(drain_grace=0.5)
     run = server.give("works", payload, file="tasks.py", waiting=WAITING)
-    server.wait_for(lambda: any(line.get("message") == "working" for line in server.lines if line["run"] == run), 20)
+    server.wait_for(lambda: any(line.get("message") == "working" for line in server.lines if line["run"] == run))
     os.kill(shim.pid, signal.SIGTERM)
     assert shim.wait() == 0
     assert run in server.suspended, server.completions

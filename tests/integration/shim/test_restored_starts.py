@@ -23,7 +23,7 @@ from sojourn.sdk.manifest import to_pack
 
 PROJECT = Path(__file__).parent / "starting_project"
 SANDBOX = {"mode": "required", "network": "none"}
-PATIENCE = 30.0
+PATIENCE = 90.0
 Start = Callable[..., ShimProcess]
 
 
@@ -79,8 +79,8 @@ class Node:
             assert shim.wait(PATIENCE) == 0
 
     def await_silence(self) -> None:
-        """Until the last question, of one whose `poll` is 0.2, is over: it would take the next run."""
-        self.until(lambda: time.monotonic() > self.server.nexts[-1]["at"] + 0.5, "silence")
+        """Until no question is open, of one that asks no more: it would take the next run."""
+        self.until(lambda: not self.server.asking, "silence")
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         deadline = time.monotonic() + PATIENCE

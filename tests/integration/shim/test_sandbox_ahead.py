@@ -46,7 +46,7 @@ def begin(icebox: Icebox, last_pid: int | None = None) -> None:
 
 def settled(icebox: Icebox, count: int) -> None:
     """Until there are as many sandboxes."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(sandboxes(icebox)) != count:
         assert time.monotonic() < deadline, sandboxes(icebox)
         time.sleep(0.01)
@@ -100,12 +100,12 @@ def test_an_executor_that_is_started_for_a_frozen_run_begins_without_a_process(
     first.process.terminate()
     first.wait()
     second = start(thaws=True)
-    deadline = time.monotonic() + 20
-    while len(inside := descendants(second.pid)) < 3:  # the keeper, who holds a sandbox, and its init
+    deadline = time.monotonic() + 60
+    while len(descendants(second.pid)) < 3:  # the keeper, who holds a sandbox, and its init
         assert time.monotonic() < deadline, second.log.read_text()
         time.sleep(0.01)
-    assert not any(b"executor_shim.runner" in Path(f"/proc/{pid}/cmdline").read_bytes() for pid in inside)
+    assert not second.running(b"executor_shim.runner")
     server.resume(run)
     outcome = server.result(run)["outcome"]
     assert outcome["ok"] and json.loads(outcome["output"]) == "waited", outcome
-    assert b"executor_shim.runner" in b"".join(Path(f"/proc/{p}/cmdline").read_bytes() for p in descendants(second.pid))
+    assert second.running(b"executor_shim.runner")

@@ -58,10 +58,10 @@ def test_one_that_does_not_let_itself_be_cancelled_is_killed(server: WorkerServe
 
 def test_an_attempt_that_takes_too_long_is_ended(server: WorkerServer, start: Start) -> None:
     start()
-    for task in ("stubborn", "busy", "cooperative"):
-        run = server.give(task, {"seconds": 60}, maxDuration=1.5)
+    for task, longest in (("stubborn", 1.5), ("busy", 1.5), ("cooperative", 6)):
+        run = server.give(task, {"seconds": 600}, maxDuration=longest)
         error = server.result(run)["outcome"]["error"]
-        assert (error["code"], "1.5 s" in error["message"]) == ("MAX_DURATION_EXCEEDED", True)
+        assert (error["code"], f" {longest} s" in error["message"]) == ("MAX_DURATION_EXCEEDED", True), error
     assert "signal seen" in server.messages(run)
 
 
@@ -81,21 +81,27 @@ def test_a_run_that_is_no_longer_ours_is_killed_and_not_spoken_of(server: Worker
 
 
 def test_user_code_that_holds_the_interpreter_beats_all_the_same(server: WorkerServer, start: Start) -> None:
-    start(lease=3, heartbeat=0.3)
+    start(lease=60, heartbeat=0.3)
     run = server.give("busy", {"seconds": 3})
     assert server.result(run)["outcome"]["ok"]
     assert len([beat for beat in server.beats if beat["run"] == run]) >= 3
 
 
 def test_without_an_answer_for_most_of_a_lease_the_run_is_given_up(server: WorkerServer, start: Start) -> None:
-    shim = start(lease=2, heartbeat=0.3)
+    shim = start(lease=5, heartbeat=0.3)
     run = server.give("nap", {"name": "x"})
     pid = shim.outside(line(server, run, "sleeping")["properties"]["pid"])
     assert lives(pid)
-    server.fail = lambda path, body: 0
+
+    def is_away(path: str, body: dict[str, Any]) -> int | None:
+        """While the process lives: the executor would leave if its lease passed, too."""
+        if lives(pid):
+            return 0
+        server.given.pop(run, None)  # its lease is over: it is another's
+        return None
+
+    server.fail = is_away
     wait_gone(pid)
-    del server.given[run]  # its lease is over: it is another's
-    server.fail = lambda path, body: None
     assert server.result(server.give("hello"))["outcome"]["ok"]
     assert run not in [each["run"] for each in server.completions]
     assert "given up" in shim.log.read_text()

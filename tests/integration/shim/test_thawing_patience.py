@@ -48,10 +48,10 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     made.server.server_close()
 
 
-def told(store: Store) -> str:
-    """The code of what came of it."""
+def told(store: Store, lease: float = 1.0) -> str:
+    """The code of what came of it; it is tried for half of the lease."""
     settings: Any = SimpleNamespace(
-        api_url=f"http://127.0.0.1:{store.server.server_port}", credential="c", executor="executor_1", lease=1.0
+        api_url=f"http://127.0.0.1:{store.server.server_port}", credential="c", executor="executor_1", lease=lease
     )
     thaw = {"checkpoint": "checkpoint_1", "key": "a" * 44, "context": "c", "nodeType": "here", "sealedBytes": 1}
     nothing: Any = SimpleNamespace(thaw=None, ahead=lambda environment: None, forget=lambda: None)
@@ -68,7 +68,7 @@ def test_a_store_that_stays_away_is_not_the_image_s_fault(store: Store, statuses
 
 def test_a_store_that_comes_back_is_waited_for(store: Store) -> None:
     store.statuses = [503, 0, 503, 404]
-    assert told(store) == "CHECKPOINT_INVALID", "the fourth answer counts"
+    assert told(store, lease=120) == "CHECKPOINT_INVALID", "the fourth answer counts"
 
 
 def test_a_disk_that_is_full_is_not_the_image_s_fault(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

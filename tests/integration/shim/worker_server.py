@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 from sojourn.sdk.testing_batches import BatchBook
 from sojourn.sdk.testing_clock import Clock
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Parked:
@@ -59,7 +59,7 @@ class WorkerServer:
         self.changes: dict[str, list[list[dict[str, Any]]]] = {}
         self.beats: list[dict[str, Any]] = []
         self.nexts: list[dict[str, Any]] = []
-        self.retries: dict[str, int] = {}
+        self.retries: dict[str, list[int]] = {}
         self.states: dict[str, dict[str, Any]] = {}
         self.leave: str | None = None
         #: What identities are swapped for, besides the credential; and every swap, as (identity, body).
@@ -71,6 +71,8 @@ class WorkerServer:
         self.fail: Callable[[str, dict[str, Any]], int | None] = lambda path, body: None
         #: Whether a call is carried out and its answer lost.
         self.lose: Callable[[str, dict[str, Any]], bool] = lambda path, body: False
+        #: How many questions for a run are open: each would take the next one.
+        self.asking = 0
         #: Every word about waits; runs by id; results of tokens and runs by their ids; what was triggered.
         self.told_waits: list[dict[str, Any]] = []
         self.parked: dict[str, Parked] = {}
@@ -90,6 +92,7 @@ class WorkerServer:
 
     def close(self) -> None:
         """Stops serving."""
+        self.log_pause.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -115,9 +118,9 @@ class WorkerServer:
             self._changed.notify_all()
         return run
 
-    def retry(self, run: str, milliseconds: int) -> None:
-        """The run's next failure is answered with an immediate retry."""
-        self.retries[run] = milliseconds
+    def retry(self, run: str, *milliseconds: int) -> None:
+        """The run's next failures are answered with an immediate retry each, after so long."""
+        self.retries[run] = list(milliseconds)
 
     def tell(self, run: str, state: str, snapshot: int | None = None) -> None:
         """What heartbeats of the run are answered with from now on."""
@@ -181,7 +184,9 @@ class WorkerServer:
                 for held in self.given.values():
                     if not any(each["run"] == held["run"]["id"] for each in self.completions):
                         return answer | {"work": held}
+            self.asking += 1
             self._changed.wait_for(lambda: self.waiting or self.leave, body["wait"])
+            self.asking -= 1
             if self.leave:
                 return answer | {"leave": self.leave}
             if self.waiting:
@@ -195,14 +200,14 @@ class WorkerServer:
         if completion in self.completions:
             return {"result": "RUN_FINISHED"}
         run = completion["run"]
-        if not completion["outcome"]["ok"] and run in self.retries:
+        if not completion["outcome"]["ok"] and self.retries.get(run):
             snapshot = completion["snapshot"] + 1
             work = self.given[run]
             self.given[run] = work | {
                 "snapshot": snapshot + 1,
                 "attempt": {**work["attempt"], "number": work["attempt"]["number"] + 1},
             }
-            wait = self.retries.pop(run)
+            wait = self.retries[run].pop(0)
             self.completions.append(completion | {"run": f"{run}/{work['attempt']['number']}"})
             return {"result": "RETRY_IMMEDIATELY", "retryInMs": wait, "snapshot": snapshot}
         self.completions.append(completion)
@@ -299,7 +304,7 @@ class WorkerServer:
         return found.filled()
 
     def logs(self, body: dict[str, Any]) -> dict[str, Any]:
-        self.log_pause.wait(PATIENCE)
+        self.log_pause.wait()
         with self._changed:
             self.lines += [{**line, "run": body["run"]} for line in body["lines"]]
             if body.get("changes"):

@@ -31,7 +31,7 @@ def test_a_statement_is_one_round_trip(database: Database, database_url: str):
 def test_a_connection_that_the_server_ended_is_replaced_unseen(database: Database, database_url: str):
     old = backend(database)
     other = Database(database_url, connections=1)
-    other.rows("SELECT pg_terminate_backend(%s, 5000)", old)
+    other.rows("SELECT pg_terminate_backend(%s, 60000)", old)
     other.close()
     assert backend(database) != old
 
@@ -39,7 +39,7 @@ def test_a_connection_that_the_server_ended_is_replaced_unseen(database: Databas
 def test_a_transaction_begins_on_a_connection_that_lives(database: Database, database_url: str):
     old = backend(database)
     other = Database(database_url, connections=1)
-    other.rows("SELECT pg_terminate_backend(%s, 5000)", old)
+    other.rows("SELECT pg_terminate_backend(%s, 60000)", old)
     other.close()
     with database.transaction():
         assert backend(database) != old

@@ -266,7 +266,7 @@ def test_an_index_that_another_one_stood_in_the_way_of_is_made_again(
 def test_the_turn_does_not_end_with_an_idle_session(old: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the database ends sessions that ask nothing for a while, pages may take longer than that."""
     name = old.rows("SELECT current_database() AS name")[0]["name"]
-    old.rows(f"ALTER DATABASE {name} SET idle_session_timeout = '500ms'")
+    old.rows(f"ALTER DATABASE {name} SET idle_session_timeout = '2s'")
     fill, holders = migrations._fill_facets, []
 
     def late(database: Database) -> None:

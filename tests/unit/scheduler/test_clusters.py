@@ -37,7 +37,7 @@ class Cluster(Placement):
     def close(self, grace: float) -> None:
         """Takes as long as the others take to begin."""
         self.closing.set()
-        assert all(other.closing.wait(10) for other in self.others)
+        assert all(other.closing.wait(60) for other in self.others)
 
     def leave(self) -> None:
         self.closing.set()

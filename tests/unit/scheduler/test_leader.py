@@ -7,6 +7,8 @@ from typing import Any
 
 from sojourn.scheduler.leader import Leader
 
+PATIENCE = 60.0
+
 
 class Lock:
     """A lock whose server takes its time once."""
@@ -29,10 +31,10 @@ def test_resigning_does_not_wait_for_a_server_that_is_silent() -> None:
     leader = Leader(lock)
     asking = threading.Thread(target=leader.leads, daemon=True)
     asking.start()
-    assert lock.asked.wait(10)
+    assert lock.asked.wait(PATIENCE)
     leader.resign()
     assert not lock.released  # it ends with its connection, which is the asker's still
     lock.answer.set()
-    asking.join(10)
+    asking.join(PATIENCE)
     leader.resign()
     assert lock.released

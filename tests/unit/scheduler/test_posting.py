@@ -99,9 +99,10 @@ def test_a_redirection_is_not_followed(receiver: Receiver) -> None:
 
 
 def test_nobody_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    assert Poster(LOOPBACK).post(f"http://127.0.0.1:{port}", b"", {}) == Answer(error="the connection was refused")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        assert Poster(LOOPBACK).post(url, b"", {}) == Answer(error="the connection was refused")
 
 
 def test_a_name_that_nobody_has() -> None:

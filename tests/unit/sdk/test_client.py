@@ -115,10 +115,10 @@ def test_what_is_sent_again_and_when(answer: Any, pauses: list[float]) -> None:
 
 
 def test_a_rate_limit_is_waited_for_but_not_for_ever() -> None:
-    soon, late = (str(int((time.time() + ahead) * 1000)) for ahead in (10, 10_000))
+    soon, late = (str(int((time.time() + ahead) * 1000)) for ahead in (29, 10_000))
     script = Script((429, {}, {"x-ratelimit-reset": soon}), (429, {}, {"x-ratelimit-reset": late}), (200, {"id": "x"}))
     script.client().cancel("run_1")
-    assert 8 < script.pauses[0] < 11
+    assert 10 < script.pauses[0] <= 30
     assert 30 <= script.pauses[1] <= 31
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sojourn.sdk import loop_clock
 from sojourn.sdk.conditions import Date
 from sojourn.sdk.errors import (
     ConfigurationError,
@@ -465,45 +467,66 @@ def test_a_loop_that_can_only_wait_is_blocked_whatever_it_waits_through(
     assert platform.output == [0, 1]
 
 
-async def _beside_a_timer() -> None:
-    await asyncio.gather(wait.for_(days=1), asyncio.sleep(0.3))
+#: What ends that beside which some code waits.
+Ends = list[Callable[[], Any]]
+#: Seconds: more than a timer is away that is slept, and less than a day.
+NEAR = 900
 
 
-async def _within_a_time() -> None:
+def _ended(ends: Ends) -> threading.Event:
+    """An event of another thread's, which the test sets."""
+    over = threading.Event()
+    ends.append(over.set)
+    return over
+
+
+async def _beside_a_timer(ends: Ends) -> None:
+    ends.append(functools.partial(loop_clock.shift, asyncio.get_running_loop(), NEAR))
+    await asyncio.gather(wait.for_(days=1), asyncio.sleep(NEAR))
+
+
+async def _within_a_time(ends: Ends) -> None:
+    ends.append(functools.partial(loop_clock.shift, asyncio.get_running_loop(), NEAR))
     with pytest.raises(asyncio.TimeoutError):
-        await asyncio.wait_for(wait.for_(days=1), 0.3)
+        await asyncio.wait_for(wait.for_(days=1), NEAR)
     await wait.for_(days=1)
 
 
-async def _beside_a_thread() -> None:
-    await asyncio.gather(wait.for_(days=1), asyncio.to_thread(time.sleep, 0.3))
+async def _beside_a_thread(ends: Ends) -> None:
+    await asyncio.gather(wait.for_(days=1), asyncio.to_thread(_ended(ends).wait, PATIENCE))
 
 
-async def _beside_a_raw_thread() -> None:
-    loop = asyncio.get_running_loop()
-    sleeping = loop.run_in_executor(None, time.sleep, 0.3)
-    await asyncio.wait([sleeping, asyncio.create_task(wait.for_(days=1))])  # type: ignore[arg-type]  # typed as an awaitable
+async def _beside_a_raw_thread(ends: Ends) -> None:
+    future = asyncio.get_running_loop().run_in_executor(None, _ended(ends).wait, PATIENCE)
+    await asyncio.wait([future, asyncio.create_task(wait.for_(days=1))])  # type: ignore[arg-type]  # typed as an awaitable
 
 
-async def _beside_a_program() -> None:
-    program = await asyncio.create_subprocess_exec("sleep", "0.3")
+async def _beside_a_program(ends: Ends) -> None:
+    program = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE)
+    assert program.stdin is not None
+    ends.append(functools.partial(asyncio.get_running_loop().call_soon_threadsafe, program.stdin.close))
     await asyncio.gather(wait.for_(days=1), program.wait())
 
 
-async def _beside_a_socket() -> None:
+async def _beside_a_socket(ends: Ends) -> None:
     server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     reading = asyncio.create_task(reader.read())
-    asyncio.get_running_loop().call_later(0.3, reading.cancel)
+    ends.append(functools.partial(asyncio.get_running_loop().call_soon_threadsafe, reading.cancel))
     await asyncio.wait([reading, asyncio.create_task(wait.for_(days=1))])  # type: ignore[arg-type]  # typed as an awaitable
     writer.close()
     server.close()
 
 
-async def _beside_a_queue_that_a_thread_fills() -> None:
+async def _beside_a_queue_that_a_thread_fills(ends: Ends) -> None:
     filled: asyncio.Queue[int] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    threading.Timer(0.3, lambda: loop.call_soon_threadsafe(filled.put_nowait, 1)).start()
+    loop, over = asyncio.get_running_loop(), _ended(ends)
+
+    def fill() -> None:
+        over.wait(PATIENCE)
+        loop.call_soon_threadsafe(filled.put_nowait, 1)
+
+    threading.Thread(target=fill).start()
     await asyncio.gather(wait.for_(days=1), filled.get())
 
 
@@ -516,15 +539,20 @@ async def _beside_a_queue_that_a_thread_fills() -> None:
 )  # fmt: skip
 def test_a_loop_that_something_else_can_wake_is_not_blocked(registry: Registry, work: Any) -> None:
     """A timer that is near, too: waits up to `short` are slept."""
-    platform = Platform(registry, short=5)
-    begun = time.monotonic()
-    platform.run(work)
+    platform = Platform(registry, short=2 * NEAR)
+    ends: Ends = []
+
+    async def run() -> None:
+        await work(ends)
+
+    platform.run(run)
     first = platform.word()
     assert first.block is None and first.kinds[0] == "date"
+    assert not platform.has_said_more(), "it is not blocked before the other thing is over"
+    ends[0]()
     word = platform.word()
     while word.block is None:
         word = platform.word()
-    assert time.monotonic() - begun > 0.25, "it was blocked before the other thing was over"
     platform.done(*word.pending)
     assert platform.output is None
 
@@ -580,14 +608,17 @@ def test_a_blocked_loop_that_goes_on_by_itself_says_so(platform: Platform) -> No
         await wait.for_(days=1)
         return "over"
 
+    over = threading.Event()
+
     async def busy() -> None:
-        await asyncio.to_thread(time.sleep, 0.1)
+        await asyncio.to_thread(over.wait, PATIENCE)
 
     platform.run(work)
     assert platform.word().block == "any"
     loops[0].call_soon_threadsafe(lambda: loops.append(loops[0].create_task(busy())))
     word = platform.word()
     assert (word.waits, word.pending, word.block) == ([], ["1:1"], None)
+    over.set()
     assert platform.word().block == "any"
     platform.done("1:1")
     assert platform.output == "over"

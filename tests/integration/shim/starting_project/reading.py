@@ -8,7 +8,7 @@ import time
 
 from sojourn import task
 
-time.sleep(0.6)
+time.sleep(1.5)
 BIRTH = os.urandom(8).hex()
 READ = os.environ.get("READ_AT_IMPORT", "nothing")
 os.environ["SET_AT_IMPORT"] = "yes"

@@ -11,7 +11,7 @@ import time
 
 from sojourn import task
 
-time.sleep(0.6)
+time.sleep(1.5)
 #: The same in two processes: they are of one image.
 BIRTH = os.urandom(8).hex()
 LEFT = tempfile.mkdtemp()

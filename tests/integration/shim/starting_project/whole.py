@@ -7,7 +7,7 @@ import time
 
 from sojourn import task
 
-time.sleep(0.6)
+time.sleep(1.5)
 BIRTH = os.urandom(8).hex()
 ALL = dict(os.environ)
 
