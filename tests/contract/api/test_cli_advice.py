@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from falcon import testing
 
 from sojourn.cli import profile, waiting_said
 from sojourn.cli.waiting_said import WaitingSaid
@@ -18,7 +19,7 @@ from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ApiConnectionError, BadRequestError, PermissionDeniedError
 from sojourn.sdk.exchange import Request, Response
 from tests.contract.api.conftest import Tenant, executor
-from tests.contract.api.test_acting_sdk import Invoke, client, invoke, straight
+from tests.contract.api.test_acting_sdk import Invoke, Straight, client, invoke, straight
 from tests.contract.api.test_cli_access import invoke as invoke_by_key
 from tests.contract.api.worker_calls import ask, completed, held
 
@@ -31,21 +32,36 @@ ERROR = {"type": "BUILT_IN_ERROR", "name": "ValueError", "message": "no rate for
 
 
 @pytest.fixture
-def tried_twice(tenant: Tenant, platform: Platform) -> str:
-    """A run whose first attempt failed, and whose second one has succeeded."""
-    version = tenant.deploy(["hello", "flaky"])
-    run = tenant.trigger("flaky")
-    worker = executor(platform, tenant, version["id"], "executor_of_flaky")
+def invoke_alone(stranger: Tenant, platform: Platform, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    """Commands in an environment whose only runs are those that a test takes up."""
+    alone = Client("http://api.test", stranger.key, transport=Straight(stranger, platform))
+    monkeypatch.setattr(profile, "client", lambda environment, data_dir: alone)
+    return invoke
+
+
+def taken(stranger: Tenant, platform: Platform, task: str) -> tuple[testing.TestClient, dict[str, Any]]:
+    """An executor, and the run of the task that it has taken up."""
+    version = stranger.deploy([task])
+    run = stranger.trigger(task)
+    worker = executor(platform, stranger, version["id"], f"executor_of_{task}")
     work = ask(worker, wait=0, served=1)["work"]
     assert work["run"]["id"] == run
+    return worker, work
+
+
+@pytest.fixture
+def tried_twice(stranger: Tenant, platform: Platform) -> str:
+    """A run whose first attempt failed, and whose second one has succeeded."""
+    worker, work = taken(stranger, platform, "flaky")
     wish = {"ok": False, "error": ERROR, "retry": {"delay": 100, "timestamp": 0}}
     told = ask(worker, wait=0, served=1, completion=completed(work, wish))["completion"]
     again = worker.simulate_post("/worker/v1/start", json=held(work) | {"snapshot": told["snapshot"]}).json["work"]
     ask(worker, wait=None, served=2, completion=completed(again, {"ok": True, "output": "1"}))
-    return run
+    return str(work["run"]["id"])
 
 
-def test_why_an_attempt_failed_is_shown_of_a_run_that_succeeded(invoke: Invoke, tried_twice: str) -> None:
+def test_why_an_attempt_failed_is_shown_of_a_run_that_succeeded(invoke_alone: Invoke, tried_twice: str) -> None:
+    invoke = invoke_alone
     lines = invoke("runs", "get", tried_twice).splitlines()
     assert "COMPLETED, 2 attempts" in lines[0]
     assert "attempt 1 failed: ValueError: no rate for EUR" in lines and not any("attempt 2" in line for line in lines)
@@ -56,13 +72,10 @@ def test_why_an_attempt_failed_is_shown_of_a_run_that_succeeded(invoke: Invoke, 
     assert "second line" not in invoke("runs", "trace", tried_twice)
 
 
-def test_the_error_that_ended_a_run_is_shown_once(invoke: Invoke, tenant: Tenant, platform: Platform) -> None:
-    version = tenant.deploy(["hello", "fails-once"])
-    run = tenant.trigger("fails-once")
-    worker = executor(platform, tenant, version["id"], "executor_of_fails_once")
-    work = ask(worker, wait=0, served=1)["work"]
+def test_the_error_that_ended_a_run_is_shown_once(invoke_alone: Invoke, stranger: Tenant, platform: Platform) -> None:
+    worker, work = taken(stranger, platform, "fails")
     ask(worker, wait=None, served=1, completion=completed(work, {"ok": False, "error": ERROR, "skippedRetrying": True}))
-    shown = invoke("runs", "get", run)
+    shown = invoke_alone("runs", "get", work["run"]["id"])
     assert shown.count("no rate for EUR") == 1 and "attempt 1 failed" not in shown
 
 
@@ -244,7 +257,7 @@ def test_a_secret_is_no_value(invoke: Invoke) -> None:
 # --- which environment, which address
 
 
-def test_advice_names_the_environment_that_was_typed(invoke_by_key: Invoke, stranger: Tenant, sibling: Tenant) -> None:
+def test_advice_names_the_environment_that_was_typed(invoke_by_key: Invoke, sibling: Tenant) -> None:
     key = {"SOJOURN_SECRET_KEY": sibling.key}
     assert "`sojourn deploy DIR --env prod`" in invoke_by_key("tasks", "list", "--env", "prod", code=4, **key)
     assert "`sojourn deploy DIR`" in invoke_by_key("tasks", "list", code=4, **key)

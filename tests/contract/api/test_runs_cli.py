@@ -120,7 +120,7 @@ TRACEBACK = "Traceback (most recent call last):\n  File \"jobs.py\", line 7, in 
 @pytest.fixture
 def failed(tenant: Tenant, platform: Platform) -> str:
     """A run that wrote a line, and ended with an error."""
-    version = tenant.deploy(["hello", "fails"])
+    version = tenant.deploy(["fails"])
     run = tenant.trigger("fails")
     worker = executor(platform, tenant, version["id"], "executor_of_failures")
     work = ask(worker, wait=0, served=1)["work"]
@@ -129,6 +129,7 @@ def failed(tenant: Tenant, platform: Platform) -> str:
     line = {"n": 1, "at": "2026-01-31T12:00:00.000Z", "stream": "log", "level": "INFO", "message": "counting"}
     done = completed(work, {"ok": False, "error": error, "skippedRetrying": True}, logs=[line])
     ask(worker, wait=None, served=1, completion=done)
+    tenant.deploy(["hello"], "after it failed")
     return run
 
 
