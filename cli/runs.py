@@ -276,6 +276,8 @@ def _is_single(run: tuple[str, ...], given: dict[str, Any]) -> bool:
     query_of(filters_of(given))  # refuses a filter that has no value
     if len(run) + len(filters_of(given)) + given["everything"] == 0:
         fail("which runs? name them, or give filters such as --task and --period, or --all", USAGE)
+    if [bool(run), bool(filters_of(given)), given["everything"]].count(True) > 1:
+        fail("name runs, or give filters, or --all, and one of these alone: which runs are meant?", USAGE)
     return len(run) == 1 and not _is_found(given)
 
 

@@ -128,6 +128,10 @@ def _welcome(found: dict[str, Any], detached: bool) -> None:
         click.echo(f"Nomad      {found['nomad']['address']} (namespace {found['nomad']['namespace']})")
     for slug, environment in found["environments"].items():
         click.echo(f"{slug:<10} {environment['secret_key']}")
+    if "moved" in found:
+        place, frozen = found["moved"]["from"], found["moved"]["frozen_runs"]
+        said = f"The data directory was moved: runs that were frozen in {place} begin anew ({frozen} are frozen)"
+        click.echo(f"\n{said}", err=True)
     click.echo("\nNext: sojourn deploy DIR --env dev" + ("" if detached else "      (Ctrl-C stops everything)"))
 
 

@@ -103,7 +103,7 @@ def environment_named(platform: Platform, named: str | None) -> Environment:
     ]
     if len(found) != 1:
         there = "there is no" if not found else "there are several with the name"
-        raise SettingError(f"{there} environment {named!r}: name one by --environment, by its id if need be")
+        raise SettingError(f"{there} environment {named!r}: name one by --env, by its id if need be")
     return found[0]
 
 

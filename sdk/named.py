@@ -23,6 +23,17 @@ def several(given: Any, what: str) -> list[Any]:
     return list(each(given, what))
 
 
+def texts(given: Any, what: str) -> list[str]:
+    """A text, or all of several. `ConfigurationError`: there is something else; `what` it is for."""
+    is_one = isinstance(given, str | bytes | dict) or not hasattr(given, "__iter__")
+    found = [given] if is_one else list(given)
+    for one in found:
+        if not isinstance(one, str):
+            advice = f": write {str(one)!r}" if isinstance(one, int | float) else ""
+            raise ConfigurationError(f"{what} are texts, not {one!r:.80}{advice}")
+    return found
+
+
 def each(given: Any, what: str) -> Iterable[Any]:
     """The same, without going through it yet."""
     if isinstance(given, str | bytes | dict) or not hasattr(given, "__iter__"):

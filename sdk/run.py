@@ -17,7 +17,7 @@ from sojourn.sdk.context import inside
 from sojourn.sdk.default_client import default, is_default
 from sojourn.sdk.errors import ApiError, ConfigurationError, RunTimeoutError
 from sojourn.sdk.inside import blocking, in_loop, wait_for
-from sojourn.sdk.named import each, id_of, several
+from sojourn.sdk.named import each, id_of, several, texts
 from sojourn.sdk.protocol import MAX_WAITS
 from sojourn.sdk.result import Results, TaskResult
 from sojourn.sdk.run_filters import RunFilters, document_of, query_of
@@ -395,7 +395,7 @@ class Runs:
 
     def add_tags(self, run_id: str, tags: str | Sequence[str]) -> None:
         """Adds tags to a run, which has 10 at most."""
-        self._client.add_tags(run_id, [tags] if isinstance(tags, str) else several(tags, "tags"))
+        self._client.add_tags(run_id, texts(tags, "tags"))
 
     def reset_idempotency_key(self, task: Task | str, key: Any, *, run_id: str | None = None) -> None:
         """The next trigger of the task with this key makes a run.
@@ -442,7 +442,7 @@ class Runs:
     ) -> BulkActionState:
         wanted = document_of(filters)
         if [run_ids is not None, bool(wanted), everything].count(True) != 1:
-            raise ConfigurationError("give ids or filters, or everything=True: which runs are meant?")
+            raise ConfigurationError("give ids or filters, or everything=True, and one of these alone: which runs?")
         wire: dict[str, Any] = {"action": action, "name": name, "targetRegion": region}
         wire |= {"filter": wanted} if run_ids is None else {"runIds": several(run_ids, "ids of runs")}
         client = self._client

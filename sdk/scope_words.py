@@ -57,6 +57,8 @@ def is_meant(scope: str, *, public: bool) -> bool:
 
 def refusal(scope: str, *, public: bool) -> str:
     """Why a scope is none, and what there is in the place of the word that is wrong."""
+    if is_meant(scope, public=public):
+        return f"{scope[:80]!r} is no scope: its id has 1 to 400 characters, none of which is a control character"
     action = scope.partition(":")[0]
     if types := types_of(action, public=public):
         part, words = f"the type of {action}", (*types, ALL)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sojourn.control_plane.domain import duration, rates
+from sojourn.sdk import testing_options
 from sojourn.sdk.protocol import MAX_QUEUE_LIMIT, MAX_TAGS
 from sojourn.sdk.testing_refusal import Refused
 
@@ -36,6 +37,9 @@ def ahead(text: str, field: str, now: datetime) -> datetime | None:
 
 def trigger(options: Mapping[str, Any], now: datetime) -> None:
     """The options of a trigger that have to be such and such."""
+    found = testing_options.flaw(options)
+    if found is not None:
+        raise refused(*found)
     if options.get("delay") is not None:
         ahead(options["delay"], "options.delay", now)
     if isinstance(options.get("ttl"), str):

@@ -12,6 +12,7 @@ from sojourn.sdk.default_client import default
 from sojourn.sdk.durations import seconds
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.filter_words import parameter
+from sojourn.sdk.named import texts
 from sojourn.sdk.pages import following
 from sojourn.sdk.tokens import Token, TokenState
 from sojourn.sdk.trigger_options import idempotency_key, key_options
@@ -23,7 +24,7 @@ def options(timeout: Any, tags: Any, key: Any, key_ttl: Any) -> dict[str, Any]:
     if timeout is not None:
         wire["timeout"] = _timeout(timeout)
     if tags is not None:
-        wire["tags"] = [tags] if isinstance(tags, str) else list(tags)
+        wire["tags"] = texts(tags, "tags")
     return wire | key_options(key, key_ttl)
 
 

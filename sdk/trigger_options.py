@@ -11,7 +11,7 @@ from sojourn.sdk import context
 from sojourn.sdk.durations import duration, seconds
 from sojourn.sdk.errors import ConfigurationError
 from sojourn.sdk.idempotency_keys import IdempotencyKey, key_text
-from sojourn.sdk.named import several
+from sojourn.sdk.named import texts
 from sojourn.sdk.options import Debounce, Queue, nearest
 
 #: Trigger options as a user writes them -> as the wire has them.
@@ -81,7 +81,7 @@ def _debounce(value: Any) -> dict[str, Any]:
 
 
 def _tags(value: Any) -> Any:
-    return value if isinstance(value, str) else several(value, "tags")
+    return value if isinstance(value, str) else texts(value, "tags")
 
 
 def idempotency_key(value: Any, run_id: str | None) -> str:

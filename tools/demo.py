@@ -34,10 +34,10 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(1))
     data = Path(tempfile.mkdtemp(prefix="sojourn-demo-"))
     started, on_nomad = time.monotonic(), sys.argv[1:] == ["--nomad"]
-    say(f"starting PostgreSQL, Redis, {'Nomad, ' if on_nomad else ''}control plane and scheduler …")
     options = ["--nomad"] if on_nomad else []
-    found = run("up", "--detach", "--json", *options, "--data-dir", str(data), "--port", str(free_ports(1)[0]))
     try:
+        say(f"starting PostgreSQL, Redis, {'Nomad, ' if on_nomad else ''}control plane and scheduler …")
+        found = run("up", "--detach", "--json", *options, "--data-dir", str(data), "--port", str(free_ports(1)[0]))
         say(f"ready after {time.monotonic() - started:.1f} s: {found['api_url']}")
         environment = {**os.environ, "SOJOURN_DATA_DIR": str(data)}
         subprocess.run([*SOJOURN, "deploy", str(ROOT / "examples")], check=True, env=environment)
@@ -53,9 +53,22 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     finally:
+        stop(data)
+
+
+def stop(data: Path) -> None:
+    """Ends the stack and removes what it had; nothing interrupts that, and no terminal is needed for it."""
+    ignore_interrupts()
+    with suppress(OSError):
         say("stopping …")
-        subprocess.run([*SOJOURN, "down", "--data-dir", str(data)], check=False, stdout=subprocess.DEVNULL)
-        shutil.rmtree(data, ignore_errors=True)
+    subprocess.run([*SOJOURN, "down", "--data-dir", str(data)], check=False, stdout=subprocess.DEVNULL)
+    shutil.rmtree(data, ignore_errors=True)
+
+
+def ignore_interrupts() -> None:
+    """From now on; so do the programs that are started."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def stay(data: Path) -> None:
@@ -151,9 +164,21 @@ def show(client: Client, run_id: str) -> None:
 
 
 def run(*arguments: str) -> dict[str, Any]:
-    """A command of the CLI, its JSON read."""
-    done = subprocess.run([*SOJOURN, *arguments], stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, Any] = json.loads(done.stdout)
+    """A command of the CLI, its JSON read; `SystemExit` with its code if it fails, of which it has told.
+
+    An interrupted one is not killed but asked to end and waited for: `sojourn up` takes along what it has begun to start.
+    """
+    with subprocess.Popen([*SOJOURN, *arguments], stdout=subprocess.PIPE, text=True) as command:
+        try:
+            told, _ = command.communicate()
+        except BaseException:
+            ignore_interrupts()
+            command.terminate()
+            command.wait()
+            raise
+    if command.returncode != 0:
+        raise SystemExit(command.returncode)
+    found: dict[str, Any] = json.loads(told)
     return found
 
 

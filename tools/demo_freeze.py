@@ -33,19 +33,23 @@ def main() -> int:
     cluster = Cluster(2)
     try:
         cluster.up()
-        stack = start(cluster)
+        stack = made(cluster)
         try:
+            stack.up()
+            stack.deploy(ROOT / "examples")
             say(f"ready after {time.monotonic() - began:.1f} s\n")
             return 0 if approved(cluster, stack) else 1
         finally:
             say("\nstopping …")
             stack.down()
+    except KeyboardInterrupt:
+        return 130
     finally:
         cluster.down()
 
 
-def start(cluster: Cluster) -> NomadStack:
-    """The platform on the nodes' hub, with the examples deployed."""
+def made(cluster: Cluster) -> NomadStack:
+    """The platform on the nodes' hub, which is not started yet."""
     stack = NomadStack(
         cluster,
         SOJOURN_NOMAD_SITES=json.dumps({"*": {"python": sys.executable}}),
@@ -55,8 +59,6 @@ def start(cluster: Cluster) -> NomadStack:
     )
     stack.environment["SOJOURN_HOST"] = HUB
     stack.environment["SOJOURN_API_URL"] = f"http://{HUB}:{stack.port}"
-    stack.up()
-    stack.deploy(ROOT / "examples")
     return stack
 
 

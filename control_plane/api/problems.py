@@ -178,7 +178,9 @@ CODES: dict[str, Code] = {
     "TOO_MANY_VARIABLES": Code(
         422, "The environment would have too many variables.", "delete some, or keep values elsewhere"
     ),
-    "QUEUE_FULL": Code(422, "As many runs wait as may.", "wait until some have run, or raise the limit"),
+    "QUEUE_FULL": Code(
+        422, "As many runs wait, run or are to come with batches as may.", "wait until some have run, or raise the limit"
+    ),
     "SCHEDULE_INVALID": Code(422, "The schedule cannot be used as it is asked for.", "correct what `field` names"),
     "SCHEDULE_DECLARED": Code(
         422, "The schedule is declared by deployed code.", "change the code and deploy, or deactivate the schedule"

@@ -27,10 +27,14 @@ class StackRuns(Exception):
 
 
 class DataDir:
-    """`open` before anything is written below it."""
+    """`open` before anything is written below it.
+
+    `moved_from`: where the directory was when a stack last ran on it, if that was elsewhere; known once it is open.
+    """
 
     def __init__(self, path: Path):
         self.path = path
+        self.moved_from: str | None = None
         self._lock: int | None = None
 
     def open(self) -> None:
@@ -52,12 +56,13 @@ class DataDir:
         elif any(self.path.iterdir()):
             raise DataDirError(f"{self.path} has other files in it: name an empty or a new directory by --data-dir")
         else:
-            mark.write_text(json.dumps({"format": FORMAT}) + "\n")
+            mark.write_text(json.dumps({"format": FORMAT, "path": self._place()}) + "\n")
             self.path.chmod(0o700)
 
     def _check_format(self, mark: Path) -> None:
         try:
-            found = json.loads(mark.read_text())["format"]
+            noted = json.loads(mark.read_text())
+            found = noted["format"]
         except (ValueError, TypeError, KeyError) as error:
             raise DataDirError(f"{mark} is damaged: restore it, or name another directory by --data-dir") from error
         if found != FORMAT:
@@ -65,6 +70,15 @@ class DataDir:
                 f"{self.path} was written by another release (format {found}, this one has {FORMAT}):"
                 " use that release, or name another directory by --data-dir"
             )
+        place = noted.get("path")  # earlier releases noted none
+        self.moved_from = place if isinstance(place, str) and place != self._place() else None
+
+    def note_place(self) -> None:
+        """The directory is at home where it is now, from the next `open` on."""
+        self._replace(_MARK, json.dumps({"format": FORMAT, "path": self._place()}) + "\n")
+
+    def _place(self) -> str:
+        return str(self.path.resolve())
 
     def _hold(self) -> None:
         """The kernel lets the lock go when this process is gone, however it ends. Children do not inherit it."""
@@ -91,10 +105,14 @@ class DataDir:
     def write_state(self, state: dict[str, Any]) -> None:
         """Says that this process is the stack of the directory."""
         whole = {**state, "pid": os.getpid(), "started": start_time(os.getpid())}
-        temporary = self.path / (_STATE + ".new")
-        temporary.write_text(json.dumps(whole, indent=2) + "\n")
-        temporary.replace(self.path / _STATE)
+        self._replace(_STATE, json.dumps(whole, indent=2) + "\n")
 
     def clear_state(self) -> None:
         """The stack is gone."""
         (self.path / _STATE).unlink(missing_ok=True)
+
+    def _replace(self, name: str, text: str) -> None:
+        """A file is written whole or stays as it was."""
+        temporary = self.path / f"{name}.new"
+        temporary.write_text(text)
+        temporary.replace(self.path / name)

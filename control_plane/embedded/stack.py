@@ -31,6 +31,7 @@ from sojourn.control_plane.embedded.redis import EmbeddedRedis
 from sojourn.control_plane.nomad_access import NomadAccess, further_clusters, nomad_access, token_variables
 from sojourn.control_plane.stopping import Stopping
 from sojourn.control_plane.store.access import Access
+from sojourn.control_plane.store.checkpoints import count_frozen
 from sojourn.control_plane.store.clock import DatabaseClock
 from sojourn.control_plane.store.database import Database, StoreUnavailable
 from sojourn.control_plane.store.migrations import SchemaTooNew, migrate
@@ -88,6 +89,7 @@ class Stack:
         told = {"nomad": self._told(nomad_access(config))} if config.placement == "nomad" else {}
         state = {"api_url": config.api_url, "data_dir": str(self._data_dir.path), "services": self._pids()}
         self._data_dir.write_state({**state, **told})
+        self._data_dir.note_place()
         return {**found, **told}
 
     def watch(self) -> None:
@@ -193,6 +195,17 @@ class Stack:
             given["master_key"] = credentials.master_key(self._data_dir.path)
         return replace(self._config, **given)  # type: ignore[type-var]
 
+    def _moved(self, database: Database) -> dict[str, Any]:
+        """What a move of the data directory spoils: images of frozen runs hold the paths of this stack's own nodes."""
+        place = self._data_dir.moved_from
+        if place is None or self._config.nomad_addr:
+            return {}
+        frozen = count_frozen(database)
+        if frozen == 0:
+            return {}
+        log.warning("the data directory was moved: runs that were frozen in %s begin anew (%s are frozen)", place, frozen)
+        return {"moved": {"from": place, "frozen_runs": frozen}}
+
     def _prepare_store(self, config: Config) -> dict[str, Any]:
         database = Database(config.database_url, connections=2, application="sojourn-stack")
         try:
@@ -203,7 +216,7 @@ class Stack:
             installation = access.installation(clock())
             assert installation
             code = access.create_dashboard_code(installation.organization_id, clock())
-            return {**found, "dashboard_url": f"{config.api_url}/?code={code}"}
+            return {**found, **self._moved(database), "dashboard_url": f"{config.api_url}/?code={code}"}
         except SchemaTooNew as error:
             raise StartFailed(f"{error}: upgrade Sojourn, or use another database") from error
         except SealBroken as error:

@@ -60,7 +60,8 @@ class Backfilling:
         created = 0
         for start in range(0, len(documents), _AT_ONCE):
             if self._triggering.room.is_full(environment.organization_id):
-                raise QueueFull(f"as many runs wait as may; {created} were made: send it again later")
+                counted = "there are as many runs as may be, with those that batches are to have"
+                raise QueueFull(f"{counted}; {created} were made: send it again later")
             with self._database.transaction():
                 if self._stored_schedules.lock_for_runs(environment.id, schedule.id) is None:
                     raise ScheduleNotFound

@@ -6,7 +6,7 @@ EngineError
 ├── RegionUnknown          the region that a run is to go to is not configured
 ├── NotReplayable          a run that calls another one's hooks is made by the platform alone
 ├── ParentIsOver           a child was triggered by a run that has ended
-├── QueueFull              the environment has as many waiting runs as it may
+├── QueueFull              the organization has as many runs as may be
 ├── BatchRateReached       an environment's batches have as many items as they may for now
 ├── QueueNotFound          no such queue in this environment
 ├── LimitTooHigh           a queue was to have a higher limit than its environment
@@ -109,7 +109,7 @@ class ParentIsOver(EngineError):
 
 
 class QueueFull(EngineError):
-    """The queue has as many waiting runs as it may hold."""
+    """The organization has as many runs as may be: waiting, running, or still to come with batches."""
 
     code = "QUEUE_FULL"
 

@@ -195,8 +195,11 @@ class Webhooks:
         return self._webhooks.deliveries(webhook, status, (number - 1) * size, size)
 
     def redeliver(self, environment: Environment, webhook_id: str, delivery_id: str, now: datetime) -> Delivery:
-        """Sends a message again, with the id that it had. `WebhookNotFound`, `DeliveryNotFound`."""
-        webhook = self.find(environment, webhook_id)
+        """Sends a message again, with the id that it had. `WebhookNotFound`, `DeliveryNotFound`.
+
+        `WebhookInvalid` for a webhook that is disabled.
+        """
+        webhook = self._enabled(environment, webhook_id)
         again = self._webhooks.send_again(webhook, delivery_id, now, now + LONGEST) if is_message(delivery_id) else None
         if again is None:
             raise DeliveryNotFound
@@ -205,15 +208,20 @@ class Webhooks:
 
     def test(self, environment: Environment, webhook_id: str, now: datetime) -> Delivery:
         """Sends a message that is about no run. `WebhookNotFound`; `WebhookInvalid` for one that is disabled."""
-        webhook = self.find(environment, webhook_id)
-        if webhook.disabled_at is not None:
-            raise WebhookInvalid("it is disabled, so that nothing is sent to it", next_step="enable it first")
+        webhook = self._enabled(environment, webhook_id)
         message_id = f"msg_{self._random(16).hex()}"
         made = self._webhooks.add_test(webhook, message_id, now, now + TEST_LIFE)
         if made is None:
             raise WebhookNotFound
         self._index.ring("courier")
         return made
+
+    def _enabled(self, environment: Environment, webhook_id: str) -> Webhook:
+        """A webhook to which messages are sent. `WebhookNotFound`, `WebhookInvalid`."""
+        webhook = self.find(environment, webhook_id)
+        if webhook.disabled_at is not None:
+            raise WebhookInvalid("it is disabled, so that nothing is sent to it", next_step="enable it first")
+        return webhook
 
     def _changed(self, environment: Environment, webhook_id: str, change: Callable[[Webhook], Webhook]) -> Webhook:
         with self._database.transaction():

@@ -19,7 +19,7 @@ _SCAN = 1_000
 #: Places that one look at rates opens.
 _OPENED = 1_000
 #: Queues that are counted again in a call, and the concurrency keys of each: nobody else is answered meanwhile, some 10 ms
-#: for a queue of as many. One that has more is counted over several calls, and left alone then for so many ms.
+#: for a queue of as many. One that has more is counted over several calls, and left alone for so many ms once right.
 _RECOUNTED = 10
 _RECOUNTED_KEYS = 2_000
 _COUNT_GOOD = 3_600_000

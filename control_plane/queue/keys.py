@@ -14,7 +14,7 @@ Under the prefix `sojourn:{<organization>}:`
     waiting        hash    <env>/<queue> -> how many runs wait in its leaves, for queues with work
     counting       hash    of the queue that is counted in portions: #queue, #runs so far, #sets still to be read, #cursor
                            in the first; and <leaf> -> 1 for each that was counted; it lapses where nobody goes on
-    counted:<env>/<queue>  set for a while after that
+    counted:<env>/<queue>  set for a while after that, if its count was right
     inflight       zset    dequeued runs; score = when the lease lapses (ms)
     slots:org, slots:e:<env>, slots:q:<env>/<queue>, slots:k:<env>/<queue>/<key>     sets of the runs that hold a slot
     turns          hash    given, followed -> the last turn to read the limits, and the one that those here were read in

@@ -18,6 +18,11 @@ from sojourn.control_plane.store.seal import Seal
 _KEY_BYTES = 32
 
 
+def count_frozen(database: Database) -> int:
+    """How many runs go on from an image, of all environments."""
+    return int(database.rows("SELECT count(*) AS found FROM runs WHERE checkpoint_id IS NOT NULL")[0]["found"])
+
+
 class Checkpoints:
     """`random`: where keys come from."""
 

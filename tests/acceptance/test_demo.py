@@ -6,14 +6,19 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
+from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 from urllib.request import HTTPCookieProcessor, build_opener
+
+from tests.support import stack
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "tools/demo.py"]
@@ -62,6 +67,37 @@ def test_on_a_terminal_it_stays_until_interrupted() -> None:
         demo.terminate()
         demo.wait(_PATIENCE)
         os.close(terminal)
+
+
+def test_interrupted_while_it_starts_it_leaves_nothing() -> None:
+    room = Path(tempfile.mkdtemp(prefix="sj-"))
+    terminal, other = pty.openpty()
+    demo = subprocess.Popen(
+        DEMO, cwd=ROOT, env={**settings(), "TMPDIR": str(room)}, stdin=other, stdout=other, stderr=other,
+        start_new_session=True, preexec_fn=on_its_terminal,
+    )  # fmt: skip
+    os.close(other)
+    try:
+        stack.until(lambda: list(room.glob("sojourn-demo-*/postgres/*")), _PATIENCE, "servers are being started")
+        os.write(terminal, b"\x03")
+        told = until(terminal, "stopping")
+        assert demo.wait(_PATIENCE) in (0, 130) and "Traceback" not in told
+        assert (processes_of(room), list(room.iterdir())) == ([], [])
+    finally:
+        demo.terminate()
+        demo.wait(_PATIENCE)
+        os.close(terminal)
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def processes_of(room: Path) -> list[str]:
+    """The commands of processes that have to do with a directory, by their arguments."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (entry / "cmdline").read_bytes()
+            found += [command.decode("utf-8", "replace")] if bytes(room) in command else []
+    return found
 
 
 def test_without_one_it_ends_by_itself() -> None:

@@ -32,6 +32,18 @@ def executor(stack: FrozenStack, run: str) -> str:
     return str(stack.client().retrieve(run)["executor"]["id"])
 
 
+def test_a_data_directory_that_was_moved_says_what_that_spoils(stack: FrozenStack) -> None:
+    run, _ = stack.frozen("works-on")
+    stack.cli("down")
+    old = stack.data_dir
+    new = old.rename(old.with_name(f"{old.name}-moved"))
+    stack.data_dir, stack.environment["SOJOURN_DATA_DIR"] = new, str(new)
+    assert stack.up()["moved"] == {"from": str(old), "frozen_runs": 1}
+    stack.client().cancel(run)
+    stack.cli("down")
+    assert "moved" not in stack.up()
+
+
 def test_a_run_outlives_the_executor_that_froze_it(stack: FrozenStack) -> None:
     """What that has left is looked for by its mark, which the thawed process bears."""
     run, token = stack.frozen("works-on")

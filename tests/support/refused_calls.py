@@ -32,6 +32,11 @@ def _trigger(**options: Any) -> Callable[[Client], Any]:
     return lambda client: tasks.trigger("hello", 1, client=client, **options)
 
 
+def _wire(**options: Any) -> Callable[[Client], Any]:
+    """A trigger of whoever writes the wire's own words."""
+    return lambda client: client.trigger("hello", 1, options)
+
+
 def _schedule(**options: Any) -> Callable[[Client], Any]:
     return lambda client: schedules.create("hello", "0 0 * * *", deduplication_key="a", client=client, **options)
 
@@ -65,6 +70,26 @@ CASES: tuple[tuple[Callable[[Client], Any], int, str, str | None], ...] = (
     (_trigger(debounce=Debounce("k", "10s", max_delay="10s")), 400, "BODY_INVALID", "options.debounce.maxDelay"),
     (_trigger(delay="soon"), 400, "BODY_INVALID", "options.delay"),
     (_trigger(tags=[f"t{n}" for n in range(11)]), 422, "TOO_MANY_TAGS", "options.tags"),
+    (_trigger(machine="huge"), 400, "BODY_INVALID", "options.machine"),
+    (_trigger(version="1"), 400, "BODY_INVALID", "options.lockToVersion"),
+    (_trigger(queue="a b"), 400, "BODY_INVALID", "options.queue.name"),
+    (_trigger(queue="task/.."), 400, "BODY_INVALID", "options.queue.name"),
+    (_trigger(priority="high"), 400, "BODY_INVALID", "options.priority"),
+    (_trigger(priority=31_536_001), 400, "BODY_INVALID", "options.priority"),
+    (_trigger(priority=True), 400, "BODY_INVALID", "options.priority"),
+    (_trigger(max_attempts=0), 400, "BODY_INVALID", "options.maxAttempts"),
+    (_trigger(max_attempts=2.0), 400, "BODY_INVALID", "options.maxAttempts"),
+    (_trigger(max_attempts=251), 400, "BODY_INVALID", "options.maxAttempts"),
+    (_trigger(max_duration=0), 400, "BODY_INVALID", "options.maxDuration"),
+    (_trigger(max_duration="1m"), 400, "BODY_INVALID", "options.maxDuration"),
+    (_trigger(test="yes"), 400, "BODY_INVALID", "options.test"),
+    (_trigger(region=5), 400, "BODY_INVALID", "options.region"),
+    (_trigger(concurrency_key=[1]), 400, "BODY_INVALID", "options.concurrencyKey"),
+    (_trigger(tags="x" * 129), 400, "BODY_INVALID", "options.tags"),
+    (_trigger(tags=["a", "x" * 129]), 400, "BODY_INVALID", "options.tags.1"),
+    (_wire(tags=5), 400, "BODY_INVALID", "options.tags"),
+    (_wire(tags=["a", 5]), 400, "BODY_INVALID", "options.tags.1"),
+    (_wire(queue={"name": 5}), 400, "BODY_INVALID", "options.queue.name"),
     (_runs("bulk_cancel", error="ValueError"), 400, "BODY_INVALID", "filter.error"),
     (_runs("bulk_cancel", status=["COMPLETED", "FAILED"]), 400, "BODY_INVALID", "filter.status"),
     (_runs("reset_idempotency_key", "hello", "nobody's"), 404, "IDEMPOTENCY_KEY_NOT_FOUND", None),

@@ -68,7 +68,17 @@ class Stack:
         self.found: dict[str, Any] = {}
 
     def up(self) -> dict[str, Any]:
-        self.found = json.loads(self.cli("up", "--detach", "--json", "--port", str(self.port)).stdout)
+        """Starts it. One that is interrupted meanwhile is waited for, and takes along what it has begun to start."""
+        with self.begin("up", "--detach", "--json", "--port", str(self.port)) as command:
+            try:
+                told, said = command.communicate(timeout=60)
+            except BaseException:
+                command.terminate()
+                command.wait()
+                raise
+        if command.returncode != 0:
+            raise subprocess.CalledProcessError(command.returncode, command.args, told, said)
+        self.found = json.loads(told)
         return self.found
 
     def down(self) -> None:

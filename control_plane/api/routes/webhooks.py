@@ -135,7 +135,7 @@ ROUTES: tuple[Route, ...] = (
         "Send a message again, with the id that it had",
         DeliveryReply,
         body=Nothing,
-        codes=(*_WEBHOOK, "DELIVERY_NOT_FOUND"),
+        codes=(*_WEBHOOK, "DELIVERY_NOT_FOUND", "WEBHOOK_INVALID"),
         needs=needs.MANAGE_WEBHOOKS,
     ),
 )

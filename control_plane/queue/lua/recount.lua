@@ -2,7 +2,7 @@
 -- there beside this one's, change leaves and no counts, and a queue that is never empty is never forgotten. One that has very many
 -- keys is counted over several calls, one such queue at a time: nobody else is answered while a script runs.
 -- KEYS[1] prefix. ARGV: how many queues; of how many concurrency keys each at once, and in a portion; for how many ms a count that
--- nobody goes on with is kept, and a queue that was counted in portions is left alone
+-- nobody goes on with is kept, and a queue whose count was right, in portions, is left alone
 -- Answers how many counts were wrong.
 -- Invariants: a count is that of the leaves there are, in the same script. What is counted in portions is every leaf, once:
 -- those that are counted already are named, and scripts that change a leaf count that on (`count_on`).
@@ -10,10 +10,12 @@ local queues, most, patience = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local counting = P .. 'counting'
 local wrong = 0
 
+-- Answers whether the count was right.
 local function put(id, runs)
-  if tonumber(call('HGET', P .. 'waiting', id)) == runs then return end
+  if tonumber(call('HGET', P .. 'waiting', id)) == runs then return true end
   call('HSET', P .. 'waiting', id, runs)
   wrong = wrong + 1
+  return false
 end
 
 -- The sets that have a queue's keys with work, without the prefix.
@@ -73,10 +75,11 @@ local function go_on()
   if counted < there then -- a key that went from one set to another was seen in neither
     return call('HSET', counting, '#sets', cjson.encode(sets), '#cursor', 0)
   end
-  if counted == there then
-    put(id, tonumber(call('HGET', counting, '#runs')))
+  -- Not as many: somebody has emptied leaves and said nothing of it. A count that was wrong is made again as well, for
+  -- whoever spoilt it may have been there while it was made.
+  if counted == there and put(id, tonumber(call('HGET', counting, '#runs'))) then
     call('SET', P .. 'counted:' .. id, 1, 'PX', patience)
-  end -- else somebody has emptied leaves and said nothing of it: from the beginning
+  end
   call('UNLINK', counting)
 end
 

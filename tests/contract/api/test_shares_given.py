@@ -109,7 +109,7 @@ def test_a_queue_of_three_times_the_weight_has_three_times_the_turns(
     ("arguments", "says"),
     [
         (["--organization", "nobody", "--limit", "1"], "limits list"),
-        (["--environment", "nowhere", "--limit", "1"], "no environment"),
+        (["--environment", "nowhere", "--limit", "1"], "no environment 'nowhere': name one by --env,"),
         (["--organization", "{organization}", "--pause"], "an environment's"),
         (["--organization", "{organization}"], "nothing to change"),
         (["--environment", "{environment}", "--no-limit"], "has a limit"),

@@ -378,6 +378,20 @@ def test_a_message_is_sent_again_when_asked(tenant: Tenant, receiver: Receiver, 
     assert [each.id for each in receiver.received] == [message, message]
 
 
+def test_nothing_is_sent_again_to_a_disabled_webhook(tenant: Tenant, receiver: Receiver, post: Post) -> None:
+    webhook = create(tenant, receiver.url)
+    cancelled(tenant)
+    post.go_on(lambda: statuses(tenant, webhook) == ["DELIVERED"])
+    again = f"{PATH}/{webhook['id']}/deliveries/{receiver.received[0].id}/redeliver"
+    tenant.client.simulate_post(f"{PATH}/{webhook['id']}/disable")
+    refused = tenant.client.simulate_post(again)
+    assert (refused.status_code, refused.json["code"]) == (422, "WEBHOOK_INVALID")
+    assert (refused.json["nextStep"], "disabled" in refused.json["error"]) == ("enable it first", True)
+    assert statuses(tenant, webhook) == ["DELIVERED"]
+    tenant.client.simulate_post(f"{PATH}/{webhook['id']}/enable")
+    assert tenant.client.simulate_post(again).status_code == 200
+
+
 def test_a_run_that_was_deleted_is_told_no_more(platform: Platform, tenant: Tenant, receiver: Receiver, post: Post) -> None:
     webhook = create(tenant, receiver.url)
     run = cancelled(tenant)

@@ -67,6 +67,8 @@ def test_the_commands(invoke: Invoke, tenant: Tenant) -> None:
     assert run in invoke("deliveries", made["id"], "--status", "pending")
     assert "run.canceled" not in invoke("deliveries", made["id"], "--status", "FAILED")
     assert "is sent again" in invoke("redeliver", made["id"], message["id"])
+    invoke("disable", made["id"])
+    assert "it is disabled" in invoke("redeliver", made["id"], message["id"], code=3)
     assert "is deleted" in invoke("delete", made["id"])
     assert "no such webhook" in invoke("get", made["id"], code=4)
 

@@ -123,3 +123,6 @@ def test_a_refusal_names_the_scope_and_the_words_there_are() -> None:
     said = refusal("reed:runs", public=True)
     assert "'reed:runs'" in said and said.endswith("the action is one of read, write, trigger, batchTrigger, *")
     assert "manage" in refusal("reed:runs", public=False) and "webhooks" in refusal("manage:keys", public=False)
+    for text in ("read:runs:", "read:runs:\n", "read:runs:" + "x" * 600):
+        said = refusal(text, public=True)
+        assert "its id has 1 to 400 characters" in said and len(said) < 300, "the type is right"

@@ -25,6 +25,7 @@ from sojourn.sdk.queues import Queues
 from sojourn.sdk.run import Runs
 from sojourn.sdk.schedules import Schedules
 from sojourn.sdk.tasks import tasks
+from sojourn.sdk.wait import wait
 from sojourn.sdk.webhooks import Webhooks
 
 ODD = [
@@ -178,6 +179,18 @@ def test_the_error_names_the_field_and_nothing_is_sent() -> None:
         with pytest.raises(ConfigurationError, match=named):
             call()
     assert not sent
+
+
+@pytest.mark.parametrize("tags", [5, [5], ["a", 5], (5,)])
+def test_tags_are_texts(tags: Any) -> None:
+    for call in (
+        lambda: tasks.trigger("a", 1, client=CLIENT, tags=tags),
+        lambda: batch.trigger([("a", 1, {"tags": tags})], client=CLIENT),
+        lambda: Runs(CLIENT).add_tags("run_1", tags),
+        lambda: wait.create_token(tags=tags, client=CLIENT),
+    ):
+        with pytest.raises(ConfigurationError, match="tags are texts, not 5: write '5'"):
+            call()
 
 
 @pytest.mark.parametrize(
