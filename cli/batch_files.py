@@ -6,27 +6,31 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
 
-from sojourn.cli import output, profile
+from sojourn.cli import output, profile, unknown_tasks
 from sojourn.cli.environment import environment_options
-from sojourn.cli.output import USAGE, fail
+from sojourn.cli.output import REFUSED, USAGE, clean, fail
 from sojourn.sdk import batch_calls
-from sojourn.sdk.client import MAX_PAYLOAD_DEPTH
+from sojourn.sdk.client import MAX_PAYLOAD_DEPTH, Client
 from sojourn.sdk.durations import seconds
 from sojourn.sdk.encoding import encode
-from sojourn.sdk.errors import ConfigurationError, PayloadError
+from sojourn.sdk.errors import ApiError, ConfigurationError, PayloadError
 from sojourn.sdk.protocol import MAX_PAYLOAD_BYTES
 
 _FIELDS = frozenset({"task", "payload", "options"})
 #: Bytes of standard input that are kept in memory; what is more goes to a temporary file.
 _IN_MEMORY = 8 * 1024 * 1024
+#: Items that were refused, and tasks that are not there, that are named; the API tells of so many items.
+_SHOWN, _TOLD = 5, 1_000
+#: Options of an item whose run goes to another version than the current one, or may.
+_OWN_VERSION = frozenset({"lockToVersion", "externalDeploymentId"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,15 @@ class _Items:
         if not isinstance(options, dict):
             raise ConfigurationError(f"line {number}: options is no object")
         return task, told.get("payload"), options
+
+
+@dataclass(slots=True)
+class _Counted:
+    """How many items there are, their tasks, and which of these are to run on the current version."""
+
+    items: int = 0
+    tasks: set[str] = field(default_factory=set)
+    current: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,23 +106,54 @@ def add(batches: click.Group) -> None:
         client = profile.client(environment, data_dir)
         with _opened(file) as opened, output.progress("items", as_json) as step:
             items = _Items(opened, task)
-            count, tasks = _counted(items)
-            made = client.create_batch({"runCount": count, **batch_calls.named(tasks), **wanted})
+            counted = _counted(items)
+            made = client.create_batch({"runCount": counted.items, **batch_calls.named(counted.tasks), **wanted})
             if not made.get("isCached"):
-                batch_calls.send(client, made["id"], _Portions(items), count, step)
+                batch_calls.send(client, made["id"], _Portions(items), counted.items, step)
         output.show_json(made) if as_json else click.echo(made["id"])
+        _warn_of_unknown(client, counted.current)
+        _tell_flaws(client, made["id"])
 
 
-def _counted(items: _Items) -> tuple[int, set[str]]:
-    """How many items there are, and their tasks. Each is looked at before the first is sent."""
-    count, tasks = 0, set()
+def _warn_of_unknown(client: Client, tasks: Iterable[str]) -> None:
+    """Says which runs will wait for a version."""
+    lines = unknown_tasks.warnings(client, tasks)
+    for line in lines[:_SHOWN]:
+        click.echo(clean(f"sojourn: {line}"), err=True)
+    if len(lines) > _SHOWN:
+        click.echo(f"sojourn: … and {len(lines) - _SHOWN} more tasks that the current version does not have", err=True)
+
+
+def _tell_flaws(client: Client, batch: str) -> None:
+    """Says which items the API has refused, and why, and ends with its exit code if there are any."""
+    try:
+        found = client.retrieve_batch(batch, {"limit": 0})
+    except ApiError:  # a key that may trigger need not be one that reads
+        return
+    flaws = found["processing"]["errors"]
+    if not flaws:
+        return
+    for each in flaws[:_SHOWN]:
+        click.echo(clean(f"item {each['index']} ({each['taskIdentifier']}): {each['error']}"), err=True)
+    count = f"{len(flaws)} or more" if len(flaws) == _TOLD else f"{len(flaws)}"
+    more = f"`sojourn batches get {batch}` has them"
+    if found["status"] == "ABORTED":
+        fail(f"none of {found['runCount']} items could be triggered: correct them, and trigger them again; {more}", REFUSED)
+    fail(f"{count} of {found['runCount']} items could not be triggered, and their runs have failed; {more}", REFUSED)
+
+
+def _counted(items: _Items) -> _Counted:
+    """What is in a file. Each item is looked at before the first is sent."""
+    found = _Counted()
     for item in items:
         _line(*item)
-        count += 1
-        tasks.add(item[1])
-    if not count:
+        found.items += 1
+        found.tasks.add(item[1])
+        if not _OWN_VERSION & item[3].keys():
+            found.current.add(item[1])
+    if not found.items:
         fail("the file has no line: a batch has one item at least", USAGE)
-    return count, tasks
+    return found
 
 
 def _line(index: int, task: str, payload: Any, options: dict[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sojourn.cli import output, profile
-from sojourn.cli.environment import environment_options
+from sojourn.cli.environment import environment_options, here
 
 
 def add(group: click.Group) -> None:
@@ -35,7 +35,9 @@ def add(group: click.Group) -> None:
             for each in page["data"]
         ]
         output.table(
-            ("version", "", "content", "python", "deployed (UTC)"), rows, "nothing is deployed: `sojourn deploy DIR`"
+            ("version", "", "content", "python", "deployed (UTC)"),
+            rows,
+            here("nothing is deployed: `sojourn deploy DIR`"),
         )
 
     @output.command(deployments, "promote")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 _PROJECT = "sojourn.cli.project"
+#: Commands of advice that speak to one environment.
+_NEEDS_ONE = re.compile(r"`(sojourn (?:deploy DIR|(?:deployments|keys|queues|schedules|tasks|webhooks) list))`")
 #: Other words for slugs, as the API takes them.
 _ALIASES = {"stg": "staging", "production": "prod", "development": "dev"}
 
@@ -43,6 +46,23 @@ def asked() -> Asked:
         return Asked()
     is_typed = context.get_parameter_source("environment") is click.core.ParameterSource.COMMANDLINE
     return Asked(context.params["environment"] if is_typed else None, context.meta.get(_PROJECT))
+
+
+def here(text: str) -> str:
+    """The text with the environment that was typed behind each command in it that needs one."""
+    words = asked().words
+    return _NEEDS_ONE.sub(lambda found: f"`{found[1]} {words}`", text) if words else text
+
+
+def parameter(name: str) -> str | None:
+    """How the command that runs calls one of its options, `--max-attempts`, or arguments, `CRON`; None if it has none."""
+    context = click.get_current_context(silent=True)
+    for each in context.command.params if context else ():
+        if f"--{name}" in each.opts:
+            return f"--{name}"
+        if isinstance(each, click.Argument) and each.name == name:
+            return name.upper()
+    return None
 
 
 def slug_of(named: str) -> str:

@@ -11,6 +11,9 @@ import click
 from sojourn.cli import output, profile
 from sojourn.cli.environment import environment_options
 
+#: Lines of a file that are numbered.
+_LINES = 10
+
 
 def add(group: click.Group) -> None:
     """Registers the commands."""
@@ -41,7 +44,12 @@ def _add_reading(env: click.Group) -> None:
     def get(name: str, environment: str, data_dir: str | None, as_json: bool) -> None:
         """One variable's value."""
         found = profile.client(environment, data_dir).retrieve_variable(name)
-        output.show_json(found) if as_json else click.echo(output.clean(found["value"]))
+        if as_json:
+            output.show_json(found)
+        elif found["isSecret"]:
+            output.fail(f"{name} is a secret: its value is shown to nobody but runs", output.REFUSED)
+        else:
+            click.echo(output.clean(found["value"]))
 
 
 def _add_changing(env: click.Group) -> None:
@@ -90,6 +98,10 @@ def _value(given: str | None) -> str:
 def _imported(done: dict[str, Any]) -> str:
     kept = done["kept"]
     said = f"{done['created']} new, {done['updated']} changed"
+    skipped = done.get("skippedLines", [])
+    if skipped:
+        lines = ", ".join(map(str, skipped[:_LINES])) + (", …" if len(skipped) > _LINES else "")
+        said += f", {len(skipped)} without NAME=VALUE left out (line {lines})"
     return f"{said}, {len(kept)} left as they were ({', '.join(kept)}): --override changes them" if kept else said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,12 +12,30 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import click
+
 from sojourn.cli.environment import Asked, asked, slug_of
 from sojourn.sdk.client import Client
-from sojourn.sdk.errors import ConfigurationError, NotFoundError
+from sojourn.sdk.errors import ApiConnectionError, ConfigurationError, NotFoundError
+from sojourn.sdk.exchange import Request, Response
 
 #: How tokens of persons and of organizations begin: they open no environment, but its key.
 _OF_PERSONS = ("tr_pat_", "tr_oat_")
+
+
+class _Told(Client):
+    """A client that says on a terminal that nobody has answered, once, as soon as it begins to try again."""
+
+    _is_said = False
+
+    def _send(self, request: Request) -> Response:
+        try:
+            return super()._send(request)
+        except ApiConnectionError:
+            if not self._is_said and sys.stderr.isatty():
+                self._is_said = True
+                click.echo(f"sojourn: no answer from {self.api_url} yet: trying again …", err=True)
+            raise
 
 
 def data_dir(given: str | None) -> Path:
@@ -78,7 +97,7 @@ def client(environment: str, directory: str | None = None) -> Client:
     if key and key.startswith(_OF_PERSONS):
         return _by_token(url, key, typed.project or _exported("PROJECT_REF"), environment)
     if key:
-        found = Client(url, key, source="cli")
+        found = _Told(url, key, source="cli")
         _check(found, typed)
         return found
     return _of_stack(url, environment, typed.project, directory)
@@ -98,7 +117,7 @@ def _of_stack(url: str | None, environment: str, project: str | None, directory:
     keys, address = found["environments"], url or found["api_url"]
     slug = _known(found, environment, project)
     if slug is not None:
-        return Client(address, keys[slug]["secret_key"], source="cli")
+        return _Told(address, keys[slug]["secret_key"], source="cli")
     if found.get("pat"):
         return _by_token(address, found["pat"], project or found.get("project_ref"), environment, known=sorted(keys))
     raise ConfigurationError(f"there is no environment {environment!r}: there are {', '.join(sorted(keys))}")
@@ -116,7 +135,7 @@ def _by_token(url: str | None, token: str, project: str | None, environment: str
 
     `known`: environments that there are, for whoever has mistyped one.
     """
-    with closing(Client(url, token, source="cli")) as person:
+    with closing(_Told(url, token, source="cli")) as person:
         ref = project or _only_project(person)
         try:
             told = person.request("GET", f"/api/v1/projects/{quote(ref, safe='')}/{quote(environment, safe='')}")
@@ -126,7 +145,7 @@ def _by_token(url: str | None, token: str, project: str | None, environment: str
             raise ConfigurationError(
                 f"there is no environment {environment!r} in the project {ref}: {there}; projects are {projects}"
             ) from None
-    return Client(url, told["apiKey"], source="cli")
+    return _Told(url, told["apiKey"], source="cli")
 
 
 def _only_project(person: Client) -> str:
@@ -156,6 +175,15 @@ def _check(client: Client, typed: Asked) -> None:
             f"the key in SOJOURN_SECRET_KEY opens {slug} of {ref}, not {typed.words}: "
             "leave that out, export the other key, or unset SOJOURN_SECRET_KEY"
         )
+
+
+def why_there() -> str | None:
+    """Why commands speak to the API's default address, if that is for want of another one, and where the stack here is."""
+    if _exported("API_URL") or not (_exported("SECRET_KEY") or _exported("ACCESS_TOKEN")):
+        return None
+    found = credentials(data_dir(None))
+    here = f"; the stack here is at {found['api_url']}" if found else ""
+    return f"SOJOURN_API_URL is not set, and that is its default{here}"
 
 
 def _key_is_exported() -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sojourn.sdk.errors import ApiError, AuthenticationError
+import re
+
+from sojourn.cli.environment import here, parameter
+from sojourn.cli.profile import why_there
+from sojourn.sdk.errors import ApiConnectionError, ApiError, AuthenticationError
 
 _ENV = "check the id, and --env"
 #: What to do instead of what the API advises, which speaks of requests.
@@ -11,6 +15,7 @@ _TODO = {
     "QUERY_INVALID": "correct what was typed; --help has the options",
     "PARAMS_INVALID": "correct what was typed",
     "CURSOR_INVALID": "begin again without --after",
+    "MANIFEST_INVALID": "correct the code, and deploy it again",
     "DEPLOYMENT_OLDER": "add --rollback to go back to it",
     "UNAUTHORIZED": "export a key of the environment as SOJOURN_SECRET_KEY; `sojourn status` shows those of the stack here",
     "PERSONAL_TOKEN_REFUSED": "export another as SOJOURN_ACCESS_TOKEN; `sojourn access-tokens create` makes one",
@@ -33,18 +38,60 @@ _TODO = {
     "WAITPOINT_NOT_FOUND": _ENV,
 }
 #: These refusals may have advice of their own, which knows more.
-_OF_REQUESTS = ("correct what `field` names",)
+_OF_REQUESTS = "correct what `field` names"
 _KEEP_OTHERS = ("BODY_INVALID", "QUERY_INVALID")
+#: Options and arguments whose fields have other names.
+_TYPED = {
+    "idempotencyKeyTTL": "idempotency-key-ttl",
+    "lockToVersion": "version",
+    "queue.name": "queue",
+    "concurrencyKey": "key",
+    "concurrencyLimit": "limit",
+    "debounce.key": "debounce",
+    "debounce.mode": "debounce-mode",
+    "debounce.delay": "delay",
+    "debounce.maxDelay": "max-delay",
+    "expirationTime": "expires",
+    "deduplicationKey": "key",
+    "tags": "tag",
+    "events": "event",
+    "scopes": "scope",
+    "tasks": "task",
+}
+#: What is to be typed, where the API would speak of a pattern.
+_FORMS = {
+    "lockToVersion": "a version is written like 20260131.2",
+    "queue.name": "a queue's name has 1 to 128 letters, digits, `_`, `-` and `/`; a task's own queue is task/<task>",
+}
+_CAPITAL = re.compile("[A-Z]")
 
 
 def line_of(error: ApiError) -> str:
     """The error in one line, with what to do."""
-    step = error.next_step
-    said = str(error).removesuffix(f" ({step})") if step else str(error)
-    if error.code in _TODO and (error.code not in _KEEP_OTHERS or step in _OF_REQUESTS):
+    step, said = error.next_step, error.message
+    if error.code in _TODO and (error.code not in _KEEP_OTHERS or step == _OF_REQUESTS):
         step = _TODO[error.code]
+    elif step == _OF_REQUESTS:
+        step = _TODO["BODY_INVALID"]
     elif isinstance(error, AuthenticationError) and not error.code:
         step = _TODO["UNAUTHORIZED"]
+    elif isinstance(error, ApiConnectionError) and (why := why_there()):
+        step = f"{why}; {step}" if step else why
     for title in ("Body Error: ", "Query Error: "):
         said = said.removeprefix(title)
-    return f"{said.removesuffix('.')} ({step})" if step else said
+    if error.field:
+        said = _typed(said, error.field)
+    return f"{said.removesuffix('.')} ({here(step)})" if step else said
+
+
+def _typed(said: str, field: str) -> str:
+    """A text that begins with a field, with what was typed for it in the field's place, where that is known."""
+    wire = field.removeprefix("options.")
+    name = re.sub(r"\.[0-9]+$", "", wire)
+    word = parameter(_TYPED.get(name) or _CAPITAL.sub(lambda found: f"-{found[0].lower()}", name))
+    why = said.removeprefix(f"{field}: ")
+    if word is None or why == said:
+        return said
+    if "should match pattern" in why and name in _FORMS:
+        why = _FORMS[name]
+    return f"{word}: {why.removeprefix('Input ')}"

@@ -36,12 +36,20 @@ def _add_spans(runs: click.Group) -> None:
     @environment_options
     def events(run: str, environment: str, data_dir: str | None, as_json: bool) -> None:
         """What happened in a run: its attempts, waits, log lines and the runs below it, in the order of their beginning."""
-        found = profile.client(environment, data_dir).events(run)
+        client = profile.client(environment, data_dir)
+        found = client.events(run)
         if as_json:
             output.show_json(found)
             return
+        errors = _errors(client.trace(run)["trace"]["rootSpan"])
         rows = [
-            (_clock(each["startTime"]), _level(each), each["message"], _took(each), each["runId"])
+            (
+                _clock(each["startTime"]),
+                _level(each),
+                each["message"] + errors.get(each["spanId"], ""),
+                _took(each),
+                each["runId"],
+            )
             for each in found["events"]
         ]
         output.table(("at (UTC)", "level", "what", "took", "run"), rows)
@@ -142,9 +150,23 @@ def _show_span(span: dict[str, Any], level: int) -> None:
     run = f" {span['runId']}" if "queueName" in data else ""
     took = _took(data)
     told = f"{'  ' * level}{data['startTime'][11:23]} {said}{data['message']}{run}"
-    click.echo(clean(told + (f" ({took})" if took else "")))
+    click.echo(clean(told + (f" ({took})" if took else "") + _error(data)))
     for child in span["children"]:
         _show_span(child, level + 1)
+
+
+def _errors(span: dict[str, Any]) -> dict[str, str]:
+    """Of the spans of a tree that failed: why, by their ids."""
+    found = {span["id"]: _error(span["data"])}
+    for child in span["children"]:
+        found |= _errors(child)
+    return found
+
+
+def _error(data: dict[str, Any]) -> str:
+    """Why an attempt failed, to be put behind its name; what a log line calls an error is its own."""
+    error = data.get("properties", {}).get("error") if data["level"] == _NO_LINE else None
+    return f": {run_shown.brief(error)}" if error else ""
 
 
 def _level(span: dict[str, Any]) -> str:

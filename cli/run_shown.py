@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,8 +12,8 @@ from sojourn.cli import output
 from sojourn.cli.json_text import shown
 from sojourn.cli.output import FAILED, OK, clean
 
-#: Characters of a value that are shown, and runs of a list; --json has all.
-_VALUE, _CHILDREN = 2_000, 20
+#: Characters of a value that are shown, runs of a list, and characters of an attempt's error; --json has all.
+_VALUE, _CHILDREN, _LINE = 2_000, 20, 300
 
 
 def conclude(run: dict[str, Any], as_json: bool) -> int:
@@ -48,6 +49,20 @@ def show_error(run: dict[str, Any]) -> None:
         click.echo(clean(f"error: {error_of(run['error'])}"))
         for line in run["error"].get("stackTrace", "").rstrip().splitlines():
             click.echo(clean(f"  {line}"))
+
+
+def show_attempts(attempts: Sequence[dict[str, Any]], run: dict[str, Any]) -> None:
+    """Why attempts failed, a line each; not the last one, where its error is the run's, which is shown by itself."""
+    ended = error_of(run["error"]) if "error" in run else None
+    for place, attempt in enumerate(attempts, 1):
+        if "error" in attempt and not (place == len(attempts) and error_of(attempt["error"]) == ended):
+            click.echo(clean(f"attempt {attempt['number']} failed: {brief(attempt['error'])}"))
+
+
+def brief(error: dict[str, Any]) -> str:
+    """The first line of an error, cut where it is long."""
+    first = error_of(error).partition("\n")[0]
+    return first if len(first) <= _LINE else f"{first[:_LINE]}…"
 
 
 def error_line(run: dict[str, Any]) -> dict[str, Any] | None:

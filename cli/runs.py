@@ -17,6 +17,7 @@ from sojourn.cli.numbers import Finite
 from sojourn.cli.output import INTERRUPTED, REFUSED, USAGE, clean, fail
 from sojourn.cli.run_filters import filter_options, filters_of
 from sojourn.cli.run_pages import pages
+from sojourn.cli.waiting_said import WaitingSaid
 from sojourn.sdk.client import Client
 from sojourn.sdk.durations import seconds
 from sojourn.sdk.errors import PermissionDeniedError
@@ -88,8 +89,9 @@ def _add_trigger(group: click.Group) -> None:
             _warn_of_unknown(client, task, given)
             return
         click.echo(f"triggered {made['id']}", err=True)
-        _warn_of_unknown(client, task, given)
-        sys.exit(_stay(client, made["id"], follow, as_json))
+        known = ["NO_VERSION"] if _warn_of_unknown(client, task, given) else []
+        said = None if as_json else WaitingSaid(client, made["id"], known)
+        sys.exit(_stay(client, made["id"], follow, as_json, said))
 
 
 def _page(client: Client, query: dict[str, Any], limit: int) -> dict[str, Any]:
@@ -152,6 +154,7 @@ def _add_single(runs: click.Group) -> None:
             output.show_json({**found, "timeline": timeline["snapshots"], "attempts": timeline["attempts"]})
             return
         run_shown.show_outcome(found)
+        run_shown.show_attempts(timeline["attempts"], found)
         run_shown.show_details(found)
         if not found["isCompleted"]:
             run_shown.show_reasons(client.why(run))
@@ -334,21 +337,28 @@ def _debounce(delay: str | None, given: dict[str, Any]) -> dict[str, Any]:
     return {"key": given["debounce_key"], "delay": delay, **{name: value for name, value in named.items() if value}}
 
 
-def _warn_of_unknown(client: Client, task: str, given: dict[str, Any]) -> None:
-    """Says at once that the run will wait for a version; one that was named was looked at by the API."""
-    if given["version"] is None and given["external_deployment_id"] is None:
-        for line in unknown_tasks.warnings(client, [task]):
-            click.echo(clean(f"sojourn: {line}"), err=True)
+def _warn_of_unknown(client: Client, task: str, given: dict[str, Any]) -> bool:
+    """Says at once that the run will wait for a version, if so; one that was named was looked at by the API."""
+    if given["version"] is not None or given["external_deployment_id"] is not None:
+        return False
+    lines = unknown_tasks.warnings(client, [task])
+    for line in lines:
+        click.echo(clean(f"sojourn: {line}"), err=True)
+    return bool(lines)
 
 
-def _stay(client: Client, run: str, follow: bool, as_json: bool) -> int:
-    """Waits for a run that was triggered; the exit code. Whatever ends the waiting, the run goes on and is named."""
+def _stay(client: Client, run: str, follow: bool, as_json: bool, said: WaitingSaid | None) -> int:
+    """Waits for a run that was triggered; the exit code. Whatever ends the waiting, the run goes on and is named.
+
+    `said`: who tells meanwhile what keeps it.
+    """
     try:
         if follow:
-            _follow(client, run, as_json)
+            _follow(client, run, as_json, said)
         else:
-            while client.result(run, wait=_POLL) is None:
-                continue
+            while client.result(run, wait=_POLL if said is None else min(said.seconds, _POLL)) is None:
+                if said is not None:
+                    said.look()
         return run_shown.conclude(client.retrieve_whole(run), as_json)
     except KeyboardInterrupt:
         fail(
@@ -359,7 +369,7 @@ def _stay(client: Client, run: str, follow: bool, as_json: bool) -> int:
         fail(f"{run} is triggered, and this key may not wait for it: {error}", REFUSED)
 
 
-def _follow(client: Client, run: str, as_json: bool) -> None:
+def _follow(client: Client, run: str, as_json: bool, said: WaitingSaid | None = None) -> None:
     """Prints lines as they come; the last look is after the end, so that none is missed."""
     after: str | None = None
     while True:
@@ -367,6 +377,8 @@ def _follow(client: Client, run: str, as_json: bool) -> None:
         after = _print_lines(client, run, after, as_json)
         if over:
             return
+        if said is not None:
+            said.look()
         time.sleep(0.3)
 
 

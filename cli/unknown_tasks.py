@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from sojourn.cli.environment import here
 from sojourn.sdk.client import Client
 from sojourn.sdk.errors import ApiError, NotFoundError
 
@@ -17,7 +18,7 @@ def warnings(client: Client, tasks: Iterable[str]) -> list[str]:
     try:
         there = [each["id"] for each in client.current_deployment()["tasks"]]
     except NotFoundError:
-        return ["nothing is deployed yet, so that the run waits for a version: `sojourn deploy DIR`"]
+        return [here("nothing is deployed yet, so that the run waits for a version: `sojourn deploy DIR`")]
     except ApiError:
         return []
     return [_unknown(task, there) for task in sorted(set(tasks) - set(there))]
@@ -26,4 +27,6 @@ def warnings(client: Client, tasks: Iterable[str]) -> list[str]:
 def _unknown(task: str, there: list[str]) -> str:
     meant = get_close_matches(task, there, n=_SHOWN)
     known = f"did you mean {' or '.join(meant)}?" if meant else "`sojourn tasks list` shows those there are."
-    return f"the current version has no task {task}: {known} Its runs wait until a version has it, or their ttl is over"
+    return (
+        f"the current version has no task {task}: {here(known)} Its runs wait until a version has it, or their ttl is over"
+    )

@@ -11,6 +11,7 @@ from sojourn.cli.output import clean
 from sojourn.cli.runs import environment_options
 
 _EVENTS = ("completed", "failed", "crashed", "canceled", "expired", "timed_out", "system_failure")
+_STATUS = click.Choice(["PENDING", "DELIVERED", "FAILED"], case_sensitive=False)
 
 
 def add(group: click.Group) -> None:
@@ -140,7 +141,7 @@ def _add_single(webhooks: click.Group) -> None:
 def _add_deliveries(webhooks: click.Group) -> None:
     @output.command(webhooks, "deliveries")
     @click.argument("webhook")
-    @click.option("--status", type=click.Choice(["PENDING", "DELIVERED", "FAILED"]), help="Only those.")
+    @click.option("--status", type=_STATUS, help="Only those.")
     @click.option("--page", default=1, show_default=True, type=click.IntRange(1), help="Which page.")
     @click.option("--limit", default=25, show_default=True, type=click.IntRange(1, 100), help="Messages on a page.")
     @environment_options

@@ -141,7 +141,10 @@ class OutsideRunError(SojournError):
 
 
 class ApiError(SojournError):
-    """The API refused the request. `status` is its HTTP status, `code`, `field` and `next_step` are its own."""
+    """The API refused the request. `status` is its HTTP status, `code`, `field` and `next_step` are its own.
+
+    `message`: what is wrong, without what to do.
+    """
 
     code = "API_ERROR"
 
@@ -155,7 +158,10 @@ class ApiError(SojournError):
         next_step: str | None = None,
         headers: Mapping[str, str] | None = None,
     ):
-        super().__init__(message + (f" ({next_step})" if next_step else ""))
+        # What is caught shows no field beside it, so that the text names it.
+        step = next_step.replace("what `field` names", f"`{field}`") if next_step and field else next_step
+        super().__init__(message + (f" ({step})" if step else ""))
+        self.message = message
         self.status, self.field, self.next_step = status, field, next_step
         self.headers = dict(headers or {})
         if code:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import falcon
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from falcon.media import MultipartFormHandler
 from falcon.media.multipart import MultipartParseOptions
 
@@ -27,6 +27,9 @@ MAX_LINES = 20_000
 #: The reader of such files looks for a comment behind each blank, and there for all that follow: their square in steps.
 MAX_BLANKS = 100
 _BLANKS = re.compile(rf"(?<![^\S\r\n])[^\S\r\n]{{{MAX_BLANKS + 1}}}")
+_LINE_END = re.compile(r"\r\n|\n|\r")
+#: Lines without a variable that are told of.
+_MAX_SKIPPED = 1_000
 _SUCCESS = {"success": True}
 
 
@@ -52,7 +55,7 @@ class Variables:
     def bring(self, call: Call, ref: str, env: str) -> dict[str, Any]:
         """Sets many at once, out of JSON or a dotenv file."""
         check_named(call.environment, ref, env)
-        wanted = import_of(call)
+        wanted, skipped = import_of(call)
         there = self._variables.put(
             call.environment,
             wanted.variables,
@@ -61,7 +64,9 @@ class Variables:
             override=bool(wanted.override),
         )
         kept = [] if wanted.override else sorted(there)
-        return {**_SUCCESS, "created": len(wanted.variables) - len(there), "updated": len(there) - len(kept), "kept": kept}
+        created, updated = len(wanted.variables) - len(there), len(there) - len(kept)
+        told = {**_SUCCESS, "created": created, "updated": updated, "kept": kept}
+        return {**told, "skippedLines": skipped[:_MAX_SKIPPED]} if skipped else told
 
     def retrieve(self, call: Call, ref: str, env: str, name: str) -> dict[str, Any]:
         """A variable, a secret without its value."""
@@ -93,35 +98,47 @@ class Variables:
         return {"variables": self._variables.resolved(environment) | own}
 
 
-def import_of(call: Call) -> ImportBody:
-    """What is to be set, out of a body of either kind. `Problem`."""
+def import_of(call: Call) -> tuple[ImportBody, list[int]]:
+    """What is to be set, out of a body of either kind, and a file's lines that hold none of it. `Problem`."""
     stream: Stream = call.body
     media_type = call.headers.get("CONTENT_TYPE") or ""
     if not media_type.lower().startswith("multipart/form-data"):
         body = read_body(stream.whole(IMPORT_LIMIT), ImportBody, parse)
         assert isinstance(body, ImportBody)
-        return body
+        return body, []
     return _of_form(stream.whole(IMPORT_LIMIT), media_type)
 
 
-def dotenv(text: str) -> dict[str, str]:
+def dotenv(text: str) -> tuple[dict[str, str], list[int]]:
     """The variables of a dotenv file, as they stand: nothing is put in for `$NAME`. A name without `=` is none.
 
+    With the numbers of the lines that are neither a variable nor a comment nor blank.
     `Problem` for a file that would be read for seconds, in which this process would do nothing else.
     """
     if max(text.count("\n"), text.count("\r")) > MAX_LINES:
         raise _unread(f"a file has {MAX_LINES} lines at most")
     if _BLANKS.search(text):
         raise _unread(f"there are {MAX_BLANKS} blanks in a row at most")
-    found = dotenv_values(stream=io.StringIO(text), interpolate=False)
-    return {name: value for name, value in found.items() if value is not None}
+    found: dict[str, str] = {}
+    skipped: list[int] = []
+    for each in parse_stream(io.StringIO(text)):
+        if each.key is not None and each.value is not None:
+            found[each.key] = each.value
+        elif each.error or each.key is not None:
+            skipped.append(each.original.line + _blank_before(each.original.string))
+    return found, skipped
+
+
+def _blank_before(text: str) -> int:
+    """Lines that are blank before the first one that is not: the reader takes them for a part of what follows."""
+    return len(_LINE_END.findall(text[: len(text) - len(text.lstrip())]))
 
 
 def _unread(why: str) -> Problem:
     return Problem("BODY_INVALID", f"Body Error: variables: {why}", field="variables")
 
 
-def _of_form(raw: bytes, media_type: str) -> ImportBody:
+def _of_form(raw: bytes, media_type: str) -> tuple[ImportBody, list[int]]:
     fields: dict[str, str] = {}
     options = MultipartParseOptions()
     options.max_body_part_buffer_size = IMPORT_LIMIT
@@ -133,11 +150,13 @@ def _of_form(raw: bytes, media_type: str) -> ImportBody:
         raise Problem("BODY_INVALID", "Body Error: the form cannot be read", field="variables") from None
     if "variables" not in fields:
         raise Problem("BODY_INVALID", "Body Error: variables: the form has no such part", field="variables")
-    return ImportBody(
-        variables=dotenv(fields["variables"]),
+    variables, skipped = dotenv(fields["variables"])
+    body = ImportBody(
+        variables=variables,
         override=fields.get("override", "").lower() == "true",
         isSecret=fields.get("isSecret", "").lower() == "true",
     )
+    return body, skipped
 
 
 def _shown(variable: Variable) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from tests.support.stack import Stack
         (["batches", "results", "batch_00000000000000000000000000"], 4, "batch"),
         (["batches", "results", "batch_00000000000000000000000000", "--after", "-1"], 2, "after"),
         (["runs", "why", "run_00000000000000000000000000"], 4, "run"),
-        (["runs", "reschedule", "run_00000000000000000000000000", "soon"], 3, "delay"),
+        (["runs", "reschedule", "run_00000000000000000000000000", "soon"], 3, "DELAY"),
         (["queues", "get", "nowhere"], 4, "queue"),
         (["queues", "pause", "task/nowhere"], 4, "queue"),
         (["queues", "limit", "task/echo"], 2, "--reset"),

@@ -39,6 +39,9 @@ class ImportedReply(SuccessReply):
     created: int
     updated: int = Field(description="They were there, and have the new value, be it the old one.")
     kept: list[str] = Field(description="Names that were there, and have kept their value without `override`.")
+    skippedLines: list[int] | None = Field(
+        default=None, description="Of a dotenv file, where lines hold no variable: their numbers, the first 1000."
+    )
 
 
 class VariableReply(Reply):

@@ -321,6 +321,9 @@ def test_variables_on_the_command_line(invoke: Invoke, tmp_path: Path) -> None:
     assert told.endswith("vars: 1 new, 0 changed, 1 left as they were (A): --override changes them\n")
     assert invoke("env", "import", str(tmp_path / "vars"), "--override").endswith("vars: 0 new, 2 changed\n")
     assert [each["value"] for each in json.loads(invoke("env", "list", "--json"))] == ["2", "<redacted>", "3"]
+    (tmp_path / "flawed").write_text("C=3\n\nC: 4\n# a comment\nC\n")
+    told = invoke("env", "import", str(tmp_path / "flawed"), "--override")
+    assert told.endswith("flawed: 0 new, 1 changed, 2 without NAME=VALUE left out (line 3, 5)\n")
     assert invoke("env", "unset", "A") == "A is not set any more\n"
     assert "no such variable" in invoke("env", "get", "A", code=4)
     assert "reserved" in invoke("env", "set", "PATH", "/", code=3)
@@ -370,7 +373,7 @@ def test_statuses_on_the_command_line(invoke: Invoke, client: Client) -> None:
 
 def test_refusals_speak_of_what_is_typed(invoke: Invoke) -> None:
     scope = invoke("keys", "create", "--scope", "reed:runs", code=3)
-    assert scope.startswith("sojourn: scopes.0: 'reed:runs' is no scope: that is admin") and "--help" in scope
+    assert scope.startswith("sojourn: --scope: 'reed:runs' is no scope: that is admin") and "--help" in scope
     assert "sessions" not in scope and "Value error" not in scope
     for reset in (["limit", "--reset"], ["rate", "--reset"]):
         assert "task/hello" in invoke("queues", reset[0], "task/hello", reset[1]), "there is nothing to reset"

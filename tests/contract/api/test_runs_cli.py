@@ -49,7 +49,7 @@ def test_the_options_of_a_trigger(invoke: Invoke, client: Client, tenant: Tenant
         (["--payload", "hello"], "the payload is not JSON"),
     ):
         assert said in invoke("trigger", "hello", *wrong, code=2)
-    assert "lockToVersion" in invoke("trigger", "hello", "--version", "newest", code=3)
+    assert "--version: a version is written like" in invoke("trigger", "hello", "--version", "newest", code=3)
 
 
 def test_a_filter_that_is_given_again_is_taken_whole(invoke: Invoke, client: Client) -> None:
@@ -129,6 +129,7 @@ def failed(tenant: Tenant, platform: Platform) -> str:
     line = {"n": 1, "at": "2026-01-31T12:00:00.000Z", "stream": "log", "level": "INFO", "message": "counting"}
     done = completed(work, {"ok": False, "error": error, "skippedRetrying": True}, logs=[line])
     ask(worker, wait=None, served=1, completion=done)
+    tenant.deploy(["hello"], "after it failed")
     return run
 
 

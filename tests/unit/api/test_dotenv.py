@@ -22,7 +22,8 @@ _VALUES = st.text(st.characters(exclude_characters="'\\\r\x00", exclude_categori
 @settings(max_examples=500)
 @given(_FILES)
 def test_any_text_is_a_file(text: str) -> None:
-    found = dotenv(text)
+    found, skipped = dotenv(text)
+    assert sorted(set(skipped)) == skipped and all(1 <= line <= len(text) for line in skipped)
     assert all(isinstance(name, str) and isinstance(value, str) for name, value in found.items())
     assert all(value.count("$A") <= text.count("$A") for value in found.values()), "nothing is put in"
 
@@ -30,12 +31,17 @@ def test_any_text_is_a_file(text: str) -> None:
 @given(st.dictionaries(_NAMES, _VALUES, max_size=10))
 def test_what_is_quoted_is_read_as_it_is(given: dict[str, str]) -> None:
     found = dotenv("\n".join(f"{name}='{value}'" for name, value in given.items()))
-    assert found == given
+    assert found == (given, [])
 
 
 def test_as_much_as_there_may_be() -> None:
     lines = ["A=" + " " * MAX_BLANKS + "x"] + ["B='x'"] * (MAX_LINES - 1)
-    assert dotenv("\n".join(lines)) == {"A": "x", "B": "x"}
+    assert dotenv("\n".join(lines)) == ({"A": "x", "B": "x"}, [])
+
+
+def test_lines_that_hold_no_variable_are_numbered() -> None:
+    text = '\n\nA=1\n\nfoo\r\n# c\n\n=x\nB: y\nC="a\nb"\n\n\nexport\nbad key=1\n  \nA\n'
+    assert dotenv(text) == ({"A": "1", "C": "a\nb"}, [5, 8, 9, 14, 15, 17])
 
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\x0b", "\u3000", " \t"])
