@@ -33,7 +33,7 @@ from tests.support.stack import Stack
         (["queues", "pause", "task/nowhere"], 4, "queue"),
         (["queues", "limit", "task/echo"], 2, "--reset"),
         (["queues", "limit", "task/echo", "99999"], 3, "limit"),
-        (["queues", "limit", "task/echo", "--reset"], 3, "declared"),
+        (["queues", "limit", "task/echo", "--reset"], 0, ""),
         (["queues", "rate", "task/echo", "1", "--per", "soon"], 3, "period"),
         (["queues", "rate", "task/echo"], 2, "--reset"),
         (["fsck"], 0, ""),
