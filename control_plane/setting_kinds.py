@@ -18,26 +18,12 @@ Kind = tuple[Callable[[str], Any], str]
 
 def number(low: float, high: float) -> Kind:
     """Any number between the two, or one of them."""
-
-    def read(text: str) -> float:
-        value = float(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return read, f"a number from {low:g} to {high:g}"
+    return _within(float, low, high), f"a number from {low:g} to {high:g}"
 
 
 def whole(low: int, high: int) -> Kind:
     """The same of whole numbers."""
-
-    def read(text: str) -> int:
-        value = int(text)
-        if not low <= value <= high:
-            raise ValueError
-        return value
-
-    return read, f"a whole number from {low} to {high}"
+    return _within(int, low, high), f"a whole number from {low} to {high}"
 
 
 def url(*schemes: str) -> Kind:
@@ -188,5 +174,17 @@ def _checked(check: Callable[[str], Any]) -> Callable[[str], str]:
     def read(text: str) -> str:
         check(text)
         return text
+
+    return read
+
+
+def _within(read_number: Callable[[str], float], low: float, high: float) -> Callable[[str], float]:
+    """What reads a number between the two, or one of them."""
+
+    def read(text: str) -> float:
+        value = read_number(text)
+        if not low <= value <= high:
+            raise ValueError
+        return value
 
     return read

@@ -10,7 +10,7 @@ from typing import Any
 import falcon
 
 from sojourn.control_plane.domain import ids, lifecycle
-from sojourn.control_plane.domain.lifecycle import Event
+from sojourn.control_plane.domain.lifecycle import BLOCKED, STANDING, Event
 from sojourn.control_plane.engine.errors import PacketsUnavailable
 from sojourn.control_plane.engine.packets import Packets
 from sojourn.control_plane.store.access import Access
@@ -29,8 +29,6 @@ from sojourn.web.session import Refused, Sessions
 _LINES = 500
 _CHECKPOINTS = 20
 _WAITS = 20
-_STANDING = (SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.SUSPENDED)
-_BLOCKED = (SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.QUEUED_EXECUTING)
 _AFTER = re.compile(r"[0-9]{1,9}\.[0-9]{1,9}")
 
 
@@ -93,7 +91,7 @@ class RunPage:
             checkpoints=self._checkpoints.of_run(found.id, _CHECKPOINTS),
             waits=self._waits.begun(found.id, _WAITS),
             waits_for=_waits_for(found),
-            alive_reason=found.alive_reason if found.snapshot_status in _BLOCKED else None,
+            alive_reason=found.alive_reason if found.snapshot_status in BLOCKED else None,
             related=self._runs.related(found, 25),
             lines=lines,
             after=after,
@@ -124,12 +122,12 @@ def _stands(run: Run) -> str:
     """What becomes of an attempt that has not ended."""
     if run.checkpoint_id is not None:
         return "waits, frozen" if run.snapshot_status == SnapshotStatus.SUSPENDED else "frozen, goes on next"
-    return "waits in memory" if run.snapshot_status in _BLOCKED else "running"
+    return "waits in memory" if run.snapshot_status in BLOCKED else "running"
 
 
 def _waits_for(run: Run) -> str | None:
     """How much of what it waits for a run needs to go on, while it stands still."""
-    if run.snapshot_status not in _STANDING or not run.wait_keys:
+    if run.snapshot_status not in STANDING or not run.wait_keys:
         return None
     count = len(run.wait_keys)
     return "one thing" if count == 1 else f"{run.wait_need} of {count} things"

@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable, Sequence
 from sojourn.control_plane.domain.due_runs import Entry, Taken
 from sojourn.control_plane.domain.fair_limits import Limits, Rate
 from sojourn.control_plane.domain.fair_node import Node
-from sojourn.control_plane.domain.lanes import goes_on
+from sojourn.control_plane.domain.lanes import environment_of, goes_on
 
 
 class FairQueueModel:
@@ -250,7 +250,7 @@ class FairQueueModel:
         if lanes is not None:
             if not lanes:
                 return None
-            environment = lanes[0].split("|", 1)[0]
+            environment = environment_of(lanes[0])
             lane = self._node(environment).first(among=lanes) if environment in root.ring else None
             return None if lane is None else (environment, lane)
         for environment in root.in_order()[: len(skip) + 1]:

@@ -25,7 +25,16 @@ def region_of(lane: str) -> str:
 RESIDENT = "resident"
 
 
+def is_resident(lane: str) -> bool:
+    """Whether the runs of a lane have their processes already."""
+    return _version_of(lane) == RESIDENT
+
+
 def goes_on(lane: str) -> bool:
     """Whether the runs of a lane have begun before, and wait in memory or are frozen: rates are of starts."""
-    version = lane.split("|", 2)[1]
+    version = _version_of(lane)
     return version == RESIDENT or "@" in version
+
+
+def _version_of(lane: str) -> str:
+    return lane.split("|", 2)[1]

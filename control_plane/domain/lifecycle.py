@@ -185,6 +185,8 @@ LEASED = frozenset({S.PENDING_EXECUTING, S.EXECUTING, S.EXECUTING_WITH_WAITPOINT
 
 #: The process of a run in one of these waits in memory, and holds no slots.
 BLOCKED = frozenset({S.EXECUTING_WITH_WAITPOINTS, S.QUEUED_EXECUTING})
+#: A run in one of these stands still until it has what it waits for.
+STANDING = frozenset({S.EXECUTING_WITH_WAITPOINTS, S.SUSPENDED})
 #: What comes of a wait of the attempt's own: its executor may not have heard of it yet.
 OF_A_WAIT = frozenset({E.BLOCK, E.UNBLOCK_QUEUED, E.READMIT})
 

@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain.due_runs import Taken
+from sojourn.control_plane.domain.lanes import is_resident
 from sojourn.control_plane.domain.lifecycle import SLOT_HOLDING, Event
 from sojourn.control_plane.engine.credentials import ExecutorIdentity
-from sojourn.control_plane.engine.indexing import WAITING, Index, is_resident
+from sojourn.control_plane.engine.indexing import WAITING, Index
 from sojourn.control_plane.store.records import Run, build
 from sojourn.control_plane.store.runs import Move, Runs
 from sojourn.control_plane.store.versions import Versions

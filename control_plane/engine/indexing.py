@@ -60,11 +60,6 @@ def _version_of(run: Run | Moved) -> str:
     return frozen_version(version, run.frozen_on) if run.frozen_on else version
 
 
-def is_resident(lane: str) -> bool:
-    """Whether the runs of a lane have their processes already."""
-    return lane.split("|", 2)[1] == RESIDENT
-
-
 class Index:
     """The queue and the channels, behind calls that only log when Redis is away."""
 

@@ -12,11 +12,11 @@ import redis
 from sojourn.control_plane import faults
 from sojourn.control_plane.domain import ids
 from sojourn.control_plane.domain.keeping import Kind
-from sojourn.control_plane.domain.lanes import environment_of, lane_of
+from sojourn.control_plane.domain.lanes import environment_of, is_resident, lane_of
 from sojourn.control_plane.domain.regions import Regions
 from sojourn.control_plane.engine.claiming import Claiming, NotNow
 from sojourn.control_plane.engine.credentials import Credentials, ExecutorIdentity
-from sojourn.control_plane.engine.indexing import CURRENT, Index, is_resident, milliseconds
+from sojourn.control_plane.engine.indexing import CURRENT, Index, milliseconds
 from sojourn.control_plane.queue.fair_queue import NotReady
 from sojourn.control_plane.store.access import Access
 from sojourn.control_plane.store.records import Environment, Run

@@ -37,11 +37,11 @@ class Room:
 
     def is_full(self, organization: str) -> bool:
         """Whether there are as many as may be."""
-        return self.why_full(organization) is not None
+        return bool(self.limit) and self._taken(organization) >= self.limit
 
     def why_full(self, organization: str) -> QueueFull | None:
         """Why there is no room for one run more, as of a moment ago; None where there is."""
-        if not self.limit or self._taken(organization) < self.limit:
+        if not self.is_full(organization):
             return None
         return self._full(f"{self.limit} runs wait, run or are still to come with batches, which is the limit")
 

@@ -11,14 +11,12 @@ from sojourn.control_plane.api.present.schedules import schedule_in_run
 from sojourn.control_plane.api.present.statuses import status_word
 from sojourn.control_plane.api.present.waits import wait_item
 from sojourn.control_plane.domain import duration
-from sojourn.control_plane.domain.lifecycle import BLOCKED, is_final
+from sojourn.control_plane.domain.lifecycle import BLOCKED, STANDING, is_final
 from sojourn.control_plane.store.packets import STORED
 from sojourn.control_plane.store.records import Environment, Executor, Run, Schedule, Wait
-from sojourn.sdk.protocol import RunStatus, SnapshotStatus
+from sojourn.sdk.protocol import RunStatus
 
 _QUEUED = frozenset({RunStatus.QUEUED, RunStatus.DELAYED, RunStatus.PENDING_VERSION})
-#: A run in one of these needs what it waits for.
-_STANDING = frozenset({SnapshotStatus.EXECUTING_WITH_WAITPOINTS, SnapshotStatus.SUSPENDED})
 _EXECUTING = frozenset({RunStatus.EXECUTING, RunStatus.DEQUEUED})
 
 
@@ -97,7 +95,7 @@ def retrieved(
     }
     if run.alive_reason and run.snapshot_status in BLOCKED:
         wire["aliveReason"] = run.alive_reason
-    if run.wait_need and run.snapshot_status in _STANDING:
+    if run.wait_need and run.snapshot_status in STANDING:
         wire["waitingFor"] = {"need": run.wait_need, "waits": [wait_item(wait) for wait in waits]}
     if run.frozen_ms:
         wire["frozenMs"] = run.frozen_ms
